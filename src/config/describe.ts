@@ -1,0 +1,26 @@
+import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
+
+const names = Object.keys(settings) as SettingName[]
+
+/** The configuration in force, a `NAME=value` line a setting, secrets masked: what `check-config --print` shows. */
+export function describeConfig(config: Config): string {
+  return names.map((name) => `${variableOf(name)}=${show(config[name], settings[name].secret)}`).join('\n')
+}
+
+function show(value: unknown, secret: boolean): string {
+  if (value === undefined) return ''
+  if (value === null) return 'off'
+  if (secret) return '(set)'
+  if (Array.isArray(value)) return value.join(',')
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+/** docs/configuration.md's table, from the settings themselves. */
+export function settingsTable(): string {
+  const row = (name: SettingName): string => {
+    const each: Setting<unknown> = settings[name]
+    const production = each.productionDefault === undefined ? '' : ` (${each.productionDefault} in production)`
+    return `| \`${variableOf(name)}\` | ${each.defaultText}${production} | ${each.about} | ${each.wants} |`
+  }
+  return ['| name | default | meaning | wants |', '| --- | --- | --- | --- |', ...names.map(row)].join('\n')
+}

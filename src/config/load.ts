@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
+
+/** A configuration that cannot be: one line a fault, each naming the variable, what it got and what it wants. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly faults: readonly string[]
+
+  constructor(faults: readonly string[]) {
+    super(faults.join('\n'))
+    this.faults = faults
+  }
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** A look at the whole configuration: a fault line for each thing that does not go together. */
+export type Check = (config: Config) => readonly string[]
+
+const together: Check = (config) => {
+  const faults: string[] = []
+  if (config.databaseUrl !== undefined && config.signingKey === undefined && config.keyEncryptionSecret === undefined) {
+    faults.push(
+      'KEY_ENCRYPTION_SECRET: not set, expected a text of at least 32 characters, since DATABASE_URL is set and signing keys are kept there (or set SIGNING_KEY).'
+    )
+  }
+  if (config.sessionAbsoluteLifetime < config.refreshTokenLifetime) {
+    faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than REFRESH_TOKEN_LIFETIME, expected at least as long.')
+  }
+  if (config.cookieName.startsWith('__Host-') && config.cookieDomain !== undefined) {
+    faults.push(
+      'COOKIE_DOMAIN: set, expected none while COOKIE_NAME begins with __Host- (browsers refuse such a cookie).'
+    )
+  }
+  return faults
+}
+
+/**
+ * Reads the configuration out of `env`. An empty variable counts as absent. NAME_FILE gives the value by a file.
+ * Throws ConfigError with every fault at once; `checks` adds the looks that other rooms have to give.
+ */
+export function loadConfig(env: Environment, ...checks: readonly Check[]): Config {
+  const production = env.NODE_ENV === 'production'
+  const faults: string[] = []
+  const read = <T>(name: string, setting: Setting<T>): T => {
+    const fallback = production && setting.productionDefault !== undefined ? setting.productionDefault : setting.default
+    try {
+      const text = readText(env, variableOf(name))
+      return text === undefined ? fallback : parse(variableOf(name), text, setting)
+    } catch (error) {
+      faults.push((error as Error).message)
+      return fallback
+    }
+  }
+  const entries = (Object.keys(settings) as SettingName[]).map((name) => [name, read<unknown>(name, settings[name])])
+  const config = Object.freeze({ ...Object.fromEntries(entries), production }) as Config
+  for (const check of [together, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
+  if (faults.length > 0) throw new ConfigError(faults)
+  return config
+}
+
+/** Whether the variable that `fault` begins with has a fault already: one is enough. */
+const isNamed = (faults: readonly string[], fault: string): boolean =>
+  faults.some((each) => each.startsWith(fault.slice(0, fault.indexOf(':') + 1)))
+
+function readText(env: Environment, variable: string): string | undefined {
+  const file = env[`${variable}_FILE`]
+  if (file === undefined || file === '') return env[variable] === '' ? undefined : env[variable]
+  if (env[variable]) throw new Error(`${variable}_FILE: set beside ${variable}, expected only one of the two.`)
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  } catch (error) {
+    throw new Error(
+      `${variable}_FILE: got "${file}", expected a file that can be read (${(error as NodeJS.ErrnoException).code}).`
+    )
+  }
+}
+
+function parse<T>(variable: string, text: string, setting: Setting<T>): T {
+  const value = setting.parse(text)
+  if (value !== undefined) return value
+  const got = setting.secret ? `a value of ${text.length} characters` : JSON.stringify(text.slice(0, 80))
+  throw new Error(`${variable}: got ${got}, expected ${setting.wants}.`)
+}

@@ -1,0 +1,310 @@
+import { isIP } from 'node:net'
+import { parseDuration } from '../time.ts'
+
+/** One setting: how its text is read, what it is when absent, and what to tell people about it. */
+export interface Setting<T> {
+  /** The value when the variable is absent or empty. */
+  readonly default: T
+  /** The default as people write it. */
+  readonly defaultText: string
+  /** The value, or undefined when the text is not what the setting wants. */
+  readonly parse: (text: string) => T | undefined
+  /** Completes the sentence "expected …" of a fault. */
+  readonly wants: string
+  readonly about: string
+  /** A secret value is never printed. */
+  readonly secret: boolean
+  /** The default under NODE_ENV=production, where it is another. */
+  readonly productionDefault?: T
+}
+
+interface Row<T> {
+  readonly default: T
+  readonly about: string
+  readonly defaultText?: string
+  readonly secret?: boolean
+  readonly productionDefault?: T
+}
+
+const setting = <T>(row: Row<T>, wants: string, parse: Setting<T>['parse']): Setting<T> => ({
+  secret: false,
+  defaultText: row.default === undefined ? 'none' : String(row.default),
+  ...row,
+  wants,
+  parse
+})
+
+const within = (value: number | undefined, min: number, max: number): number | undefined =>
+  value !== undefined && value >= min && value <= max ? value : undefined
+
+const integer = (row: Row<number> & { min: number; max: number }): Setting<number> =>
+  setting(row, `a whole number from ${row.min} to ${row.max}`, (text) =>
+    /^\d{1,15}$/.test(text) ? within(Number(text), row.min, row.max) : undefined
+  )
+
+/** Whole seconds, written as 300, 30s, 5m, 12h or 1d. */
+const duration = (row: { default: string; min: string; max: string; about: string }): Setting<number> => {
+  const [fallback = 0, min = 0, max = 0] = [row.default, row.min, row.max].map(parseDuration)
+  return setting(
+    { about: row.about, default: fallback, defaultText: row.default },
+    `a duration from ${row.min} to ${row.max}, in seconds or as 30s, 5m, 12h, 1d`,
+    (text) => within(parseDuration(text), min, max)
+  )
+}
+
+const truths: Readonly<Record<string, boolean>> = {
+  true: true,
+  '1': true,
+  on: true,
+  false: false,
+  '0': false,
+  off: false
+}
+
+const boolean = (row: Row<boolean>): Setting<boolean> =>
+  setting(row, 'true or false', (text) => truths[text.toLowerCase()])
+
+const choice = <const T extends string, D extends T | undefined>(choices: readonly T[], row: Row<D>): Setting<T | D> =>
+  setting<T | D>(row, `one of ${choices.join(', ')}`, (text) =>
+    choices.find((each) => each.toLowerCase() === text.toLowerCase())
+  )
+
+/** A text that the expression matches; any text when there is none. */
+const text = <D extends string | undefined>(row: Row<D>, wants = 'a text', shape = /^/): Setting<string | D> =>
+  setting<string | D>(row, wants, (value) => (shape.test(value) ? value : undefined))
+
+const url = (schemes: readonly string[], row: Omit<Row<undefined>, 'default'>): Setting<string | undefined> =>
+  setting<string | undefined>(
+    { ...row, default: undefined, secret: true },
+    `a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+    (value) => (schemes.some((scheme) => value.startsWith(`${scheme}://`)) ? value : undefined)
+  )
+
+/** Texts parted by commas or blanks. */
+const list = (
+  row: Row<readonly string[]>,
+  wants: string,
+  accepts: (item: string) => boolean
+): Setting<readonly string[]> =>
+  setting({ ...row, defaultText: row.default.join(',') || 'none' }, wants, (value) => {
+    const items = value.split(/[\s,]+/).filter((item) => item !== '')
+    return items.length > 0 && items.every(accepts) ? items : undefined
+  })
+
+/** At most so many requests in so many seconds; null is no limit. */
+export type Rate = { readonly requests: number; readonly window: number } | null
+
+const parseRate = (value: string): Rate | undefined => {
+  if (value.toLowerCase() === 'off') return null
+  const match = /^([1-9]\d{0,8})\/([smh])$/.exec(value)
+  return match === null ? undefined : { requests: Number(match[1]), window: parseDuration(`1${match[2]}`) ?? 1 }
+}
+
+const rate = (row: Row<string>): Setting<Rate> =>
+  setting<Rate>(
+    { about: row.about, default: parseRate(row.default) ?? null, defaultText: row.default },
+    'off, or requests a second, minute or hour, as 5/s, 20/m or 100/h',
+    parseRate
+  )
+
+const isAddressRange = (value: string): boolean => {
+  const [address = '', prefix = '0', ...rest] = value.split('/')
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address) as 0 | 4 | 6]
+  return rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits
+}
+
+const isOrigin = (value: string): boolean =>
+  /^https?:\/\//.test(value) && URL.canParse(value) && new URL(value).origin === value
+
+/**
+ * Every setting, once. The variable is the key in capitals: accessTokenLifetime is ACCESS_TOKEN_LIFETIME.
+ * docs/configuration.md is written from this table.
+ */
+export const settings = {
+  port: integer({ default: 8000, min: 0, max: 65_535, about: 'TCP port to listen on; 0 takes a free one' }),
+  host: text({ default: '127.0.0.1', productionDefault: '0.0.0.0', about: 'Address to listen on' }),
+  databaseUrl: url(['postgres', 'postgresql'], {
+    defaultText: 'embedded',
+    about: 'PostgreSQL for users and keys; without it they live in a file under DATA_DIR'
+  }),
+  redisUrl: url(['redis', 'rediss'], {
+    defaultText: 'embedded',
+    about: 'Redis for sessions; without it they live in a file under DATA_DIR'
+  }),
+  dataDir: text({ default: './data', about: 'Folder of the embedded data' }),
+  redisTlsVerify: boolean({
+    default: true,
+    about: 'Check the certificate of a rediss:// server; false accepts a self-signed one, as Heroku has it'
+  }),
+  pgsslmode: choice(['disable', 'require', 'no-verify', 'verify-full'], {
+    default: undefined,
+    defaultText: 'from the URL',
+    about: 'TLS to PostgreSQL; require and no-verify accept a self-signed certificate, as Heroku has it'
+  }),
+
+  signingKey: text({
+    default: undefined,
+    secret: true,
+    about:
+      'Secret (HS256, HS384, HS512) or private key in PEM (the others) that signs access tokens, as Simple JWT has it; without it Keyturn makes and keeps an ES256 key itself'
+  }),
+  verifyingKey: text({
+    default: undefined,
+    about: 'Public key in PEM of SIGNING_KEY; derived from it when absent, ignored for a secret'
+  }),
+  algorithm: choice(
+    [
+      'HS256',
+      'HS384',
+      'HS512',
+      'RS256',
+      'RS384',
+      'RS512',
+      'PS256',
+      'PS384',
+      'PS512',
+      'ES256',
+      'ES384',
+      'ES512',
+      'EdDSA'
+    ],
+    {
+      default: undefined,
+      defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
+      about: 'Algorithm of access tokens'
+    }
+  ),
+  keyEncryptionSecret: text(
+    {
+      default: undefined,
+      secret: true,
+      about:
+        'Seals private keys in the database; required with DATABASE_URL unless SIGNING_KEY is set. Embedded: made at the first start and kept in DATA_DIR'
+    },
+    'a text of at least 32 characters',
+    /^.{32,}$/s
+  ),
+
+  accessTokenLifetime: duration({ default: '5m', min: '1s', max: '1d', about: 'How long an access token is good' }),
+  refreshTokenLifetime: duration({
+    default: '1d',
+    min: '1s',
+    max: '365d',
+    about: 'How long a refresh token is good; a session that is not refreshed for so long is over'
+  }),
+  sessionAbsoluteLifetime: duration({
+    default: '30d',
+    min: '1s',
+    max: '3650d',
+    about: 'How long a session may last in all, however often it is refreshed'
+  }),
+  maxSessionsPerUser: integer({
+    default: 0,
+    min: 0,
+    max: 10_000,
+    about: 'Sessions a user may have at once; a login beyond it ends the oldest; 0 is no limit'
+  }),
+  rotateRefreshTokens: boolean({ default: true, about: 'A refresh answers with a new refresh token too' }),
+  blacklistAfterRotation: boolean({
+    default: true,
+    about:
+      'A rotated refresh token is no longer good, and its reuse ends the session; false keeps it good until it expires'
+  }),
+  refreshReuseGrace: duration({
+    default: '10s',
+    min: '0s',
+    max: '60s',
+    about:
+      'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
+  }),
+  issuer: text({ default: undefined, about: 'Written as iss into tokens, and demanded of them' }),
+  audience: list(
+    { default: [], about: 'Written as aud into tokens; a token is good for us when one of its aud is here' },
+    'one or more texts',
+    () => true
+  ),
+  leeway: duration({
+    default: '0s',
+    min: '0s',
+    max: '5m',
+    about: 'Clock difference allowed when exp and nbf are checked'
+  }),
+  authHeaderTypes: list(
+    { default: ['Bearer'], about: 'Words accepted before the token in Authorization; the first is in the challenge' },
+    'one or more words',
+    (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
+  ),
+
+  argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
+  argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
+  argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),
+  hashQueue: integer({
+    default: 64,
+    min: 1,
+    max: 10_000,
+    about: 'Logins that may wait for a hash; one more is answered 503'
+  }),
+  passwordMinLength: integer({
+    default: 8,
+    min: 1,
+    max: 128,
+    about: 'Shortest password that may be set, in characters'
+  }),
+
+  rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),
+  rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
+  rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
+  forwardedAllowIps: list(
+    { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
+    'IP addresses or CIDR ranges, or *',
+    (item) => item === '*' || isAddressRange(item)
+  ),
+
+  cookieMode: boolean({
+    default: false,
+    defaultText: 'off',
+    about: 'Browsers: the refresh token travels in an HttpOnly cookie instead of the body'
+  }),
+  cookieName: text(
+    { default: '__Host-refresh', about: 'Name of the refresh cookie' },
+    'a cookie name',
+    /^[\w!#$%&'*+.^`|~-]+$/
+  ),
+  cookieDomain: text({ default: undefined, about: 'Domain of the refresh cookie; only under a name without __Host-' }),
+  cookieSamesite: choice(['Strict', 'Lax', 'None'], { default: 'Strict', about: 'SameSite of the refresh cookie' }),
+  cookieOrigins: list(
+    { default: [], about: 'Origins, beside our own, whose pages may use the cookie' },
+    'origins as https://app.example.com',
+    isOrigin
+  ),
+
+  gracefulTimeout: duration({
+    default: '20s',
+    min: '1s',
+    max: '5m',
+    about: 'How long requests in flight may take to finish at a stop'
+  }),
+  keepalive: duration({ default: '95s', min: '1s', max: '1h', about: 'How long an idle connection is kept' }),
+  bodyLimit: integer({ default: 16_384, min: 1024, max: 1_048_576, about: 'Largest request body, in bytes' }),
+  logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+    default: 'info',
+    about: 'Least level that is logged'
+  }),
+  logFormat: choice(['json', 'pretty'], {
+    default: undefined,
+    defaultText: 'pretty on a terminal, otherwise json',
+    about: 'Form of the log lines on standard output'
+  })
+} as const
+
+type ValueOf<S> = S extends Setting<infer T> ? T : never
+
+/** What was configured: frozen, durations in whole seconds. */
+export type Config = { readonly [Name in keyof typeof settings]: ValueOf<(typeof settings)[Name]> } & {
+  readonly production: boolean
+}
+
+export type SettingName = keyof typeof settings
+
+/** accessTokenLifetime -> ACCESS_TOKEN_LIFETIME. */
+export const variableOf = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()

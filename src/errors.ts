@@ -1,0 +1,80 @@
+/** What the outside is told: a status, and a body whose words are Simple JWT's wherever it has the case. */
+interface Refusal {
+  readonly status: number
+  /** Simple JWT's `code` member, only where it sends one. */
+  readonly code?: string
+  readonly words: string | ((detail: string) => string)
+}
+
+/**
+ * Every way a request can be refused. One row a code: docs/errors.md is compared with it.
+ * Words given as a function take the error's `detail`, which is then public; in the other rows `detail` goes to the log only.
+ */
+export const errorTable = {
+  FIELDS_INVALID: { status: 400, words: 'Invalid input.' },
+  BODY_UNREADABLE: { status: 400, words: (detail) => detail },
+  NOT_FOUND: { status: 404, words: 'Not found.' },
+  METHOD: { status: 405, words: (method) => `Method "${method}" not allowed.` },
+  NOT_ACCEPTABLE: { status: 406, words: 'Could not satisfy the request Accept header.' },
+  TOO_LARGE: { status: 413, words: (limit) => `The request body is too large: at most ${limit} bytes are read.` },
+  MEDIA_TYPE: { status: 415, words: (type) => `Unsupported media type "${type}" in request.` },
+  LOGIN_FAILED: { status: 401, words: 'No active account found with the given credentials' },
+  USER_GONE: { status: 401, words: 'No active account found for the given token.' },
+  TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid' },
+  TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired' },
+  TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim" },
+  TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id' },
+  TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type' },
+  TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type' },
+  TOKEN_REVOKED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
+  TOKEN_REUSED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
+  CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
+  RATE_LIMITED: {
+    status: 429,
+    words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
+  },
+  BUSY: { status: 503, words: 'Service temporarily unavailable.' },
+  STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.' },
+  SERVER_ERROR: { status: 500, words: 'A server error occurred.' }
+} as const satisfies Record<string, Refusal>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
+export type FieldMessages = Readonly<Record<string, readonly string[]>>
+
+export interface ErrorOptions {
+  /** Text for the words that take one, otherwise for the log only. Never a token, password or key. */
+  readonly detail?: string
+  readonly fields?: FieldMessages
+  /** Whole seconds after which a retry makes sense: sent as Retry-After. */
+  readonly retryAfter?: number
+  readonly cause?: unknown
+}
+
+/** The only error Keyturn throws on purpose. What is thrown otherwise is a defect and answered as SERVER_ERROR. */
+export class KeyturnError extends Error {
+  override readonly name = 'KeyturnError'
+  readonly code: ErrorCode
+  readonly status: number
+  readonly detail: string | undefined
+  readonly fields: FieldMessages | undefined
+  readonly retryAfter: number | undefined
+
+  constructor(code: ErrorCode, options: ErrorOptions = {}) {
+    super(options.detail === undefined ? code : `${code}: ${options.detail}`, { cause: options.cause })
+    this.code = code
+    this.status = errorTable[code].status
+    this.detail = options.detail
+    this.fields = options.fields
+    this.retryAfter = options.retryAfter
+  }
+
+  /** The JSON body of the answer. */
+  get body(): object {
+    if (this.fields !== undefined) return this.fields
+    const row: Refusal = errorTable[this.code]
+    const detail = typeof row.words === 'string' ? row.words : row.words(this.detail ?? '')
+    return row.code === undefined ? { detail } : { detail, code: row.code }
+  }
+}

@@ -1,0 +1,23 @@
+/** Tells the time in whole seconds since 1970, the unit of every claim (RFC 7519 NumericDate) and of every lifetime here. */
+export type Clock = () => number
+
+export const systemClock: Clock = () => Math.floor(Date.now() / 1000)
+
+/** A clock that only moves when told to: `clock.advance(10)` is ten seconds later. */
+export function makeManualClock(start = 1_700_000_000): Clock & { advance(seconds: number): void } {
+  let now = start
+  return Object.assign(() => now, {
+    advance(seconds: number) {
+      now += seconds
+    }
+  })
+}
+
+const unitSeconds: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }
+
+/** '300', '300s', '5m', '12h' or '30d' to whole seconds; undefined when the text is no duration. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d{1,9})([smhd]?)$/.exec(text)
+  if (match === null) return undefined
+  return Number(match[1]) * (unitSeconds[match[2] ?? ''] ?? 1)
+}
