@@ -1,0 +1,69 @@
+import { type Generation, newestGeneration, type Session, type SessionPolicy } from './session.ts'
+
+/**
+ * What became of a presented refresh token. A reuse is a verdict and no exception, since the end of the session that it
+ * brings must be kept although the caller is refused.
+ * - rotated: its successor is handed out
+ * - retried: superseded within the grace; the newest one is handed out again, the very same, and nothing advances
+ * - current: rotation is off; the token stays the newest
+ * - recovered: newer than the store knows, so the store lost a write; the line moves on from the token
+ * - reused: superseded longer ago than the grace: theft; the session has ended
+ * - unknown: there is no such session (any more)
+ */
+export type RotationVerdict =
+  | { readonly kind: 'rotated' | 'retried' | 'current' | 'recovered'; readonly newest: Generation }
+  | { readonly kind: 'reused' | 'unknown' }
+
+export type VerdictKind = RotationVerdict['kind']
+
+/** A verdict, and the session as it is from now on: undefined when it is over. */
+export interface Decision {
+  readonly verdict: RotationVerdict
+  readonly session: Session | undefined
+}
+
+/**
+ * Decides what a presented refresh token may become. Pure: `now` is whole seconds by the store's clock. Never throws.
+ * lua/rotate.lua is its atomic twin: what changes here changes there, and random histories run through both must agree.
+ * Source: RFC 9700 §4.14.2; the grace is Keyturn's, for clients that lost an answer or refresh from two tabs at once.
+ */
+export function decide(session: Session | undefined, presented: number, now: number, policy: SessionPolicy): Decision {
+  if (session === undefined || now >= session.expiresAt) return { verdict: { kind: 'unknown' }, session: undefined }
+  if (presented < session.generation) {
+    if (!isInGrace(session, presented, now, policy.grace)) return { verdict: { kind: 'reused' }, session: undefined }
+    return handOut('retried', { ...session, lastUsedAt: now })
+  }
+  if (presented > session.generation) return handOut('recovered', moveOn(session, presented, now, policy))
+  return handOut(policy.rotate ? 'rotated' : 'current', moveOn(session, presented, now, policy))
+}
+
+const handOut = (kind: 'rotated' | 'retried' | 'current' | 'recovered', session: Session): Decision => ({
+  verdict: { kind, newest: newestGeneration(session) },
+  session
+})
+
+/**
+ * Whether a superseded generation was superseded within the grace. Kept in constant space: the newest supersession is
+ * known exactly (rotatedAt), the older ones of the current burst through its anchor. Neither moves when a token is
+ * presented again, so that presenting it again and again extends nothing.
+ */
+function isInGrace(session: Session, presented: number, now: number, grace: number): boolean {
+  if (grace === 0) return false
+  const isPredecessor = presented === session.generation - 1
+  if (isPredecessor && now - session.rotatedAt <= grace) return true
+  return presented >= session.anchorGeneration && now - session.anchorAt <= grace
+}
+
+function moveOn(session: Session, presented: number, now: number, policy: SessionPolicy): Session {
+  if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now }
+  const burstIsOver = now - session.anchorAt > policy.grace
+  return {
+    ...session,
+    generation: presented + 1,
+    rotatedAt: now,
+    lastUsedAt: now,
+    expiresAt: Math.min(now + policy.lifetime, session.absoluteExp),
+    anchorGeneration: burstIsOver ? presented : session.anchorGeneration,
+    anchorAt: burstIsOver ? now : session.anchorAt
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is refreshed.
+ * Times are whole seconds since 1970, by the store's own clock.
+ */
+export interface Session {
+  readonly userId: string
+  /** 128 random bits as 32 hex digits. */
+  readonly sid: string
+  /** Generation of the newest refresh token handed out: 0 at login, one more at each rotation. */
+  readonly generation: number
+  /** When that one was first handed out: its `iat`. */
+  readonly rotatedAt: number
+  readonly createdAt: number
+  /** The end that rotation never moves. */
+  readonly absoluteExp: number
+  /** When the session is over unless it is refreshed: the `exp` of the newest refresh token. */
+  readonly expiresAt: number
+  /** The oldest generation superseded in the current burst, and when that was; both 0 before the first rotation. */
+  readonly anchorGeneration: number
+  readonly anchorAt: number
+  readonly lastUsedAt: number
+  readonly client: SessionClient
+}
+
+/** Who logged in, for the session list. */
+export interface SessionClient {
+  readonly ip: string
+  readonly userAgent: string
+}
+
+/** One place in the line: all that a refresh token is made of, besides the session it belongs to. */
+export interface Generation {
+  readonly number: number
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
+/** How sessions live. Durations are whole seconds. */
+export interface SessionPolicy {
+  /** Idle lifetime: that of a refresh token. */
+  readonly lifetime: number
+  readonly absoluteLifetime: number
+  /** How long after its rotation a refresh token may be presented again; 0 is never, Infinity as long as it lives. */
+  readonly grace: number
+  /** Whether a refresh hands out a successor. */
+  readonly rotate: boolean
+  /** Sessions a user may have at once; 0 is no limit. */
+  readonly maxPerUser: number
+}
+
+/** A session as it is when it starts. */
+export function startSession(
+  userId: string,
+  sid: string,
+  client: SessionClient,
+  now: number,
+  policy: SessionPolicy
+): Session {
+  const absoluteExp = now + policy.absoluteLifetime
+  return {
+    userId,
+    sid,
+    generation: 0,
+    rotatedAt: now,
+    createdAt: now,
+    absoluteExp,
+    expiresAt: Math.min(now + policy.lifetime, absoluteExp),
+    anchorGeneration: 0,
+    anchorAt: 0,
+    lastUsedAt: now,
+    client
+  }
+}
+
+/** The newest generation of a session. */
+export const newestGeneration = (session: Session): Generation => ({
+  number: session.generation,
+  issuedAt: session.rotatedAt,
+  expiresAt: session.expiresAt
+})

@@ -1,0 +1,173 @@
+import { randomId } from '../../random.ts'
+import { decide } from '../../sessions/rotation.ts'
+import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
+import type { SessionStore } from '../../sessions/store.ts'
+import type { Clock } from '../../time.ts'
+import type { EmbeddedEngine } from './engine.ts'
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS keyturn_sessions (
+    sid TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    rotated_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    absolute_exp BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    anchor_generation BIGINT NOT NULL,
+    anchor_at BIGINT NOT NULL,
+    last_used_at BIGINT NOT NULL,
+    ip TEXT NOT NULL,
+    user_agent TEXT NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS keyturn_sessions_user ON keyturn_sessions (user_id, created_at);
+  CREATE INDEX IF NOT EXISTS keyturn_sessions_expiry ON keyturn_sessions (expires_at);
+`
+
+interface SessionRow {
+  readonly sid: string
+  readonly user_id: string
+  readonly generation: number
+  readonly rotated_at: number
+  readonly created_at: number
+  readonly absolute_exp: number
+  readonly expires_at: number
+  readonly anchor_generation: number
+  readonly anchor_at: number
+  readonly last_used_at: number
+  readonly ip: string
+  readonly user_agent: string
+}
+
+const toSession = (row: SessionRow): Session => ({
+  userId: row.user_id,
+  sid: row.sid,
+  generation: row.generation,
+  rotatedAt: row.rotated_at,
+  createdAt: row.created_at,
+  absoluteExp: row.absolute_exp,
+  expiresAt: row.expires_at,
+  anchorGeneration: row.anchor_generation,
+  anchorAt: row.anchor_at,
+  lastUsedAt: row.last_used_at,
+  client: { ip: row.ip, userAgent: row.user_agent }
+})
+
+/** Sessions in the embedded database: `decide` inside a write transaction, so that processes of this host take turns. */
+export async function openEmbeddedSessions(
+  engine: EmbeddedEngine,
+  policy: SessionPolicy,
+  clock: Clock
+): Promise<SessionStore> {
+  await engine.exclusively(({ script }) => script(schema))
+
+  const read = (userId: string, sid: string): Session | undefined =>
+    engine
+      .run<SessionRow>('SELECT * FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3', [
+        sid,
+        userId,
+        clock()
+      ])
+      .map(toSession)[0]
+
+  const insert = (session: Session): void => {
+    engine.run(
+      `INSERT INTO keyturn_sessions (sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
+         anchor_generation, anchor_at, last_used_at, ip, user_agent)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+      [
+        session.sid,
+        session.userId,
+        session.generation,
+        session.rotatedAt,
+        session.createdAt,
+        session.absoluteExp,
+        session.expiresAt,
+        session.anchorGeneration,
+        session.anchorAt,
+        session.lastUsedAt,
+        session.client.ip,
+        session.client.userAgent
+      ]
+    )
+  }
+
+  const update = (session: Session): void => {
+    engine.run(
+      `UPDATE keyturn_sessions SET generation = $2, rotated_at = $3, expires_at = $4, anchor_generation = $5, anchor_at = $6,
+         last_used_at = $7 WHERE sid = $1`,
+      [
+        session.sid,
+        session.generation,
+        session.rotatedAt,
+        session.expiresAt,
+        session.anchorGeneration,
+        session.anchorAt,
+        session.lastUsedAt
+      ]
+    )
+  }
+
+  const remove = (sids: readonly string[]): void => {
+    for (const sid of sids) engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
+  }
+
+  const oldestBeyondLimit = (userId: string): readonly string[] => {
+    if (policy.maxPerUser === 0) return []
+    return engine
+      .run<SessionRow>(
+        `SELECT sid FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2
+         ORDER BY created_at DESC, rowid DESC LIMIT -1 OFFSET $3`,
+        [userId, clock(), policy.maxPerUser]
+      )
+      .map((row) => row.sid)
+  }
+
+  return {
+    async start(userId, client) {
+      return engine.transaction(() => {
+        // Each login clears away a few sessions that are over, so that the file does not grow with them.
+        engine.run(
+          'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
+          [clock()]
+        )
+        const session = startSession(userId, randomId(), client, clock(), policy)
+        insert(session)
+        const ended = oldestBeyondLimit(userId)
+        remove(ended)
+        return { session, ended }
+      })
+    },
+    async rotate({ userId, sid, generation }) {
+      return engine.transaction(() => {
+        const decision = decide(read(userId, sid), generation, clock(), policy)
+        if (decision.session !== undefined) update(decision.session)
+        else if (decision.verdict.kind === 'reused') remove([sid])
+        return decision.verdict
+      })
+    },
+    async find(userId, sid) {
+      return read(userId, sid)
+    },
+    async list(userId) {
+      return engine
+        .run<SessionRow>(
+          'SELECT * FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2 ORDER BY created_at DESC, rowid DESC',
+          [userId, clock()]
+        )
+        .map(toSession)
+    },
+    async revoke(userId, sid) {
+      const removed = engine.run(
+        'DELETE FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3 RETURNING sid',
+        [sid, userId, clock()]
+      )
+      return removed.length > 0
+    },
+    async ping() {
+      engine.run('SELECT 1')
+    },
+    // The engine belongs to whoever opened it: users may live in it too.
+    async close() {}
+  }
+}

@@ -1,0 +1,50 @@
+-- Decides what a presented refresh token may become, and makes it so: the atomic twin of decide() in
+-- src/sessions/rotation.ts, which says why. The clock is Redis' own, in whole seconds.
+-- KEYS[1]  {user}: the user's sessions, a hash of sid -> record (src/stores/redis/record.ts)
+-- ARGV[1]  sid, 16 bytes
+-- ARGV[2]  the generation presented
+-- ARGV[3]  lifetime of a refresh token, seconds
+-- ARGV[4]  reuse grace, seconds; 0 is none
+-- ARGV[5]  1 when a refresh hands out a successor
+-- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} when nothing is handed out
+local sessions = KEYS[1]
+local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local rotates = ARGV[5] == '1'
+local now = tonumber(redis.call('TIME')[1])
+local format = '>I4I4I4I4I4I4I4I4'
+
+local record = redis.call('HGET', sessions, sid)
+if not record then return {'unknown'} end
+local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at = struct.unpack(format, record)
+if now >= expires_at then return {'unknown'} end
+
+local function in_grace()
+  if grace == 0 then return false end
+  if presented == generation - 1 and now - rotated_at <= grace then return true end
+  return presented >= anchor_generation and now - anchor_at <= grace
+end
+
+local verdict
+if presented < generation then
+  if not in_grace() then
+    redis.call('HDEL', sessions, sid, sid .. 'c')
+    return {'reused'}
+  end
+  verdict = 'retried'
+else
+  verdict = presented > generation and 'recovered' or rotates and 'rotated' or 'current'
+end
+if presented >= generation and not rotates then
+  generation = presented
+elseif presented >= generation then
+  if now - anchor_at > grace then
+    anchor_generation, anchor_at = presented, now
+  end
+  generation, rotated_at = presented + 1, now
+  expires_at = math.min(now + lifetime, absolute_exp)
+end
+
+redis.call('HSET', sessions, sid,
+  struct.pack(format, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now))
+if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
+return {verdict, generation, rotated_at, expires_at}

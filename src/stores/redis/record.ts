@@ -1,0 +1,46 @@
+import type { Session, SessionClient } from '../../sessions/session.ts'
+
+/*
+ * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session:
+ *   sid (16 bytes)          -> eight 32-bit numbers, big-endian, in the order below
+ *   sid and the letter c    -> the client: address, a space, user agent; 64 bytes at most
+ * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
+ * expiry included. A key a session with an index beside it took 440.
+ */
+const numbers = 8
+const longestClient = 64
+
+/** What lua/rotate.lua and lua/start.lua write with struct.pack('>I4I4I4I4I4I4I4I4', ...). */
+export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session {
+  const [generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt] = Array.from(
+    { length: numbers },
+    (_, index) => record.readUInt32BE(index * 4)
+  ) as [number, number, number, number, number, number, number, number]
+  return {
+    userId,
+    sid,
+    generation,
+    rotatedAt,
+    createdAt,
+    absoluteExp,
+    expiresAt,
+    anchorGeneration,
+    anchorAt,
+    lastUsedAt,
+    client: decodeClient(client)
+  }
+}
+
+/** Address and user agent in 64 bytes: a longer user agent is cut at a whole character. */
+export function encodeClient({ ip, userAgent }: SessionClient): Buffer {
+  const bytes = Buffer.from(`${ip} ${userAgent}`)
+  let end = Math.min(bytes.length, longestClient)
+  while (end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--
+  return bytes.subarray(0, end)
+}
+
+function decodeClient(bytes: Buffer | null): SessionClient {
+  const text = bytes?.toString() ?? ''
+  const space = text.indexOf(' ')
+  return { ip: text.slice(0, Math.max(space, 0)), userAgent: text.slice(space + 1) }
+}
