@@ -1,0 +1,16 @@
+import { KeyturnError } from '../errors.ts'
+import type { Parts } from './index.ts'
+import type { Outcome } from './outcome.ts'
+
+/**
+ * Ends the session of a refresh token: a logout. As Simple JWT's TokenBlacklistView; the user may be inactive or gone.
+ * A superseded token of the session ends it too, so that a client which lost an answer can still log out.
+ * Throws KeyturnError TOKEN_* for a token that is not good, TOKEN_REVOKED when the session is over already.
+ */
+export const makeBlacklist =
+  ({ refresh, sessions }: Parts) =>
+  async (token: string): Promise<Outcome> => {
+    const { userId, sid } = refresh.read(token)
+    if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED')
+    return { user_id: userId, sid }
+  }

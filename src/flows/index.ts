@@ -1,0 +1,38 @@
+import type { PasswordHasher } from '../passwords/hasher.ts'
+import type { SessionStore } from '../sessions/store.ts'
+import type { Clock } from '../time.ts'
+import type { AccessTokens } from '../tokens/access.ts'
+import type { ClaimRules } from '../tokens/claims.ts'
+import type { TokenCodec } from '../tokens/codec.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { UserStore } from '../users/store.ts'
+import { makeBlacklist } from './blacklist.ts'
+import { makeObtain } from './obtain.ts'
+import { makeRefresh } from './refresh.ts'
+import { makeVerify } from './verify.ts'
+
+/** All that the use cases need; each takes what it uses. */
+export interface Parts {
+  readonly users: UserStore
+  readonly sessions: SessionStore
+  readonly hasher: PasswordHasher
+  readonly codec: TokenCodec
+  readonly access: AccessTokens
+  readonly refresh: RefreshTokens
+  readonly rules: ClaimRules
+  readonly clock: Clock
+  /** Whether a refresh hands out a refresh token too: ROTATE_REFRESH_TOKENS. */
+  readonly rotate: boolean
+  /** Whether a superseded refresh token is no longer good: BLACKLIST_AFTER_ROTATION. */
+  readonly blacklistAfterRotation: boolean
+}
+
+/** Every use case. */
+export const makeFlows = (parts: Parts) => ({
+  obtain: makeObtain(parts),
+  refresh: makeRefresh(parts),
+  verify: makeVerify(parts),
+  blacklist: makeBlacklist(parts)
+})
+
+export type Flows = ReturnType<typeof makeFlows>

@@ -1,0 +1,8 @@
+import type { VerdictKind } from '../sessions/rotation.ts'
+
+/** What the log line of a request says of it, in the names of the log. */
+export interface Outcome {
+  readonly user_id?: string
+  readonly sid?: string
+  readonly verdict?: VerdictKind
+}

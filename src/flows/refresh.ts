@@ -1,0 +1,38 @@
+import { KeyturnError } from '../errors.ts'
+import type { Parts } from './index.ts'
+import type { Outcome } from './outcome.ts'
+
+/** A refresh either hands out tokens or refuses; both have an outcome that must be told, so a refusal is a value here. */
+export type RefreshResult =
+  | { readonly access: string; readonly refresh?: string; readonly outcome: Outcome }
+  | { readonly refusal: KeyturnError; readonly outcome: Outcome }
+
+/**
+ * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's TokenRefreshView.
+ * Throws KeyturnError TOKEN_* for a token that is not good, USER_GONE when its user is inactive or deleted.
+ *
+ * The user is looked up before the rotation, not beside it: a database that fails then costs the client nothing, while a
+ * rotation whose answer was lost to it would pass for theft once the grace is over.
+ */
+export const makeRefresh =
+  ({ users, sessions, access, refresh, rotate }: Parts) =>
+  async (token: string): Promise<RefreshResult> => {
+    const presented = refresh.read(token)
+    const { userId, sid } = presented
+    const user = await users.findById(userId)
+    if (!user?.isActive) throw new KeyturnError('USER_GONE')
+    const verdict = await sessions.rotate(presented)
+    const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
+    switch (verdict.kind) {
+      case 'unknown':
+        return { refusal: new KeyturnError('TOKEN_REVOKED'), outcome }
+      case 'reused':
+        return { refusal: new KeyturnError('TOKEN_REUSED'), outcome }
+      default:
+        return {
+          access: access.issue(userId, sid),
+          ...(rotate ? { refresh: refresh.issue(userId, sid, verdict.newest) } : {}),
+          outcome
+        }
+    }
+  }

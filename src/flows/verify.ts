@@ -1,0 +1,29 @@
+import { KeyturnError } from '../errors.ts'
+import { checkClaims } from '../tokens/claims.ts'
+import type { Parts } from './index.ts'
+import type { Outcome } from './outcome.ts'
+
+/**
+ * Whether a token of any type is good right now. As Simple JWT's TokenVerifyView: the type and the user are not looked at.
+ * Throws KeyturnError TOKEN_* for a bad token; FIELDS_INVALID `Token is blacklisted` for a refresh token that was superseded
+ * or whose session is over, which Simple JWT answers with 400 here and 401 everywhere else.
+ */
+export const makeVerify =
+  ({ codec, refresh, sessions, rules, clock, blacklistAfterRotation }: Parts) =>
+  async (token: string): Promise<Outcome> => {
+    const claims = checkClaims(codec.read(token), clock(), rules)
+    const place = refresh.placeOf(claims)
+    if (place !== undefined) {
+      const session = await sessions.find(place.userId, place.sid)
+      const isSuperseded = session !== undefined && place.generation < session.generation && blacklistAfterRotation
+      if (session === undefined || isSuperseded) {
+        throw new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
+      }
+    }
+    return outcomeOf(claims.user_id, claims.sid)
+  }
+
+const outcomeOf = (userId: string | undefined, sid: string | undefined): Outcome => ({
+  ...(userId === undefined ? {} : { user_id: userId }),
+  ...(sid === undefined ? {} : { sid })
+})

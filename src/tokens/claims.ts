@@ -1,0 +1,90 @@
+import { KeyturnError } from '../errors.ts'
+import type { Payload } from './codec.ts'
+
+/** Claims that were checked. Names are those on the wire (RFC 7519 §4.1; token_type, user_id: Simple JWT's). */
+export interface Claims {
+  readonly token_type: unknown
+  readonly exp: number
+  readonly iat: number | undefined
+  readonly jti: string
+  readonly user_id: string | undefined
+  /** The session; absent in tokens that are not Keyturn's own. */
+  readonly sid: string | undefined
+  /** Place in the session's line; refresh tokens only. */
+  readonly gen: number | undefined
+}
+
+/** What is demanded of a token, and written into one. */
+export interface ClaimRules {
+  /** Whole seconds of clock difference that `exp` and `nbf` allow. */
+  readonly leeway: number
+  readonly issuer: string | undefined
+  readonly audience: readonly string[]
+}
+
+/** The claims every token of ours begins with, in Simple JWT's order. */
+export interface TokenFacts {
+  readonly token_type: 'access' | 'refresh'
+  readonly exp: number
+  readonly iat: number
+  readonly jti: string
+  readonly user_id: string
+  readonly sid: string
+  readonly gen?: number
+}
+
+/** A token's claims: the facts, then `aud` and `iss` where configured. */
+export function buildClaims(facts: TokenFacts, { issuer, audience }: ClaimRules): object {
+  return {
+    ...facts,
+    ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
+    ...(issuer === undefined ? {} : { iss: issuer })
+  }
+}
+
+/**
+ * Hosts' clocks differ by a little, and `iat` is rounded down to the second: a token from a host whose clock is ahead must
+ * not be refused for it. PyJWT has no such allowance; it refuses such tokens now and then. Whole seconds.
+ */
+const issueSkew = 5
+
+/**
+ * The payload as claims, at `now`. Throws KeyturnError in the order in which Simple JWT finds the faults: a claim of the
+ * wrong type or value is TOKEN_INVALID, then TOKEN_EXPIRED (`exp` equal to now is expired, RFC 7519 §4.1.4), then claims
+ * that are missing.
+ */
+export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
+  const { exp, iat, nbf, jti, sub, iss, aud, token_type, user_id, sid, gen } = payload
+  const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
+  if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
+    throw invalid('exp, iat or nbf is no time')
+  if (!isOptional(jti, isText) || !isOptional(sub, isText)) throw invalid('jti or sub is no text')
+  if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
+  if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
+  if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
+  if (iat !== undefined && iat > now + rules.leeway + issueSkew) throw invalid('iat is in the future')
+  if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss is another')
+  if (rules.audience.length > 0 && !isForUs(aud, rules.audience)) throw invalid('aud is another')
+  if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
+  if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
+  if (jti === undefined) throw new KeyturnError('TOKEN_NO_ID')
+  // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
+  return { token_type, exp, iat, jti, user_id: user_id === undefined ? undefined : String(user_id), sid, gen }
+}
+
+/** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
+export function demandType(claims: Claims, type: TokenFacts['token_type']): void {
+  if (claims.token_type === undefined) throw new KeyturnError('TOKEN_NO_TYPE')
+  if (claims.token_type !== type) throw new KeyturnError('TOKEN_WRONG_TYPE')
+}
+
+const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
+  value === undefined || is(value)
+const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+const isText = (value: unknown): value is string => typeof value === 'string'
+const isGeneration = (value: unknown): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32 - 1
+const isUserId = (value: unknown): value is string | number => isText(value) || Number.isSafeInteger(value)
+
+const isForUs = (aud: unknown, audience: readonly string[]): boolean =>
+  (Array.isArray(aud) ? aud : [aud]).some((each) => audience.includes(each))

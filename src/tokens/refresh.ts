@@ -1,0 +1,73 @@
+import { KeyturnError } from '../errors.ts'
+import { equalInConstantTime, hmac } from '../random.ts'
+import type { Generation } from '../sessions/session.ts'
+import type { PresentedGeneration } from '../sessions/store.ts'
+import type { Clock } from '../time.ts'
+import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType } from './claims.ts'
+import type { TokenCodec } from './codec.ts'
+
+/** Makes and reads refresh tokens. */
+export interface RefreshTokens {
+  /** The refresh token of one generation: a pure function of its arguments and the key, so it can be handed out twice without being stored. */
+  issue(userId: string, sid: string, generation: Generation): string
+  /** Whose session a refresh token belongs to, and where in its line. Throws KeyturnError TOKEN_*. */
+  read(token: string): PresentedGeneration
+  /** The same for claims that were checked already; undefined when the token is no refresh token of ours. */
+  placeOf(claims: Claims): PresentedGeneration | undefined
+}
+
+/**
+ * A refresh token's `jti` is derived from its place in the line under a secret that nobody else holds. It proves that the
+ * token is ours even where SIGNING_KEY is shared with other services, who could otherwise sign a `gen` of their choice.
+ */
+export function makeRefreshTokens(
+  codec: TokenCodec,
+  jtiSecret: Buffer,
+  rules: ClaimRules,
+  clock: Clock
+): RefreshTokens {
+  const jtiOf = ({ userId, sid, generation }: PresentedGeneration): string =>
+    hmac(jtiSecret, `${sid}.${generation}.${userId}`).toString('hex', 0, 16)
+
+  const placeOf = ({
+    user_id: userId,
+    sid,
+    gen: generation,
+    jti,
+    token_type
+  }: Claims): PresentedGeneration | undefined => {
+    if (token_type !== 'refresh' || userId === undefined || sid === undefined || generation === undefined)
+      return undefined
+    const place = { userId, sid, generation }
+    return equalInConstantTime(jti, jtiOf(place)) ? place : undefined
+  }
+
+  return {
+    issue: (userId, sid, { number: generation, issuedAt, expiresAt }) =>
+      codec.sign(
+        'refresh',
+        buildClaims(
+          {
+            token_type: 'refresh',
+            exp: expiresAt,
+            iat: issuedAt,
+            jti: jtiOf({ userId, sid, generation }),
+            user_id: userId,
+            sid,
+            gen: generation
+          },
+          rules
+        )
+      ),
+    read(token) {
+      // `iat` is the session store's time, which may be ahead of ours: the jti proves that we wrote it.
+      const { iat: _, ...payload } = codec.read(token)
+      const claims = checkClaims(payload, clock(), rules)
+      demandType(claims, 'refresh')
+      const place = placeOf(claims)
+      if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
+      return place
+    },
+    placeOf
+  }
+}
