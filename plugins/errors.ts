@@ -1,0 +1,48 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { type ErrorCode, KeyturnError } from '../src/errors.ts'
+
+export interface ErrorsOptions {
+  /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
+  readonly scheme: string
+}
+
+/** The only writer of error bodies: a KeyturnError as its table row says, Fastify's own refusals in the same words, all else 500. */
+async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<void> {
+  const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
+    request.refusal = error
+    if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
+    if (error.status === 401) reply.header('www-authenticate', `${scheme} realm="api"`)
+    if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
+    reply.code(error.status).send(error.body)
+  }
+  app.decorateRequest('refusal', undefined)
+  app.setErrorHandler((error: Error & { code?: string; statusCode?: number }, request, reply) => {
+    send(error instanceof KeyturnError ? error : translate(error, request), request, reply)
+  })
+  app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
+}
+
+function translate(error: Error & { code?: string; statusCode?: number }, request: FastifyRequest): KeyturnError {
+  const as = (code: ErrorCode, detail?: string) =>
+    new KeyturnError(code, { cause: error, ...(detail === undefined ? {} : { detail }) })
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return as('TOO_LARGE', String(request.routeOptions.bodyLimit))
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return as('MEDIA_TYPE', request.headers['content-type'] ?? '')
+    default:
+      return error.statusCode !== undefined && error.statusCode < 500
+        ? as('BODY_UNREADABLE', 'The request cannot be read.')
+        : as('SERVER_ERROR')
+  }
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Why the request was refused, for its log line. */
+    refusal: KeyturnError | undefined
+  }
+}
+
+export default fp(errors, { name: 'errors' })

@@ -1,0 +1,37 @@
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Config } from '../src/config/settings.ts'
+import { type Flows, makeFlows } from '../src/flows/index.ts'
+import type { Clock } from '../src/time.ts'
+import { makeAccessTokens } from '../src/tokens/access.ts'
+import { makeRefreshTokens } from '../src/tokens/refresh.ts'
+
+/** Gives every use case its parts. */
+async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
+  const { stores, codec, keyring, hasher } = app
+  const { leeway, issuer, audience, blacklistAfterRotation } = config
+  const rules = { leeway, issuer, audience }
+  app.decorate(
+    'flows',
+    makeFlows({
+      users: stores.users,
+      sessions: stores.sessions,
+      hasher,
+      codec,
+      access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
+      refresh: makeRefreshTokens(codec, keyring.jtiSecret, rules, clock),
+      rules,
+      clock,
+      rotate: config.rotateRefreshTokens,
+      blacklistAfterRotation
+    })
+  )
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    flows: Flows
+  }
+}
+
+export default fp(flows, { name: 'flows', dependencies: ['stores', 'jwt', 'passwords'] })

@@ -1,0 +1,59 @@
+import { randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Outcome } from '../src/flows/outcome.ts'
+
+/**
+ * A client's X-Request-ID where it is one, otherwise a new one. Anything else could forge log lines.
+ * Source: Heroku's rule, 20 to 200 letters, digits and + / = -.
+ */
+export function requestIdOf(request: IncomingMessage): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && /^[A-Za-z0-9+/=-]{20,200}$/.test(given) ? given : randomUUID()
+}
+
+/** Gives every answer its X-Request-ID, and every request one log line that says what came of it. */
+async function requests(app: FastifyInstance): Promise<void> {
+  app.decorateRequest('outcome', undefined)
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id)
+    done()
+  })
+  // JSON is UTF-8 by definition (RFC 8259 §8.1), and Django REST framework does not say it again.
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (reply.getHeader('content-type') === 'application/json; charset=utf-8')
+      reply.header('content-type', 'application/json')
+    done(null, payload)
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    const { method, routeOptions, outcome, refusal, ip } = request
+    if (routeOptions.config.quiet !== true) {
+      const line = {
+        method,
+        route: routeOptions.url ?? 'none',
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime * 10) / 10,
+        ip
+      }
+      request.log.info(
+        { ...line, ...(refusal === undefined ? {} : { refusal: refusal.code, detail: refusal.detail }), ...outcome },
+        'request'
+      )
+    }
+    done()
+  })
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What the route has to tell of the request: user, session, verdict. */
+    outcome: Outcome | undefined
+  }
+  interface FastifyContextConfig {
+    /** No log line for this route: a probe that comes every few seconds. */
+    quiet?: boolean
+  }
+}
+
+export default fp(requests, { name: 'requests', dependencies: ['errors'] })

@@ -1,0 +1,20 @@
+import type { FastifyInstance } from 'fastify'
+
+const quiet = { config: { quiet: true } }
+
+/**
+ * GET /health/live: 200 while the process turns, whatever the stores do. GET /health/ready: 200 when requests can be served,
+ * 503 otherwise, with the store that is missing. Also under the names Kubernetes uses.
+ */
+export default async function health(app: FastifyInstance): Promise<void> {
+  const live = async () => ({ status: 'up', checks: {} })
+  for (const url of ['/health/live', '/livez']) app.get(url, quiet, live)
+
+  for (const url of ['/health/ready', '/readyz', '/healthz']) {
+    app.get(url, quiet, async (_request, reply) => {
+      const checks = await app.stores.check()
+      const isReady = Object.values(checks).every((state) => state === 'up')
+      return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'up' : 'down', checks })
+    })
+  }
+}

@@ -1,0 +1,19 @@
+import Type from 'typebox'
+
+/** A text field, read by src/fields.ts: a number counts as its text, white space around it does not count. */
+const text = (description: string) => Type.String({ description })
+
+export const CredentialsBody = Type.Object({
+  username: text('Name of the user'),
+  password: text('Password of the user')
+})
+
+export const TokenBody = Type.Object({ token: text('Any token of ours') })
+
+/** In cookie mode the field may be absent: the cookie then counts. */
+export const refreshBody = (inCookieToo: boolean) => {
+  const refresh = text('The refresh token')
+  return Type.Object({ refresh: inCookieToo ? Type.Optional(refresh) : refresh })
+}
+
+export const Empty = Type.Object({})

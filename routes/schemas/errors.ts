@@ -1,0 +1,10 @@
+import Type from 'typebox'
+
+const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
+
+/** Messages by field, or one detail about the whole body. */
+const Fields = Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]))
+
+/** The schemas of the refusals a door may answer with. */
+export const refusals = (...statuses: readonly number[]) =>
+  Object.fromEntries(statuses.map((status) => [status, status === 400 ? Fields : Detail]))

@@ -1,0 +1,28 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { CredentialsBody } from '../schemas/bodies.ts'
+import { refusals } from '../schemas/errors.ts'
+
+const Pair = Type.Object({ refresh: Type.String(), access: Type.String() })
+/** In cookie mode the refresh token is not in the body. */
+const AccessOnly = Type.Object({ access: Type.String() })
+
+/** POST /api/token/: a username and a password for two tokens. As Simple JWT's TokenObtainPairView. */
+const obtain: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Obtain Pair',
+    description: 'Takes a username and a password and returns an access and a refresh token that prove them.',
+    body: CredentialsBody,
+    response: { 200: app.refreshCookie.enabled ? AccessOnly : Pair, ...refusals(400, 401, 429, 503) }
+  }
+  app.post('/api/token', { schema, config: { rateLimit: app.rateLimits.obtain } }, async (request, reply) => {
+    app.refreshCookie.guardLogin(request)
+    const client = { ip: request.ip, userAgent: request.headers['user-agent'] ?? '' }
+    const { outcome, ...pair } = await app.flows.obtain(request.body, client)
+    request.outcome = outcome
+    reply.header('cache-control', 'no-store')
+    return app.refreshCookie.handOver(reply, pair)
+  })
+}
+export default obtain

@@ -1,0 +1,27 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { refreshBody } from '../schemas/bodies.ts'
+import { refusals } from '../schemas/errors.ts'
+
+/** The refresh token is absent in cookie mode and without rotation. */
+const Pair = Type.Object({ access: Type.String(), refresh: Type.Optional(Type.String()) })
+
+/** POST /api/token/refresh/: a refresh token for the next access token, and its own successor. As Simple JWT's TokenRefreshView. */
+const refresh: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Refresh',
+    description: 'Takes a refresh token and returns an access token and, with rotation, the next refresh token.',
+    body: refreshBody(app.refreshCookie.enabled),
+    response: { 200: Pair, ...refusals(400, 401, 403, 429, 503) }
+  }
+  app.post('/api/token/refresh', { schema, config: { rateLimit: app.rateLimits.refresh } }, async (request, reply) => {
+    const token = request.body.refresh ?? app.refreshCookie.demand(request)
+    const result = await app.flows.refresh(token)
+    request.outcome = result.outcome
+    if ('refusal' in result) throw result.refusal
+    reply.header('cache-control', 'no-store')
+    return app.refreshCookie.handOver(reply, result)
+  })
+}
+export default refresh

@@ -1,0 +1,19 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { Empty, TokenBody } from '../schemas/bodies.ts'
+import { refusals } from '../schemas/errors.ts'
+
+/** POST /api/token/verify/: is this token good right now? As Simple JWT's TokenVerifyView. */
+const verify: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Verify',
+    description: 'Takes a token of any type and says whether it is good. It does not say what it is good for.',
+    body: TokenBody,
+    response: { 200: Empty, ...refusals(400, 401, 429, 503) }
+  }
+  app.post('/api/token/verify', { schema, config: { rateLimit: app.rateLimits.verify } }, async (request) => {
+    request.outcome = await app.flows.verify(request.body.token)
+    return {}
+  })
+}
+export default verify

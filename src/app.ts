@@ -1,0 +1,86 @@
+import { BlockList, isIPv6 } from 'node:net'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import body from '../plugins/body.ts'
+import cookie from '../plugins/cookie.ts'
+import drain from '../plugins/drain.ts'
+import errors from '../plugins/errors.ts'
+import fields from '../plugins/fields.ts'
+import flows from '../plugins/flows.ts'
+import jwt from '../plugins/jwt.ts'
+import negotiation from '../plugins/negotiation.ts'
+import passwords from '../plugins/passwords.ts'
+import rateLimit from '../plugins/rate-limit.ts'
+import requests, { requestIdOf } from '../plugins/requests.ts'
+import stores from '../plugins/stores.ts'
+import health from '../routes/ops/health.ts'
+import blacklist from '../routes/token/blacklist.ts'
+import obtain from '../routes/token/obtain.ts'
+import refresh from '../routes/token/refresh.ts'
+import verify from '../routes/token/verify.ts'
+import type { Config } from './config/settings.ts'
+import { type Clock, systemClock } from './time.ts'
+
+export interface AppParts {
+  readonly log: FastifyBaseLogger
+  /** Time of the service; tests step it. */
+  readonly clock?: Clock
+}
+
+/**
+ * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Reading order is boot
+ * order. Throws ConfigError when a store that the configuration names cannot be used.
+ */
+export async function buildApp(config: Config, { log, clock = systemClock }: AppParts): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: log,
+    // plugins/requests.ts writes the one line a request has.
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: requestIdOf,
+    bodyLimit: config.bodyLimit,
+    keepAliveTimeout: config.keepalive * 1000,
+    requestTimeout: 60_000,
+    return503OnClosing: false,
+    forceCloseConnections: false,
+    trustProxy: trustedProxies(config.forwardedAllowIps),
+    routerOptions: { ignoreTrailingSlash: true }
+  })
+
+  await app.register(drain)
+  await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
+  await app.register(requests)
+  await app.register(negotiation)
+  await app.register(body)
+  await app.register(fields)
+  await app.register(stores, { config, clock })
+  await app.register(passwords, { config })
+  await app.register(jwt, { config, clock })
+  await app.register(flows, { config, clock })
+  await app.register(cookie, { config })
+  await app.register(rateLimit, { config })
+
+  await app.register(obtain)
+  await app.register(refresh)
+  await app.register(verify)
+  await app.register(blacklist)
+  await app.register(health)
+
+  app.closePaths()
+  await app.ready()
+  return app
+}
+
+/**
+ * Whose X-Forwarded-* is believed: the peer's own, if it is a trusted proxy, and nobody's behind it. The client is then the
+ * last entry; earlier ones are what the client claimed. Source: Gunicorn's forwarded_allow_ips.
+ */
+function trustedProxies(ranges: readonly string[]): (address: string, hop: number) => boolean {
+  if (ranges.includes('*')) return (_address, hop) => hop === 0
+  const trusted = new BlockList()
+  for (const range of ranges) {
+    const [address = '', prefix] = range.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    if (prefix === undefined) trusted.addAddress(address, family)
+    else trusted.addSubnet(address, Number(prefix), family)
+  }
+  return (address, hop) => hop === 0 && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
+}

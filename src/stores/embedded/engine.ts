@@ -1,0 +1,95 @@
+import { chmodSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
+import { KeyturnError } from '../../errors.ts'
+import type { SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
+
+/** One SQLite file that the processes of this host share. Its calls block, so statements are short and by key. */
+export interface EmbeddedEngine extends SqlDatabase {
+  readonly file: string
+  /** The rows of one statement with $1, $2 … as its values, at once. */
+  run<Row = SqlRow>(sql: string, values?: readonly SqlValue[]): readonly Row[]
+  /** Runs `work` in one write transaction, before any other process may write. */
+  transaction<T>(work: () => T): T
+}
+
+/**
+ * Opens DATA_DIR/keyturn.db, readable by its owner only, in WAL mode with every commit flushed (synchronous=FULL).
+ * Throws KeyturnError STORE_DOWN when the folder or the file cannot be written.
+ */
+export function openEmbedded(dataDir: string): EmbeddedEngine {
+  const file = join(dataDir, 'keyturn.db')
+  return guarded(() => {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    const database = new DatabaseSync(file)
+    chmodSync(file, 0o600)
+    // busy_timeout first: the switch to WAL itself may have to wait for another process. Milliseconds.
+    for (const pragma of ['busy_timeout=5000', 'journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=on']) {
+      database.exec(`pragma ${pragma}`)
+    }
+    return makeEngine(file, database)
+  })
+}
+
+function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngine {
+  const statements = new Map<string, StatementSyncInstance>()
+  const prepare = (sql: string): StatementSyncInstance => {
+    const known = statements.get(sql)
+    if (known !== undefined) return known
+    const statement = database.prepare(sql.replace(/\$(\d+)/g, '?$1'))
+    statements.set(sql, statement)
+    return statement
+  }
+  const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
+    guarded(() => prepare(sql).all(...values) as Row[])
+  const exec = (sql: string): void => guarded(() => database.exec(sql))
+  return {
+    dialect: 'sqlite',
+    file,
+    run,
+    transaction(work) {
+      exec('BEGIN IMMEDIATE')
+      try {
+        const result = work()
+        exec('COMMIT')
+        return result
+      } catch (error) {
+        database.exec('ROLLBACK')
+        throw error
+      }
+    },
+    async query(sql, values) {
+      return run(sql, values)
+    },
+    async exclusively(work) {
+      exec('BEGIN IMMEDIATE')
+      try {
+        const result = await work({ query: async (sql, values) => run(sql, values), script: async (sql) => exec(sql) })
+        exec('COMMIT')
+        return result
+      } catch (error) {
+        database.exec('ROLLBACK')
+        throw error
+      }
+    },
+    async close() {
+      statements.clear()
+      database.close()
+    }
+  }
+}
+
+/** A full disk, a lock held too long or a file gone is a store that is down; faulty SQL stays a defect. */
+function guarded<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (/syntax error|no such (table|column)|constraint failed/i.test(message)) throw error
+    throw new KeyturnError('STORE_DOWN', {
+      detail: `the embedded database (${code ?? 'error'}): ${message}`,
+      retryAfter: 1,
+      cause: error
+    })
+  }
+}

@@ -1,0 +1,152 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ConfigError } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import type { KeyStore } from '../keys/store.ts'
+import type { SessionPolicy } from '../sessions/session.ts'
+import type { SessionStore } from '../sessions/store.ts'
+import type { Clock } from '../time.ts'
+import type { UserStore } from '../users/store.ts'
+import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
+import { openEmbeddedSessions } from './embedded/sessions.ts'
+import type { SqlDatabase } from './sql/connection.ts'
+import { makeKeyStore } from './sql/keys.ts'
+import { migrate, pendingMigrations } from './sql/migrate.ts'
+import { openPostgres } from './sql/postgres.ts'
+import { makeUserStore } from './sql/users.ts'
+
+/** Everything that is kept outside the process. */
+export interface Stores {
+  readonly database: SqlDatabase
+  readonly users: UserStore
+  readonly keys: KeyStore
+  readonly sessions: SessionStore
+  /** What seals the keys at rest. */
+  readonly keySecret: string
+  /** Which stores answer. */
+  check(): Promise<Readonly<Record<'database' | 'sessions', 'up' | 'down'>>>
+  close(): Promise<void>
+}
+
+/**
+ * Opens the stores that the configuration asks for: PostgreSQL and Redis where a URL is given, otherwise one embedded file,
+ * which is brought up to date here. Throws ConfigError naming the variable when a store cannot be reached or is not migrated.
+ */
+export async function openStores(config: Config, clock: Clock): Promise<Stores> {
+  const database = await openDatabase(config)
+  try {
+    await bringUpToDate(database)
+    const sessions = await openSessions(config, database, clock)
+    return {
+      database,
+      users: makeUserStore(database, clock),
+      keys: makeKeyStore(database),
+      sessions,
+      keySecret: config.keyEncryptionSecret ?? config.signingKey ?? embeddedSecret(config.dataDir),
+      async check() {
+        const state = (answer: Promise<unknown>) =>
+          answer.then(
+            () => 'up' as const,
+            () => 'down' as const
+          )
+        const [databaseState, sessionsState] = await Promise.all([
+          state(database.query('SELECT 1')),
+          state(sessions.ping())
+        ])
+        return { database: databaseState, sessions: sessionsState }
+      },
+      async close() {
+        await sessions.close()
+        await database.close()
+      }
+    }
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+/** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws ConfigError when it cannot be reached. */
+export async function openDatabase(config: Config): Promise<SqlDatabase> {
+  const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
+  return reached(variable, async () => {
+    const database =
+      config.databaseUrl === undefined
+        ? openEmbedded(config.dataDir)
+        : openPostgres(config.databaseUrl, { sslmode: config.pgsslmode })
+    try {
+      await database.query('SELECT 1')
+      return database
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  })
+}
+
+async function bringUpToDate(database: SqlDatabase): Promise<void> {
+  if ((await pendingMigrations(database)) === 0) return
+  if (database.dialect === 'postgres') {
+    throw new ConfigError([
+      'DATABASE_URL: the tables of this database are missing or from an older version. Run: keyturn migrate'
+    ])
+  }
+  await migrate(database)
+}
+
+async function openSessions(config: Config, database: SqlDatabase, clock: Clock): Promise<SessionStore> {
+  const policy: SessionPolicy = {
+    lifetime: config.refreshTokenLifetime,
+    absoluteLifetime: config.sessionAbsoluteLifetime,
+    grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
+    rotate: config.rotateRefreshTokens,
+    maxPerUser: config.maxSessionsPerUser
+  }
+  const { redisUrl } = config
+  if (redisUrl !== undefined) {
+    // Loaded only where it is used: it is a tenth of a second of a start.
+    const [{ openRedis }, { openRedisSessions }] = await Promise.all([
+      import('./redis/client.ts'),
+      import('./redis/sessions.ts')
+    ])
+    const redis = await reached('REDIS_URL', () => openRedis(redisUrl, { verifyTls: config.redisTlsVerify }))
+    return openRedisSessions(redis, policy)
+  }
+  const engine = isEmbedded(database) ? database : openEmbedded(config.dataDir)
+  const sessions = await openEmbeddedSessions(engine, policy, clock)
+  return engine === database ? sessions : { ...sessions, close: () => engine.close() }
+}
+
+const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'
+
+/** What seals the keys where nobody configured it: made at the first start, beside the embedded file, for its owner only. */
+function embeddedSecret(dataDir: string): string {
+  const file = join(dataDir, 'key-encryption-secret')
+  if (existsSync(file)) return readFileSync(file, 'utf8').trim()
+  const draft = `${file}.${process.pid}`
+  writeFileSync(draft, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 })
+  try {
+    // A link appears with its whole content or not at all: of several processes that start at once, one wins.
+    linkSync(draft, file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    unlinkSync(draft)
+  }
+  return embeddedSecret(dataDir)
+}
+
+/** A store that does not answer at the start is told with the variable that names it. */
+async function reached<T>(variable: string, open: () => Promise<T>): Promise<T> {
+  try {
+    return await open()
+  } catch (error) {
+    throw new ConfigError([`${variable}: cannot be used, ${describe(error)}. Is it running, and is the value right?`])
+  }
+}
+
+function describe(error: unknown): string {
+  const { detail, message, cause } = error as { detail?: string; message: string; cause?: { code?: string } }
+  return detail ?? cause?.code ?? message
+}
