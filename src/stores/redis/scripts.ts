@@ -7,21 +7,26 @@ import type { PresentedGeneration } from '../../sessions/store.ts'
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<[now: number, ended: Buffer[]], Context>
+    keyturnRevoke(...args: (string | Buffer)[]): Result<number, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
 }
 
 type RotateReply = readonly [kind: RotationVerdict['kind'], generation: number, issuedAt: number, expiresAt: number]
 
-const readLua = (name: string): string => readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
+/** Gives a script's text by its name. */
+export type ReadScript = (name: string) => string
+
+const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
 
 /** Lua has no Infinity: a grace longer than any time stands for it. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
 /** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
-export function defineScripts(redis: Redis): void {
-  redis.defineCommand('keyturnStart', { numberOfKeys: 1, lua: readLua('start') })
-  redis.defineCommand('keyturnRotate', { numberOfKeys: 1, lua: readLua('rotate') })
+export function defineScripts(redis: Redis, read: ReadScript = readLua): void {
+  redis.defineCommand('keyturnStart', { numberOfKeys: 1, lua: read('start') })
+  redis.defineCommand('keyturnRevoke', { numberOfKeys: 1, lua: read('revoke') })
+  redis.defineCommand('keyturnRotate', { numberOfKeys: 1, lua: read('rotate') })
 }
 
 /** Starts a session: the time by Redis' clock, and the sids that were ended for it. */
@@ -62,3 +67,7 @@ export async function rotate(
   )
   return kind === 'reused' || kind === 'unknown' ? { kind } : { kind, newest: { number, issuedAt, expiresAt } }
 }
+
+/** Ends a session; false when there was none. */
+export const revoke = async (redis: Redis, key: string, sid: string): Promise<boolean> =>
+  (await redis.keyturnRevoke(key, Buffer.from(sid, 'hex'))) === 1

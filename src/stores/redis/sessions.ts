@@ -2,15 +2,29 @@ import type { Redis } from 'ioredis'
 import { randomId } from '../../random.ts'
 import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
-import { systemClock } from '../../time.ts'
+import { type Clock, systemClock } from '../../time.ts'
 import { failClosed } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
-import { defineScripts, rotate, start } from './scripts.ts'
+import { defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
-/** Sessions in Redis: one command a method. Its clock is the one that counts, so hosts need not agree on the time. */
-export function openRedisSessions(redis: Redis, policy: SessionPolicy, names: Names = makeNames()): SessionStore {
-  defineScripts(redis)
+export interface RedisSessionsOptions {
+  readonly names?: Names
+  /** For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the time. */
+  readonly clock?: Clock
+  /** Tests put another clock into the scripts. */
+  readonly readScript?: ReadScript
+}
+
+/** Sessions in Redis: one command a method. */
+export function openRedisSessions(
+  redis: Redis,
+  policy: SessionPolicy,
+  { names = makeNames(), clock = systemClock, readScript }: RedisSessionsOptions = {}
+): SessionStore {
+  defineScripts(redis, readScript)
+  // Fields of a hash do not expire by themselves.
+  const isLive = (session: Session): boolean => session.expiresAt > clock()
   const fields = (sid: string): [record: Buffer, client: Buffer] => {
     const bytes = Buffer.from(sid, 'hex')
     return [bytes, Buffer.concat([bytes, Buffer.from('c')])]
@@ -24,7 +38,8 @@ export function openRedisSessions(redis: Redis, policy: SessionPolicy, names: Na
     rotate: (presented) => rotate(redis, names.sessions(presented.userId), presented, policy),
     async find(userId, sid) {
       const [record, client] = await redis.hmgetBuffer(names.sessions(userId), ...fields(sid))
-      return record ? unlessOver(decodeRecord(userId, sid, record, client ?? null)) : undefined
+      const session = record ? decodeRecord(userId, sid, record, client ?? null) : undefined
+      return session !== undefined && isLive(session) ? session : undefined
     },
     async list(userId) {
       // Not hgetallBuffer: it turns the field names, which are bytes here, into text.
@@ -38,12 +53,10 @@ export function openRedisSessions(redis: Redis, policy: SessionPolicy, names: Na
       return [...values]
         .filter(([name]) => name.length === 32)
         .map(([sid, record]) => decodeRecord(userId, sid, record, values.get(`${sid}63`) ?? null))
-        .filter(unlessOver)
+        .filter(isLive)
         .sort((a, b) => b.createdAt - a.createdAt)
     },
-    async revoke(userId, sid) {
-      return (await redis.hdel(names.sessions(userId), ...fields(sid))) > 0
-    },
+    revoke: (userId, sid) => revoke(redis, names.sessions(userId), sid),
     async ping() {
       await redis.ping()
     },
@@ -53,6 +66,3 @@ export function openRedisSessions(redis: Redis, policy: SessionPolicy, names: Na
   }
   return failClosed(store)
 }
-
-/** Fields of a hash do not expire by themselves. This host's clock is good enough here: nothing is handed out by it. */
-const unlessOver = (session: Session): Session | undefined => (session.expiresAt > systemClock() ? session : undefined)

@@ -1,0 +1,161 @@
+import fc from 'fast-check'
+import type { Test } from 'tap'
+import { decide } from '../../src/sessions/rotation.ts'
+import { newestGeneration, type Session, type SessionPolicy } from '../../src/sessions/session.ts'
+import type { SessionStore } from '../../src/sessions/store.ts'
+import { aClient, aPolicy } from '../support/makers.ts'
+
+/** A session store whose time is stepped by the suite. */
+export interface OpenedSessions {
+  readonly store: SessionStore
+  now(): number
+  advance(seconds: number): Promise<void>
+}
+
+export type OpenSessions = (policy: SessionPolicy) => Promise<OpenedSessions>
+
+/** What every session store must do, run over each of them. */
+export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<void> {
+  const user = () => `user-${Math.random().toString(36).slice(2)}`
+
+  await t.test('a session is rotated, and its newest generation can always be told', async (t) => {
+    const { store, now } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 1000 }))
+    const userId = user()
+    const { session, ended } = await store.start(userId, { ip: '192.0.2.7', userAgent: 'curl/8' })
+    t.match(session, { userId, generation: 0, createdAt: now(), expiresAt: now() + 100, absoluteExp: now() + 1000 })
+    t.match(session.sid, /^[0-9a-f]{32}$/)
+    t.same(ended, [])
+    t.same(await store.find(userId, session.sid), session)
+    t.same(await store.rotate({ userId, sid: session.sid, generation: 0 }), {
+      kind: 'rotated',
+      newest: { number: 1, issuedAt: now(), expiresAt: now() + 100 }
+    })
+    t.match(await store.find(userId, session.sid), { generation: 1, client: { ip: '192.0.2.7', userAgent: 'curl/8' } })
+    t.equal(await store.find(user(), session.sid), undefined, 'a session is found under its own user only')
+    t.same(await store.rotate({ userId: user(), sid: session.sid, generation: 1 }), { kind: 'unknown' })
+  })
+
+  await t.test('fifty rotations at once have one successor', async (t) => {
+    const { store } = await open(aPolicy())
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    const verdicts = await Promise.all(Array.from({ length: 50 }, () => store.rotate({ userId, sid, generation: 0 })))
+    t.equal(verdicts.filter(({ kind }) => kind === 'rotated').length, 1)
+    t.equal(verdicts.filter(({ kind }) => kind === 'retried').length, 49)
+    t.equal(new Set(verdicts.map((verdict) => JSON.stringify('newest' in verdict && verdict.newest))).size, 1)
+  })
+
+  await t.test('a reuse after the grace ends the session', async (t) => {
+    const { store, advance } = await open(aPolicy({ grace: 10 }))
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    const present = (generation: number) => store.rotate({ userId, sid, generation }).then(({ kind }) => kind)
+    t.equal(await present(0), 'rotated')
+    await advance(10)
+    t.equal(await present(0), 'retried', 'the last second of the grace')
+    await advance(1)
+    t.equal(await present(0), 'reused')
+    t.equal(await present(1), 'unknown', 'the successor is dead too')
+    t.equal(await store.find(userId, sid), undefined)
+    t.same(await store.list(userId), [])
+  })
+
+  await t.test('a session that is idle too long, or too old, is over', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    const idle = (await store.start(userId, aClient)).session
+    const born = now()
+    await advance(99)
+    t.equal((await store.rotate({ userId, sid, generation: 0 })).kind, 'rotated')
+    await advance(1)
+    t.equal((await store.rotate({ userId, sid: idle.sid, generation: 0 })).kind, 'unknown')
+    t.equal(await store.revoke(userId, idle.sid), false)
+    t.same(
+      (await store.list(userId)).map((each) => each.sid),
+      [sid]
+    )
+    await advance(98)
+    const last = await store.rotate({ userId, sid, generation: 1 })
+    t.match(last, { kind: 'rotated', newest: { expiresAt: born + 250 } }, 'rotation does not move the absolute end')
+    await advance(52)
+    t.equal((await store.rotate({ userId, sid, generation: 2 })).kind, 'unknown')
+  })
+
+  await t.test('a revoked session is over, once', async (t) => {
+    const { store } = await open(aPolicy())
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    t.equal(await store.revoke(user(), sid), false)
+    t.equal(await store.revoke(userId, sid), true)
+    t.equal(await store.revoke(userId, sid), false)
+    t.equal((await store.rotate({ userId, sid, generation: 0 })).kind, 'unknown')
+    t.equal((await store.rotate({ userId, sid, generation: 7 })).kind, 'unknown', 'a lost session lets nobody in')
+  })
+
+  await t.test('beyond the limit the oldest session ends', async (t) => {
+    const { store, advance } = await open(aPolicy({ maxPerUser: 2 }))
+    const userId = user()
+    const start = async () => {
+      await advance(1)
+      return store.start(userId, aClient)
+    }
+    const [first, second] = [await start(), await start()]
+    await store.rotate({ userId, sid: first.session.sid, generation: 0 })
+    const third = await start()
+    t.same(third.ended, [first.session.sid], 'oldest by login, not by use')
+    t.same(
+      (await store.list(userId)).map(({ sid }) => sid),
+      [third.session.sid, second.session.sid],
+      'newest first'
+    )
+    t.equal((await store.rotate({ userId, sid: first.session.sid, generation: 1 })).kind, 'unknown')
+  })
+
+  await t.test('without rotation the token stays the newest', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ rotate: false, lifetime: 100 }))
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    const end = now() + 100
+    await advance(60)
+    t.match(await store.rotate({ userId, sid, generation: 0 }), {
+      kind: 'current',
+      newest: { number: 0, expiresAt: end }
+    })
+    t.match(await store.rotate({ userId, sid, generation: 3 }), { kind: 'recovered', newest: { number: 3 } })
+    t.match(await store.rotate({ userId, sid, generation: 3 }), { kind: 'current', newest: { number: 3 } })
+    await advance(40)
+    t.equal((await store.rotate({ userId, sid, generation: 3 })).kind, 'unknown')
+  })
+
+  await t.test('random histories come out as decide says', async (t) => {
+    const step = fc.record({
+      wait: fc.constantFrom(0, 0, 1, 2, 5, 10, 11, 40),
+      back: fc.constantFrom(0, 0, 0, 1, 1, 2, 3, -1, -3)
+    })
+    const policies = fc.record({
+      grace: fc.constantFrom(0, 1, 10, Number.POSITIVE_INFINITY),
+      rotate: fc.constantFrom(true, true, true, false),
+      lifetime: fc.constantFrom(30, 1000),
+      absoluteLifetime: fc.constantFrom(120, 5000)
+    })
+    await fc.assert(
+      fc.asyncProperty(policies, fc.array(step, { maxLength: 25 }), async (policy, steps) => {
+        const { store, now, advance } = await open(aPolicy(policy))
+        const userId = user()
+        const { session } = await store.start(userId, aClient)
+        let model: Session | undefined = session
+        for (const { wait, back } of steps) {
+          await advance(wait)
+          const generation = Math.max(0, (model?.generation ?? 0) - back)
+          const decision = decide(model, generation, now(), aPolicy(policy))
+          model = decision.session
+          t.same(await store.rotate({ userId, sid: session.sid, generation }), decision.verdict)
+          const found = await store.find(userId, session.sid)
+          t.same(found && newestGeneration(found), model && newestGeneration(model))
+        }
+      }),
+      { numRuns: 100 }
+    )
+  })
+}

@@ -1,0 +1,170 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { decide } from '../../../src/sessions/rotation.ts'
+import { type Session, type SessionPolicy, startSession } from '../../../src/sessions/session.ts'
+import { aClient, aPolicy } from '../../support/makers.ts'
+
+const start = (policy: SessionPolicy, now = 1000): Session => startSession('u', 'f'.repeat(32), aClient, now, policy)
+
+/** Presents generations to one session, so many seconds after its start: the verdicts, in order. */
+function play(policy: SessionPolicy, steps: readonly (readonly [now: number, generation: number])[]): string[] {
+  let session: Session | undefined = start(policy, 1000)
+  return steps.map(([now, generation]) => {
+    const decision = decide(session, generation, 1000 + now, policy)
+    session = decision.session
+    const { verdict } = decision
+    return 'newest' in verdict ? `${verdict.kind} ${verdict.newest.number}` : verdict.kind
+  })
+}
+
+t.test('the table of verdicts', async (t) => {
+  const policy = aPolicy({ grace: 10 })
+  t.same(play(policy, [[5, 0]]), ['rotated 1'])
+  t.same(
+    play(policy, [
+      [5, 0],
+      [15, 0]
+    ]),
+    ['rotated 1', 'retried 1'],
+    'the last second of the grace'
+  )
+  t.same(
+    play(policy, [
+      [5, 0],
+      [16, 0]
+    ]),
+    ['rotated 1', 'reused']
+  )
+  t.same(
+    play(policy, [
+      [5, 0],
+      [16, 0],
+      [16, 1]
+    ]),
+    ['rotated 1', 'reused', 'unknown'],
+    'a reuse ends the session'
+  )
+  t.same(play(policy, [[5, 4]]), ['recovered 5'])
+  t.same(
+    play(policy, [
+      [5, 4],
+      [6, 4]
+    ]),
+    ['recovered 5', 'retried 5']
+  )
+  t.same(play(aPolicy({ lifetime: 50 }), [[50, 0]]), ['unknown'], 'expiry equal to now is expired')
+})
+
+t.test('a burst that chains logs nobody out', async (t) => {
+  const chain = [
+    [5, 0],
+    [5, 1],
+    [5, 2]
+  ] as const
+  t.same(play(aPolicy(), [...chain, [6, 0], [6, 1], [6, 2]]).slice(3), ['retried 3', 'retried 3', 'retried 3'])
+  t.same(play(aPolicy(), [...chain, [15, 0]]).at(-1), 'retried 3', 'the anchor counts from the first of the burst')
+  t.same(play(aPolicy(), [...chain, [16, 0]]).at(-1), 'reused')
+})
+
+t.test('presenting an old token again and again extends nothing', async (t) => {
+  t.same(
+    play(aPolicy(), [
+      [5, 0],
+      [10, 0],
+      [14, 0],
+      [15, 0],
+      [16, 0]
+    ]).at(-1),
+    'reused'
+  )
+  t.same(
+    play(aPolicy(), [
+      [5, 0],
+      [12, 1],
+      [15, 0],
+      [16, 0]
+    ]).slice(2),
+    ['retried 2', 'reused'],
+    'a second rotation in the burst does not move its anchor'
+  )
+})
+
+t.test('a rotation after the burst sets a new anchor', async (t) => {
+  t.same(
+    play(aPolicy(), [
+      [5, 0],
+      [16, 1],
+      [17, 0]
+    ]).at(-1),
+    'reused',
+    'the old burst is over'
+  )
+  t.same(
+    play(aPolicy(), [
+      [5, 0],
+      [16, 1],
+      [17, 2],
+      [26, 1]
+    ]).at(-1),
+    'retried 3'
+  )
+})
+
+t.test('without a grace, or with one that never ends', async (t) => {
+  t.same(
+    play(aPolicy({ grace: 0 }), [
+      [5, 0],
+      [5, 0]
+    ]),
+    ['rotated 1', 'reused']
+  )
+  const never = aPolicy({ grace: Number.POSITIVE_INFINITY })
+  t.same(
+    play(never, [
+      [5, 0],
+      [100, 1],
+      [10_000, 0]
+    ]).at(-1),
+    'retried 2'
+  )
+})
+
+t.test('whatever comes, in whatever order', async (t) => {
+  const steps = fc.array(fc.record({ wait: fc.nat(30), back: fc.integer({ min: -2, max: 4 }) }), { maxLength: 60 })
+  fc.assert(
+    fc.property(fc.nat(60), steps, (grace, steps) => {
+      const policy = aPolicy({ grace, lifetime: 100, absoluteLifetime: 400 })
+      const born = start(policy)
+      let [session, now]: [Session | undefined, number] = [born, born.createdAt]
+      const supersededAt = new Map<number, number>()
+      for (const { wait, back } of steps) {
+        now += wait
+        const before: Session | undefined = session
+        const presented = Math.max(0, (before?.generation ?? 0) - back)
+        const { verdict, session: after } = decide(before, presented, now, policy)
+        session = after
+        if (before === undefined) return verdict.kind === 'unknown'
+        if (after !== undefined && after.absoluteExp !== born.absoluteExp) return false
+        if (after !== undefined && after.expiresAt > born.absoluteExp) return false
+        const since = supersededAt.get(presented)
+        // An ancestor never gets in later than the grace after it was superseded, and never a successor of its own.
+        if (verdict.kind === 'retried' && (since === undefined || now - since > grace)) return false
+        if (verdict.kind === 'retried' && after?.generation !== before.generation) return false
+        // The immediate predecessor always gets in within the grace.
+        if (
+          verdict.kind === 'reused' &&
+          presented === before.generation - 1 &&
+          grace > 0 &&
+          now - before.rotatedAt <= grace
+        )
+          return false
+        if (verdict.kind === 'rotated' || verdict.kind === 'recovered') {
+          for (let each = before.generation; each <= presented; each++) supersededAt.set(each, now)
+        }
+      }
+      return true
+    }),
+    { numRuns: 5000 }
+  )
+  t.pass('5000 histories')
+})

@@ -1,0 +1,28 @@
+import t from 'tap'
+import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
+import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
+import { makeManualClock } from '../../../src/time.ts'
+import { sessionStoreSuite } from '../../conformance/sessions.ts'
+import { aClient, aPolicy } from '../../support/makers.ts'
+
+const clock = makeManualClock()
+const engine = openEmbedded(t.testdir())
+t.teardown(() => engine.close())
+
+t.test('embedded sessions', async (t) => {
+  await sessionStoreSuite(t, async (policy) => ({
+    store: await openEmbeddedSessions(engine, policy, clock),
+    now: clock,
+    advance: async (seconds) => clock.advance(seconds)
+  }))
+})
+
+t.test('sessions that are over do not stay in the file', async (t) => {
+  const store = await openEmbeddedSessions(engine, aPolicy({ lifetime: 100 }), clock)
+  clock.advance(100_000_000)
+  for (let login = 0; login < 200; login++) await store.start('u', aClient)
+  clock.advance(100)
+  for (let login = 0; login < 20; login++) await store.start('u', aClient)
+  const [row] = engine.run<{ kept: number }>('SELECT count(*) AS kept FROM keyturn_sessions')
+  t.equal(row?.kept, 20)
+})

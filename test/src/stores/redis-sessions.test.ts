@@ -1,0 +1,65 @@
+import { readFileSync } from 'node:fs'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { openRedis } from '../../../src/stores/redis/client.ts'
+import { makeNames } from '../../../src/stores/redis/names.ts'
+import type { ReadScript } from '../../../src/stores/redis/scripts.ts'
+import { openRedisSessions } from '../../../src/stores/redis/sessions.ts'
+import { makeManualClock, systemClock } from '../../../src/time.ts'
+import { sessionStoreSuite } from '../../conformance/sessions.ts'
+import { aClient, aPolicy } from '../../support/makers.ts'
+import { needsRedis } from '../../support/needs.ts'
+
+const server = await needsRedis(t)
+const redis = new Redis(server.options)
+t.teardown(() => redis.disconnect())
+
+// The scripts as they are, but for their clock: it is a key that the suite steps.
+const clock = makeManualClock(systemClock())
+const prefix = `sessions-test-${process.pid}:`
+const readScript: ReadScript = (name) => {
+  const text = readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
+  return text.replaceAll("redis.call('TIME')[1]", `redis.call('GET', '${prefix}clock')`)
+}
+const setClock = () => redis.set(`${prefix}clock`, clock())
+
+t.test('sessions in Redis', async (t) => {
+  await setClock()
+  await sessionStoreSuite(t, async (policy) => ({
+    store: openRedisSessions(redis, policy, { names: makeNames(prefix), clock, readScript }),
+    now: clock,
+    async advance(seconds) {
+      clock.advance(seconds)
+      await setClock()
+    }
+  }))
+})
+
+t.test('every key but the clock expires, with its last session', async (t) => {
+  for (const key of await redis.keys(`${prefix}{*`)) t.ok((await redis.ttl(key)) > 0, key)
+})
+
+t.test('by its own clock, a session is what its tokens say', async (t) => {
+  const store = openRedisSessions(new Redis(server.options), aPolicy(), { names: makeNames(`${prefix}real:`) })
+  const { session } = await store.start('{odd} user%', { ip: '2001:db8::1', userAgent: 'ü'.repeat(100) })
+  t.ok(Math.abs(session.createdAt - systemClock()) <= 1)
+  const found = await store.find('{odd} user%', session.sid)
+  t.same({ ...found, client: session.client }, session)
+  t.match(found?.client, { ip: '2001:db8::1', userAgent: /^ü{26}$/ }, 'cut at a whole character')
+  await store.close()
+})
+
+t.test('sessions that are over do not stay beside live ones', async (t) => {
+  const names = makeNames(`${prefix}over:`)
+  const store = openRedisSessions(redis, aPolicy({ lifetime: 100 }), { names, clock, readScript })
+  for (let login = 0; login < 2000; login++) await store.start('u', aClient)
+  clock.advance(100)
+  await setClock()
+  for (let login = 0; login < 1000; login++) await store.start('u', aClient)
+  const kept = (await redis.hlen(names.sessions('u'))) / 2
+  t.ok(kept < 1200, `${kept} records for 1000 live sessions`)
+})
+
+t.test('a server that does not answer is a store that is down', async (t) => {
+  await t.rejects(openRedis('redis://127.0.0.1:1', { verifyTls: true }), { code: 'STORE_DOWN', retryAfter: 1 })
+})

@@ -1,0 +1,13 @@
+import type { SessionClient, SessionPolicy } from '../../src/sessions/session.ts'
+
+/** A policy: Keyturn's defaults but for what the case is about. */
+export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => ({
+  lifetime: 86_400,
+  absoluteLifetime: 30 * 86_400,
+  grace: 10,
+  rotate: true,
+  maxPerUser: 0,
+  ...changes
+})
+
+export const aClient: SessionClient = { ip: '192.0.2.1', userAgent: 'test' }
