@@ -1,0 +1,39 @@
+import { KeyturnError } from '../errors.ts'
+
+export interface QueueLimits {
+  /** Tasks that run at the same time. */
+  readonly atOnce: number
+  /** Tasks that may wait for their turn. */
+  readonly waiting: number
+}
+
+/** Runs `task` when its turn comes, and gives what it gives. Throws KeyturnError BUSY at once when too many wait already. */
+export type Queue = <T>(task: () => Promise<T>) => Promise<T>
+
+/** A line of tasks, first come, first served, whose length has a bound: what cannot be done soon is refused now. */
+export function makeQueue({ atOnce, waiting }: QueueLimits): Queue {
+  const line: (() => void)[] = []
+  let running = 0
+  const takeTurn = async (): Promise<void> => {
+    if (running < atOnce) {
+      running += 1
+      return
+    }
+    if (line.length >= waiting) throw new KeyturnError('BUSY', { detail: `${waiting} wait already`, retryAfter: 1 })
+    await new Promise<void>((resolve) => line.push(resolve))
+  }
+  // The turn goes straight to the next in line, so nobody who comes in between can take it.
+  const passTurn = (): void => {
+    const next = line.shift()
+    if (next === undefined) running -= 1
+    else next()
+  }
+  return async (task) => {
+    await takeTurn()
+    try {
+      return await task()
+    } finally {
+      passTurn()
+    }
+  }
+}

@@ -1,0 +1,17 @@
+export type SqlValue = string | number | null
+
+/** A row by its column names. Whole numbers arrive as numbers in both engines. */
+export type SqlRow = Readonly<Record<string, SqlValue>>
+
+export interface SqlQueries {
+  /** Runs one statement with $1, $2 … as its values, and gives its rows (RETURNING counts). */
+  query<Row = SqlRow>(sql: string, values?: readonly SqlValue[]): Promise<readonly Row[]>
+}
+
+/** A database that speaks the SQL PostgreSQL and SQLite share. Failures to reach it are KeyturnError STORE_DOWN. */
+export interface SqlDatabase extends SqlQueries {
+  readonly dialect: 'postgres' | 'sqlite'
+  /** Runs `work` in a transaction that no other process runs at the same time: all of it is kept, or nothing. */
+  exclusively<T>(work: (queries: SqlQueries & { script(sql: string): Promise<void> }) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}

@@ -1,0 +1,53 @@
+import { readdir } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { SqlDatabase, SqlQueries } from './connection.ts'
+
+/** The sources are read where they are, through package.json's `imports`: nothing has to be copied into dist. */
+const folder = fileURLToPath(new URL('.', import.meta.resolve('#migrations/001.do.start.sql')))
+
+/**
+ * Brings the tables to the newest version, all of it or nothing, and gives the file names of the migrations it applied:
+ * none when there was nothing to do. Safe to run again, and from several processes at once: they take turns.
+ * Throws KeyturnError STORE_DOWN, and Error when an applied migration's file has changed since.
+ */
+export async function migrate(db: SqlDatabase): Promise<readonly string[]> {
+  const { default: Postgrator } = await import('postgrator')
+  return await db.exclusively(async ({ query, script }) => {
+    // Postgrator would make this table itself, but in PostgreSQL it looks for it in every schema, not in ours.
+    await script(
+      'CREATE TABLE IF NOT EXISTS keyturn_migrations (version BIGINT PRIMARY KEY, name TEXT, md5 TEXT, run_at TEXT)'
+    )
+    const postgrator = new Postgrator({
+      driver: db.dialect === 'postgres' ? 'pg' : 'sqlite3',
+      migrationPattern: `${folder}*.sql`,
+      schemaTable: 'keyturn_migrations',
+      newline: 'LF',
+      execQuery: async (sql) => ({ rows: [...(await query(sql))] }),
+      execSqlScript: script
+    })
+    const applied = await postgrator.migrate()
+    return applied.map((migration) => basename(migration.filename))
+  })
+}
+
+/** How many migrations the database still lacks. Throws KeyturnError STORE_DOWN. */
+export async function pendingMigrations(db: SqlQueries): Promise<number> {
+  const newest = await newestApplied(db)
+  const files = await readdir(folder)
+  return files.filter((file) => /^\d+\.do\..*\.sql$/.test(file) && Number.parseInt(file, 10) > newest).length
+}
+
+async function newestApplied(db: SqlQueries): Promise<number> {
+  try {
+    const [row] = await db.query<{ version: number | null }>('SELECT MAX(version) AS version FROM keyturn_migrations')
+    return row?.version ?? 0
+  } catch (error) {
+    if (isNoSuchTable(error as Error)) return 0
+    throw error
+  }
+}
+
+/** SQLSTATE 42P01 is PostgreSQL's undefined_table; SQLite has words only. */
+const isNoSuchTable = (error: Error & { readonly code?: string }): boolean =>
+  error.code === '42P01' || error.message.includes('no such table')

@@ -1,0 +1,117 @@
+import pg from 'pg'
+import type { Config } from '../../config/settings.ts'
+import { KeyturnError } from '../../errors.ts'
+import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
+
+// Milliseconds. A login waits at most this long for a connection, and then for its rows.
+const connectTimeoutMs = 2000
+const queryTimeoutMs = 5000
+// Migrations may wait for another process that migrates, and may rewrite a table.
+const exclusiveTimeoutMs = 600_000
+
+/** Any number, as long as no other program takes an advisory lock on it in the same database: 'keyt' in ASCII. */
+const lockNumber = 0x6b_65_79_74
+
+/**
+ * PostgreSQL behind a pool of ten connections, opened as they are needed: a server that is away now is found when it comes back.
+ * `sslmode` outweighs the one in the URL. Throws Error, without the URL, when that cannot be read; queries throw
+ * KeyturnError STORE_DOWN when the server does not answer, and pg's own error for faulty SQL.
+ */
+export function openPostgres(url: string, options: { readonly sslmode?: Config['pgsslmode'] } = {}): SqlDatabase {
+  const settings = connectionSettings(withSslmode(url, options.sslmode))
+  checkSettings(settings)
+  const pool = new pg.Pool({ ...settings, max: 10, query_timeout: queryTimeoutMs, statement_timeout: queryTimeoutMs })
+  // An idle connection that breaks is gone from the pool already; without a listener the process would end.
+  pool.on('error', () => {})
+  return {
+    dialect: 'postgres',
+    query: (sql, values) => runOn(pool, sql, values),
+    exclusively: (work) => runExclusively(settings, work),
+    close: () => pool.end()
+  }
+}
+
+function connectionSettings(url: string): pg.ClientConfig {
+  const types = new pg.TypeOverrides()
+  // pg gives BIGINT as text. Ours are times and counts, far below 2^53.
+  types.setTypeParser(pg.types.builtins.INT8, Number)
+  return {
+    connectionString: url,
+    types,
+    connectionTimeoutMillis: connectTimeoutMs,
+    keepAlive: true,
+    fallback_application_name: 'keyturn'
+  }
+}
+
+/**
+ * The URL with sslmode as libpq means it: `require` encrypts and accepts any certificate, as Heroku's self-signed one.
+ * pg alone would read it as verify-full and warn. `no-verify` is pg's own word and known only outside libpq's reading.
+ * Appended as text, since URL refuses the empty host of postgres://user@/name?host=/socket; the last of two wins.
+ */
+function withSslmode(url: string, sslmode: string | undefined): string {
+  const mode = sslmode ?? /[?&]sslmode=([a-z-]+)/.exec(url)?.[1]
+  if (mode === undefined) return url
+  return `${url}${url.includes('?') ? '&' : '?'}sslmode=${mode}&uselibpqcompat=${mode !== 'no-verify'}`
+}
+
+/** A client reads its URL, and the certificates it names, when it is made. */
+function checkSettings(settings: pg.ClientConfig): void {
+  try {
+    new pg.Client(settings)
+  } catch (error) {
+    // No cause: Node's errors about a URL carry the URL, and so the password.
+    throw new Error(`not a URL that can be used (${(error as Error).message})`)
+  }
+}
+
+async function runOn<Row>(
+  connection: pg.Pool | pg.Client,
+  sql: string,
+  values: readonly SqlValue[] = []
+): Promise<readonly Row[]> {
+  const { rows } = await connection.query(sql, [...values]).catch(rethrow)
+  return rows
+}
+
+/** On a connection of its own: with it the transaction ends and the lock goes, whatever happens to this process. */
+async function runExclusively<T>(
+  settings: pg.ClientConfig,
+  work: Parameters<SqlDatabase['exclusively']>[0]
+): Promise<T> {
+  const client = new pg.Client({
+    ...settings,
+    query_timeout: exclusiveTimeoutMs,
+    statement_timeout: exclusiveTimeoutMs
+  })
+  client.on('error', () => {})
+  const query: SqlQueries['query'] = (sql, values) => runOn(client, sql, values)
+  // Without values pg uses the simple protocol, which takes several statements at once.
+  const script = async (sql: string): Promise<void> => void (await client.query(sql).catch(rethrow))
+  try {
+    await client.connect().catch(rethrow)
+    await script('BEGIN')
+    await query('SELECT pg_advisory_xact_lock($1)', [lockNumber])
+    const result = await work({ query, script })
+    await script('COMMIT')
+    return result as T
+  } finally {
+    await client.end()
+  }
+}
+
+/**
+ * SQLSTATE classes of a server that is away, full, stopping, or does not let us in; 25006 is a primary that became a standby.
+ * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+const unreachable = /^(08|28|3D|53|57|58|25006)/
+
+/** What has no SQLSTATE comes from the socket or is a timeout of pg. */
+function rethrow(error: Error & { readonly code?: string }): never {
+  if (error instanceof pg.DatabaseError && !unreachable.test(error.code ?? '')) throw error
+  throw new KeyturnError('STORE_DOWN', {
+    detail: `PostgreSQL: ${error.message || error.code}`,
+    retryAfter: 1,
+    cause: error
+  })
+}

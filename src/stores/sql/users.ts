@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../../time.ts'
+import type { UserStore } from '../../users/store.ts'
+import { normalizeUsername, type User } from '../../users/user.ts'
+import type { SqlQueries } from './connection.ts'
+
+interface UserRow {
+  readonly id: string
+  readonly username: string
+  readonly password_hash: string
+  readonly is_active: number
+  readonly created_at: number
+  readonly last_login_at: number | null
+}
+
+const columns = 'id, username, password_hash, is_active, created_at, last_login_at'
+
+/** Users in the table keyturn_users; `clock` dates those that are created. */
+export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
+  const first = async (sql: string, value: string): Promise<User | undefined> => {
+    // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
+    if (value.includes('\0')) return undefined
+    const [row] = await db.query<UserRow>(sql, [value])
+    return row && toUser(row)
+  }
+  return {
+    findByUsername: (username) =>
+      first(`SELECT ${columns} FROM keyturn_users WHERE username = $1`, normalizeUsername(username)),
+    findById: (id) => first(`SELECT ${columns} FROM keyturn_users WHERE id = $1`, id),
+    async create(username, passwordHash) {
+      const [row] = await db.query<UserRow>(
+        `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at) VALUES ($1, $2, $3, 1, $4)
+         ON CONFLICT (username) DO NOTHING RETURNING ${columns}`,
+        [randomUUID(), normalizeUsername(username), passwordHash, clock()]
+      )
+      return row && toUser(row)
+    },
+    async setPassword(id, passwordHash) {
+      await db.query('UPDATE keyturn_users SET password_hash = $2 WHERE id = $1', [id, passwordHash])
+    },
+    async setActive(id, isActive) {
+      await db.query('UPDATE keyturn_users SET is_active = $2 WHERE id = $1', [id, isActive ? 1 : 0])
+    },
+    async list(afterUsername, limit) {
+      const rows = await db.query<UserRow>(
+        `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,
+        [normalizeUsername(afterUsername), limit]
+      )
+      return rows.map(toUser)
+    }
+  }
+}
+
+const toUser = (row: UserRow): User => ({
+  id: row.id,
+  username: row.username,
+  passwordHash: row.password_hash,
+  isActive: row.is_active === 1,
+  createdAt: row.created_at,
+  lastLoginAt: row.last_login_at ?? undefined
+})

@@ -1,0 +1,15 @@
+/** Someone who can log in. Times are whole seconds since 1970. */
+export interface User {
+  readonly id: string
+  readonly username: string
+  readonly passwordHash: string
+  readonly isActive: boolean
+  readonly createdAt: number
+  readonly lastLoginAt: number | undefined
+}
+
+/** Usernames are compared in NFKC, as Django stores them (AbstractBaseUser.normalize_username). */
+export const normalizeUsername = (username: string): string => username.normalize('NFKC')
+
+/** Longest username, in characters after NFKC. */
+export const longestUsername = 254
