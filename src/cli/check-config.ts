@@ -1,0 +1,55 @@
+import { describeConfig } from '../config/describe.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import { checkSigningKey } from '../keys/import.ts'
+import { openDatabase } from '../stores/open.ts'
+import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { explain, print, Refusal } from './terminal.ts'
+
+/**
+ * `keyturn check-config`: every fault of the configuration, and then whether the servers it names answer, a line each.
+ * Makes nothing: embedded data is named, not opened.
+ */
+export async function checkConfig({ print: isShown }: { readonly print?: boolean }): Promise<void> {
+  const config = loadConfig(process.env, checkSigningKey)
+  if (isShown === true) print(describeConfig(config))
+  print('Configuration is good.')
+  const isGood = [
+    await probe('Users and keys', () => checkDatabase(config)),
+    await probe('Sessions', () => checkRedis(config))
+  ]
+  if (isGood.includes(false)) throw new Refusal('Not every store can be used.')
+}
+
+/** Prints what `check` answers, or in plain words why it could not. */
+async function probe(what: string, check: () => Promise<string>): Promise<boolean> {
+  try {
+    print(`${what}: ${await check()}`)
+    return true
+  } catch (error) {
+    const reason = explain(error)
+    if (reason === undefined) throw error
+    print(`${what}: ${reason.words}`)
+    return false
+  }
+}
+
+async function checkDatabase(config: Config): Promise<string> {
+  if (config.databaseUrl === undefined) return `embedded in ${config.dataDir}, since DATABASE_URL is not set.`
+  const database = await openDatabase(config)
+  try {
+    if ((await pendingMigrations(database)) > 0)
+      throw new Refusal('PostgreSQL answers, but its tables are missing or old. Run: keyturn migrate')
+    return 'PostgreSQL answers, its tables are up to date.'
+  } finally {
+    await database.close()
+  }
+}
+
+async function checkRedis(config: Config): Promise<string> {
+  if (config.redisUrl === undefined) return `embedded in ${config.dataDir}, since REDIS_URL is not set.`
+  const { openRedis } = await import('../stores/redis/client.ts')
+  const redis = await openRedis(config.redisUrl, { verifyTls: config.redisTlsVerify })
+  redis.disconnect()
+  return 'Redis answers.'
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { longestUsername, normalizeUsername } from '../users/user.ts'
+import { explain, say } from './terminal.ts'
+
+/** A username as it is kept. What a login form would trim away, or a header could not carry, is no username. */
+function parseUsername(text: string): string {
+  const username = normalizeUsername(text)
+  if (username === '' || username !== username.trim())
+    throw new InvalidArgumentError('It must not be blank, or begin or end with white space.')
+  if (/\p{Cc}/u.test(username)) throw new InvalidArgumentError('It must not contain control characters.')
+  if ([...username].length > longestUsername)
+    throw new InvalidArgumentError(`It must have at most ${longestUsername} characters.`)
+  return username
+}
+
+// Each command is loaded when it is run: --help and a wrong usage are answered without a database driver.
+const users = () => import('./users.ts')
+
+function makeProgram(): Command {
+  const program = new Command('keyturn')
+    .description(
+      'Access and refresh tokens as a service. It is configured by environment variables: docs/configuration.md.'
+    )
+    .exitOverride()
+    .showHelpAfterError('(--help shows how it is used)')
+  program
+    .command('serve')
+    .description('answer requests until SIGTERM or SIGINT')
+    .action(async () => (await import('./serve.ts')).serve())
+  program
+    .command('migrate')
+    .description('bring the tables of the database to this version')
+    .action(async () => (await import('./migrate.ts')).migrateDatabase())
+  program
+    .command('check-config')
+    .description('look at the configuration, and whether the stores it names answer')
+    .option('--print', 'show the configuration in force, secrets masked')
+    .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
+  addUserCommands(program.command('users').description('who can log in'))
+  return program
+}
+
+function addUserCommands(group: Command): void {
+  const command = (name: string, description: string) =>
+    group.command(name).description(description).argument('<username>', 'compared after Unicode NFKC', parseUsername)
+  const noPolicy = ['--no-policy', 'take a password that PASSWORD_MIN_LENGTH forbids'] as const
+  command('create', 'add a user; the password is asked for, or read from standard input')
+    .option(...noPolicy)
+    .action(async (username, options) => (await users()).createUser(username, options))
+  command('set-password', 'set a new password; it is asked for, or read from standard input')
+    .option(...noPolicy)
+    .action(async (username, options) => (await users()).setPassword(username, options))
+  command('activate', 'let the user log in again').action(async (username) => (await users()).setActive(username, true))
+  command('deactivate', 'let the user neither log in nor refresh').action(async (username) =>
+    (await users()).setActive(username, false)
+  )
+  group
+    .command('list')
+    .description('show all users')
+    .option('--json', 'a JSON object a line')
+    .action(async (options) => (await users()).listUsers(options))
+}
+
+/** The exit status for `error`, after telling what there is to tell. */
+function report(error: unknown): number {
+  // Commander has written its own words; help that was asked for is a success.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const reason = explain(error)
+  if (reason === undefined) console.error(error)
+  else say(reason.words)
+  return reason?.exitCode ?? 1
+}
+
+// `keyturn users list | head` closes the pipe early: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+
+makeProgram()
+  .parseAsync()
+  .catch((error) => {
+    process.exitCode = report(error)
+  })

@@ -1,0 +1,16 @@
+import { loadConfig } from '../config/load.ts'
+import { openDatabase } from '../stores/open.ts'
+import { migrate } from '../stores/sql/migrate.ts'
+import { print } from './terminal.ts'
+
+/** `keyturn migrate`: brings the database that is configured to this version's tables. */
+export async function migrateDatabase(): Promise<void> {
+  const database = await openDatabase(loadConfig(process.env))
+  try {
+    const applied = await migrate(database)
+    for (const name of applied) print(`Applied ${name}`)
+    if (applied.length === 0) print('Nothing to do: the database is up to date.')
+  } finally {
+    await database.close()
+  }
+}

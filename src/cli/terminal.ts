@@ -1,0 +1,66 @@
+import { ConfigError } from '../config/load.ts'
+import { KeyturnError } from '../errors.ts'
+
+/** A command that was understood and refused. The message is a plain sentence that says why, or what to do. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+}
+
+/** Data: a line on standard output. */
+export const print = (line: string): void => void process.stdout.write(`${line}\n`)
+
+/** Talk: a line on standard error, so that the data can be piped. */
+export const say = (line: string): void => void process.stderr.write(`${line}\n`)
+
+/** What went wrong in plain lines, with the exit status for it; undefined for a defect, whose stack is worth seeing. */
+export function explain(error: unknown): { readonly words: string; readonly exitCode: number } | undefined {
+  if (error instanceof Refusal) return { words: error.message, exitCode: 1 }
+  // 78 is EX_CONFIG of sysexits.h.
+  if (error instanceof ConfigError) return { words: error.message, exitCode: 78 }
+  if (error instanceof KeyturnError && error.code === 'STORE_DOWN') {
+    const words = `A store cannot be reached (${error.detail}). See that it runs and that DATABASE_URL, REDIS_URL or DATA_DIR is right.`
+    return { words, exitCode: 1 }
+  }
+  return undefined
+}
+
+/**
+ * A secret, never echoed: asked twice on a terminal, otherwise the whole of standard input without its last newline.
+ * Throws Refusal when the two differ, at Ctrl-C, and when the input is not UTF-8.
+ */
+export async function readSecret(prompt: string): Promise<string> {
+  if (!process.stdin.isTTY) return await readInput()
+  const secret = await ask(`${prompt}:`)
+  if ((await ask(`${prompt}, again:`)) !== secret) throw new Refusal('The two are not the same: nothing was changed.')
+  return secret
+}
+
+async function readInput(): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
+  } catch {
+    // Decoded leniently, each foreign byte would become the same character, and nobody could type it at a login.
+    throw new Refusal('Standard input is not UTF-8: nothing was changed.')
+  }
+}
+
+async function ask(prompt: string): Promise<string> {
+  const { read } = await import('read')
+  // At Ctrl-D `read` never settles: nothing is left to wait for, and the process ends.
+  const cancel = () => {
+    say('\nCancelled: nothing was changed.')
+    process.exitCode = 1
+  }
+  process.once('beforeExit', cancel)
+  try {
+    // `terminal`, since without it the terminal itself would echo the secret where standard error is a file.
+    return await read({ prompt, silent: true, terminal: true, output: process.stderr })
+  } catch {
+    throw new Refusal('Cancelled: nothing was changed.')
+  } finally {
+    process.removeListener('beforeExit', cancel)
+    say('') // the newline that was typed is hidden too
+  }
+}

@@ -1,0 +1,90 @@
+import type { Test } from 'tap'
+import type { UserStore } from '../../src/users/store.ts'
+import type { User } from '../../src/users/user.ts'
+
+/** An empty user store whose time is stepped by the suite. */
+export interface OpenedUsers {
+  readonly store: UserStore
+  now(): number
+  advance(seconds: number): void
+}
+
+export type OpenUsers = () => Promise<OpenedUsers>
+
+/** What every user store must do, run over each of them. */
+export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
+  await t.test('a user is created active, and found by name and id', async (t) => {
+    const { store, now, advance } = await open()
+    const ann = (await store.create('ann', 'digest')) as User
+    t.match(ann.id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+    t.same(ann, {
+      id: ann.id,
+      username: 'ann',
+      passwordHash: 'digest',
+      isActive: true,
+      createdAt: now(),
+      lastLoginAt: undefined
+    })
+    t.same(await store.findByUsername('ann'), ann)
+    t.same(await store.findById(ann.id), ann)
+    advance(60)
+    const ben = (await store.create('ben', 'digest')) as User
+    t.equal(ben.createdAt, ann.createdAt + 60)
+    t.not(ben.id, ann.id)
+    t.equal(await store.findByUsername('nobody'), undefined)
+    t.equal(await store.findById('nobody'), undefined)
+  })
+
+  await t.test('a name is taken once, however many want it at once', async (t) => {
+    const { store } = await open()
+    const created = await Promise.all(Array.from({ length: 20 }, (_, each) => store.create('ann', `digest ${each}`)))
+    const [winner, ...others] = created.filter((user) => user !== undefined)
+    t.same(others, [])
+    t.same(await store.findByUsername('ann'), winner, 'the losers changed nothing')
+    t.ok(await store.create('Ann', 'digest'), 'capitals make another name, as in Django')
+  })
+
+  await t.test('names are compared after NFKC', async (t) => {
+    const { store } = await open()
+    const created = await store.create('\u{ff21}nn\u{212b}', 'digest')
+    t.equal(created?.username, 'Ann\u{c5}', 'fullwidth A and the sign for angstrom')
+    t.same(await store.findByUsername('AnnA\u{30a}'), created)
+    t.equal(await store.create('Ann\u{212b}', 'digest'), undefined)
+  })
+
+  await t.test('a name is any text', async (t) => {
+    const { store } = await open()
+    for (const name of ["o'hara; DROP TABLE keyturn_users --", '100%_\\', '\u{1f511}', 'x'.repeat(254)]) {
+      const created = await store.create(name, 'digest')
+      t.same(await store.findByUsername(name), created, name)
+    }
+    t.equal(await store.findByUsername('ann\0'), undefined, 'nobody has a NUL in the name')
+    t.equal(await store.findById('\0'), undefined)
+  })
+
+  await t.test('a change changes one thing of one user', async (t) => {
+    const { store } = await open()
+    const ann = (await store.create('ann', 'old')) as User
+    const ben = (await store.create('ben', 'old')) as User
+    await store.setPassword(ann.id, 'new')
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    await store.setActive(ann.id, false)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new', isActive: false })
+    await store.setActive(ann.id, true)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    t.same(await store.findById(ben.id), ben)
+  })
+
+  await t.test('the list comes in pages by name, each user once', async (t) => {
+    const { store } = await open()
+    const names = ['dan', 'ann', 'eve', 'cat', 'ben']
+    for (const name of names) await store.create(name, 'digest')
+    const page = async (after: string, limit: number) => (await store.list(after, limit)).map((user) => user.username)
+    t.same(await page('', 10), names.toSorted())
+    t.same(await page('', 2), ['ann', 'ben'])
+    t.same(await page('ben', 2), ['cat', 'dan'])
+    t.same(await page('dan', 2), ['eve'])
+    t.same(await page('eve', 2), [])
+    t.same(await page('bz', 1), ['cat'], 'the name need not exist any more')
+  })
+}

@@ -1,0 +1,60 @@
+import t from 'tap'
+import { makeQueue } from '../../../src/passwords/queue.ts'
+
+/** A task that runs until it is let go, and says when it ran. */
+function aTask(log: string[], name: string) {
+  let end = () => {}
+  const promise = new Promise<string>((resolve) => {
+    end = () => resolve(name)
+  })
+  const run = () => {
+    log.push(name)
+    return promise
+  }
+  return { run, end }
+}
+
+/** Everything that is ready to run has run. */
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+t.test('so many run at once, the others in the order they came', async (t) => {
+  const queue = makeQueue({ atOnce: 2, waiting: 3 })
+  const log: string[] = []
+  const tasks = ['a', 'b', 'c', 'd', 'e'].map((name) => aTask(log, name))
+  const results = tasks.map((task) => queue(task.run))
+  await settled()
+  t.same(log, ['a', 'b'])
+  tasks[1]?.end()
+  await settled()
+  t.same(log, ['a', 'b', 'c'], 'one out, one in')
+  for (const task of tasks) task.end()
+  t.same(await Promise.all(results), ['a', 'b', 'c', 'd', 'e'])
+  t.same(log, ['a', 'b', 'c', 'd', 'e'])
+})
+
+t.test('one too many is refused at once, and there is room again afterwards', async (t) => {
+  const queue = makeQueue({ atOnce: 1, waiting: 1 })
+  const log: string[] = []
+  const [first, second] = [aTask(log, 'first'), aTask(log, 'second')]
+  const results = [queue(first.run), queue(second.run)]
+  await t.rejects(
+    queue(() => Promise.resolve(t.fail('it must not run'))),
+    { code: 'BUSY', status: 503, retryAfter: 1 }
+  )
+  first.end()
+  second.end()
+  await Promise.all(results)
+  t.equal(await queue(async () => 'third'), 'third')
+})
+
+t.test('a task that fails gives its place to the next', async (t) => {
+  const queue = makeQueue({ atOnce: 1, waiting: 2 })
+  const failing = queue(() => Promise.reject(new Error('mine alone')))
+  const thrown = queue(() => {
+    throw new Error('at once')
+  })
+  const next = queue(async () => 'next')
+  await t.rejects(failing, { message: 'mine alone' })
+  await t.rejects(thrown, { message: 'at once' })
+  t.equal(await next, 'next')
+})

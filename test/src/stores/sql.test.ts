@@ -1,0 +1,266 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import type { StoredKey } from '../../../src/keys/store.ts'
+import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
+import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
+import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
+import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
+import { openPostgres } from '../../../src/stores/sql/postgres.ts'
+import { makeUserStore } from '../../../src/stores/sql/users.ts'
+import { makeManualClock } from '../../../src/time.ts'
+import { userStoreSuite } from '../../conformance/users.ts'
+import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
+import type { PostgresServer } from '../../support/postgres.ts'
+
+const migrations = ['001.do.start.sql']
+
+t.test('embedded', async (t) => {
+  const openEmpty = async (t: Test) => {
+    // Not t.testdir(): subtests share its name.
+    const folder = mkdtempSync(join(tmpdir(), 'keyturn-sql-'))
+    const db = openEmbedded(folder)
+    t.teardown(async () => {
+      await db.close()
+      rmSync(folder, { recursive: true })
+    })
+    return { db, address: folder }
+  }
+  await databaseSuite(t, openEmpty)
+})
+
+t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t, { tcp: true })
+  const openEmpty = async (t: Test) => {
+    const address = await server.createDatabase()
+    const db = openPostgres(address)
+    t.teardown(() => db.close())
+    return { db, address }
+  }
+  await databaseSuite(t, openEmpty)
+
+  await t.test('two installations share a database, each in its schema', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await db.query('CREATE SCHEMA other')
+    const other = openPostgres(`${address}?options=-c%20search_path%3Dother`)
+    t.teardown(() => other.close())
+    t.same(await migrate(db), migrations)
+    t.equal(await pendingMigrations(other), 1)
+    t.same(await migrate(other), migrations)
+    await makeUserStore(db, makeManualClock()).create('ann', 'digest')
+    t.same(await makeUserStore(other, makeManualClock()).list('', 10), [])
+  })
+
+  await t.test('numbers are numbers', async (t) => {
+    const { db } = await openEmpty(t)
+    const [row] = await db.query('SELECT COUNT(*) AS count, CAST(5000000000 AS BIGINT) AS big, $1 || $2 AS text', ['7', '1'])
+    t.same(row, { count: 1, big: 5_000_000_000, text: '71' })
+  })
+
+  await t.test('TLS as PGSSLMODE says', { skip: !server.isPrivate }, (t) => tlsSuite(t, server))
+  await t.test('a server that is away', { skip: !server.isPrivate }, (t) => outageSuite(t, server))
+})
+
+/** What both engines must do. `address` is a folder or a URL. */
+async function databaseSuite(
+  t: Test,
+  openEmpty: (t: Test) => Promise<{ readonly db: SqlDatabase; readonly address: string }>
+): Promise<void> {
+  const openMigrated = async (t: Test): Promise<SqlDatabase> => {
+    const { db } = await openEmpty(t)
+    await migrate(db)
+    return db
+  }
+
+  await t.test('a migration is applied once', async (t) => {
+    const { db } = await openEmpty(t)
+    t.equal(await pendingMigrations(db), migrations.length)
+    t.same(await migrate(db), migrations)
+    t.equal(await pendingMigrations(db), 0)
+    t.same(await migrate(db), [])
+  })
+
+  await t.test('processes that migrate at once take turns', async (t) => {
+    const { db, address } = await openEmpty(t)
+    const applied = await Promise.all(Array.from({ length: 3 }, () => migrateInProcess(address)))
+    t.same(applied.flat(), migrations, 'one of them did it')
+    t.equal(await pendingMigrations(db), 0)
+  })
+
+  await t.test('an exclusive transaction that fails leaves nothing', async (t) => {
+    const db = await openMigrated(t)
+    const failing = db.exclusively(async ({ query, script }) => {
+      await script('CREATE TABLE left_behind (a TEXT); CREATE TABLE left_too (a TEXT)')
+      await query('INSERT INTO left_behind (a) VALUES ($1)', ['x'])
+      throw new Error('changed my mind')
+    })
+    await t.rejects(failing, { message: 'changed my mind' })
+    await t.rejects(db.query('SELECT * FROM left_behind'), /left_behind/)
+    t.equal(await db.exclusively(async () => 'next'), 'next')
+  })
+
+  await t.test('faulty SQL is a defect, not a store that is down', async (t) => {
+    const db = await openMigrated(t)
+    const attempts = [() => db.query('SELEKT 1'), () => db.exclusively(({ script }) => script('CREATE TABEL x'))]
+    for (const attempt of attempts) {
+      const error = await attempt().catch((reason) => reason)
+      t.match(error.message, /syntax error/)
+      t.not(error.code, 'STORE_DOWN')
+    }
+  })
+
+  await t.test('users', (t) =>
+    userStoreSuite(t, async () => {
+      const clock = makeManualClock()
+      return { store: makeUserStore(await openMigrated(t), clock), now: clock, advance: clock.advance }
+    })
+  )
+
+  await t.test('keys: of several that come first, one is active', async (t) => {
+    const { address, db } = await openEmpty(t)
+    await migrate(db)
+    const other = reopen(t, db, address)
+    const keys = Array.from({ length: 10 }, () => aKey())
+    await Promise.all(keys.map((key, each) => makeKeyStore(each % 2 === 0 ? db : other).addFirst(key)))
+    const [first, ...others] = await makeKeyStore(db).list()
+    t.same(others, [])
+    t.same([first], keys.filter((key) => key.kid === first?.kid), 'it comes back as it was given')
+    const internal = aKey({ purpose: 'internal' })
+    const retired = aKey({ state: 'retired', createdAt: 1 })
+    await makeKeyStore(db).addFirst(internal)
+    await makeKeyStore(db).addFirst(retired)
+    t.same((await makeKeyStore(other).list()).length, 3, 'each purpose has its own, and only active ones count')
+  })
+}
+
+const aKey = (changes: Partial<StoredKey> = {}): StoredKey => ({
+  kid: randomBytes(6).toString('base64url'),
+  purpose: 'access',
+  algorithm: 'ES256',
+  state: 'active',
+  sealed: 'sealed',
+  createdAt: 1_700_000_000,
+  ...changes
+})
+
+/** A second connection to the same data. */
+function reopen(t: Test, { dialect }: SqlDatabase, address: string): SqlDatabase {
+  const db = dialect === 'sqlite' ? openEmbedded(address) : openPostgres(address)
+  t.teardown(() => db.close())
+  return db
+}
+
+async function migrateInProcess(address: string): Promise<readonly string[]> {
+  const source = (path: string) => JSON.stringify(new URL(`../../../src/stores/${path}`, import.meta.url))
+  const program = `
+    import { openEmbedded } from ${source('embedded/engine.js')}
+    import { openPostgres } from ${source('sql/postgres.js')}
+    import { migrate } from ${source('sql/migrate.js')}
+    const address = ${JSON.stringify(address)}
+    const db = address.startsWith('/') ? openEmbedded(address) : openPostgres(address)
+    console.log(JSON.stringify(await migrate(db)))
+    await db.close()`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program])
+  return JSON.parse(stdout)
+}
+
+async function tlsSuite(t: Test, server: PostgresServer): Promise<void> {
+  const certificate = await turnOnTls(t, server)
+  const query = async (url: string, sslmode?: 'disable' | 'require' | 'no-verify' | 'verify-full') => {
+    const db = openPostgres(url, sslmode === undefined ? {} : { sslmode })
+    try {
+      const [row] = await db.query<{ ssl: boolean }>('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()')
+      return row?.ssl
+    } finally {
+      await db.close()
+    }
+  }
+  const { url } = server
+  t.equal(await query(url), false, 'as libpq without a mode, but never in the clear when one is said')
+  t.equal(await query(url, 'disable'), false)
+  t.equal(await query(url, 'require'), true, 'encrypted, whoever signed the certificate')
+  t.equal(await query(url, 'no-verify'), true)
+  await t.rejects(query(url, 'verify-full'), { code: 'STORE_DOWN', detail: /self.signed/ })
+  t.equal(await query(`${url}?sslrootcert=${certificate}`, 'verify-full'), true, 'a certificate that is known')
+  t.equal(await query(`${url}?sslmode=require`), true, 'in the URL it means the same')
+  t.equal(await query(`${url}?sslmode=no-verify`), true)
+  await t.rejects(query(`${url}?sslmode=verify-full`), { code: 'STORE_DOWN' })
+  t.equal(await query(`${url}?sslmode=verify-full`, 'require'), true, 'the setting outweighs the URL')
+}
+
+/** A self-signed certificate for 127.0.0.1, as the server's; gives the path of its public part. */
+async function turnOnTls(t: Test, server: PostgresServer): Promise<string> {
+  const folder = t.testdir()
+  const [key, certificate] = [join(folder, 'server.key'), join(folder, 'server.crt')]
+  const subject = ['-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1']
+  const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+  execFileSync('openssl', ['req', ...kind, ...subject, '-keyout', key, '-out', certificate], { stdio: 'ignore' })
+  const db = openPostgres(server.url)
+  const [row] = await db.query<{ data_directory: string }>('SHOW data_directory')
+  const data = row?.data_directory ?? ''
+  const { uid, gid } = statSync(data)
+  for (const file of [key, certificate]) {
+    const copy = join(data, file === key ? 'server.key' : 'server.crt')
+    copyFileSync(file, copy)
+    chmodSync(copy, 0o600)
+    chownSync(copy, uid, gid)
+  }
+  await db.query('ALTER SYSTEM SET ssl = on')
+  await db.close()
+  await server.restart()
+  return certificate
+}
+
+async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
+  const db = openPostgres(server.url)
+  t.teardown(() => db.close())
+  const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1, detail: /^PostgreSQL: / }
+  await Promise.all(Array.from({ length: 5 }, () => db.query('SELECT 1')))
+
+  await server.kill()
+  await t.rejects(db.query('SELECT 1'), down)
+  await t.rejects(db.exclusively(async () => 1), down)
+  await server.restart()
+  t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }], 'it recovers by itself')
+
+  const working = db.exclusively(async ({ query }) => {
+    await server.kill()
+    await query('SELECT 1')
+  })
+  await t.rejects(working, down, 'a transaction that loses its server')
+  await server.restart()
+
+  const [row] = await db.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')
+  await server.kill('SIGSTOP')
+  process.kill(row?.pid ?? 0, 'SIGSTOP')
+  const before = Date.now()
+  const waiting = db.query('SELECT 1')
+  const fresh = openPostgres(server.url)
+  await t.rejects(fresh.query('SELECT 1'), down, 'a server that accepts and says nothing')
+  t.ok(Date.now() - before < 3000, 'connecting waits two seconds')
+  await t.rejects(waiting, down)
+  t.ok(Date.now() - before < 7000, 'a query waits five')
+  process.kill(row?.pid ?? 0, 'SIGCONT')
+  await server.kill('SIGCONT')
+  t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }])
+  await fresh.close()
+
+  const secret = 'pass@word'
+  t.throws(() => openPostgres(`postgres://me:${secret}@[:1/x`), { message: /^not a URL that can be used/ })
+  t.notMatch(String(tryToOpen(`postgres://me:${secret}@[:1/x`)), secret)
+  const elsewhere = openPostgres(server.url.replace(/\/\w+$/, '/no_such_database'))
+  await t.rejects(elsewhere.query('SELECT 1'), down, 'not let in is as good as away')
+  await elsewhere.close()
+}
+
+function tryToOpen(url: string): unknown {
+  try {
+    return openPostgres(url)
+  } catch (error) {
+    return [error, (error as Error).stack, (error as Error).cause].join()
+  }
+}
