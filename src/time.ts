@@ -3,6 +3,9 @@ export type Clock = () => number
 
 export const systemClock: Clock = () => Math.floor(Date.now() / 1000)
 
+/** Whole seconds since some moment: for how long something took or is silent, which a step of the system's clock must not change. */
+export const monotonicClock: Clock = () => Math.floor(performance.now() / 1000)
+
 /** A clock that only moves when told to: `clock.advance(10)` is ten seconds later. */
 export function makeManualClock(start = 1_700_000_000): Clock & { advance(seconds: number): void } {
   let now = start

@@ -127,7 +127,7 @@ export const settings = {
     defaultText: 'embedded',
     about: 'PostgreSQL for users and keys; without it they live in a file under DATA_DIR'
   }),
-  redisUrl: url(['redis', 'rediss'], {
+  redisUrl: url(['redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'redis+cluster', 'rediss+cluster'], {
     defaultText: 'embedded',
     about: 'Redis for sessions; without it they live in a file under DATA_DIR'
   }),
@@ -216,6 +216,13 @@ export const settings = {
     max: '60s',
     about:
       'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
+  }),
+  revocationStaleness: duration({
+    default: '30s',
+    min: '2s',
+    max: '5m',
+    about:
+      'How long the revocation feed may be silent before access tokens are no longer verified (503): better closed than open'
   }),
   issuer: text({ default: undefined, about: 'Written as iss into tokens, and demanded of them' }),
   audience: list(

@@ -5,11 +5,11 @@ import type { Outcome } from './outcome.ts'
 
 /**
  * Whether a token of any type is good right now. As Simple JWT's TokenVerifyView: the type and the user are not looked at.
- * Throws KeyturnError TOKEN_* for a bad token; FIELDS_INVALID `Token is blacklisted` for a refresh token that was superseded
+ * Throws KeyturnError TOKEN_* for a bad token, TOKEN_REVOKED for one whose session has ended; FIELDS_INVALID `Token is blacklisted` for a refresh token that was superseded
  * or whose session is over, which Simple JWT answers with 400 here and 401 everywhere else.
  */
 export const makeVerify =
-  ({ codec, refresh, sessions, rules, clock, blacklistAfterRotation }: Parts) =>
+  ({ codec, refresh, sessions, revocations, rules, clock, blacklistAfterRotation }: Parts) =>
   async (token: string): Promise<Outcome> => {
     const claims = checkClaims(codec.read(token), clock(), rules)
     const place = refresh.placeOf(claims)
@@ -19,7 +19,9 @@ export const makeVerify =
       if (session === undefined || isSuperseded) {
         throw new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
       }
+      return outcomeOf(claims.user_id, claims.sid)
     }
+    if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
     return outcomeOf(claims.user_id, claims.sid)
   }
 

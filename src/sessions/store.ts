@@ -1,4 +1,5 @@
 import type { RotationVerdict } from './rotation.ts'
+import type { Revocations } from './revocations.ts'
 import type { Session, SessionClient } from './session.ts'
 
 /** What a refresh token says of its place: whose session, and where in its line. */
@@ -9,8 +10,9 @@ export interface PresentedGeneration {
 }
 
 /**
- * Where sessions are kept: one record each, with an expiry. Each method is one atomic step, and throws KeyturnError
- * STORE_DOWN when the store cannot be reached; it may then have happened or not.
+ * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step. A session that
+ * it ends is in the revocation feed before it resolves, and known to a replica of the server where there is one. It throws
+ * KeyturnError STORE_DOWN when the store cannot be reached; it may then have happened or not, and calling it again finishes it.
  */
 export interface SessionStore {
   /** Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. */
@@ -26,7 +28,19 @@ export interface SessionStore {
   list(userId: string): Promise<readonly Session[]>
   /** Ends the session; false when there was none. */
   revoke(userId: string, sid: string): Promise<boolean>
+  /** Ends all sessions of the user, but for the one that is `kept`: the sids that ended. */
+  revokeAll(userId: string, kept?: string): Promise<readonly string[]>
   /** Resolves when the store answers. */
   ping(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Where ended sessions are announced to every worker. */
+export interface RevocationFeed {
+  /** Keeps `replica` up to date until it is closed. Resolves when the feed has been read for the first time. */
+  follow(replica: Revocations): Promise<RevocationFollower>
+}
+
+export interface RevocationFollower {
   close(): Promise<void>
 }

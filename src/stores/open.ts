@@ -5,10 +5,11 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
-import type { SessionStore } from '../sessions/store.ts'
+import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import type { UserStore } from '../users/store.ts'
 import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
+import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { makeKeyStore } from './sql/keys.ts'
@@ -22,6 +23,7 @@ export interface Stores {
   readonly users: UserStore
   readonly keys: KeyStore
   readonly sessions: SessionStore
+  readonly feed: RevocationFeed
   /** What seals the keys at rest. */
   readonly keySecret: string
   /** Which stores answer. */
@@ -37,12 +39,13 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
   const database = await openDatabase(config)
   try {
     await bringUpToDate(database)
-    const sessions = await openSessions(config, database, clock)
+    const { sessions, feed } = await openSessions(config, database, clock)
     return {
       database,
       users: makeUserStore(database, clock),
       keys: makeKeyStore(database),
       sessions,
+      feed,
       keySecret: config.keyEncryptionSecret ?? config.signingKey ?? embeddedSecret(config.dataDir),
       async check() {
         const state = (answer: Promise<unknown>) =>
@@ -95,7 +98,17 @@ async function bringUpToDate(database: SqlDatabase): Promise<void> {
   await migrate(database)
 }
 
-async function openSessions(config: Config, database: SqlDatabase, clock: Clock): Promise<SessionStore> {
+/**
+ * How long a revocation matters, in whole seconds: as long as an access token made just before it can live, by a host whose
+ * clock is up to a minute ahead.
+ */
+export const revocationWindow = ({ accessTokenLifetime, leeway }: Config): number => accessTokenLifetime + leeway + 60
+
+async function openSessions(
+  config: Config,
+  database: SqlDatabase,
+  clock: Clock
+): Promise<{ sessions: SessionStore; feed: RevocationFeed }> {
   const policy: SessionPolicy = {
     lifetime: config.refreshTokenLifetime,
     absoluteLifetime: config.sessionAbsoluteLifetime,
@@ -103,19 +116,21 @@ async function openSessions(config: Config, database: SqlDatabase, clock: Clock)
     rotate: config.rotateRefreshTokens,
     maxPerUser: config.maxSessionsPerUser
   }
+  const window = revocationWindow(config)
   const { redisUrl } = config
   if (redisUrl !== undefined) {
     // Loaded only where it is used: it is a tenth of a second of a start.
-    const [{ openRedis }, { openRedisSessions }] = await Promise.all([
-      import('./redis/client.ts'),
-      import('./redis/sessions.ts')
-    ])
-    const redis = await reached('REDIS_URL', () => openRedis(redisUrl, { verifyTls: config.redisTlsVerify }))
-    return openRedisSessions(redis, policy)
+    const { openRedisStore } = await import('./redis/open.ts')
+    return await reached('REDIS_URL', () =>
+      openRedisStore(redisUrl, { verifyTls: config.redisTlsVerify, policy, window })
+    )
   }
   const engine = isEmbedded(database) ? database : openEmbedded(config.dataDir)
-  const sessions = await openEmbeddedSessions(engine, policy, clock)
-  return engine === database ? sessions : { ...sessions, close: () => engine.close() }
+  const sessions = await openEmbeddedSessions(engine, policy, window, clock)
+  return {
+    sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },
+    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) }
+  }
 }
 
 const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'

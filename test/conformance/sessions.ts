@@ -93,6 +93,23 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal((await store.rotate({ userId, sid, generation: 7 })).kind, 'unknown', 'a lost session lets nobody in')
   })
 
+  await t.test('all sessions of a user end, or all but one, and nobody else’s', async (t) => {
+    const { store } = await open(aPolicy())
+    const [userId, other] = [user(), user()]
+    const sids = []
+    for (let login = 0; login < 5; login++) sids.push((await store.start(userId, aClient)).session.sid)
+    const bystander = (await store.start(other, aClient)).session.sid
+    const [kept = ''] = sids
+    for (const odd of ['', 'zz', kept.slice(2), `${kept}00`]) t.equal(await store.revoke(userId, odd), false)
+    t.equal((await store.list(userId)).length, 5, 'what is no sid ends nothing')
+    t.same(new Set(await store.revokeAll(userId, kept)), new Set(sids.slice(1)))
+    t.equal((await store.rotate({ userId, sid: kept, generation: 0 })).kind, 'rotated')
+    t.same(await store.revokeAll(userId), [kept])
+    t.same(await store.revokeAll(userId), [])
+    t.same(await store.list(userId), [])
+    t.ok(await store.find(other, bystander))
+  })
+
   await t.test('beyond the limit the oldest session ends', async (t) => {
     const { store, advance } = await open(aPolicy({ maxPerUser: 2 }))
     const userId = user()

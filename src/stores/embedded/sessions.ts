@@ -22,6 +22,12 @@ const schema = `
   );
   CREATE INDEX IF NOT EXISTS keyturn_sessions_user ON keyturn_sessions (user_id, created_at);
   CREATE INDEX IF NOT EXISTS keyturn_sessions_expiry ON keyturn_sessions (expires_at);
+  CREATE TABLE IF NOT EXISTS keyturn_revocations (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    revoked_at BIGINT NOT NULL
+  );
+  CREATE INDEX IF NOT EXISTS keyturn_revocations_time ON keyturn_revocations (revoked_at);
 `
 
 interface SessionRow {
@@ -53,10 +59,14 @@ const toSession = (row: SessionRow): Session => ({
   client: { ip: row.ip, userAgent: row.user_agent }
 })
 
-/** Sessions in the embedded database: `decide` inside a write transaction, so that processes of this host take turns. */
+/**
+ * Sessions in the embedded database: `decide` inside a write transaction, so that processes of this host take turns.
+ * `window` is how long a revocation matters, in whole seconds.
+ */
 export async function openEmbeddedSessions(
   engine: EmbeddedEngine,
   policy: SessionPolicy,
+  window: number,
   clock: Clock
 ): Promise<SessionStore> {
   await engine.exclusively(({ script }) => script(schema))
@@ -108,20 +118,29 @@ export async function openEmbeddedSessions(
     )
   }
 
-  const remove = (sids: readonly string[]): void => {
-    for (const sid of sids) engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
+  /** Ends sessions and tells every worker, in the transaction of the caller. */
+  const end = (sids: readonly string[]): void => {
+    for (const sid of sids) {
+      engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
+      engine.run('INSERT INTO keyturn_revocations (id, revoked_at) VALUES ($1, $2)', [sid, clock()])
+    }
+    if (sids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
   }
 
-  const oldestBeyondLimit = (userId: string): readonly string[] => {
-    if (policy.maxPerUser === 0) return []
-    return engine
+  const liveOnes = (userId: string): readonly Session[] =>
+    engine
       .run<SessionRow>(
-        `SELECT sid FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2
-         ORDER BY created_at DESC, rowid DESC LIMIT -1 OFFSET $3`,
-        [userId, clock(), policy.maxPerUser]
+        'SELECT * FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2 ORDER BY created_at DESC, rowid DESC',
+        [userId, clock()]
       )
-      .map((row) => row.sid)
-  }
+      .map(toSession)
+
+  const oldestBeyondLimit = (userId: string): readonly string[] =>
+    policy.maxPerUser === 0
+      ? []
+      : liveOnes(userId)
+          .slice(policy.maxPerUser)
+          .map(({ sid }) => sid)
 
   return {
     async start(userId, client) {
@@ -134,7 +153,7 @@ export async function openEmbeddedSessions(
         const session = startSession(userId, randomId(), client, clock(), policy)
         insert(session)
         const ended = oldestBeyondLimit(userId)
-        remove(ended)
+        end(ended)
         return { session, ended }
       })
     },
@@ -142,7 +161,7 @@ export async function openEmbeddedSessions(
       return engine.transaction(() => {
         const decision = decide(read(userId, sid), generation, clock(), policy)
         if (decision.session !== undefined) update(decision.session)
-        else if (decision.verdict.kind === 'reused') remove([sid])
+        else if (decision.verdict.kind === 'reused') end([sid])
         return decision.verdict
       })
     },
@@ -150,19 +169,23 @@ export async function openEmbeddedSessions(
       return read(userId, sid)
     },
     async list(userId) {
-      return engine
-        .run<SessionRow>(
-          'SELECT * FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2 ORDER BY created_at DESC, rowid DESC',
-          [userId, clock()]
-        )
-        .map(toSession)
+      return liveOnes(userId)
     },
     async revoke(userId, sid) {
-      const removed = engine.run(
-        'DELETE FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3 RETURNING sid',
-        [sid, userId, clock()]
-      )
-      return removed.length > 0
+      return engine.transaction(() => {
+        const isLive = read(userId, sid) !== undefined
+        if (isLive) end([sid])
+        return isLive
+      })
+    },
+    async revokeAll(userId, kept) {
+      return engine.transaction(() => {
+        const ended = liveOnes(userId)
+          .map(({ sid }) => sid)
+          .filter((sid) => sid !== kept)
+        end(ended)
+        return ended
+      })
     },
     async ping() {
       engine.run('SELECT 1')

@@ -1,28 +1,86 @@
-import { Redis } from 'ioredis'
+import { Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { KeyturnError } from '../../errors.ts'
+import { type Address, parseAddress } from './address.ts'
+
+export interface RedisOptions {
+  /** Whether the certificate of a rediss:// server is checked. */
+  readonly verifyTls: boolean
+}
+
+type ClientOptions = Omit<IoredisOptions, 'replyMapping'>
+
+/** A connection to one server, to the master that Sentinels name, or to a Cluster. */
+export type Connection = Redis | Cluster
+
+/** Every command is answered or fails within about two seconds: better a 503 now than a client that waits. Milliseconds. */
+const forRequests: ClientOptions = { commandTimeout: 2000, maxRetriesPerRequest: 1 }
 
 /**
- * Connects to `url` (redis:// or rediss://). Every command answers or fails within two seconds, and a lost connection comes
- * back by itself. Throws KeyturnError STORE_DOWN when the first connection fails.
+ * A blocking read waits for the server, and for a connection that is broken; one over which nothing has come for five
+ * seconds, though every read is answered after one, is given up for a new one.
  */
-export async function openRedis(url: string, { verifyTls }: { verifyTls: boolean }): Promise<Redis> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
+const forReader: ClientOptions = { socketTimeout: 5000, maxRetriesPerRequest: null }
+
+/**
+ * Connects to `url` (address.ts). A lost connection comes back by itself, to whichever server is the master by then.
+ * Throws KeyturnError STORE_DOWN when the first connection fails.
+ */
+export const openRedis = (url: string, options: RedisOptions): Promise<Connection> => connect(url, options, forRequests)
+
+/** A connection for blocking reads; otherwise as openRedis. */
+export const openReader = (url: string, options: RedisOptions): Promise<Connection> => connect(url, options, forReader)
+
+async function connect(url: string, { verifyTls }: RedisOptions, purpose: ClientOptions): Promise<Connection> {
+  const address = parseAddress(url)
+  const connection = makeConnection(address, {
+    ...purpose,
     connectTimeout: 2000,
-    commandTimeout: 2000,
-    maxRetriesPerRequest: 1,
     connectionName: 'keyturn',
-    ...(url.startsWith('rediss:') ? { tls: { rejectUnauthorized: verifyTls } } : {})
+    // A master that has become a replica: ask again who the master is, and send the command there.
+    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    ...(address.tls ? { tls: { rejectUnauthorized: verifyTls } } : {})
   })
   // Without a listener a lost connection ends the process; each command that meets it reports it.
-  redis.on('error', () => {})
+  connection.on('error', () => {})
   try {
-    await redis.connect()
-    return redis
+    await connection.connect()
+    await connection.ping()
+    return connection
   } catch (error) {
-    redis.disconnect()
+    connection.disconnect()
     throw redisDown(error)
   }
+}
+
+function makeConnection({ kind, nodes, username, password, ...address }: Address, options: ClientOptions): Connection {
+  const account = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
+  const common: ClientOptions = { ...options, ...account, lazyConnect: true }
+  switch (kind) {
+    case 'single':
+      return new Redis({ ...common, ...nodes[0], db: address.db })
+    case 'socket':
+      return new Redis({ ...common, path: address.path, db: address.db })
+    case 'sentinel':
+      return new Redis({ ...common, sentinels: [...nodes], name: address.name, db: address.db, failoverDetector: true })
+    case 'cluster':
+      return new Cluster([...nodes], { redisOptions: common, lazyConnect: true, slotsRefreshTimeout: 2000 })
+  }
+}
+
+/** How long a revocation waits for a replica, in milliseconds. */
+const replicationTimeout = 1000
+
+/**
+ * Resolves when a replica has what this connection wrote to the server of `key`, and at once where that has none.
+ * Throws when no replica answers in time: the write stands, but a failover could lose it.
+ */
+export async function untilReplicated(redis: Connection, key: string): Promise<void> {
+  // INFO and WAIT name no key: in one pipeline with a command that does, they go to its server and connection.
+  const [, about] = (await redis.pipeline().exists(key).info('replication').exec()) ?? []
+  if (about?.[0]) throw about[0]
+  if (String(about?.[1]).includes('connected_slaves:0')) return
+  const [, waited] = (await redis.pipeline().exists(key).wait(1, replicationTimeout).exec()) ?? []
+  if (!(Number(waited?.[1]) >= 1)) throw waited?.[0] ?? new Error('no replica has acknowledged the write')
 }
 
 /** Whatever Redis fails with, the caller is told that the store is down: identity fails closed. */

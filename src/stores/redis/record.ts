@@ -8,14 +8,17 @@ import type { Session, SessionClient } from '../../sessions/session.ts'
  * expiry included. A key a session with an index beside it took 440.
  */
 const numbers = 8
+/** In place of the generation of a session that has ended but is not yet in the revocation feed. */
+const endedMark = 2 ** 32 - 1
 const longestClient = 64
 
-/** What lua/rotate.lua and lua/start.lua write with struct.pack('>I4I4I4I4I4I4I4I4', ...). */
-export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session {
+/** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
+export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session | undefined {
   const [generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt] = Array.from(
     { length: numbers },
     (_, index) => record.readUInt32BE(index * 4)
   ) as [number, number, number, number, number, number, number, number]
+  if (generation === endedMark) return undefined
   return {
     userId,
     sid,

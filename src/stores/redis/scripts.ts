@@ -1,18 +1,25 @@
 import { readFileSync } from 'node:fs'
-import type { Redis, Result } from 'ioredis'
+import type { Result } from 'ioredis'
 import type { RotationVerdict } from '../../sessions/rotation.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { PresentedGeneration } from '../../sessions/store.ts'
+import type { Connection } from './client.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<[now: number, ended: Buffer[]], Context>
-    keyturnRevoke(...args: (string | Buffer)[]): Result<number, Context>
+    keyturnRevokeBuffer(...args: (string | Buffer)[]): Result<Buffer[], Context>
+    keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
 }
 
-type RotateReply = readonly [kind: RotationVerdict['kind'], generation: number, issuedAt: number, expiresAt: number]
+type RotateReply = readonly [
+  kind: RotationVerdict['kind'] | 'ended',
+  generation: number,
+  issuedAt: number,
+  expiresAt: number
+]
 
 /** Gives a script's text by its name. */
 export type ReadScript = (name: string) => string
@@ -23,15 +30,15 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
 /** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
-export function defineScripts(redis: Redis, read: ReadScript = readLua): void {
-  redis.defineCommand('keyturnStart', { numberOfKeys: 1, lua: read('start') })
-  redis.defineCommand('keyturnRevoke', { numberOfKeys: 1, lua: read('revoke') })
-  redis.defineCommand('keyturnRotate', { numberOfKeys: 1, lua: read('rotate') })
+export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
+  for (const name of ['start', 'rotate', 'revoke', 'announce']) {
+    redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys: 1, lua: read(name) })
+  }
 }
 
 /** Starts a session: the time by Redis' clock, and the sids that were ended for it. */
 export async function start(
-  redis: Redis,
+  redis: Connection,
   key: string,
   sid: string,
   client: Buffer,
@@ -50,13 +57,13 @@ export async function start(
   return { now, ended: ended.map((each) => each.toString('hex')) }
 }
 
-/** The verdict on a presented generation, carried out. */
+/** The verdict on a presented generation, carried out; `ended` for a session whose end is not yet in the feed. */
 export async function rotate(
-  redis: Redis,
+  redis: Connection,
   key: string,
   { sid, generation }: PresentedGeneration,
   policy: SessionPolicy
-): Promise<RotationVerdict> {
+): Promise<RotationVerdict | { readonly kind: 'ended' }> {
   const [kind, number, issuedAt, expiresAt] = await redis.keyturnRotate(
     key,
     Buffer.from(sid, 'hex'),
@@ -65,9 +72,17 @@ export async function rotate(
     graceArgument(policy.grace),
     policy.rotate ? 1 : 0
   )
-  return kind === 'reused' || kind === 'unknown' ? { kind } : { kind, newest: { number, issuedAt, expiresAt } }
+  if (kind === 'reused' || kind === 'unknown' || kind === 'ended') return { kind }
+  return { kind, newest: { number, issuedAt, expiresAt } }
 }
 
-/** Ends a session; false when there was none. */
-export const revoke = async (redis: Redis, key: string, sid: string): Promise<boolean> =>
-  (await redis.keyturnRevoke(key, Buffer.from(sid, 'hex'))) === 1
+/** Marks one session as ended, or all others than that one: the sids that have. */
+export async function revoke(redis: Connection, key: string, which: 'one' | 'others', sid: string): Promise<string[]> {
+  const ended = await redis.keyturnRevokeBuffer(key, which, Buffer.from(sid, 'hex'))
+  return ended.map((each) => each.toString('hex'))
+}
+
+/** Writes ids into the feed; `window` is how long they matter, in whole seconds. */
+export async function announce(redis: Connection, feed: string, window: number, ids: readonly string[]): Promise<void> {
+  await redis.keyturnAnnounce(feed, window, ...ids.map((id) => Buffer.from(id, 'hex')))
+}

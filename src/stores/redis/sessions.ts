@@ -1,12 +1,11 @@
-import type { Redis } from 'ioredis'
 import { randomId } from '../../random.ts'
 import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
-import { failClosed } from './client.ts'
+import { type Connection, failClosed, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
-import { defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import { announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
@@ -16,53 +15,86 @@ export interface RedisSessionsOptions {
   readonly readScript?: ReadScript
 }
 
-/** Sessions in Redis: one command a method. */
+/** Sessions that are announced with one command. */
+const batch = 500
+
+/** Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole seconds. */
 export function openRedisSessions(
-  redis: Redis,
+  redis: Connection,
   policy: SessionPolicy,
+  window: number,
   { names = makeNames(), clock = systemClock, readScript }: RedisSessionsOptions = {}
 ): SessionStore {
   defineScripts(redis, readScript)
   // Fields of a hash do not expire by themselves.
-  const isLive = (session: Session): boolean => session.expiresAt > clock()
-  const fields = (sid: string): [record: Buffer, client: Buffer] => {
-    const bytes = Buffer.from(sid, 'hex')
-    return [bytes, Buffer.concat([bytes, Buffer.from('c')])]
+  const unlessOver = (session: Session | undefined): Session | undefined =>
+    session !== undefined && session.expiresAt > clock() ? session : undefined
+
+  /** Tells every worker of sessions that were marked as ended, and then forgets them. */
+  const finish = async (userId: string, sids: readonly string[]): Promise<void> => {
+    const key = names.sessions(userId)
+    for (let first = 0; first < sids.length; first += batch) {
+      const some = sids.slice(first, first + batch)
+      await announce(redis, names.feed, window, some)
+      await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
+      await redis.hdel(key, ...some.flatMap(fieldsOf))
+    }
   }
-  const store: SessionStore = {
+
+  return failClosed<SessionStore>({
     async start(userId, client) {
       const sid = randomId()
       const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), policy)
+      await finish(userId, ended)
       return { session: startSession(userId, sid, client, now, policy), ended }
     },
-    rotate: (presented) => rotate(redis, names.sessions(presented.userId), presented, policy),
+    async rotate(presented) {
+      const { userId, sid } = presented
+      const verdict = await rotate(redis, names.sessions(userId), presented, policy)
+      if (verdict.kind === 'reused' || verdict.kind === 'ended') await finish(userId, [sid])
+      return verdict.kind === 'ended' ? { kind: 'unknown' } : verdict
+    },
     async find(userId, sid) {
-      const [record, client] = await redis.hmgetBuffer(names.sessions(userId), ...fields(sid))
-      const session = record ? decodeRecord(userId, sid, record, client ?? null) : undefined
-      return session !== undefined && isLive(session) ? session : undefined
+      const [record, client] = await redis.hmgetBuffer(names.sessions(userId), ...fieldsOf(sid))
+      return record ? unlessOver(decodeRecord(userId, sid, record, client ?? null)) : undefined
     },
     async list(userId) {
-      // Not hgetallBuffer: it turns the field names, which are bytes here, into text.
-      const hash = (await redis.callBuffer('HGETALL', names.sessions(userId))) as Buffer[]
-      const values = new Map(
-        hash.flatMap((name, index) => (index % 2 === 0 ? [[name.toString('hex'), hash[index + 1]]] : [])) as [
-          string,
-          Buffer
-        ][]
-      )
-      return [...values]
+      const fields = await readHash(redis, names.sessions(userId))
+      return [...fields]
         .filter(([name]) => name.length === 32)
-        .map(([sid, record]) => decodeRecord(userId, sid, record, values.get(`${sid}63`) ?? null))
-        .filter(isLive)
+        .map(([sid, record]) => unlessOver(decodeRecord(userId, sid, record, fields.get(`${sid}63`) ?? null)))
+        .filter((session) => session !== undefined)
         .sort((a, b) => b.createdAt - a.createdAt)
     },
-    revoke: (userId, sid) => revoke(redis, names.sessions(userId), sid),
+    async revoke(userId, sid) {
+      const ended = await revoke(redis, names.sessions(userId), 'one', sid)
+      await finish(userId, ended)
+      return ended.length > 0
+    },
+    async revokeAll(userId, kept = '') {
+      const ended = await revoke(redis, names.sessions(userId), 'others', kept)
+      await finish(userId, ended)
+      return ended
+    },
     async ping() {
       await redis.ping()
     },
     async close() {
       redis.disconnect()
     }
-  }
-  return failClosed(store)
+  })
+}
+
+/** The two fields of a session: its record and its client. */
+function fieldsOf(sid: string): [record: Buffer, client: Buffer] {
+  const bytes = Buffer.from(sid, 'hex')
+  return [bytes, Buffer.concat([bytes, Buffer.from('c')])]
+}
+
+/** A hash by the hex of its field names. ioredis' own hgetall would turn these, which are bytes, into text. */
+async function readHash(redis: Connection, key: string): Promise<ReadonlyMap<string, Buffer>> {
+  const flat = (await redis.callBuffer('HGETALL', key)) as Buffer[]
+  const hash = new Map<string, Buffer>()
+  for (let i = 0; i + 1 < flat.length; i += 2) hash.set((flat[i] as Buffer).toString('hex'), flat[i + 1] as Buffer)
+  return hash
 }

@@ -5,20 +5,22 @@ import { makeManualClock } from '../../../src/time.ts'
 import { sessionStoreSuite } from '../../conformance/sessions.ts'
 import { aClient, aPolicy } from '../../support/makers.ts'
 
+/** How long a revocation matters, in seconds. */
+const window = 360
 const clock = makeManualClock()
 const engine = openEmbedded(t.testdir())
 t.teardown(() => engine.close())
 
 t.test('embedded sessions', async (t) => {
   await sessionStoreSuite(t, async (policy) => ({
-    store: await openEmbeddedSessions(engine, policy, clock),
+    store: await openEmbeddedSessions(engine, policy, window, clock),
     now: clock,
     advance: async (seconds) => clock.advance(seconds)
   }))
 })
 
 t.test('sessions that are over do not stay in the file', async (t) => {
-  const store = await openEmbeddedSessions(engine, aPolicy({ lifetime: 100 }), clock)
+  const store = await openEmbeddedSessions(engine, aPolicy({ lifetime: 100 }), window, clock)
   clock.advance(100_000_000)
   for (let login = 0; login < 200; login++) await store.start('u', aClient)
   clock.advance(100)

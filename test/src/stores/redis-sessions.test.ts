@@ -16,6 +16,8 @@ t.teardown(() => redis.disconnect())
 
 // The scripts as they are, but for their clock: it is a key that the suite steps.
 const clock = makeManualClock(systemClock())
+/** How long a revocation matters, in seconds. */
+const window = 360
 const prefix = `sessions-test-${process.pid}:`
 const readScript: ReadScript = (name) => {
   const text = readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
@@ -26,7 +28,7 @@ const setClock = () => redis.set(`${prefix}clock`, clock())
 t.test('sessions in Redis', async (t) => {
   await setClock()
   await sessionStoreSuite(t, async (policy) => ({
-    store: openRedisSessions(redis, policy, { names: makeNames(prefix), clock, readScript }),
+    store: openRedisSessions(redis, policy, window, { names: makeNames(prefix), clock, readScript }),
     now: clock,
     async advance(seconds) {
       clock.advance(seconds)
@@ -40,7 +42,7 @@ t.test('every key but the clock expires, with its last session', async (t) => {
 })
 
 t.test('by its own clock, a session is what its tokens say', async (t) => {
-  const store = openRedisSessions(new Redis(server.options), aPolicy(), { names: makeNames(`${prefix}real:`) })
+  const store = openRedisSessions(new Redis(server.options), aPolicy(), window, { names: makeNames(`${prefix}real:`) })
   const { session } = await store.start('{odd} user%', { ip: '2001:db8::1', userAgent: 'ü'.repeat(100) })
   t.ok(Math.abs(session.createdAt - systemClock()) <= 1)
   const found = await store.find('{odd} user%', session.sid)
@@ -51,7 +53,7 @@ t.test('by its own clock, a session is what its tokens say', async (t) => {
 
 t.test('sessions that are over do not stay beside live ones', async (t) => {
   const names = makeNames(`${prefix}over:`)
-  const store = openRedisSessions(redis, aPolicy({ lifetime: 100 }), { names, clock, readScript })
+  const store = openRedisSessions(redis, aPolicy({ lifetime: 100 }), window, { names, clock, readScript })
   for (let login = 0; login < 2000; login++) await store.start('u', aClient)
   clock.advance(100)
   await setClock()

@@ -6,7 +6,8 @@
 -- ARGV[3]  lifetime of a refresh token, seconds
 -- ARGV[4]  reuse grace, seconds; 0 is none
 -- ARGV[5]  1 when a refresh hands out a successor
--- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} when nothing is handed out
+-- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} when nothing is handed out: besides decide's
+--          own, `ended` for a session that is marked as ended (lua/revoke.lua)
 local sessions = KEYS[1]
 local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local rotates = ARGV[5] == '1'
@@ -17,6 +18,7 @@ local record = redis.call('HGET', sessions, sid)
 if not record then return {'unknown'} end
 local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at = struct.unpack(format, record)
 if now >= expires_at then return {'unknown'} end
+if generation == 4294967295 then return {'ended'} end
 
 local function in_grace()
   if grace == 0 then return false end
@@ -27,7 +29,7 @@ end
 local verdict
 if presented < generation then
   if not in_grace() then
-    redis.call('HDEL', sessions, sid, sid .. 'c')
+    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now))
     return {'reused'}
   end
   verdict = 'retried'

@@ -6,7 +6,7 @@
 -- ARGV[4]  absolute lifetime of a session, seconds
 -- ARGV[5]  sessions the user may have; 0 is no limit
 -- ARGV[6]  a random number: where this login begins to clear away
--- returns  {the time, sids of the sessions ended for being beyond the limit}
+-- returns  {the time, sids of the sessions that were marked as ended (lua/revoke.lua), for being beyond the limit or before}
 local sessions = KEYS[1]
 local sid, client, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local cursor = ARGV[6]
@@ -16,24 +16,26 @@ local format = '>I4I4I4I4I4I4I4I4'
 -- Fields do not expire by themselves. With a limit all are looked at, since the oldest must be found; without one a
 -- login looks at about twenty at random, so that its cost is bounded and those that are over stay few.
 local fields = limit > 0 and redis.call('HGETALL', sessions) or redis.call('HSCAN', sessions, cursor, 'COUNT', 20)[2]
-local live = {}
+local live, ended = {}, {}
 for i = 1, #fields, 2 do
-  if #fields[i] == 16 then
-    local _, _, created_at, _, expires_at = struct.unpack(format, fields[i + 1])
+  local field = fields[i]
+  if #field == 16 then
+    local generation, _, created_at, absolute_exp, expires_at = struct.unpack(format, fields[i + 1])
     if expires_at <= now then
-      redis.call('HDEL', sessions, fields[i], fields[i] .. 'c')
+      redis.call('HDEL', sessions, field, field .. 'c')
+    elseif generation == 4294967295 then
+      ended[#ended + 1] = field
     else
-      live[#live + 1] = {fields[i], created_at}
+      live[#live + 1] = {field, created_at, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now)}
     end
   end
 end
 
-local ended = {}
 if limit > 0 and #live >= limit then
   table.sort(live, function (a, b) return a[2] < b[2] end)
   for i = 1, #live - limit + 1 do
-    ended[i] = live[i][1]
-    redis.call('HDEL', sessions, ended[i], ended[i] .. 'c')
+    ended[#ended + 1] = live[i][1]
+    redis.call('HSET', sessions, live[i][1], live[i][3])
   end
 end
 

@@ -1,0 +1,89 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Revocation, Revocations } from '../../sessions/revocations.ts'
+import type { RevocationFollower } from '../../sessions/store.ts'
+import type { Connection } from './client.ts'
+
+/** How long a read of the feed waits for news, in milliseconds. Silence is news too: it says that nothing was revoked. */
+const block = 1000
+/** Entries of one read. */
+const page = 1000
+const start = '0-0'
+
+type Entry = readonly [id: Buffer, fields: readonly Buffer[]]
+
+/**
+ * Keeps `replica` up to date from the stream `feed`: loads what it holds, then follows it with a blocking read from the last
+ * entry seen, so that a broken connection resumes where it stopped and nothing is missed. `reader` is a connection of its own.
+ * Resolves after the first load; a connection that breaks later is waited for.
+ */
+export async function followRedisFeed(
+  reader: Connection,
+  feed: string,
+  replica: Revocations
+): Promise<RevocationFollower> {
+  let position = start
+  let closed = false
+
+  /** Takes in the entries after `position`; true when there were any. */
+  const read = async (...options: readonly string[]): Promise<boolean> => {
+    const reply = (await reader.callBuffer('XREAD', ...options, 'COUNT', String(page), 'STREAMS', feed, position)) as
+      | [[Buffer, Entry[]]]
+      | null
+    const entries = reply?.[0][1] ?? []
+    replica.add(entries.map(toRevocation))
+    position = entries.at(-1)?.[0].toString() ?? position
+    return entries.length > 0
+  }
+
+  const load = async (): Promise<void> => {
+    while (await read()) {}
+    replica.heard()
+  }
+
+  /**
+   * A stream that ends before the last entry seen has lost data: the server was restarted empty, or a replica that had less
+   * took over. What is known stays known; the rest is read from the start.
+   */
+  const resumeAfterLoss = async (): Promise<void> => {
+    if (isBefore(await newestId(reader, feed), position)) position = start
+    await load()
+  }
+
+  const follow = async (): Promise<void> => {
+    while (!closed) {
+      try {
+        if (await read('BLOCK', String(block))) replica.heard()
+        else await resumeAfterLoss()
+      } catch {
+        await delay(100)
+      }
+    }
+  }
+
+  await load()
+  const following = follow()
+  return {
+    async close() {
+      closed = true
+      reader.disconnect()
+      await following
+    }
+  }
+}
+
+/** The id of an entry begins with the milliseconds at which it was written. */
+function toRevocation([id, fields]: Entry): Revocation {
+  return { id: (fields[1] as Buffer).toString('hex'), revokedAt: Math.floor(Number.parseInt(id.toString(), 10) / 1000) }
+}
+
+async function newestId(reader: Connection, feed: string): Promise<string> {
+  const [entry] = (await reader.callBuffer('XREVRANGE', feed, '+', '-', 'COUNT', '1')) as Entry[]
+  return entry?.[0].toString() ?? start
+}
+
+/** Whether stream id `a` comes before `b`: milliseconds first, then the number within one. */
+function isBefore(a: string, b: string): boolean {
+  const [aTime = 0, aNumber = 0] = a.split('-').map(Number)
+  const [bTime = 0, bNumber = 0] = b.split('-').map(Number)
+  return aTime < bTime || (aTime === bTime && aNumber < bNumber)
+}
