@@ -1,6 +1,6 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type ErrorCode, KeyturnError } from '../src/errors.ts'
+import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
 
 export interface ErrorsOptions {
   /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
@@ -17,18 +17,20 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     reply.code(error.status).send(error.body)
   }
   app.decorateRequest('refusal', undefined)
-  app.setErrorHandler((error: Error & { code?: string; statusCode?: number }, request, reply) => {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : translate(error, request), request, reply)
   })
   app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
 }
 
-function translate(error: Error & { code?: string; statusCode?: number }, request: FastifyRequest): KeyturnError {
+function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
   const as = (code: ErrorCode, detail?: string) =>
     new KeyturnError(code, { cause: error, ...(detail === undefined ? {} : { detail }) })
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return as('TOO_LARGE', String(request.routeOptions.bodyLimit))
+    case 'FST_ERR_VALIDATION':
+      return new KeyturnError('FIELDS_INVALID', { fields: describeFaults(error.validation ?? []), cause: error })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return as('MEDIA_TYPE', request.headers['content-type'] ?? '')
     default:
@@ -37,6 +39,15 @@ function translate(error: Error & { code?: string; statusCode?: number }, reques
         : as('SERVER_ERROR')
   }
 }
+
+/** What a schema found wrong with a query or a path, by the name of the parameter. */
+const describeFaults = (faults: NonNullable<FastifyError['validation']>): FieldMessages =>
+  Object.fromEntries(
+    faults.map(({ instancePath, message }) => [
+      instancePath.slice(1) || 'non_field_errors',
+      [`It ${message ?? 'is not valid'}.`]
+    ])
+  )
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifySchema, FastifySchemaCompiler } from 'fastify'
+import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
+import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
 import { readFields } from '../src/fields.ts'
@@ -9,12 +10,11 @@ interface BodySchema {
   readonly required?: readonly string[]
 }
 
-/** Checks bodies by Simple JWT's field rules (src/fields.ts), which Ajv cannot say; everything else is left to Ajv. */
+/** Checks bodies by Simple JWT's field rules (src/fields.ts), which a JSON schema cannot say; all else by its schema. */
 async function fields(app: FastifyInstance): Promise<void> {
-  const ajv = app.validatorCompiler
-  const compiler: FastifySchemaCompiler<FastifySchema> = (route) => {
-    if (route.httpPart !== 'body') return (ajv as FastifySchemaCompiler<FastifySchema>)(route)
-    const { properties, required = [] } = route.schema as unknown as BodySchema
+  const compiler: FastifySchemaCompiler<never> = (route) => {
+    if (route.httpPart !== 'body') return TypeBoxValidatorCompiler(route)
+    const { properties, required = [] } = route.schema as BodySchema
     const optional = Object.keys(properties).filter((name) => !required.includes(name))
     return (body: unknown) => {
       const result = readFields(body, required, optional)

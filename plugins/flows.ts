@@ -8,7 +8,7 @@ import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
-  const { stores, codec, keyring, hasher } = app
+  const { stores, codec, keyring, hasher, revocations } = app
   const { leeway, issuer, audience, blacklistAfterRotation } = config
   const rules = { leeway, issuer, audience }
   app.decorate(
@@ -16,12 +16,14 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     makeFlows({
       users: stores.users,
       sessions: stores.sessions,
+      revocations,
       hasher,
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.jtiSecret, rules, clock),
       rules,
       clock,
+      passwordMinLength: config.passwordMinLength,
       rotate: config.rotateRefreshTokens,
       blacklistAfterRotation
     })
@@ -34,4 +36,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(flows, { name: 'flows', dependencies: ['stores', 'jwt', 'passwords'] })
+export default fp(flows, { name: 'flows', dependencies: ['stores', 'sessions', 'jwt', 'passwords'] })

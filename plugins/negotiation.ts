@@ -1,4 +1,5 @@
-import type { FastifyInstance, FastifySchema, HTTPMethods } from 'fastify'
+import { METHODS } from 'node:http'
+import type { FastifyInstance, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
 
@@ -8,7 +9,8 @@ interface Path {
   allow: string
 }
 
-const closable = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'] as const satisfies readonly HTTPMethods[]
+/** All that Node's parser knows, so that no method falls through to 404. CONNECT never arrives as a request. */
+const closable = METHODS.filter((method) => method !== 'OPTIONS' && method !== 'CONNECT')
 const parses = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
 /**
@@ -33,6 +35,7 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   })
   app.decorate('closePaths', () => {
     closing = true
+    for (const method of closable) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
     for (const [url, { methods, schema }] of paths) {
       const about = {
         name: schema?.summary ?? url,

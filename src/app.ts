@@ -1,6 +1,7 @@
 import { BlockList, isIPv6 } from 'node:net'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import body from '../plugins/body.ts'
+import authentication from '../plugins/authentication.ts'
 import cookie from '../plugins/cookie.ts'
 import drain from '../plugins/drain.ts'
 import errors from '../plugins/errors.ts'
@@ -11,8 +12,13 @@ import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf } from '../plugins/requests.ts'
+import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import health from '../routes/ops/health.ts'
+import password from '../routes/password.ts'
+import endAllSessions from '../routes/sessions/end-all.ts'
+import endSession from '../routes/sessions/end.ts'
+import listSessions from '../routes/sessions/list.ts'
 import blacklist from '../routes/token/blacklist.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
@@ -52,9 +58,11 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
   await app.register(body)
   await app.register(fields)
   await app.register(stores, { config, clock })
+  await app.register(sessions, { config, clock })
   await app.register(passwords, { config })
   await app.register(jwt, { config, clock })
   await app.register(flows, { config, clock })
+  await app.register(authentication, { types: config.authHeaderTypes })
   await app.register(cookie, { config })
   await app.register(rateLimit, { config })
 
@@ -62,6 +70,10 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
   await app.register(refresh)
   await app.register(verify)
   await app.register(blacklist)
+  await app.register(listSessions)
+  await app.register(endSession)
+  await app.register(endAllSessions)
+  await app.register(password)
   await app.register(health)
 
   app.closePaths()

@@ -28,6 +28,20 @@ export const errorTable = {
   TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type' },
   TOKEN_REVOKED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
   TOKEN_REUSED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
+  BEARER_MISSING: { status: 401, words: 'Authentication credentials were not provided.' },
+  BEARER_MALFORMED: {
+    status: 401,
+    code: 'bad_authorization_header',
+    words: 'Authorization header must contain two space-delimited values'
+  },
+  BEARER_INVALID: { status: 401, code: 'token_not_valid', words: 'Given token not valid for any token type' },
+  BEARER_NO_USER: {
+    status: 401,
+    code: 'token_not_valid',
+    words: 'Token contained no recognizable user identification'
+  },
+  BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found' },
+  BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive' },
   CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
   RATE_LIMITED: {
     status: 429,
@@ -47,6 +61,8 @@ export interface ErrorOptions {
   /** Text for the words that take one, otherwise for the log only. Never a token, password or key. */
   readonly detail?: string
   readonly fields?: FieldMessages
+  /** Further members of the body. */
+  readonly more?: object
   /** Whole seconds after which a retry makes sense: sent as Retry-After. */
   readonly retryAfter?: number
   readonly cause?: unknown
@@ -59,6 +75,7 @@ export class KeyturnError extends Error {
   readonly status: number
   readonly detail: string | undefined
   readonly fields: FieldMessages | undefined
+  readonly more: object | undefined
   readonly retryAfter: number | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
@@ -67,6 +84,7 @@ export class KeyturnError extends Error {
     this.status = errorTable[code].status
     this.detail = options.detail
     this.fields = options.fields
+    this.more = options.more
     this.retryAfter = options.retryAfter
   }
 
@@ -75,6 +93,6 @@ export class KeyturnError extends Error {
     if (this.fields !== undefined) return this.fields
     const row: Refusal = errorTable[this.code]
     const detail = typeof row.words === 'string' ? row.words : row.words(this.detail ?? '')
-    return row.code === undefined ? { detail } : { detail, code: row.code }
+    return { detail, ...(row.code === undefined ? {} : { code: row.code }), ...this.more }
   }
 }

@@ -20,28 +20,27 @@ export function readFields(body: unknown, required: readonly string[], optional:
     const value =
       body !== undefined && Object.hasOwn(body as object, name) ? (body as Record<string, unknown>)[name] : undefined
     if (value === undefined && optional.includes(name)) continue
-    const text = readText(value)
-    if ('message' in text) messages[name] = [text.message]
-    else fields[name] = text.text
+    const read = readText(value)
+    if ('faults' in read) messages[name] = read.faults
+    else fields[name] = read.text
   }
   return Object.keys(messages).length > 0 ? { messages } : { fields }
 }
 
 /** One field's value as text, or Django REST framework's words for what is wrong with it (CharField). */
-function readText(value: unknown): { readonly text: string } | { readonly message: string } {
-  if (value === undefined) return { message: 'This field is required.' }
-  if (value === null) return { message: 'This field may not be null.' }
-  if (typeof value !== 'string' && typeof value !== 'number') return { message: 'Not a valid string.' }
+function readText(value: unknown): { readonly text: string } | { readonly faults: readonly string[] } {
+  if (value === undefined) return { faults: ['This field is required.'] }
+  if (value === null) return { faults: ['This field may not be null.'] }
+  if (typeof value !== 'string' && typeof value !== 'number') return { faults: ['Not a valid string.'] }
   const text = strip(String(value))
-  if (text === '') return { message: 'This field may not be blank.' }
-  if (text.includes('\0')) return { message: 'Null characters are not allowed.' }
+  if (text === '') return { faults: ['This field may not be blank.'] }
+  // The reference asks both of its validators, and tells what each of them says.
+  const faults = text.includes('\0') ? ['Null characters are not allowed.'] : []
   const surrogate = /\p{Surrogate}/u.exec(text)
   if (surrogate !== null) {
-    return {
-      message: `Surrogate characters are not allowed: U+${surrogate[0].charCodeAt(0).toString(16).toUpperCase()}.`
-    }
+    faults.push(`Surrogate characters are not allowed: U+${surrogate[0].charCodeAt(0).toString(16).toUpperCase()}.`)
   }
-  return { text }
+  return faults.length > 0 ? { faults } : { text }
 }
 
 // What Python's str.strip takes for white space. JavaScript's trim() also takes a byte order mark, and so would make a

@@ -12,7 +12,8 @@ export default async function health(app: FastifyInstance): Promise<void> {
 
   for (const url of ['/health/ready', '/readyz', '/healthz']) {
     app.get(url, quiet, async (_request, reply) => {
-      const checks = await app.stores.check()
+      const revocations: 'up' | 'down' = app.revocations.isStale() ? 'down' : 'up'
+      const checks = { ...(await app.stores.check()), revocations }
       const isReady = Object.values(checks).every((state) => state === 'up')
       return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'up' : 'down', checks })
     })

@@ -8,6 +8,11 @@ export const CredentialsBody = Type.Object({
   password: text('Password of the user')
 })
 
+export const PasswordBody = Type.Object({
+  current_password: text('Password as it is'),
+  new_password: text('Password as it shall be')
+})
+
 export const TokenBody = Type.Object({ token: text('Any token of ours') })
 
 /** In cookie mode the field may be absent: the cookie then counts. */

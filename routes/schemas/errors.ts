@@ -1,6 +1,10 @@
 import Type from 'typebox'
 
-const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
+const Detail = Type.Object({
+  detail: Type.String(),
+  code: Type.Optional(Type.String()),
+  messages: Type.Optional(Type.Array(Type.Record(Type.String(), Type.String())))
+})
 
 /** Messages by field, or one detail about the whole body. */
 const Fields = Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]))

@@ -1,4 +1,5 @@
 import { KeyturnError } from '../errors.ts'
+import { longestPassword } from '../passwords/policy.ts'
 import { newestGeneration, type SessionClient } from '../sessions/session.ts'
 import { longestUsername, normalizeUsername } from '../users/user.ts'
 import type { Parts } from './index.ts'
@@ -8,9 +9,6 @@ export interface Credentials {
   readonly username: string
   readonly password: string
 }
-
-/** Longest password, in bytes of UTF-8. It is refused beyond, never cut. */
-const longestPassword = 1024
 
 /**
  * A username and a password for an access and a refresh token of a new session. As Simple JWT's TokenObtainPairView.

@@ -1,0 +1,39 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { KeyturnError } from '../src/errors.ts'
+import type { Caller } from '../src/flows/caller.ts'
+
+/**
+ * `onRequest: app.authenticate` lets in whoever bears a good access token, as `request.caller`. The header is read as Simple
+ * JWT reads it: the type is case-sensitive, another type is no credentials at all.
+ */
+async function authentication(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
+  app.decorateRequest('caller')
+  app.decorate('authenticate', async (request) => {
+    request.caller = await app.flows.authenticate(readBearer(request.headers.authorization, types))
+    request.outcome = {
+      user_id: request.caller.userId,
+      ...(request.caller.sid === undefined ? {} : { sid: request.caller.sid })
+    }
+  })
+}
+
+function readBearer(header: string | undefined, types: readonly string[]): string {
+  // Blanks and tabs in any number part the two, as Python's str.split has it.
+  const [type, token, ...more] = (header ?? '').split(/[ \t]+/).filter((part) => part !== '')
+  if (type === undefined || !types.includes(type)) throw new KeyturnError('BEARER_MISSING')
+  if (token === undefined || more.length > 0) throw new KeyturnError('BEARER_MALFORMED')
+  return token
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    authenticate(request: FastifyRequest): Promise<void>
+  }
+  interface FastifyRequest {
+    /** Only in routes that authenticate. */
+    caller: Caller
+  }
+}
+
+export default fp(authentication, { name: 'authentication', dependencies: ['flows'] })

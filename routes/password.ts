@@ -1,0 +1,22 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { PasswordBody } from './schemas/bodies.ts'
+import { refusals } from './schemas/errors.ts'
+
+/** POST /api/password/: a new password for the caller, who proves the current one; every other session ends. */
+const password: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['sessions'],
+    summary: 'Password Change',
+    description: 'Sets the password of the user whose access token is sent, and ends that user’s other sessions.',
+    body: PasswordBody,
+    response: { 204: Type.Null(), ...refusals(400, 401, 429, 503) }
+  }
+  // Guessing the current password is guessing a login, and counts as such.
+  const config = { rateLimit: app.rateLimits.obtain }
+  app.post('/api/password', { schema, config, onRequest: app.authenticate }, async ({ caller, body }, reply) => {
+    await app.flows.changePassword(caller, { current: body.current_password, wanted: body.new_password })
+    return reply.code(204).send(null)
+  })
+}
+export default password

@@ -1,0 +1,19 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { refusals } from '../schemas/errors.ts'
+
+/** DELETE /api/sessions/{id}/: ends one session of the caller, here or elsewhere. */
+const end: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['sessions'],
+    summary: 'Session End',
+    description: 'Ends one session of the user whose access token is sent.',
+    params: Type.Object({ id: Type.String() }),
+    response: { 204: Type.Null(), ...refusals(401, 404, 503) }
+  }
+  app.delete('/api/sessions/:id', { schema, onRequest: app.authenticate }, async ({ caller, params }, reply) => {
+    await app.flows.sessions.end(caller, params.id)
+    return reply.code(204).send(null)
+  })
+}
+export default end

@@ -1,0 +1,29 @@
+import { KeyturnError } from '../errors.ts'
+import { passwordFault } from '../passwords/policy.ts'
+import type { Caller } from './caller.ts'
+import type { Parts } from './index.ts'
+
+export interface PasswordChange {
+  readonly current: string
+  readonly wanted: string
+}
+
+/**
+ * Sets the caller's password, after asking for the current one, and ends all other sessions: whoever else knew the old
+ * password is out. Throws KeyturnError FIELDS_INVALID naming the field, BUSY when too many wait for a hash.
+ */
+export const makeChangePassword =
+  ({ users, hasher, sessions, passwordMinLength }: Parts) =>
+  async (caller: Caller, { current, wanted }: PasswordChange): Promise<void> => {
+    const user = await users.findById(caller.userId)
+    if (!(await hasher.verify(current, user?.passwordHash)) || user === undefined) {
+      throw invalid('current_password', 'This is not the current password.')
+    }
+    const fault = passwordFault(wanted, { minLength: passwordMinLength, username: user.username })
+    if (fault !== undefined) throw invalid('new_password', fault)
+    await users.setPassword(user.id, await hasher.hash(wanted))
+    await sessions.revokeAll(user.id, caller.sid)
+  }
+
+const invalid = (field: string, message: string): KeyturnError =>
+  new KeyturnError('FIELDS_INVALID', { fields: { [field]: [message] } })
