@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import type { EventName } from '../src/audit/event.ts'
 import type { Outcome } from '../src/flows/outcome.ts'
 
 /**
@@ -12,6 +13,10 @@ export function requestIdOf(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
   return typeof given === 'string' && /^[A-Za-z0-9+/=-]{20,200}$/.test(given) ? given : randomUUID()
 }
+
+/** What came of a request, in one word: the verdict, `ok`, or the code of the refusal in small letters. */
+export const resultOf = ({ outcome, refusal }: FastifyRequest): string =>
+  outcome?.verdict ?? refusal?.code.toLowerCase() ?? 'ok'
 
 /** Gives every answer its X-Request-ID, and every request one log line that says what came of it. */
 async function requests(app: FastifyInstance): Promise<void> {
@@ -51,6 +56,8 @@ declare module 'fastify' {
     outcome: Outcome | undefined
   }
   interface FastifyContextConfig {
+    /** What the route does, as logs, metrics and the audit trail call it. */
+    event?: EventName
     /** No log line for this route: a probe that comes every few seconds. */
     quiet?: boolean
   }

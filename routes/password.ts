@@ -13,7 +13,7 @@ const password: FastifyPluginAsyncTypebox = async (app) => {
     response: { 204: Type.Null(), ...refusals(400, 401, 429, 503) }
   }
   // Guessing the current password is guessing a login, and counts as such.
-  const config = { rateLimit: app.rateLimits.obtain }
+  const config = { event: 'password_change' as const, rateLimit: app.rateLimits.obtain }
   app.post('/api/password', { schema, config, onRequest: app.authenticate }, async ({ caller, body }, reply) => {
     await app.flows.changePassword(caller, { current: body.current_password, wanted: body.new_password })
     return reply.code(204).send(null)

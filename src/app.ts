@@ -1,6 +1,7 @@
 import { BlockList, isIPv6 } from 'node:net'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import body from '../plugins/body.ts'
+import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import cookie from '../plugins/cookie.ts'
 import drain from '../plugins/drain.ts'
@@ -8,6 +9,7 @@ import errors from '../plugins/errors.ts'
 import fields from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import jwt from '../plugins/jwt.ts'
+import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
 import rateLimit from '../plugins/rate-limit.ts'
@@ -15,6 +17,7 @@ import requests, { requestIdOf } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import health from '../routes/ops/health.ts'
+import serveMetrics from '../routes/ops/metrics.ts'
 import password from '../routes/password.ts'
 import endAllSessions from '../routes/sessions/end-all.ts'
 import endSession from '../routes/sessions/end.ts'
@@ -54,10 +57,12 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
   await app.register(drain)
   await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
   await app.register(requests)
+  await app.register(metrics)
   await app.register(negotiation)
   await app.register(body)
   await app.register(fields)
   await app.register(stores, { config, clock })
+  await app.register(audit, { clock })
   await app.register(sessions, { config, clock })
   await app.register(passwords, { config })
   await app.register(jwt, { config, clock })
@@ -75,6 +80,7 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
   await app.register(endAllSessions)
   await app.register(password)
   await app.register(health)
+  await app.register(serveMetrics, { token: config.metricsToken })
 
   app.closePaths()
   await app.ready()

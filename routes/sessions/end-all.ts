@@ -11,7 +11,8 @@ const endAll: FastifyPluginAsyncTypebox = async (app) => {
     querystring: Type.Object({ keep: Type.Optional(Type.Literal('current')) }),
     response: { 204: Type.Null(), ...refusals(400, 401, 503) }
   }
-  app.delete('/api/sessions', { schema, onRequest: app.authenticate }, async ({ caller, query }, reply) => {
+  const config = { event: 'session_end' as const }
+  app.delete('/api/sessions', { schema, config, onRequest: app.authenticate }, async ({ caller, query }, reply) => {
     await app.flows.sessions.endAll(caller, query.keep === 'current')
     return reply.code(204).send(null)
   })

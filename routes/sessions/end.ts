@@ -11,9 +11,14 @@ const end: FastifyPluginAsyncTypebox = async (app) => {
     params: Type.Object({ id: Type.String() }),
     response: { 204: Type.Null(), ...refusals(401, 404, 503) }
   }
-  app.delete('/api/sessions/:id', { schema, onRequest: app.authenticate }, async ({ caller, params }, reply) => {
-    await app.flows.sessions.end(caller, params.id)
-    return reply.code(204).send(null)
-  })
+  const config = { event: 'session_end' as const }
+  app.delete(
+    '/api/sessions/:id',
+    { schema, config, onRequest: app.authenticate },
+    async ({ caller, params }, reply) => {
+      await app.flows.sessions.end(caller, params.id)
+      return reply.code(204).send(null)
+    }
+  )
 }
 export default end

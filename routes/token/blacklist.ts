@@ -11,7 +11,7 @@ const blacklist: FastifyPluginAsyncTypebox = async (app) => {
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Empty, ...refusals(400, 401, 403, 503) }
   }
-  app.post('/api/token/blacklist', { schema }, async (request, reply) => {
+  app.post('/api/token/blacklist', { schema, config: { event: 'logout' } }, async (request, reply) => {
     request.outcome = await app.flows.blacklist(request.body.refresh ?? app.refreshCookie.demand(request))
     app.refreshCookie.clear(reply)
     return {}

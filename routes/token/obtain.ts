@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { describeClient } from '../../src/sessions/session.ts'
 import { CredentialsBody } from '../schemas/bodies.ts'
 import { refusals } from '../schemas/errors.ts'
 
@@ -16,13 +17,17 @@ const obtain: FastifyPluginAsyncTypebox = async (app) => {
     body: CredentialsBody,
     response: { 200: app.refreshCookie.enabled ? AccessOnly : Pair, ...refusals(400, 401, 429, 503) }
   }
-  app.post('/api/token', { schema, config: { rateLimit: app.rateLimits.obtain } }, async (request, reply) => {
-    app.refreshCookie.guardLogin(request)
-    const client = { ip: request.ip, userAgent: request.headers['user-agent'] ?? '' }
-    const { outcome, ...pair } = await app.flows.obtain(request.body, client)
-    request.outcome = outcome
-    reply.header('cache-control', 'no-store')
-    return app.refreshCookie.handOver(reply, pair)
-  })
+  app.post(
+    '/api/token',
+    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
+    async (request, reply) => {
+      app.refreshCookie.guardLogin(request)
+      const client = describeClient(request.ip, request.headers['user-agent'])
+      const { outcome, ...pair } = await app.flows.obtain(request.body, client)
+      request.outcome = outcome
+      reply.header('cache-control', 'no-store')
+      return app.refreshCookie.handOver(reply, pair)
+    }
+  )
 }
 export default obtain

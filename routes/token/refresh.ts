@@ -15,13 +15,17 @@ const refresh: FastifyPluginAsyncTypebox = async (app) => {
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Pair, ...refusals(400, 401, 403, 429, 503) }
   }
-  app.post('/api/token/refresh', { schema, config: { rateLimit: app.rateLimits.refresh } }, async (request, reply) => {
-    const token = request.body.refresh ?? app.refreshCookie.demand(request)
-    const result = await app.flows.refresh(token)
-    request.outcome = result.outcome
-    if ('refusal' in result) throw result.refusal
-    reply.header('cache-control', 'no-store')
-    return app.refreshCookie.handOver(reply, result)
-  })
+  app.post(
+    '/api/token/refresh',
+    { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
+    async (request, reply) => {
+      const token = request.body.refresh ?? app.refreshCookie.demand(request)
+      const result = await app.flows.refresh(token)
+      request.outcome = result.outcome
+      if ('refusal' in result) throw result.refusal
+      reply.header('cache-control', 'no-store')
+      return app.refreshCookie.handOver(reply, result)
+    }
+  )
 }
 export default refresh

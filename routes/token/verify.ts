@@ -11,9 +11,13 @@ const verify: FastifyPluginAsyncTypebox = async (app) => {
     body: TokenBody,
     response: { 200: Empty, ...refusals(400, 401, 429, 503) }
   }
-  app.post('/api/token/verify', { schema, config: { rateLimit: app.rateLimits.verify } }, async (request) => {
-    request.outcome = await app.flows.verify(request.body.token)
-    return {}
-  })
+  app.post(
+    '/api/token/verify',
+    { schema, config: { event: 'verify', rateLimit: app.rateLimits.verify } },
+    async (request) => {
+      request.outcome = await app.flows.verify(request.body.token)
+      return {}
+    }
+  )
 }
 export default verify

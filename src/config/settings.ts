@@ -285,6 +285,12 @@ export const settings = {
     isOrigin
   ),
 
+  metricsToken: text({
+    default: undefined,
+    secret: true,
+    about: 'Bearer token for GET /metrics; without it, it answers on this host only'
+  }),
+
   gracefulTimeout: duration({
     default: '20s',
     min: '1s',

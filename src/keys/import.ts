@@ -65,7 +65,7 @@ const exportPublic = (key: KeyObject): string => key.export({ type: 'spki', form
 
 function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
   const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
-  const got = `${/^[aeiou]/.test(key.asymmetricKeyType ?? '') ? 'an' : 'a'} ${key.asymmetricKeyType} key`
+  const got = `${/^[aerx]/.test(key.asymmetricKeyType ?? '') ? 'an' : 'a'} ${key.asymmetricKeyType} key`
   if (row.keyType !== key.asymmetricKeyType)
     return `${got}, expected ${row.keyType === 'rsa' ? 'an rsa' : `an ${row.keyType}`} one`
   if (row.keyType === 'ec' && namedCurve !== row.curve)

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { AuditStore } from '../audit/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import type { KeyStore } from '../keys/store.ts'
@@ -11,6 +12,7 @@ import type { UserStore } from '../users/store.ts'
 import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
+import { makeAuditStore } from './sql/audit.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
@@ -22,6 +24,7 @@ export interface Stores {
   readonly database: SqlDatabase
   readonly users: UserStore
   readonly keys: KeyStore
+  readonly audit: AuditStore
   readonly sessions: SessionStore
   readonly feed: RevocationFeed
   /** What seals the keys at rest. */
@@ -44,6 +47,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       database,
       users: makeUserStore(database, clock),
       keys: makeKeyStore(database),
+      audit: makeAuditStore(database),
       sessions,
       feed,
       keySecret: config.keyEncryptionSecret ?? config.signingKey ?? embeddedSecret(config.dataDir),
