@@ -19,6 +19,8 @@ export interface Revocations {
   add(revocations: readonly Revocation[]): void
   /** The feed has answered just now: all that was revoked until then is known. */
   heard(): void
+  /** The feed could not be read. It is tried again; when it has been silent for too long, this is told as the reason. */
+  lost(error: unknown): void
   /** Whether the feed has been silent for longer than REVOCATION_STALENESS. */
   isStale(): boolean
 }
@@ -41,6 +43,7 @@ export function makeRevocations(
   // In the order of revocation, so that what has expired is at the front.
   const until = new Map<string, number>()
   let heardAt = Number.NEGATIVE_INFINITY
+  let reason: unknown
   const isStale = (): boolean => monotonic() - heardAt > staleness || until.size > most
   const forgetExpired = (): void => {
     for (const [id, end] of until) {
@@ -48,9 +51,11 @@ export function makeRevocations(
       until.delete(id)
     }
   }
+  const silent = (): KeyturnError =>
+    new KeyturnError('STORE_DOWN', { detail: 'the revocation feed is silent', retryAfter: 1, cause: reason })
   return {
     has(...ids) {
-      if (isStale()) throw new KeyturnError('STORE_DOWN', { detail: 'the revocation feed is silent', retryAfter: 1 })
+      if (isStale()) throw silent()
       return ids.some((id) => id !== undefined && until.has(id))
     },
     add(revocations) {
@@ -59,6 +64,9 @@ export function makeRevocations(
     heard() {
       heardAt = monotonic()
       forgetExpired()
+    },
+    lost(error) {
+      reason = error
     },
     isStale
   }

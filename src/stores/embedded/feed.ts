@@ -21,8 +21,8 @@ export function followEmbeddedFeed(engine: EmbeddedEngine, replica: Revocations)
   const timer = setInterval(() => {
     try {
       read()
-    } catch {
-      // The replica notices that it hears nothing, and says so when it has been too long.
+    } catch (error) {
+      replica.lost(error)
     }
   }, interval)
   timer.unref()

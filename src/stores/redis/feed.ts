@@ -9,7 +9,7 @@ const block = 1000
 const page = 1000
 const start = '0-0'
 
-type Entry = readonly [id: Buffer, fields: readonly Buffer[]]
+type Entry = readonly [id: Buffer, fields: Buffer[]]
 
 /**
  * Keeps `replica` up to date from the stream `feed`: loads what it holds, then follows it with a blocking read from the last
@@ -24,12 +24,12 @@ export async function followRedisFeed(
   let position = start
   let closed = false
 
-  /** Takes in the entries after `position`; true when there were any. */
-  const read = async (...options: readonly string[]): Promise<boolean> => {
-    const reply = (await reader.callBuffer('XREAD', ...options, 'COUNT', String(page), 'STREAMS', feed, position)) as
-      | [[Buffer, Entry[]]]
-      | null
-    const entries = reply?.[0][1] ?? []
+  /** Takes in the entries after `position`, waiting for one so many milliseconds; true when there were any. */
+  const read = async (wait?: number): Promise<boolean> => {
+    const reply = await (wait === undefined
+      ? reader.xreadBuffer('COUNT', page, 'STREAMS', feed, position)
+      : reader.xreadBuffer('COUNT', page, 'BLOCK', wait, 'STREAMS', feed, position))
+    const entries = reply?.[0]?.[1] ?? []
     replica.add(entries.map(toRevocation))
     position = entries.at(-1)?.[0].toString() ?? position
     return entries.length > 0
@@ -52,9 +52,10 @@ export async function followRedisFeed(
   const follow = async (): Promise<void> => {
     while (!closed) {
       try {
-        if (await read('BLOCK', String(block))) replica.heard()
+        if (await read(block)) replica.heard()
         else await resumeAfterLoss()
-      } catch {
+      } catch (error) {
+        replica.lost(error)
         await delay(100)
       }
     }
@@ -77,7 +78,7 @@ function toRevocation([id, fields]: Entry): Revocation {
 }
 
 async function newestId(reader: Connection, feed: string): Promise<string> {
-  const [entry] = (await reader.callBuffer('XREVRANGE', feed, '+', '-', 'COUNT', '1')) as Entry[]
+  const [entry] = await reader.xrevrangeBuffer(feed, '+', '-', 'COUNT', 1)
   return entry?.[0].toString() ?? start
 }
 

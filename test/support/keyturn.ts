@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+
+export interface Finished {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Settings of a Keyturn for tests: cheap passwords, no limits, nothing of this process's own environment but PATH. */
+export const testSettings = (env: Record<string, string>): Record<string, string> => ({
+  PATH: process.env.PATH ?? '',
+  ARGON2_MEMORY: '8192',
+  ARGON2_TIME: '1',
+  RATE_LIMIT_OBTAIN: 'off',
+  RATE_LIMIT_REFRESH: 'off',
+  ...env
+})
+
+/** A folder for embedded data, removed with `t`. */
+export function aDataDir(t: Pick<Test, 'teardown'>): string {
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-test-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Runs `keyturn ...args` to its end; `input` is its standard input. */
+export async function runKeyturn(args: readonly string[], env: Record<string, string>, input = ''): Promise<Finished> {
+  const child = spawn(process.execPath, [main, ...args], { env: testSettings(env) })
+  const output = collect(child)
+  child.stdin.end(input)
+  const [code] = await once(child, 'close')
+  return { code, ...output() }
+}
+
+export interface RunningKeyturn {
+  readonly url: string
+  readonly child: ChildProcess
+  /** What it has written so far. */
+  output(): { readonly stdout: string; readonly stderr: string }
+  /** Sends `signal` and resolves with the exit code once it has ended. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
+}
+
+/** `keyturn serve` on a free port, ready when this resolves, and ended with `t`. Rejects with its output when it does not start. */
+export async function startKeyturn(t: Pick<Test, 'teardown'>, env: Record<string, string>): Promise<RunningKeyturn> {
+  const child = spawn(process.execPath, [main, 'serve'], { env: testSettings({ PORT: '0', ...env }) })
+  const output = collect(child)
+  const closed = once(child, 'close')
+  t.teardown(() => child.kill('SIGKILL'))
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on('data', () => {
+      const found = /listens on (http:\S+?)"/.exec(output().stdout)?.[1]
+      if (found !== undefined) resolve(found)
+    })
+    closed.then(() => reject(new Error(`keyturn serve ended: ${JSON.stringify(output())}`)))
+  })
+  return {
+    url,
+    child,
+    output,
+    async stop(signal = 'SIGTERM') {
+      child.kill(signal)
+      const [code] = await closed
+      return code
+    }
+  }
+}
+
+function collect(child: ChildProcess): () => { stdout: string; stderr: string } {
+  const texts = { stdout: '', stderr: '' }
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    texts.stdout += text
+  })
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    texts.stderr += text
+  })
+  return () => ({ ...texts })
+}
