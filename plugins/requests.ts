@@ -39,7 +39,8 @@ async function requests(app: FastifyInstance): Promise<void> {
         route: routeOptions.url ?? 'none',
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 10) / 10,
-        ip
+        ip,
+        event: routeOptions.config.event
       }
       request.log.info(
         { ...line, ...(refusal === undefined ? {} : { refusal: refusal.code, detail: refusal.detail }), ...outcome },

@@ -38,6 +38,7 @@ function makeProgram(): Command {
     .option('--print', 'show the configuration in force, secrets masked')
     .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
   addUserCommands(program.command('users').description('who can log in'))
+  addSessionCommands(program.command('sessions').description('where users are logged in'))
   return program
 }
 
@@ -51,15 +52,34 @@ function addUserCommands(group: Command): void {
   command('set-password', 'set a new password; it is asked for, or read from standard input')
     .option(...noPolicy)
     .action(async (username, options) => (await users()).setPassword(username, options))
-  command('activate', 'let the user log in again').action(async (username) => (await users()).setActive(username, true))
-  command('deactivate', 'let the user neither log in nor refresh').action(async (username) =>
-    (await users()).setActive(username, false)
+  command('activate', 'let the user log in again').action(async (username) => (await users()).activateUser(username))
+  command('deactivate', 'let the user neither log in nor refresh, and end all sessions').action(async (username) =>
+    (await users()).deactivateUser(username)
   )
+  command('delete', 'remove the user, and end all sessions')
+    .option('--yes', 'do not ask')
+    .action(async (username, options) => (await users()).deleteUser(username, options))
   group
     .command('list')
     .description('show all users')
     .option('--json', 'a JSON object a line')
     .action(async (options) => (await users()).listUsers(options))
+}
+
+function addSessionCommands(group: Command): void {
+  const sessions = () => import('./sessions.ts')
+  group
+    .command('list')
+    .description('show the sessions of a user, newest first')
+    .argument('<username>', 'whose', parseUsername)
+    .option('--json', 'a JSON object a line')
+    .action(async (username, options) => (await sessions()).listSessions(username, options))
+  group
+    .command('revoke')
+    .description('end one session of a user, or all')
+    .argument('<username>', 'whose', parseUsername)
+    .argument('[id]', 'the session, as list shows it; all when absent')
+    .action(async (username, id) => (await sessions()).revokeSessions(username, id))
 }
 
 /** The exit status for `error`, after telling what there is to tell. */

@@ -35,6 +35,14 @@ export async function readSecret(prompt: string): Promise<string> {
   return secret
 }
 
+/** Asks for a yes. Throws Refusal when it is not given, or when nobody can be asked: `option` then says yes. */
+export async function confirm(question: string, option: string): Promise<void> {
+  if (!process.stdin.isTTY) throw new Refusal(`${question} Nobody can be asked here: ${option} says yes.`)
+  const { read } = await import('read')
+  const answer = await read({ prompt: `${question} [y/N]`, output: process.stderr }).catch(() => '')
+  if (!/^y(es)?$/i.test(answer)) throw new Refusal('Nothing was changed.')
+}
+
 async function readInput(): Promise<string> {
   const chunks: Buffer[] = []
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer)

@@ -2,14 +2,14 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { makeArgon2Hasher } from '../passwords/argon2.ts'
 import { passwordFault } from '../passwords/policy.ts'
-import { openDatabase } from '../stores/open.ts'
+import { openDatabase, openStores, type Stores } from '../stores/open.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { migrate, pendingMigrations } from '../stores/sql/migrate.ts'
 import { makeUserStore } from '../stores/sql/users.ts'
 import { systemClock } from '../time.ts'
 import type { UserStore } from '../users/store.ts'
 import type { User } from '../users/user.ts'
-import { print, Refusal, readSecret, say } from './terminal.ts'
+import { confirm, print, Refusal, readSecret, say } from './terminal.ts'
 
 export interface PasswordOptions {
   /** False with --no-policy. */
@@ -27,19 +27,48 @@ export async function createUser(username: string, options: PasswordOptions): Pr
   print(user.id)
 }
 
-/** `keyturn users set-password NAME`. */
+/** `keyturn users set-password NAME`: sets the password and ends the user's sessions, since others may know the old one. */
 export async function setPassword(username: string, options: PasswordOptions): Promise<void> {
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  await changeUser(config, username, (users, user) => users.setPassword(user.id, digest))
-  say(`Set the password of ${JSON.stringify(username)}.`)
+  const ended = await withUser(config, username, async ({ users, sessions }, user) => {
+    await users.setPassword(user.id, digest)
+    return await sessions.revokeAll(user.id)
+  })
+  say(`Set the password of ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
-/** `keyturn users activate NAME` and `deactivate NAME`: who is not active can neither log in nor refresh. */
-export async function setActive(username: string, isActive: boolean): Promise<void> {
-  await changeUser(loadConfig(process.env), username, (users, user) => users.setActive(user.id, isActive))
-  say(`${isActive ? 'Activated' : 'Deactivated'} ${JSON.stringify(username)}.`)
+/** `keyturn users activate NAME`. */
+export async function activateUser(username: string): Promise<void> {
+  await withUser(loadConfig(process.env), username, ({ users }, user) => users.setActive(user.id, true))
+  say(`Activated ${JSON.stringify(username)}.`)
 }
+
+/** `keyturn users deactivate NAME`: the user can neither log in nor refresh, and is logged out everywhere. */
+export async function deactivateUser(username: string): Promise<void> {
+  const ended = await withUser(loadConfig(process.env), username, shutOut)
+  say(`Deactivated ${JSON.stringify(username)}${andEnded(ended)}.`)
+}
+
+/** `keyturn users delete NAME`: asks first, unless --yes. */
+export async function deleteUser(username: string, { yes }: { readonly yes?: boolean }): Promise<void> {
+  if (yes !== true) await confirm(`Delete the user ${JSON.stringify(username)}?`, '--yes')
+  const ended = await withUser(loadConfig(process.env), username, async (stores, user) => {
+    // In this order it can be repeated when it fails half-way, and nobody logs in between.
+    const sids = await shutOut(stores, user)
+    await stores.users.delete(user.id)
+    return sids
+  })
+  say(`Deleted ${JSON.stringify(username)}${andEnded(ended)}.`)
+}
+
+async function shutOut({ users, sessions }: Stores, user: User): Promise<readonly string[]> {
+  await users.setActive(user.id, false)
+  return await sessions.revokeAll(user.id)
+}
+
+const andEnded = (sids: readonly string[]): string =>
+  sids.length === 0 ? '' : ` and ended ${sids.length === 1 ? 'one session' : `${sids.length} sessions`}`
 
 /** `keyturn users list`: a line a user, in pages, so that it does not matter how many there are. */
 export async function listUsers({ json }: { readonly json?: boolean }): Promise<void> {
@@ -75,7 +104,7 @@ const tableLine = (username: string, id: string, active: string, created: string
   `${username.padEnd(24)}  ${id.padEnd(36)}  ${active.padEnd(6)}  ${created.padEnd(20)}  ${lastLogin}`
 
 /** Seconds since 1970 as 2026-01-31T12:00:00Z; null for never. */
-const showTime = (seconds: number | undefined): string | null =>
+export const showTime = (seconds: number | undefined): string | null =>
   seconds === undefined ? null : new Date(seconds * 1000).toISOString().replace('.000', '')
 
 /** Reads a password before any store is opened, so that no connection waits for someone who types. */
@@ -91,18 +120,21 @@ async function readDigest(config: Config, username: string, { policy }: Password
   return await makeArgon2Hasher({ memory, time, parallelism, queue: 1 }).hash(password)
 }
 
-/** Changes what a user may do. What such a change ends besides is ended here, for each of them. */
-async function changeUser(
+/** Opens every store for something to be done with one user. Throws Refusal when there is no such user. */
+export async function withUser<T>(
   config: Config,
   username: string,
-  change: (users: UserStore, user: User) => Promise<void>
-): Promise<void> {
-  await withUsers(config, async (users) => {
-    const user = await users.findByUsername(username)
+  work: (stores: Stores, user: User) => Promise<T>
+): Promise<T> {
+  const stores = await openStores(config, systemClock)
+  try {
+    const user = await stores.users.findByUsername(username)
     if (user === undefined)
       throw new Refusal(`There is no user ${JSON.stringify(username)}: users list shows all, users create makes one.`)
-    await change(users, user)
-  })
+    return await work(stores, user)
+  } finally {
+    await stores.close()
+  }
 }
 
 async function withUsers<T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> {

@@ -41,6 +41,9 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
     async setActive(id, isActive) {
       await db.query('UPDATE keyturn_users SET is_active = $2 WHERE id = $1', [id, isActive ? 1 : 0])
     },
+    async delete(id) {
+      await db.query('DELETE FROM keyturn_users WHERE id = $1', [id])
+    },
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(
         `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,

@@ -1,0 +1,43 @@
+import { loadConfig } from '../config/load.ts'
+import type { Session } from '../sessions/session.ts'
+import { print, Refusal, say } from './terminal.ts'
+import { showTime, withUser } from './users.ts'
+
+/** `keyturn sessions list NAME`: a line a session, newest first. */
+export async function listSessions(username: string, { json }: { readonly json?: boolean }): Promise<void> {
+  const sessions = await withUser(loadConfig(process.env), username, (stores, user) => stores.sessions.list(user.id))
+  if (json !== true) print(tableLine('id', 'created', 'last used', 'expires', 'from'))
+  for (const session of sessions) print(json === true ? toJsonLine(session) : toTableLine(session))
+}
+
+/** `keyturn sessions revoke NAME [ID]`: ends one session, or all. Every worker refuses their access tokens from then on. */
+export async function revokeSessions(username: string, sid: string | undefined): Promise<void> {
+  const count = await withUser(loadConfig(process.env), username, async ({ sessions }, user) =>
+    sid === undefined ? (await sessions.revokeAll(user.id)).length : Number(await sessions.revoke(user.id, sid))
+  )
+  if (sid !== undefined && count === 0)
+    throw new Refusal(`${JSON.stringify(username)} has no session ${JSON.stringify(sid)}: sessions list shows all.`)
+  say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)
+}
+
+const toJsonLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session): string =>
+  JSON.stringify({
+    id: sid,
+    created_at: showTime(createdAt),
+    last_used_at: showTime(lastUsedAt),
+    expires_at: showTime(expiresAt),
+    ip: client.ip,
+    user_agent: client.userAgent
+  })
+
+const toTableLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session): string =>
+  tableLine(
+    sid,
+    showTime(createdAt) ?? '',
+    showTime(lastUsedAt) ?? '',
+    showTime(expiresAt) ?? '',
+    `${client.ip} ${client.userAgent}`
+  )
+
+const tableLine = (id: string, created: string, lastUsed: string, expires: string, from: string): string =>
+  `${id.padEnd(32)}  ${created.padEnd(20)}  ${lastUsed.padEnd(20)}  ${expires.padEnd(20)}  ${from}`
