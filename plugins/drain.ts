@@ -36,6 +36,7 @@ async function drain(app: FastifyInstance): Promise<void> {
     await app.close()
   }
 
+  app.decorate('isDraining', () => stopping !== undefined)
   app.decorate('drain', (graceMs: number) => {
     cutAt = Math.min(cutAt, performance.now() + graceMs)
     stopping ??= stop()
@@ -47,6 +48,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Resolves when everything is closed. Called again, it can only shorten the time: `graceMs` counts from then. */
     drain(graceMs: number): Promise<void>
+    /** Whether a stop has begun. */
+    isDraining(): boolean
   }
 }
 

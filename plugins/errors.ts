@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
@@ -40,12 +41,36 @@ function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
   }
 }
 
+/** Fastify's answer to a path it cannot decode, in our words. */
+export function answerUnroutable(_error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+  const { status, body } = new KeyturnError('NOT_FOUND')
+  reply.code(status).send(body)
+}
+
+/** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */
+export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return
+  const [status, words] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
+  const body = JSON.stringify({ detail: words })
+  if (socket.writable) {
+    socket.write(
+      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
+    )
+  }
+  socket.destroySoon()
+}
+
+const brokenRequests: Readonly<Record<string, readonly [status: string, words: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The header fields are too large.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.']
+}
+
 /** What a schema found wrong with a query or a path, by the name of the parameter. */
 const describeFaults = (faults: NonNullable<FastifyError['validation']>): FieldMessages =>
   Object.fromEntries(
-    faults.map(({ instancePath, message }) => [
+    faults.map(({ instancePath, params, message }) => [
       instancePath.slice(1) || 'non_field_errors',
-      [`It ${message ?? 'is not valid'}.`]
+      ['allowedValue' in params ? `It must be "${params.allowedValue}".` : `It ${message ?? 'is not valid'}.`]
     ])
   )
 

@@ -4,8 +4,9 @@ import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import cookie from '../plugins/cookie.ts'
+import cors from '../plugins/cors.ts'
 import drain from '../plugins/drain.ts'
-import errors from '../plugins/errors.ts'
+import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
 import fields from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import jwt from '../plugins/jwt.ts'
@@ -50,41 +51,50 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
     requestTimeout: 60_000,
     return503OnClosing: false,
     forceCloseConnections: false,
+    frameworkErrors: answerUnroutable,
+    clientErrorHandler: answerBrokenRequest,
     trustProxy: trustedProxies(config.forwardedAllowIps),
     routerOptions: { ignoreTrailingSlash: true }
   })
 
-  await app.register(drain)
-  await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
-  await app.register(requests)
-  await app.register(metrics)
-  await app.register(negotiation)
-  await app.register(body)
-  await app.register(fields)
-  await app.register(stores, { config, clock })
-  await app.register(audit, { clock })
-  await app.register(sessions, { config, clock })
-  await app.register(passwords, { config })
-  await app.register(jwt, { config, clock })
-  await app.register(flows, { config, clock })
-  await app.register(authentication, { types: config.authHeaderTypes })
-  await app.register(cookie, { config })
-  await app.register(rateLimit, { config })
+  try {
+    await app.register(drain)
+    await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
+    await app.register(requests)
+    await app.register(metrics)
+    await app.register(negotiation)
+    await app.register(cors, { config })
+    await app.register(body)
+    await app.register(fields)
+    await app.register(stores, { config, clock })
+    await app.register(audit, { clock })
+    await app.register(sessions, { config, clock })
+    await app.register(passwords, { config })
+    await app.register(jwt, { config, clock })
+    await app.register(flows, { config, clock })
+    await app.register(authentication, { types: config.authHeaderTypes })
+    await app.register(cookie, { config })
+    await app.register(rateLimit, { config })
 
-  await app.register(obtain)
-  await app.register(refresh)
-  await app.register(verify)
-  await app.register(blacklist)
-  await app.register(listSessions)
-  await app.register(endSession)
-  await app.register(endAllSessions)
-  await app.register(password)
-  await app.register(health)
-  await app.register(serveMetrics, { token: config.metricsToken })
+    await app.register(obtain)
+    await app.register(refresh)
+    await app.register(verify)
+    await app.register(blacklist)
+    await app.register(listSessions)
+    await app.register(endSession)
+    await app.register(endAllSessions)
+    await app.register(password)
+    await app.register(health)
+    await app.register(serveMetrics, { token: config.metricsToken })
 
-  app.closePaths()
-  await app.ready()
-  return app
+    app.closePaths()
+    await app.ready()
+    return app
+  } catch (error) {
+    // What was opened before the fault would keep the process from ending.
+    await app.close()
+    throw error
+  }
 }
 
 /**

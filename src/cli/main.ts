@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { longestUsername, normalizeUsername } from '../users/user.ts'
 import { explain, say } from './terminal.ts'
@@ -14,6 +15,8 @@ function parseUsername(text: string): string {
   return username
 }
 
+const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
+
 // Each command is loaded when it is run: --help and a wrong usage are answered without a database driver.
 const users = () => import('./users.ts')
 
@@ -22,6 +25,7 @@ function makeProgram(): Command {
     .description(
       'Access and refresh tokens as a service. It is configured by environment variables: docs/configuration.md.'
     )
+    .version(version, '--version', 'print the version')
     .exitOverride()
     .showHelpAfterError('(--help shows how it is used)')
   program

@@ -50,6 +50,7 @@ async function greet(app: FastifyInstance, config: Config): Promise<void> {
   if (config.redisUrl === undefined) app.log.info(`Sessions are kept in ${config.dataDir}, since REDIS_URL is not set`)
   if ((await app.stores.users.list('', 1)).length > 0) return
   const url = `http://${config.host}:${config.port}/api/token/`
-  app.log.info('There are no users yet. In another terminal, create one:  npx keyturn users create vitor')
+  const keyturn = process.env.npm_lifecycle_event === 'start' ? 'npm run -s keyturn --' : 'keyturn'
+  app.log.info(`There are no users yet. In another terminal, create one:  ${keyturn} users create vitor`)
   app.log.info(`Then log in:  curl -d username=vitor -d password=... ${url}`)
 }

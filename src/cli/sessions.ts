@@ -31,13 +31,7 @@ const toJsonLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session):
   })
 
 const toTableLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session): string =>
-  tableLine(
-    sid,
-    showTime(createdAt) ?? '',
-    showTime(lastUsedAt) ?? '',
-    showTime(expiresAt) ?? '',
-    `${client.ip} ${client.userAgent}`
-  )
+  tableLine(sid, showTime(createdAt), showTime(lastUsedAt), showTime(expiresAt), `${client.ip} ${client.userAgent}`)
 
 const tableLine = (id: string, created: string, lastUsed: string, expires: string, from: string): string =>
   `${id.padEnd(32)}  ${created.padEnd(20)}  ${lastUsed.padEnd(20)}  ${expires.padEnd(20)}  ${from}`

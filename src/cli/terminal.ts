@@ -30,16 +30,16 @@ export function explain(error: unknown): { readonly words: string; readonly exit
  */
 export async function readSecret(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) return await readInput()
-  const secret = await ask(`${prompt}:`)
-  if ((await ask(`${prompt}, again:`)) !== secret) throw new Refusal('The two are not the same: nothing was changed.')
+  const secret = await ask(`${prompt}:`, { isHidden: true })
+  if ((await ask(`${prompt}, again:`, { isHidden: true })) !== secret)
+    throw new Refusal('The two are not the same: nothing was changed.')
   return secret
 }
 
 /** Asks for a yes. Throws Refusal when it is not given, or when nobody can be asked: `option` then says yes. */
 export async function confirm(question: string, option: string): Promise<void> {
   if (!process.stdin.isTTY) throw new Refusal(`${question} Nobody can be asked here: ${option} says yes.`)
-  const { read } = await import('read')
-  const answer = await read({ prompt: `${question} [y/N]`, output: process.stderr }).catch(() => '')
+  const answer = await ask(`${question} [y/N]`, { isHidden: false })
   if (!/^y(es)?$/i.test(answer)) throw new Refusal('Nothing was changed.')
 }
 
@@ -54,7 +54,7 @@ async function readInput(): Promise<string> {
   }
 }
 
-async function ask(prompt: string): Promise<string> {
+async function ask(prompt: string, { isHidden }: { readonly isHidden: boolean }): Promise<string> {
   const { read } = await import('read')
   // At Ctrl-D `read` never settles: nothing is left to wait for, and the process ends.
   const cancel = () => {
@@ -64,11 +64,11 @@ async function ask(prompt: string): Promise<string> {
   process.once('beforeExit', cancel)
   try {
     // `terminal`, since without it the terminal itself would echo the secret where standard error is a file.
-    return await read({ prompt, silent: true, terminal: true, output: process.stderr })
+    return await read({ prompt, silent: isHidden, terminal: true, output: process.stderr })
   } catch {
     throw new Refusal('Cancelled: nothing was changed.')
   } finally {
     process.removeListener('beforeExit', cancel)
-    say('') // the newline that was typed is hidden too
+    if (isHidden) say('') // the newline that was typed is hidden too
   }
 }

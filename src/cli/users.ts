@@ -74,7 +74,7 @@ const andEnded = (sids: readonly string[]): string =>
 export async function listUsers({ json }: { readonly json?: boolean }): Promise<void> {
   const toLine = json === true ? toJsonLine : toTableLine
   await withUsers(loadConfig(process.env), async (users) => {
-    if (json !== true) print(tableLine('username', 'id', 'active', 'created', 'last login'))
+    if (json !== true) print(tableLine('username', 'id', 'active', 'created'))
     for await (const user of allUsers(users)) print(toLine(user))
   })
 }
@@ -88,24 +88,17 @@ async function* allUsers(users: UserStore): AsyncGenerator<User> {
   }
 }
 
-const toJsonLine = ({ id, username, isActive, createdAt, lastLoginAt }: User): string =>
-  JSON.stringify({
-    id,
-    username,
-    is_active: isActive,
-    created_at: showTime(createdAt),
-    last_login_at: showTime(lastLoginAt)
-  })
+const toJsonLine = ({ id, username, isActive, createdAt }: User): string =>
+  JSON.stringify({ id, username, is_active: isActive, created_at: showTime(createdAt) })
 
-const toTableLine = ({ id, username, isActive, createdAt, lastLoginAt }: User): string =>
-  tableLine(username, id, isActive ? 'yes' : 'no', showTime(createdAt) ?? '', showTime(lastLoginAt) ?? 'never')
+const toTableLine = ({ id, username, isActive, createdAt }: User): string =>
+  tableLine(username, id, isActive ? 'yes' : 'no', showTime(createdAt))
 
-const tableLine = (username: string, id: string, active: string, created: string, lastLogin: string): string =>
-  `${username.padEnd(24)}  ${id.padEnd(36)}  ${active.padEnd(6)}  ${created.padEnd(20)}  ${lastLogin}`
+const tableLine = (username: string, id: string, active: string, created: string): string =>
+  `${username.padEnd(24)}  ${id.padEnd(36)}  ${active.padEnd(6)}  ${created}`
 
-/** Seconds since 1970 as 2026-01-31T12:00:00Z; null for never. */
-export const showTime = (seconds: number | undefined): string | null =>
-  seconds === undefined ? null : new Date(seconds * 1000).toISOString().replace('.000', '')
+/** Seconds since 1970 as 2026-01-31T12:00:00Z. */
+export const showTime = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000', '')
 
 /** Reads a password before any store is opened, so that no connection waits for someone who types. */
 async function readDigest(config: Config, username: string, { policy }: PasswordOptions): Promise<string> {

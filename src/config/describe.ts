@@ -1,4 +1,4 @@
-import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
+import { type Config, type Rate, type Setting, type SettingName, settings, variableOf } from './settings.ts'
 
 const names = Object.keys(settings) as SettingName[]
 
@@ -7,12 +7,14 @@ export function describeConfig(config: Config): string {
   return names.map((name) => `${variableOf(name)}=${show(config[name], settings[name].secret)}`).join('\n')
 }
 
+const isRate = (value: unknown): value is NonNullable<Rate> => typeof value === 'object'
+
 function show(value: unknown, secret: boolean): string {
   if (value === undefined) return ''
   if (value === null) return 'off'
   if (secret) return '(set)'
   if (Array.isArray(value)) return value.join(',')
-  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+  return isRate(value) ? `${value.requests}/${{ 1: 's', 60: 'm', 3600: 'h' }[value.window]}` : String(value)
 }
 
 /** docs/configuration.md's table, from the settings themselves. */

@@ -1,5 +1,3 @@
-import { normalizeUsername } from '../users/user.ts'
-
 /** Bytes in UTF-8. Longer ones are refused, never cut. */
 export const longestPassword = 1024
 
@@ -22,10 +20,12 @@ export function passwordFault(password: string, { minLength, username }: Passwor
   if (/^[\s\p{Cc}]|[\s\p{Cc}]$/u.test(password)) return 'The password must not begin or end with white space.'
   if (Buffer.byteLength(password) > longestPassword)
     return `The password is too long: at most ${longestPassword} bytes are taken.`
+  if (password === '') return 'The password must not be empty.'
   if ([...password].length < minLength) return `The password is too short: at least ${minLength} characters are needed.`
   if (isSameName(password, username)) return 'The password must not be the username.'
   return undefined
 }
 
-const isSameName = (a: string, b: string): boolean =>
-  normalizeUsername(a).toLowerCase() === normalizeUsername(b).toLowerCase()
+const isSameName = (a: string, b: string): boolean => fold(a) === fold(b)
+
+const fold = (text: string): string => text.normalize('NFKC').toLowerCase()

@@ -50,7 +50,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       audit: makeAuditStore(database),
       sessions,
       feed,
-      keySecret: config.keyEncryptionSecret ?? config.signingKey ?? embeddedSecret(config.dataDir),
+      keySecret: keySecret(config),
       async check() {
         const state = (answer: Promise<unknown>) =>
           answer.then(
@@ -139,6 +139,10 @@ async function openSessions(
 
 const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'
 
+/** What seals the keys at rest. Beside an embedded file it does not change when SIGNING_KEY comes or goes. */
+const keySecret = ({ keyEncryptionSecret, databaseUrl, signingKey, dataDir }: Config): string =>
+  keyEncryptionSecret ?? (databaseUrl === undefined ? undefined : signingKey) ?? embeddedSecret(dataDir)
+
 /** What seals the keys where nobody configured it: made at the first start, beside the embedded file, for its owner only. */
 function embeddedSecret(dataDir: string): string {
   const file = join(dataDir, 'key-encryption-secret')
@@ -167,5 +171,5 @@ async function reached<T>(variable: string, open: () => Promise<T>): Promise<T> 
 
 function describe(error: unknown): string {
   const { detail, message, cause } = error as { detail?: string; message: string; cause?: { code?: string } }
-  return detail ?? cause?.code ?? message
+  return (detail ?? cause?.code ?? message).replace(/\.$/, '')
 }

@@ -43,6 +43,10 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
   const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
     guarded(() => prepare(sql).all(...values) as Row[])
   const exec = (sql: string): void => guarded(() => database.exec(sql))
+  // A full disk, among others, has ended the transaction already: to end it again would hide that error behind another.
+  const rollBack = (): void => {
+    if (database.isTransaction) database.exec('ROLLBACK')
+  }
   return {
     dialect: 'sqlite',
     file,
@@ -54,7 +58,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
         exec('COMMIT')
         return result
       } catch (error) {
-        database.exec('ROLLBACK')
+        rollBack()
         throw error
       }
     },
@@ -68,7 +72,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
         exec('COMMIT')
         return result
       } catch (error) {
-        database.exec('ROLLBACK')
+        rollBack()
         throw error
       }
     },

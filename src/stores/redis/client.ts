@@ -1,4 +1,4 @@
-import { Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
+import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { KeyturnError } from '../../errors.ts'
 import { type Address, parseAddress } from './address.ts'
 
@@ -41,14 +41,18 @@ async function connect(url: string, { verifyTls }: RedisOptions, purpose: Client
     ...(address.tls ? { tls: { rejectUnauthorized: verifyTls } } : {})
   })
   // Without a listener a lost connection ends the process; each command that meets it reports it.
-  connection.on('error', () => {})
+  let reason: unknown
+  connection.on('error', (error) => {
+    reason = error
+  })
   try {
     await connection.connect()
     await connection.ping()
     return connection
   } catch (error) {
     connection.disconnect()
-    throw redisDown(error)
+    // ioredis only says that the connection is closed; why, it has told before.
+    throw redisDown(reason ?? error)
   }
 }
 
@@ -63,7 +67,13 @@ function makeConnection({ kind, nodes, username, password, ...address }: Address
     case 'sentinel':
       return new Redis({ ...common, sentinels: [...nodes], name: address.name, db: address.db, failoverDetector: true })
     case 'cluster':
-      return new Cluster([...nodes], { redisOptions: common, lazyConnect: true, slotsRefreshTimeout: 2000 })
+      return new Cluster([...nodes], {
+        redisOptions: common,
+        lazyConnect: true,
+        slotsRefreshTimeout: 2000,
+        // A command that waits for a Cluster no node of which answers has no timeout: only the reader may wait.
+        enableOfflineQueue: options.maxRetriesPerRequest === null
+      })
   }
 }
 
@@ -75,17 +85,30 @@ const replicationTimeout = 1000
  * Throws when no replica answers in time: the write stands, but a failover could lose it.
  */
 export async function untilReplicated(redis: Connection, key: string): Promise<void> {
-  // INFO and WAIT name no key: in one pipeline with a command that does, they go to its server and connection.
-  const [, about] = (await redis.pipeline().exists(key).info('replication').exec()) ?? []
-  if (about?.[0]) throw about[0]
-  if (String(about?.[1]).includes('connected_slaves:0')) return
-  const [, waited] = (await redis.pipeline().exists(key).wait(1, replicationTimeout).exec()) ?? []
-  if (!(Number(waited?.[1]) >= 1)) throw waited?.[0] ?? new Error('no replica has acknowledged the write')
+  // INFO and WAIT name no key: in one pipeline with a command that does, they go to its server and connection. That command
+  // fails where a Cluster is moving the key away, and then the others have asked the wrong server.
+  const [, about] = await replies(redis.pipeline().exists(key).info('replication'))
+  if (String(about).includes('connected_slaves:0')) return
+  const [, waited] = await replies(redis.pipeline().exists(key).wait(1, replicationTimeout))
+  if (!(Number(waited) >= 1)) throw new Error('no replica has acknowledged the write')
+}
+
+/** What the commands of a pipeline answered. Throws when any of them failed. */
+async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]> {
+  const results = (await pipeline.exec()) ?? []
+  return results.map(([error, reply]) => {
+    if (error) throw error
+    return reply
+  })
 }
 
 /** Whatever Redis fails with, the caller is told that the store is down: identity fails closed. */
 const redisDown = (cause: unknown): KeyturnError =>
-  new KeyturnError('STORE_DOWN', { detail: `Redis: ${(cause as Error).message}`, retryAfter: 1, cause })
+  new KeyturnError('STORE_DOWN', {
+    detail: `Redis: ${(cause as Error).message || (cause as NodeJS.ErrnoException).code}`,
+    retryAfter: 1,
+    cause
+  })
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 

@@ -62,12 +62,12 @@ export async function followRedisFeed(
   }
 
   await load()
-  const following = follow()
+  void follow()
   return {
     async close() {
       closed = true
+      // A read that waits for a connection is not answered after this, not even with an error: so it is not waited for.
       reader.disconnect()
-      await following
     }
   }
 }
