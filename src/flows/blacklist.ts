@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
-import type { Parts } from './index.ts'
 import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
 
 /**
  * Ends the session of a refresh token: a logout. As Simple JWT's TokenBlacklistView; the user may be inactive or gone.

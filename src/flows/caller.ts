@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
 import { checkClaims, demandType } from '../tokens/claims.ts'
-import type { Parts } from './index.ts'
+import type { Parts } from './parts.ts'
 
 /** Whoever sent a request, by its access token. */
 export interface Caller {

@@ -2,8 +2,8 @@ import { KeyturnError } from '../errors.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { newestGeneration, type SessionClient } from '../sessions/session.ts'
 import { longestUsername, normalizeUsername } from '../users/user.ts'
-import type { Parts } from './index.ts'
 import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
 
 export interface Credentials {
   readonly username: string

@@ -1,7 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import type { Caller } from './caller.ts'
-import type { Parts } from './index.ts'
+import type { Parts } from './parts.ts'
 
 export interface PasswordChange {
   readonly current: string

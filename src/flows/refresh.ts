@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
-import type { Parts } from './index.ts'
 import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
 
 /** A refresh either hands out tokens or refuses; both have an outcome that must be told, so a refusal is a value here. */
 export type RefreshResult =

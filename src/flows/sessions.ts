@@ -1,7 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Caller } from './caller.ts'
-import type { Parts } from './index.ts'
+import type { Parts } from './parts.ts'
 
 /** The sessions of whoever calls. Each throws KeyturnError STORE_DOWN when they cannot be reached. */
 export const makeSessions = ({ sessions }: Parts) => ({

@@ -1,7 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import { checkClaims } from '../tokens/claims.ts'
-import type { Parts } from './index.ts'
 import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
 
 /**
  * Whether a token of any type is good right now. As Simple JWT's TokenVerifyView: the type and the user are not looked at.

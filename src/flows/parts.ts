@@ -1,0 +1,29 @@
+import type { PasswordHasher } from '../passwords/hasher.ts'
+import type { Revocations } from '../sessions/revocations.ts'
+import type { SessionStore } from '../sessions/store.ts'
+import type { Clock } from '../time.ts'
+import type { AccessTokens } from '../tokens/access.ts'
+import type { ClaimRules } from '../tokens/claims.ts'
+import type { TokenCodec } from '../tokens/codec.ts'
+import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { UserStore } from '../users/store.ts'
+
+/** All that the use cases need; each takes what it uses. */
+export interface Parts {
+  readonly users: UserStore
+  readonly sessions: SessionStore
+  /** This worker's replica of the revocation list. */
+  readonly revocations: Revocations
+  readonly hasher: PasswordHasher
+  readonly codec: TokenCodec
+  readonly access: AccessTokens
+  readonly refresh: RefreshTokens
+  readonly rules: ClaimRules
+  readonly clock: Clock
+  /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */
+  readonly passwordMinLength: number
+  /** Whether a refresh hands out a refresh token too: ROTATE_REFRESH_TOKENS. */
+  readonly rotate: boolean
+  /** Whether a superseded refresh token is no longer good: BLACKLIST_AFTER_ROTATION. */
+  readonly blacklistAfterRotation: boolean
+}
