@@ -75,6 +75,18 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.same(await store.findById(ben.id), ben)
   })
 
+  await t.test('a user who is deleted is gone, and the name is free', async (t) => {
+    const { store } = await open()
+    const ann = (await store.create('ann', 'digest')) as User
+    const ben = (await store.create('ben', 'digest')) as User
+    await store.delete(ann.id)
+    t.equal(await store.findById(ann.id), undefined)
+    t.same(await store.list('', 10), [ben])
+    await store.delete(ann.id)
+    const again = await store.create('ann', 'digest')
+    t.not(again?.id, ann.id, 'tokens of the old account are not good for the new one')
+  })
+
   await t.test('the list comes in pages by name, each user once', async (t) => {
     const { store } = await open()
     const names = ['dan', 'ann', 'eve', 'cat', 'ben']

@@ -18,8 +18,8 @@ t.test('what may be set', async (t) => {
 
 t.test('what may not', async (t) => {
   for (const [password, fault] of [
-    ['', /too short: at least 8 characters/],
-    ['1234567', /too short/],
+    ['', /must not be empty/],
+    ['1234567', /too short: at least 8 characters/],
     ['\u{1f511}'.repeat(7), /too short/],
     ['x'.repeat(longestPassword + 1), /too long: at most 1024 bytes/],
     ['\u{1f511}'.repeat(longestPassword / 4 + 1), /too long/],
@@ -43,6 +43,6 @@ t.test('the username is no password', async (t) => {
 
 t.test('the bound of length is the one given', async (t) => {
   t.equal(passwordFault('x', { minLength: 1, username: '' }), undefined)
-  t.match(passwordFault('', { minLength: 1, username: '' }), /too short/)
+  t.match(passwordFault('', { minLength: 1, username: '' }), /must not be empty/)
   t.match(passwordFault('x'.repeat(127), { minLength: 128, username: '' }), /too short/)
 })

@@ -30,6 +30,13 @@ t.test('so many run at once, the others in the order they came', async (t) => {
   for (const task of tasks) task.end()
   t.same(await Promise.all(results), ['a', 'b', 'c', 'd', 'e'])
   t.same(log, ['a', 'b', 'c', 'd', 'e'])
+
+  const later = ['f', 'g', 'h'].map((name) => aTask(log, name))
+  const laterResults = later.map((task) => queue(task.run))
+  await settled()
+  t.same(log.slice(5), ['f', 'g'], 'no more at once than before')
+  for (const task of later) task.end()
+  await Promise.all(laterResults)
 })
 
 t.test('one too many is refused at once, and there is room again afterwards', async (t) => {

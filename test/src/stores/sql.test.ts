@@ -1,12 +1,13 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import type { StoredKey } from '../../../src/keys/store.ts'
-import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
+import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
@@ -17,7 +18,7 @@ import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
 import type { PostgresServer } from '../../support/postgres.ts'
 
-const migrations = ['001.do.start.sql']
+const migrations = readdirSync(new URL('.', import.meta.resolve('#migrations/001.do.start.sql'))).toSorted()
 
 t.test('embedded', async (t) => {
   const openEmpty = async (t: Test) => {
@@ -31,6 +32,22 @@ t.test('embedded', async (t) => {
     return { db, address: folder }
   }
   await databaseSuite(t, openEmpty)
+
+  await t.test('an error that has ended the transaction is told as it is', async (t) => {
+    const db = (await openEmpty(t)).db as EmbeddedEngine
+    db.run('CREATE TABLE once (a TEXT UNIQUE)')
+    db.run("INSERT INTO once (a) VALUES ('x')")
+    const insert = "INSERT OR ROLLBACK INTO once (a) VALUES ('x')"
+    await t.rejects(
+      db.exclusively(({ query }) => query(insert)),
+      { message: /UNIQUE constraint failed/ }
+    )
+    t.throws(() => db.transaction(() => db.run(insert)), { message: /UNIQUE constraint failed/ })
+    t.equal(
+      db.transaction(() => 'next'),
+      'next'
+    )
+  })
 })
 
 t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
@@ -49,15 +66,32 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     const other = openPostgres(`${address}?options=-c%20search_path%3Dother`)
     t.teardown(() => other.close())
     t.same(await migrate(db), migrations)
-    t.equal(await pendingMigrations(other), 1)
+    t.equal(await pendingMigrations(other), migrations.length)
     t.same(await migrate(other), migrations)
     await makeUserStore(db, makeManualClock()).create('ann', 'digest')
     t.same(await makeUserStore(other, makeManualClock()).list('', 10), [])
   })
 
+  await t.test('exclusive transactions take turns', async (t) => {
+    const { db, address } = await openEmpty(t)
+    const other = reopen(t, db, address)
+    const log: string[] = []
+    const { second } = await db.exclusively(async () => {
+      const second = other.exclusively(async () => log.push('second'))
+      await sleep(200)
+      log.push('first')
+      return { second }
+    })
+    await second
+    t.same(log, ['first', 'second'])
+  })
+
   await t.test('numbers are numbers', async (t) => {
     const { db } = await openEmpty(t)
-    const [row] = await db.query('SELECT COUNT(*) AS count, CAST(5000000000 AS BIGINT) AS big, $1 || $2 AS text', ['7', '1'])
+    const [row] = await db.query('SELECT COUNT(*) AS count, CAST(5000000000 AS BIGINT) AS big, $1 || $2 AS text', [
+      '7',
+      '1'
+    ])
     t.same(row, { count: 1, big: 5_000_000_000, text: '71' })
   })
 
@@ -128,7 +162,11 @@ async function databaseSuite(
     await Promise.all(keys.map((key, each) => makeKeyStore(each % 2 === 0 ? db : other).addFirst(key)))
     const [first, ...others] = await makeKeyStore(db).list()
     t.same(others, [])
-    t.same([first], keys.filter((key) => key.kid === first?.kid), 'it comes back as it was given')
+    t.same(
+      [first],
+      keys.filter((key) => key.kid === first?.kid),
+      'it comes back as it was given'
+    )
     const internal = aKey({ purpose: 'internal' })
     const retired = aKey({ state: 'retired', createdAt: 1 })
     await makeKeyStore(db).addFirst(internal)
@@ -223,7 +261,10 @@ async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
 
   await server.kill()
   await t.rejects(db.query('SELECT 1'), down)
-  await t.rejects(db.exclusively(async () => 1), down)
+  await t.rejects(
+    db.exclusively(async () => 1),
+    down
+  )
   await server.restart()
   t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }], 'it recovers by itself')
 

@@ -1,0 +1,302 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
+import { settings, variableOf } from '../../src/config/settings.ts'
+import { makeArgon2Hasher } from '../../src/passwords/argon2.ts'
+import { openEmbedded } from '../../src/stores/embedded/engine.ts'
+import { openStores } from '../../src/stores/open.ts'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
+import { makeUserStore } from '../../src/stores/sql/users.ts'
+import { systemClock } from '../../src/time.ts'
+import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+const password = 'correct horse'
+const hasher = makeArgon2Hasher({ memory: 8192, time: 1, parallelism: 1, queue: 1 })
+
+type Environment = Readonly<Record<string, string>>
+
+interface Run {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+// What this process was configured with is not meant for those that are tested.
+const isSetting = (name: string): boolean => name === 'NODE_ENV' || Object.keys(settings).map(variableOf).includes(name)
+const surroundings = Object.fromEntries(Object.entries(process.env).filter(([name]) => !isSetting(name)))
+const cheap = { ARGON2_MEMORY: '8192', ARGON2_TIME: '1' }
+
+/** Runs `keyturn` as people do, with `input` as the whole of its standard input. */
+async function keyturn(args: readonly string[], env: Environment = {}, input: string | Buffer = ''): Promise<Run> {
+  const child = spawn(process.execPath, [main, ...args], { env: { ...surroundings, ...cheap, ...env } })
+  const texts = { out: '', err: '' }
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    texts.out += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text) => {
+    texts.err += text
+  })
+  child.stdin.on('error', () => {}) // a command that reads nothing has gone
+  child.stdin.end(input)
+  const [code] = await once(child, 'close')
+  return { code, ...texts }
+}
+
+/** Why there is no terminal to type at: util-linux' `script` makes one. */
+const withoutTerminal = (): string | false =>
+  spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux')
+    ? false
+    : 'no script(1) of util-linux'
+
+/** Runs `keyturn` on a terminal and types an answer at each prompt; `out` is what the terminal showed. */
+async function onTerminal(args: readonly string[], env: Environment, answers: readonly string[]): Promise<Run> {
+  const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(' ')
+  const child = spawn('script', ['-qefc', command, '/dev/null'], { env: { ...surroundings, ...cheap, ...env } })
+  const rest = answers.values()
+  let out = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    out += text
+    // Each prompt ends by putting the cursor behind it: what is typed now is read.
+    for (let prompts = text.split(/\x1b\[\d\dG/).length; prompts > 1; prompts--)
+      child.stdin.write(rest.next().value ?? '')
+  })
+  const [code] = await once(child, 'close')
+  return { code, out, err: '' }
+}
+
+/** Two at a time: as many as there are processors at least. */
+async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const rest = items[Symbol.iterator]()
+  const worker = async () => {
+    for (const item of rest) await work(item)
+  }
+  await Promise.all([worker(), worker()])
+}
+
+/** A command told in one plain line why it was refused. */
+const isRefused = (t: Test, run: Run, why: RegExp, code = 1): void => {
+  t.equal(run.code, code, `exit status after: ${run.err}`)
+  t.match(run.err, why)
+  t.equal(run.err.trim().split('\n').length, 1, 'one line')
+  t.notMatch(run.err, /\n\s+at /, 'no stack')
+  t.equal(run.out, '')
+}
+
+const list = async (env: Environment): Promise<readonly Record<string, unknown>[]> => {
+  const { code, out } = await keyturn(['users', 'list', '--json'], env)
+  if (code !== 0) throw new Error(`users list ended with ${code}`)
+  return out
+    .trim()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line))
+}
+
+t.test('users, from the first to the last command', async (t) => {
+  const env = { DATA_DIR: join(t.testdir(), 'data') }
+  const digestOf = async (name: string) => {
+    const db = openEmbedded(env.DATA_DIR)
+    const user = await makeUserStore(db, systemClock).findByUsername(name)
+    await db.close()
+    return user?.passwordHash
+  }
+
+  const created = await keyturn(['users', 'create', 'ann'], env, `${password}\n`)
+  t.match(created, { code: 0, out: /^[0-9a-f-]{36}\n$/, err: /Created the user "ann"/ })
+  t.equal(await hasher.verify(password, await digestOf('ann')), true, 'the newline is not part of it')
+  t.equal(statSync(join(env.DATA_DIR, 'keyturn.db')).mode & 0o777, 0o600)
+  isRefused(t, await keyturn(['users', 'create', 'ann'], env, password), /"ann" exists already/)
+
+  await keyturn(['users', 'create', '\u{ff22}en'], env, password)
+  const users = await list(env)
+  t.match(users, [
+    { username: 'Ben', is_active: true },
+    { username: 'ann', id: created.out.trim(), is_active: true, created_at: /^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$/ }
+  ])
+  t.notMatch(JSON.stringify(users), /argon2/, 'a digest is not shown')
+
+  t.match(await keyturn(['users', 'set-password', 'ann'], env, 'another password\r\n'), { code: 0, out: '' })
+  t.equal(await hasher.verify('another password', await digestOf('ann')), true)
+  t.equal(await hasher.verify(password, await digestOf('ann')), false)
+
+  t.match(await keyturn(['users', 'deactivate', 'ann'], env), { code: 0, err: /Deactivated "ann"/ })
+  t.match(await list(env), [{ is_active: true }, { username: 'ann', is_active: false }])
+  t.match(await keyturn(['users', 'activate', 'ann'], env), { code: 0, err: /Activated "ann"/ })
+  t.match(await list(env), [{ is_active: true }, { username: 'ann', is_active: true }])
+
+  const table = (await keyturn(['users', 'list'], env)).out.trim().split('\n')
+  t.match(table, [/^username +id +active +created$/, /^Ben +[0-9a-f-]{36} +yes +20\S+Z$/, /^ann /])
+})
+
+t.test('what locks a user out ends the sessions', async (t) => {
+  const env = { DATA_DIR: t.testdir() }
+  const id = (await keyturn(['users', 'create', 'ann'], env, password)).out.trim()
+  const logIn = async (times: number) => {
+    const stores = await openStores(loadConfig(env), systemClock)
+    for (let login = 0; login < times; login++)
+      await stores.sessions.start(id, { ip: '192.0.2.1', userAgent: 'curl/8' })
+    await stores.close()
+  }
+  const sessions = async () => {
+    const { out } = await keyturn(['sessions', 'list', 'ann', '--json'], env)
+    return out === ''
+      ? []
+      : out
+          .trim()
+          .split('\n')
+          .map((line) => JSON.parse(line))
+  }
+  await logIn(3)
+  const [first] = await sessions()
+  t.match(first, { id: /^[0-9a-f]{32}$/, ip: '192.0.2.1', user_agent: 'curl/8', expires_at: /^20.*Z$/ })
+  t.match((await keyturn(['sessions', 'list', 'ann'], env)).out, /^id .*\n([0-9a-f]{32} .* 192\.0\.2\.1 curl\/8\n){3}$/)
+  t.match(await keyturn(['sessions', 'revoke', 'ann', first.id], env), { code: 0, err: /Ended one session/ })
+  isRefused(t, await keyturn(['sessions', 'revoke', 'ann', first.id], env), /no session/)
+  t.equal((await sessions()).length, 2)
+  t.match(await keyturn(['users', 'set-password', 'ann'], env, 'another password'), {
+    code: 0,
+    err: /ended 2 sessions/
+  })
+  t.same(await sessions(), [])
+  await logIn(1)
+  t.match(await keyturn(['users', 'deactivate', 'ann'], env), { code: 0, err: /ended one session/ })
+  await logIn(2)
+  t.match(await keyturn(['sessions', 'revoke', 'ann'], env), { code: 0, err: /Ended 2 sessions/ })
+  isRefused(t, await keyturn(['users', 'delete', 'ann'], env), /--yes says yes/)
+  t.match(await keyturn(['users', 'delete', 'ann', '--yes'], env), { code: 0, err: /Deleted "ann"/ })
+  isRefused(t, await keyturn(['sessions', 'list', 'ann'], env), /no user "ann"/)
+})
+
+t.test('on a terminal a password is asked for twice and never shown', { skip: withoutTerminal() }, async (t) => {
+  const env = { DATA_DIR: t.testdir() }
+  const typed = (...answers: readonly string[]) => onTerminal(['users', 'create', 'ann'], env, answers)
+  t.match(await typed(`${password}\r`, 'another password\r'), { code: 1, out: /The two are not the same/ })
+  t.match(await typed('\x03'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-C')
+  t.match(await typed('\x04'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-D')
+  t.same(await list(env), [])
+  const run = await typed(`${password}\r`, `${password}\r`)
+  t.match(run, { code: 0, out: /Password for ann: .*Password for ann, again: .*Created the user "ann"/s })
+  t.notMatch(run.out, password)
+  t.match(await list(env), [{ username: 'ann' }])
+  const remove = (answer: string) => onTerminal(['users', 'delete', 'ann'], env, [answer])
+  t.match(await remove('\r'), { code: 1, out: /Nothing was changed/ })
+  t.match(await remove('y\r'), { code: 0, out: /Deleted "ann"/ })
+})
+
+t.test('a refusal says why, and changes nothing', async (t) => {
+  const env = { DATA_DIR: t.testdir() }
+  const create = (input: string | Buffer, ...options: string[]) =>
+    keyturn(['users', 'create', 'ann', ...options], env, input)
+  isRefused(t, await create('short'), /too short: at least 8/)
+  isRefused(t, await create('blank at the end \n'), /white space/)
+  isRefused(t, await create(Buffer.from('7061737377f67264', 'hex')), /not UTF-8/)
+  isRefused(t, await create('', '--no-policy'), /must not be empty/)
+  t.same(await list(env), [])
+  for (const command of ['set-password', 'activate', 'deactivate']) {
+    isRefused(t, await keyturn(['users', command, 'nobody'], env, password), /no user "nobody"/)
+  }
+  t.match(await create('short', '--no-policy'), { code: 0 })
+})
+
+t.test('wrong usage ends with 2', async (t) => {
+  const env = { DATA_DIR: join(t.testdir(), 'none') }
+  const wrong = [
+    [],
+    ['nonsense'],
+    ['users'],
+    ['users', 'create'],
+    ['users', 'create', ' ann'],
+    ['users', 'create', 'a\nb'],
+    ['users', 'create', 'x'.repeat(255)],
+    ['migrate', 'now']
+  ]
+  await inTurns(wrong, async (args) => {
+    const run = await keyturn(args, env)
+    t.equal(run.code, 2, JSON.stringify(args))
+    t.match(run.err, /^(error: |Usage: keyturn)/)
+    t.notMatch(run.err, /\n\s+at /)
+    t.equal(run.out, '')
+  })
+  const extra = await keyturn(['users', 'create', 'ann', password], env)
+  t.equal(extra.code, 2, 'a password is never an argument')
+  t.notMatch(extra.err, password, 'and not repeated')
+  t.notOk(existsSync(env.DATA_DIR), 'nothing was opened')
+  await inTurns([['--help'], ['users', 'create', '--help']], async (args) => {
+    t.match(await keyturn(args, env), { code: 0, out: /^Usage: keyturn/, err: '' })
+  })
+})
+
+t.test('a wrong configuration ends with 78 and all its faults', async (t) => {
+  const env = { DATA_DIR: join(t.testdir(), 'none'), PORT: 'x', LEEWAY: '1y', SIGNING_KEY: 'hunter2' }
+  await inTurns([['check-config'], ['migrate'], ['users', 'create', 'ann']], async (command) => {
+    const run = await keyturn(command, env, password)
+    t.equal(run.code, 78, command.join(' '))
+    t.match(run.err, /^PORT: got "x".*\n(.*\n)*LEEWAY: got "1y"/m)
+    t.notMatch(run.err, /hunter2|\n\s+at /)
+    t.equal(run.out, '')
+  })
+  t.match((await keyturn(['check-config'], env)).err, /^SIGNING_KEY: got 7 bytes/m, 'the key is looked at too')
+  t.notOk(existsSync(env.DATA_DIR))
+})
+
+t.test('migrate and check-config without servers', async (t) => {
+  const env = { DATA_DIR: join(t.testdir(), 'data') }
+  const checked = await keyturn(['check-config'], env)
+  t.match(checked, {
+    code: 0,
+    out: /^Configuration is good\.\nUsers and keys: embedded.*\nSessions: embedded/,
+    err: ''
+  })
+  t.notOk(existsSync(env.DATA_DIR), 'to look makes nothing')
+  t.match(await keyturn(['migrate'], env), { code: 0, out: /^(Applied \d+\.do\.\w+\.sql\n)+$/, err: '' })
+  t.match(await keyturn(['migrate'], env), { code: 0, out: 'Nothing to do: the database is up to date.\n' })
+  const printed = await keyturn(['check-config', '--print'], { ...env, SIGNING_KEY: 'hunter2'.repeat(5) })
+  t.match(printed, { code: 0, out: /^PORT=8000\n(.*\n)*SIGNING_KEY=\(set\)\n(.*\n)*Configuration is good\./ })
+  t.notMatch(printed.out, 'hunter2')
+})
+
+t.test('a server that is away', async (t) => {
+  const env = { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/x', REDIS_URL: 'redis://:hunter2@127.0.0.1:1' }
+  const key = { SIGNING_KEY: '0123456789abcdef'.repeat(4) }
+  const checked = await keyturn(['check-config'], { ...env, ...key })
+  t.match(checked, { code: 1, out: /^Configuration is good\.\nUsers and keys: .*ECONNREFUSED.*\nSessions: .*Redis/ })
+  const migrated = await keyturn(['migrate'], { ...env, ...key })
+  t.not(migrated.code, 0)
+  t.match(migrated.err, /^.*ECONNREFUSED.*\n$/, 'one line')
+  for (const { out, err } of [checked, migrated]) t.notMatch(out + err, /hunter2|\n\s+at /)
+})
+
+t.test('users in PostgreSQL', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
+  const [server, redis] = [await needsPostgres(t), await needsRedis(t, { tcp: true })]
+  const DATABASE_URL = await server.createDatabase()
+  const env = {
+    DATABASE_URL,
+    REDIS_URL: redis.url,
+    KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    DATA_DIR: join(t.testdir(), 'none')
+  }
+  isRefused(t, await keyturn(['users', 'list'], env), /Run: keyturn migrate/)
+  isRefused(t, await keyturn(['users', 'create', 'ann'], env, password), /Run: keyturn migrate/)
+  t.match(await keyturn(['check-config'], env), {
+    code: 1,
+    out: /tables are missing.*Run: keyturn migrate\nSessions: Redis answers\.\n$/
+  })
+  t.match(await keyturn(['migrate'], env), { code: 0, out: /^(Applied .*\n)+$/ })
+  t.match(await keyturn(['check-config'], env), { code: 0, out: /up to date\.\nSessions: Redis answers\.\n$/ })
+  t.match(await keyturn(['users', 'create', 'ann'], env, password), { code: 0 })
+  t.match(await list(env), [{ username: 'ann' }])
+
+  const db = openPostgres(DATABASE_URL)
+  t.teardown(() => db.close())
+  await db.query(
+    `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at)
+     SELECT 'id' || n, 'user' || n, '!', 1, 0 FROM generate_series(1, 1200) AS n`
+  )
+  t.equal(new Set((await list(env)).map((user) => user.id)).size, 1201, 'more than a page')
+  t.notOk(existsSync(env.DATA_DIR))
+})

@@ -1,0 +1,184 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { describeConfig, settingsTable } from '../../../src/config/describe.ts'
+import { ConfigError, type Environment, loadConfig } from '../../../src/config/load.ts'
+import { type Config, settings, variableOf } from '../../../src/config/settings.ts'
+
+/** The fault lines of a configuration; none when it is good. */
+function faultsOf(env: Environment, ...checks: Parameters<typeof loadConfig>[1][]): readonly string[] {
+  try {
+    loadConfig(env, ...checks)
+    return []
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults
+    throw error
+  }
+}
+
+t.test('nothing set is a configuration', async (t) => {
+  const config = loadConfig({})
+  t.match(config, {
+    port: 8000,
+    host: '127.0.0.1',
+    databaseUrl: undefined,
+    accessTokenLifetime: 300,
+    refreshTokenLifetime: 86_400,
+    sessionAbsoluteLifetime: 2_592_000,
+    refreshReuseGrace: 10,
+    rotateRefreshTokens: true,
+    audience: [],
+    authHeaderTypes: ['Bearer'],
+    rateLimitObtain: { requests: 20, window: 60 },
+    rateLimitVerify: null,
+    production: false
+  })
+  t.ok(Object.isFrozen(config))
+  t.same(loadConfig({ PORT: '', SIGNING_KEY: '', DATABASE_URL_FILE: '' }), config, 'what is empty is absent')
+  t.match(loadConfig({ NODE_ENV: 'production' }), { production: true, host: '0.0.0.0' })
+  t.equal(loadConfig({ NODE_ENV: 'production', HOST: '10.0.0.1' }).host, '10.0.0.1')
+})
+
+t.test('three faults are three lines, each with its variable, what it got and what it wants', async (t) => {
+  const error = t.throws(() => loadConfig({ PORT: '80000', ACCESS_TOKEN_LIFETIME: '5 minutes', LOG_LEVEL: 'loud' }))
+  t.match(error, { name: 'ConfigError', message: /^PORT: .*\n.*\n.*$/ })
+  t.same((error as ConfigError).faults, [
+    'PORT: got "80000", expected a whole number from 0 to 65535.',
+    'ACCESS_TOKEN_LIFETIME: got "5 minutes", expected a duration from 1s to 1d, in seconds or as 30s, 5m, 12h, 1d.',
+    'LOG_LEVEL: got "loud", expected one of fatal, error, warn, info, debug, trace, silent.'
+  ])
+})
+
+t.test('each bound: the last good value, and the first bad one', async (t) => {
+  const bounds: readonly (readonly [string, good: readonly string[], bad: readonly string[]])[] = [
+    ['PORT', ['0', '65535'], ['65536', '-1', '1.5', '0x10', ' 80']],
+    ['ACCESS_TOKEN_LIFETIME', ['1', '1s', '86400', '24h', '1d'], ['0', '86401', '25h', '1w', '-5', '1e3']],
+    ['REFRESH_TOKEN_LIFETIME', ['1', '30d'], ['0', '366d']],
+    ['SESSION_ABSOLUTE_LIFETIME', ['1d', '3650d'], ['0', '3651d']],
+    ['MAX_SESSIONS_PER_USER', ['0', '10000'], ['10001']],
+    ['REFRESH_REUSE_GRACE', ['0', '60', '1m'], ['61']],
+    ['LEEWAY', ['0', '5m'], ['301']],
+    ['REVOCATION_STALENESS', ['2', '5m'], ['1', '301']],
+    ['ARGON2_MEMORY', ['8192', '1048576'], ['8191', '1048577']],
+    ['ARGON2_TIME', ['1', '64'], ['0', '65']],
+    ['ARGON2_PARALLELISM', ['1', '16'], ['0', '17']],
+    ['HASH_QUEUE', ['1', '10000'], ['0', '10001']],
+    ['PASSWORD_MIN_LENGTH', ['1', '128'], ['0', '129']],
+    ['GRACEFUL_TIMEOUT', ['1', '5m'], ['0', '301']],
+    ['KEEPALIVE', ['1', '1h'], ['0', '3601']],
+    ['BODY_LIMIT', ['1024', '1048576'], ['1023', '1048577']],
+    ['RATE_LIMIT_OBTAIN', ['off', '1/s', '100/m', '999999999/h'], ['0/m', '5', '5/d', '-1/s', '20/minute']],
+    ['RATE_LIMIT_REFRESH', ['5/s'], ['5/']],
+    ['RATE_LIMIT_VERIFY', ['OFF'], ['on']],
+    ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
+    ['REDIS_URL', ['redis://h', 'rediss://h'], ['http://h', 'redis:h']],
+    ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
+    ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
+    ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
+    ['COOKIE_MODE', ['on', 'off'], ['cookie']],
+    ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
+    ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
+    ['COOKIE_SAMESITE', ['Strict', 'lax', 'None'], ['loose']],
+    ['COOKIE_NAME', ['refresh', '__Host-refresh'], ['a b', 'a;b', 'a=b']],
+    [
+      'COOKIE_ORIGINS',
+      ['https://a.example', 'http://localhost:3000, https://b.example'],
+      ['a.example', 'https://a.example/', '*']
+    ],
+    ['AUTH_HEADER_TYPES', ['Bearer', 'Bearer,JWT', 'Bearer JWT'], [',', 'Bea:rer']],
+    [
+      'FORWARDED_ALLOW_IPS',
+      ['*', '10.0.0.0/8', '::1, fd00::/8', '127.0.0.1/32', '::/0'],
+      ['10.0.0.0/33', 'fd00::/129', '10.0.0', 'example.com', '10.0.0.0/8/8', '10.0.0.0/']
+    ],
+    ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
+    ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
+    ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]
+  ]
+  const others: Environment = {
+    KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    SESSION_ABSOLUTE_LIFETIME: '30d',
+    REFRESH_TOKEN_LIFETIME: '1d'
+  }
+  for (const [variable, good, bad] of bounds) {
+    for (const value of good) t.same(faultsOf({ ...others, [variable]: value }), [], `${variable}=${value}`)
+    for (const value of bad) {
+      const faults = faultsOf({ ...others, [variable]: value })
+      t.match(faults, [new RegExp(`^${variable}: got .*, expected .*\\.$`)], `${variable}=${value}`)
+      t.equal(faults.length, 1)
+    }
+  }
+  const tried = new Set(bounds.map(([variable]) => variable))
+  const untried = Object.entries(settings).filter(([name]) => !tried.has(variableOf(name)))
+  for (const [name, { wants }] of untried) t.match(wants, /^(a text|one or more texts)$/, `${name} has no bound to try`)
+})
+
+t.test('what does not go together', async (t) => {
+  const key = 'KEY_ENCRYPTION_SECRET: not set'
+  t.match(faultsOf({ DATABASE_URL: 'postgres://h/d' }), [new RegExp(`^${key}`)])
+  t.same(faultsOf({ DATABASE_URL: 'postgres://h/d', SIGNING_KEY: 'x' }), [])
+  t.match(faultsOf({ DATABASE_URL: 'postgres://h/d', KEY_ENCRYPTION_SECRET: 'short' }), [
+    /^KEY_ENCRYPTION_SECRET: got a value of 5 char/
+  ])
+  t.match(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '59m', REFRESH_TOKEN_LIFETIME: '1h' }), [
+    /^SESSION_ABSOLUTE_LIFETIME: shorter/
+  ])
+  t.same(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
+  t.match(faultsOf({ COOKIE_DOMAIN: 'example.com' }), [/^COOKIE_DOMAIN: set/])
+  t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
+  const check = (config: Config) => [`HOST: got ${config.host}.`, 'PORT: mine.']
+  t.match(faultsOf({ PORT: 'x' }, check), [/^PORT: got/, 'HOST: got 127.0.0.1.'], 'a variable is told once')
+})
+
+t.test('a value may come by a file', async (t) => {
+  const folder = t.testdir({ key: 'from the file\r\n', two: 'first\nsecond\n\n' })
+  t.equal(loadConfig({ SIGNING_KEY_FILE: join(folder, 'key') }).signingKey, 'from the file')
+  t.equal(
+    loadConfig({ SIGNING_KEY_FILE: join(folder, 'two') }).signingKey,
+    'first\nsecond\n',
+    'one newline is the file’s'
+  )
+  t.match(faultsOf({ SIGNING_KEY_FILE: join(folder, 'key'), SIGNING_KEY: 'x' }), [
+    /^SIGNING_KEY_FILE: set beside SIGNING_KEY/
+  ])
+  t.match(faultsOf({ SIGNING_KEY_FILE: join(folder, 'none') }), [
+    /^SIGNING_KEY_FILE: got ".*none", expected .* \(ENOENT\)\.$/
+  ])
+  writeFileSync(join(folder, 'port'), '80')
+  t.equal(loadConfig({ PORT_FILE: join(folder, 'port') }).port, 80)
+})
+
+t.test('a secret is never printed', async (t) => {
+  const secret = 'hunter2'
+  const env = {
+    DATABASE_URL: `mysql://u:${secret}@h/d`,
+    REDIS_URL: `http://:${secret}@h`,
+    KEY_ENCRYPTION_SECRET: secret,
+    SIGNING_KEY: secret
+  }
+  const faults = faultsOf(env).join('\n')
+  t.match(faults, /DATABASE_URL: got a value of \d+ characters/)
+  t.notMatch(faults, secret)
+  const config = loadConfig({
+    DATABASE_URL: `postgres://u:${secret}@h/d`,
+    REDIS_URL: `redis://:${secret}@h`,
+    KEY_ENCRYPTION_SECRET: secret.repeat(5),
+    SIGNING_KEY: secret,
+    AUDIENCE: 'a b',
+    RATE_LIMIT_OBTAIN: 'off'
+  })
+  const described = describeConfig(config)
+  t.notMatch(described, secret)
+  t.match(described, /^SIGNING_KEY=\(set\)$/m)
+  t.match(described, /^AUDIENCE=a,b$/m)
+  t.match(described, /^RATE_LIMIT_OBTAIN=off$/m)
+  t.match(described, /^ISSUER=$/m)
+  t.equal(described.split('\n').length, Object.keys(settings).length)
+})
+
+t.test('the table of the documentation has a row a setting', async (t) => {
+  const rows = settingsTable().split('\n').slice(2)
+  t.equal(rows.length, Object.keys(settings).length)
+  t.match(rows[1], /^\| `HOST` \| 127\.0\.0\.1 \(0\.0\.0\.0 in production\) \| Address to listen on \| a text \|$/)
+  for (const row of rows) t.equal(row.split('|').length, 6, row)
+})

@@ -1,0 +1,94 @@
+import { generateKeyPairSync } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { type Environment, loadConfig } from '../../../src/config/load.ts'
+import { openKeyring } from '../../../src/keys/keyring.ts'
+import { seal, unseal } from '../../../src/keys/sealing.ts'
+import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
+import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
+import { migrate } from '../../../src/stores/sql/migrate.ts'
+import { makeManualClock } from '../../../src/time.ts'
+
+const secret = 'a secret of at least 32 characters'
+const clock = makeManualClock()
+const open = (store: Parameters<typeof openKeyring>[1], env: Environment = {}, sealedWith = secret) =>
+  openKeyring(loadConfig(env), store, sealedWith, clock)
+
+async function openStore(t: Test) {
+  const db = openEmbedded(t.testdir())
+  t.teardown(() => db.close())
+  await migrate(db)
+  return makeKeyStore(db)
+}
+
+t.test('what is sealed opens with the same secret and name only', async (t) => {
+  const sealed = seal('private', 'kid', secret)
+  t.match(sealed, /^[A-Za-z0-9_-]+$/)
+  t.equal(unseal(sealed, 'kid', secret), 'private')
+  t.not(seal('private', 'kid', secret), sealed, 'each with its own salt')
+  t.equal(unseal(sealed, 'kid', `${secret}.`), undefined)
+  t.equal(unseal(sealed, 'other', secret), undefined, 'moved to another row')
+  for (let at = 0; at < sealed.length - 1; at++) {
+    const changed = sealed.slice(0, at) + (sealed[at] === 'A' ? 'B' : 'A') + sealed.slice(at + 1)
+    t.equal(unseal(changed, 'kid', secret), undefined, `changed at ${at}`)
+  }
+  for (const other of ['', 'x', sealed.slice(0, 40), sealed.slice(0, -4)])
+    t.equal(unseal(other, 'kid', secret), undefined)
+  t.equal(unseal(seal('', 'kid', secret), 'kid', secret), '')
+})
+
+t.test('keys are made once, and sealed where they are kept', async (t) => {
+  const store = await openStore(t)
+  const first = await open(store)
+  t.match(first, { access: { algorithm: 'ES256' }, refresh: { algorithm: 'HS256' } })
+  t.equal(first.jtiSecret.length, 32)
+  t.same(await open(store), first, 'the same after a restart')
+  const kept = await store.list()
+  t.same(kept.map((key) => key.purpose).toSorted(), ['access', 'internal'])
+  t.match(kept, [
+    { state: 'active', createdAt: clock() },
+    { state: 'active', createdAt: clock() }
+  ])
+  const atRest = JSON.stringify(kept)
+  t.notMatch(atRest, 'PRIVATE KEY')
+  t.notOk(atRest.includes(first.refresh.privateText))
+  t.not(first.refresh.privateText, first.jtiSecret.toString('base64url'), 'each use has a key of its own')
+})
+
+t.test('of several that start at once, all have the same keys', async (t) => {
+  const store = await openStore(t)
+  const [first, ...others] = await Promise.all(Array.from({ length: 4 }, () => open(store)))
+  for (const other of others) t.same(other, first)
+  t.equal((await store.list()).length, 2)
+})
+
+t.test('keys sealed with another secret are a fault of the configuration', async (t) => {
+  const store = await openStore(t)
+  await open(store)
+  const other = 'another secret of at least 32 characters'
+  await t.rejects(open(store, {}, other), { name: 'ConfigError', message: /^KEY_ENCRYPTION_SECRET: does not open/ })
+  t.equal((await store.list()).length, 2, 'and nothing was made beside them')
+})
+
+t.test('a secret that is given signs both kinds; the jti stays ours alone', async (t) => {
+  const store = await openStore(t)
+  const SIGNING_KEY = 's'.repeat(32)
+  const keyring = await open(store, { SIGNING_KEY })
+  t.equal(keyring.access.privateText, SIGNING_KEY)
+  t.same(keyring.refresh, keyring.access)
+  t.not(keyring.jtiSecret.toString(), SIGNING_KEY)
+  t.same(
+    (await store.list()).map((key) => key.purpose),
+    ['internal']
+  )
+})
+
+t.test('a key pair that is given signs access tokens only', async (t) => {
+  const store = await openStore(t)
+  const { privateKey } = generateKeyPairSync('ed25519', {
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem' }
+  })
+  const keyring = await open(store, { SIGNING_KEY: privateKey, ALGORITHM: 'EdDSA' })
+  t.match(keyring, { access: { algorithm: 'EdDSA', privateText: privateKey }, refresh: { algorithm: 'HS256' } })
+  t.same((await open(store, { SIGNING_KEY: privateKey, ALGORITHM: 'EdDSA' })).refresh, keyring.refresh)
+})

@@ -1,0 +1,156 @@
+import t from 'tap'
+import { makeRevocations, type RevocationLimits } from '../../../src/sessions/revocations.ts'
+import { makeManualClock } from '../../../src/time.ts'
+
+const [window, staleness] = [360, 30]
+const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
+
+/** A replica with a wall clock and a monotonic one, neither of which moves unless told to. */
+function open(limits: Partial<RevocationLimits> = {}) {
+  const [wall, monotonic] = [makeManualClock(), makeManualClock(0)]
+  const replica = makeRevocations({ window, staleness, ...limits }, wall, monotonic)
+  const tick = (seconds: number) => {
+    wall.advance(seconds)
+    monotonic.advance(seconds)
+  }
+  return { replica, wall, monotonic, tick }
+}
+
+t.test('it says nothing before it has heard the feed', async (t) => {
+  const { replica, wall } = open()
+  t.equal(replica.isStale(), true)
+  t.throws(() => replica.has('a'), down)
+  replica.add([{ id: 'a', revokedAt: wall() }])
+  t.throws(() => replica.has('a'), down, 'what is known in part is not enough')
+  replica.heard()
+  t.equal(replica.isStale(), false)
+  t.equal(replica.has('a'), true)
+  t.equal(replica.has('b'), false)
+})
+
+t.test('any one of the ids is enough, and those a token does not have do not count', async (t) => {
+  const { replica, wall } = open()
+  replica.add([{ id: 'sid', revokedAt: wall() }])
+  replica.heard()
+  t.equal(replica.has('sid', 'jti'), true)
+  t.equal(replica.has('jti', 'sid'), true)
+  t.equal(replica.has(undefined, 'sid'), true)
+  t.equal(replica.has(undefined, undefined), false)
+  t.equal(replica.has(), false)
+})
+
+t.test('silence is measured by a clock that nobody can set', async (t) => {
+  const { replica, wall, monotonic } = open()
+  replica.heard()
+  for (const step of [86_400, -2 * 86_400]) {
+    wall.advance(step)
+    t.equal(replica.isStale(), false, `the wall clock steps by ${step} seconds`)
+    t.equal(replica.has('a'), false)
+  }
+  monotonic.advance(staleness)
+  t.equal(replica.isStale(), false, 'the last second')
+  monotonic.advance(1)
+  t.equal(replica.isStale(), true)
+  t.throws(() => replica.has('a'), down)
+  wall.advance(-staleness)
+  t.equal(replica.isStale(), true, 'setting the wall clock back does not help')
+  replica.heard()
+  t.equal(replica.isStale(), false)
+})
+
+t.test('the clock it has by itself is no wall clock', async (t) => {
+  const replica = makeRevocations({ window, staleness: 2 }, makeManualClock())
+  replica.heard()
+  const { now } = Date
+  t.teardown(() => {
+    Date.now = now
+  })
+  Date.now = () => now() + 3_600_000
+  t.equal(replica.isStale(), false)
+})
+
+t.test('an entry is forgotten when no token of it can be alive, and not a second before', async (t) => {
+  const { replica, wall, tick } = open()
+  const hear = (id: string) => {
+    replica.heard()
+    return replica.has(id)
+  }
+  replica.add([{ id: 'early', revokedAt: wall() }])
+  tick(1)
+  replica.add([{ id: 'late', revokedAt: wall() }])
+  tick(window - 2)
+  t.equal(hear('early'), true, 'its last second')
+  tick(1)
+  t.equal(hear('early'), false)
+  t.equal(hear('late'), true)
+  tick(1)
+  t.equal(hear('late'), false)
+})
+
+t.test('an entry is not forgotten while the feed is silent', async (t) => {
+  const { replica, wall, tick } = open()
+  replica.heard()
+  replica.add([{ id: 'a', revokedAt: wall() }])
+  tick(staleness)
+  t.equal(replica.has('a'), true)
+})
+
+t.test('knowing an entry twice does no harm', async (t) => {
+  const { replica, wall, tick } = open()
+  replica.add([{ id: 'a', revokedAt: wall() }])
+  tick(100)
+  replica.add([
+    { id: 'b', revokedAt: wall() },
+    { id: 'a', revokedAt: wall() }
+  ])
+  tick(window - 100)
+  replica.heard()
+  t.equal(replica.has('a'), true, 'the later time counts')
+  tick(100)
+  replica.heard()
+  t.equal(replica.has('a'), false)
+  t.equal(replica.has('b'), false, 'and it keeps nobody else')
+})
+
+t.test('an entry that comes late, or out of order, is kept no shorter than it matters', async (t) => {
+  const { replica, wall, tick } = open()
+  const now = wall()
+  replica.add([
+    { id: 'new', revokedAt: now },
+    { id: 'old', revokedAt: now - 100 },
+    { id: 'over', revokedAt: now - window }
+  ])
+  tick(window - 101)
+  replica.heard()
+  t.equal(replica.has('old'), true)
+  tick(101)
+  replica.heard()
+  for (const id of ['new', 'old', 'over']) t.equal(replica.has(id), false, id)
+})
+
+t.test('more than it holds is more than it knows: nothing is verified', async (t) => {
+  const { replica, wall, tick } = open({ most: 3 })
+  const revoke = (...ids: readonly string[]) => {
+    replica.add(ids.map((id) => ({ id, revokedAt: wall() })))
+    replica.heard()
+  }
+  revoke('a', 'b')
+  tick(10)
+  revoke('c')
+  t.equal(replica.has('c'), true, 'as many as it holds')
+  revoke('c')
+  t.equal(replica.isStale(), false, 'one known before takes no room')
+  revoke('d')
+  t.equal(replica.isStale(), true)
+  t.throws(() => replica.has('a'), down)
+  t.throws(() => replica.has('x'), down)
+  tick(window - 10)
+  t.equal(replica.isStale(), true, 'what has expired takes room until the feed is heard')
+  replica.heard()
+  t.equal(replica.isStale(), false)
+  t.same(
+    ['a', 'b', 'c', 'd'].filter((id) => replica.has(id)),
+    ['c', 'd'],
+    'those that matter were kept'
+  )
+})

@@ -1,0 +1,372 @@
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { randomId } from '../../../src/random.ts'
+import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
+import { followEmbeddedFeed } from '../../../src/stores/embedded/feed.ts'
+import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
+import { openReader, openRedis } from '../../../src/stores/redis/client.ts'
+import { followRedisFeed } from '../../../src/stores/redis/feed.ts'
+import { makeNames, type Names } from '../../../src/stores/redis/names.ts'
+import { announce, defineScripts } from '../../../src/stores/redis/scripts.ts'
+import { openRedisSessions } from '../../../src/stores/redis/sessions.ts'
+import { systemClock } from '../../../src/time.ts'
+import { aReplica, follow, login, type OpenedFeed, revocationFeedSuite, until, window } from '../../conformance/feed.ts'
+import { aClient, aPolicy } from '../../support/makers.ts'
+import { needsRedis, withoutRedis } from '../../support/needs.ts'
+import type { RedisServer } from '../../support/redis.ts'
+
+const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
+
+t.test('embedded', async (t) => {
+  let folders = 0
+  await revocationFeedSuite(t, async () => {
+    const folder = join(t.testdirName, `${folders++}`)
+    // Two connections to one file: whoever follows is not who announces.
+    const [writer, reader] = [openEmbedded(folder), openEmbedded(folder)]
+    t.teardown(() => Promise.all([writer.close(), reader.close()]))
+    await openEmbeddedSessions(writer, aPolicy(), window, systemClock)
+    return {
+      feed: { follow: async (replica) => followEmbeddedFeed(reader, replica) },
+      openSessions: (policy) => openEmbeddedSessions(writer, policy, window, systemClock)
+    }
+  })
+})
+
+/** A feed of its own on `server`, with what looks into it. */
+interface OpenedRedisFeed extends OpenedFeed {
+  readonly redis: Redis
+  readonly names: Names
+}
+
+function openFeed(t: Pick<Test, 'teardown'>, server: RedisServer): OpenedRedisFeed {
+  const url = server.url.startsWith('/') ? `redis://${server.url}` : server.url
+  const names = makeNames(`feed-test-${randomId()}:`)
+  const redis = new Redis(server.options)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  return {
+    redis,
+    names,
+    feed: {
+      follow: async (replica) => followRedisFeed(await openReader(url, { verifyTls: true }), names.feed, replica)
+    },
+    async openSessions(policy) {
+      const connection = await openRedis(url, { verifyTls: true })
+      t.teardown(() => connection.disconnect())
+      return openRedisSessions(connection, policy, window, { names })
+    }
+  }
+}
+
+t.test('Redis', { skip: withoutRedis() }, async (t) => {
+  const server = await needsRedis(t)
+  await revocationFeedSuite(t, async () => openFeed(t, server))
+
+  await t.test('a reader that loses its connection again and again misses nothing', async (t) => {
+    const { feed, redis, openSessions } = openFeed(t, server)
+    const replica = await follow(t, feed)
+    const store = await openSessions(aPolicy())
+    const sids: string[] = []
+    let killed = 0
+    for (let each = 0; each < 100; each++) {
+      const { userId, sid } = await login(store, `user-${each}`)
+      killed += await killReaders(redis)
+      await delay(10)
+      await store.revoke(userId, sid)
+      sids.push(sid)
+    }
+    t.ok(killed >= 5, `killed ${killed} times`)
+    const late = await until(() => sids.every((sid) => replica.has(sid)), 3000)
+    t.comment(`100 revocations while the reader was killed ${killed} times; all known ${late.toFixed(0)} ms later`)
+  })
+
+  await t.test('a session marked as ended but not announced is announced by whoever meets it', (t) =>
+    unannouncedSuite(t, () => openFeed(t, server))
+  )
+
+  await t.test('what no access token can outlive leaves the feed', async (t) => {
+    const { redis, names } = openFeed(t, server)
+    defineScripts(redis)
+    const some = () => Array.from({ length: 500 }, randomId)
+    await announce(redis, names.feed, 1, some())
+    await announce(redis, names.feed, 1, some())
+    t.equal(await redis.xlen(names.feed), 1000)
+    await delay(2000)
+    await announce(redis, names.feed, 1, [randomId()])
+    const kept = await redis.xlen(names.feed)
+    t.ok(kept <= 101, `${kept} entries: whole nodes of a hundred are let go, so one may be left`)
+  })
+})
+
+t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t) => {
+  await t.test('killed and started again with what it wrote', async (t) => {
+    const server = await needsRedis(t, { appendonly: true })
+    const { feed, openSessions } = openFeed(t, server)
+    const replica = await follow(t, feed)
+    const store = await openSessions(aPolicy())
+    const places = await Promise.all(Array.from({ length: 90 }, (_, each) => login(store, `user-${each}`)))
+    const revoke = (from: number, to: number) =>
+      Promise.all(places.slice(from, to).map(({ userId, sid }) => store.revoke(userId, sid)))
+    await revoke(0, 30)
+    await server.kill()
+    await t.rejects(revoke(30, 31), down)
+    await server.restart()
+    await until(
+      () =>
+        store.ping().then(
+          () => true,
+          () => false
+        ),
+      5000
+    )
+    // Some of these are in the feed before the reader is back, the others come later.
+    await revoke(30, 60)
+    await until(() => places.slice(0, 60).every(({ sid }) => replica.has(sid)), 5000)
+    await revoke(60, 90)
+    await until(() => places.every(({ sid }) => replica.has(sid)), 1000)
+    const { has } = await follow(t, feed)
+    t.ok(
+      places.every(({ sid }) => has(sid)),
+      'who comes new knows all, from before and after'
+    )
+    for (const place of places) t.equal((await store.rotate(place)).kind, 'unknown')
+  })
+
+  await t.test('emptied, or started again empty: what was known stays known, what is new is seen', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, names, openSessions } = openFeed(t, server)
+    const replica = await follow(t, feed)
+    const store = await openSessions(aPolicy())
+    const known: string[] = []
+    const revokeOne = async (): Promise<number> => {
+      const { userId, sid } = await login(store, 'ann')
+      t.equal(await store.revoke(userId, sid), true)
+      known.push(sid)
+      return until(() => known.every((each) => replica.has(each)), 5000)
+    }
+    await revokeOne()
+    await redis.flushall()
+    t.ok((await revokeOne()) < 1000, 'at once: it is later than the last entry seen')
+    await server.restart()
+    await until(
+      () =>
+        store.ping().then(
+          () => true,
+          () => false
+        ),
+      5000
+    )
+    await revokeOne()
+
+    // A server whose clock is behind that of the one before it writes smaller ids. The reader notices when nothing has come
+    // for a second. The entry is kept for as much shorter as the clock is behind: windows have a minute to spare for that.
+    await redis.flushall()
+    const sid = randomId()
+    await redis.xadd(names.feed, `${(systemClock() - 30) * 1000}-0`, 'id', Buffer.from(sid, 'hex'))
+    const took = await until(() => replica.has(sid), 5000)
+    t.comment(`an entry before the last one seen was found after ${took.toFixed(0)} ms`)
+    t.ok(took < 2500)
+    known.push(sid)
+    t.ok((await revokeOne()) < 1000)
+    t.equal(new Set(known).size, 5)
+  })
+
+  await t.test('hung: nothing is verified after REVOCATION_STALENESS, and it recovers by itself', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, openSessions } = openFeed(t, server)
+    const replica = await follow(t, feed, aReplica(2))
+    const store = await openSessions(aPolicy())
+    const [before, during] = [await login(store, 'ann'), await login(store, 'ann')]
+    await store.revoke('ann', before.sid)
+    await until(() => replica.has(before.sid), 1000)
+
+    await server.kill('SIGSTOP')
+    const stopped = performance.now()
+    t.equal(replica.has(before.sid), true, 'what is known is good for a while')
+    await t.rejects(store.revoke('ann', during.sid), down)
+    const failed = performance.now() - stopped
+    await until(() => replica.isStale(), 6000)
+    const stale = performance.now() - stopped
+    t.throws(() => replica.has(before.sid), down)
+    t.ok(failed < 2500, `a revocation failed after ${failed.toFixed(0)} ms`)
+    t.ok(stale >= 1000 && stale < 5000, `stale after ${stale.toFixed(0)} ms`)
+
+    await delay(7000 - stale) // longer than the reader waits before it gives its connection up
+    await server.kill('SIGCONT')
+    const recovered = await until(() => !replica.isStale(), 5000)
+    t.comment(`stale after ${stale.toFixed(0)} ms of silence; heard again ${recovered.toFixed(0)} ms after its end`)
+    t.equal(replica.has(before.sid), true)
+    await until(
+      () =>
+        store.revoke('ann', during.sid).then(
+          () => true,
+          () => false
+        ),
+      5000
+    )
+    await until(() => replica.has(during.sid), 1000)
+  })
+
+  await t.test('a follower is closed whatever its server does', async (t) => {
+    const server = await needsRedis(t)
+    const { feed } = openFeed(t, server)
+    const [one, other] = [await follow(t, feed), await follow(t, feed)]
+    await server.kill('SIGSTOP')
+    const began = performance.now()
+    await one.follower.close()
+    await server.kill()
+    await delay(100)
+    await other.follower.close()
+    t.ok(performance.now() - began < 4000)
+  })
+
+  await t.test('a revocation waits for a replica of the server', async (t) => {
+    const server = await needsRedis(t, { tcp: true, args: ['--repl-diskless-sync-delay', '0'] })
+    const port = new URL(server.url).port
+    const replicaServer = await needsRedis(t, { args: ['--replicaof', `127.0.0.1 ${port}`] })
+    const { feed, redis, openSessions } = openFeed(t, server)
+    const store = await openSessions(aPolicy())
+    const [first, second] = [await login(store, 'ann'), await login(store, 'ann')]
+    await until(async () => /slave0:.*state=online/.test(await redis.info('replication')), 10_000)
+    t.equal(await store.revoke('ann', first.sid), true)
+
+    const replica = await follow(t, feed)
+    await replicaServer.kill('SIGSTOP')
+    const began = performance.now()
+    await t.rejects(store.revoke('ann', second.sid), { ...down, detail: /no replica/ })
+    const took = performance.now() - began
+    t.comment(`without a replica that answers, a revocation failed after ${took.toFixed(0)} ms`)
+    t.ok(took >= 900 && took < 2000, 'it waited, and not for long')
+    t.equal(
+      (await store.rotate(second).catch(({ code }) => ({ kind: code }))).kind,
+      'STORE_DOWN',
+      'nor is it refreshed'
+    )
+    await replicaServer.kill('SIGCONT')
+    t.equal(await store.revoke('ann', second.sid), true, 'calling again finishes it')
+    t.equal(await store.revoke('ann', second.sid), false)
+    t.equal((await store.rotate(second)).kind, 'unknown')
+    t.equal(replica.has(second.sid), true)
+  })
+})
+
+/** Sessions whose end could be written beside them, but not into the feed. */
+async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<void> {
+  const openBroken = async (t: Test, changes: Parameters<typeof aPolicy>[0] = {}) => {
+    const { feed, redis, names, openSessions } = open()
+    const store = await openSessions(aPolicy(changes))
+    const replica = await follow(t, feed)
+    return {
+      store,
+      replica,
+      // XADD to a key that holds no stream fails.
+      breakFeed: () => redis.set(names.feed, 'in the way'),
+      async repairFeed() {
+        await redis.del(names.feed)
+        await delay(150)
+      }
+    }
+  }
+  const isAnnounced = ({ replica }: { replica: { has(sid: string): boolean } }, sid: string) =>
+    until(() => replica.has(sid), 1000)
+
+  await t.test('by a refresh', async (t) => {
+    const broken = await openBroken(t)
+    const { store, replica, breakFeed, repairFeed } = broken
+    const place = await login(store, 'ann')
+    await breakFeed()
+    await t.rejects(store.revoke('ann', place.sid), down)
+    t.equal(await store.find('ann', place.sid), undefined, 'it is over nevertheless')
+    t.same(await store.list('ann'), [])
+    await t.rejects(store.rotate(place), down, 'and is never refreshed')
+    await t.rejects(store.rotate({ ...place, generation: 2 ** 32 - 1 }), down, 'with the mark for a generation neither')
+    t.equal(replica.has(place.sid), false)
+    await repairFeed()
+    t.equal((await store.rotate(place)).kind, 'unknown')
+    await isAnnounced(broken, place.sid)
+    t.equal(await store.revoke('ann', place.sid), false, 'nothing is left of it')
+  })
+
+  await t.test('by a second logout', async (t) => {
+    const broken = await openBroken(t)
+    const { store, breakFeed, repairFeed } = broken
+    const place = await login(store, 'ann')
+    await breakFeed()
+    for (let each = 0; each < 3; each++) await t.rejects(store.revoke('ann', place.sid), down)
+    await repairFeed()
+    t.equal(await store.revoke('ann', place.sid), true)
+    await isAnnounced(broken, place.sid)
+    t.equal(await store.revoke('ann', place.sid), false)
+  })
+
+  await t.test('by the end of all sessions', async (t) => {
+    const broken = await openBroken(t)
+    const { store, breakFeed, repairFeed } = broken
+    const [kept, one, two] = [await login(store, 'ann'), await login(store, 'ann'), await login(store, 'ann')]
+    await breakFeed()
+    await t.rejects(store.revoke('ann', one.sid), down)
+    await t.rejects(store.revokeAll('ann', kept.sid), down)
+    await repairFeed()
+    t.same(new Set(await store.revokeAll('ann', kept.sid)), new Set([one.sid, two.sid]))
+    for (const { sid } of [one, two]) await isAnnounced(broken, sid)
+    t.equal((await store.rotate(kept)).kind, 'rotated')
+  })
+
+  for (const maxPerUser of [0, 1]) {
+    await t.test(`by a login, ${maxPerUser === 0 ? 'without' : 'with'} a limit`, async (t) => {
+      const broken = await openBroken(t, { maxPerUser })
+      const { store, breakFeed, repairFeed } = broken
+      const place = await login(store, 'ann')
+      await breakFeed()
+      await t.rejects(store.revoke('ann', place.sid), down)
+      await t.rejects(store.start('ann', aClient), down)
+      await repairFeed()
+      const { session, ended } = await store.start('ann', aClient)
+      t.ok(ended.includes(place.sid))
+      await isAnnounced(broken, place.sid)
+      t.equal((await store.rotate(place)).kind, 'unknown')
+      t.equal((await store.rotate({ userId: 'ann', sid: session.sid, generation: 0 })).kind, 'rotated')
+    })
+  }
+
+  await t.test('after a login that ended the oldest', async (t) => {
+    const broken = await openBroken(t, { maxPerUser: 1 })
+    const { store, breakFeed, repairFeed } = broken
+    const place = await login(store, 'ann')
+    await breakFeed()
+    await t.rejects(store.start('ann', aClient), down)
+    await repairFeed()
+    t.equal((await store.rotate(place)).kind, 'unknown')
+    await isAnnounced(broken, place.sid)
+    t.equal((await store.start('ann', aClient)).session.userId, 'ann')
+    t.equal((await store.list('ann')).length, 1)
+  })
+
+  await t.test('after a reuse', async (t) => {
+    const broken = await openBroken(t, { grace: 0 })
+    const { store, breakFeed, repairFeed } = broken
+    const place = await login(store, 'ann')
+    await store.rotate(place)
+    await breakFeed()
+    await t.rejects(store.rotate(place), down)
+    await t.rejects(store.rotate({ ...place, generation: 1 }), down, 'the newest is as dead')
+    await repairFeed()
+    t.equal((await store.rotate({ ...place, generation: 1 })).kind, 'unknown')
+    await isAnnounced(broken, place.sid)
+  })
+}
+
+/** Ends the connections that wait for news; how many there were. */
+async function killReaders(redis: Redis): Promise<number> {
+  const clients = String(await redis.client('LIST')).split('\n')
+  const readers = clients.filter((client) => / cmd=xread /.test(client)).map((client) => /id=(\d+)/.exec(client)?.[1])
+  for (const id of readers) await redis.client('KILL', 'ID', id ?? '')
+  return readers.length
+}
+
+/** Why servers cannot be killed here. */
+function givenRedis(): string | false {
+  return process.env.TEST_REDIS_URL ? 'TEST_REDIS_URL names a server that others use' : false
+}
