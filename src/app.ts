@@ -38,7 +38,7 @@ export interface AppParts {
 
 /**
  * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Reading order is boot
- * order. Throws ConfigError when a store that the configuration names cannot be used.
+ * order. Throws StoreError when a store that the configuration names cannot be used.
  */
 export async function buildApp(config: Config, { log, clock = systemClock }: AppParts): Promise<FastifyInstance> {
   const app = Fastify({

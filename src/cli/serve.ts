@@ -8,7 +8,7 @@ import { checkSigningKey } from '../keys/import.ts'
 /** How long a quick stop (SIGINT, SIGQUIT) lets requests in flight finish, in milliseconds. */
 const quickGrace = 1000
 
-/** `keyturn serve`: answers requests until SIGTERM, SIGINT or SIGQUIT. Throws ConfigError when it cannot start. */
+/** `keyturn serve`: answers requests until SIGTERM, SIGINT or SIGQUIT. Throws ConfigError or StoreError when it cannot start. */
 export async function serve(): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
   const log = await openLog(config)

@@ -1,5 +1,6 @@
 import { ConfigError } from '../config/load.ts'
 import { KeyturnError } from '../errors.ts'
+import { StoreError } from '../stores/error.ts'
 
 /** A command that was understood and refused. The message is a plain sentence that says why, or what to do. */
 export class Refusal extends Error {
@@ -14,7 +15,7 @@ export const say = (line: string): void => void process.stderr.write(`${line}\n`
 
 /** What went wrong in plain lines, with the exit status for it; undefined for a defect, whose stack is worth seeing. */
 export function explain(error: unknown): { readonly words: string; readonly exitCode: number } | undefined {
-  if (error instanceof Refusal) return { words: error.message, exitCode: 1 }
+  if (error instanceof Refusal || error instanceof StoreError) return { words: error.message, exitCode: 1 }
   // 78 is EX_CONFIG of sysexits.h.
   if (error instanceof ConfigError) return { words: error.message, exitCode: 78 }
   if (error instanceof KeyturnError && error.code === 'STORE_DOWN') {

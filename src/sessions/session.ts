@@ -31,10 +31,13 @@ export interface SessionClient {
 // What nearly every browser says, and so tells nothing.
 const noise = /Mozilla\/5\.0 |AppleWebKit\/[\d.]+ |\(KHTML, like Gecko\) |Gecko\/\d+ /g
 
-/** A client for the session list, by what its request says of itself. A store may keep less of a long user agent. */
+/** A client for the session list, by what its request says of itself, without control characters. A store may keep less of it. */
 export const describeClient = (ip: string, userAgent = ''): SessionClient => ({
   ip,
-  userAgent: userAgent.replace(noise, '').slice(0, 200)
+  userAgent: userAgent
+    .replace(noise, '')
+    .replace(/\p{Cc}/gu, '')
+    .slice(0, 200)
 })
 
 /** One place in the line: all that a refresh token is made of, besides the session it belongs to. */

@@ -16,6 +16,7 @@ import { makeAuditStore } from './sql/audit.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
+import { StoreError } from './error.ts'
 import { openPostgres } from './sql/postgres.ts'
 import { makeUserStore } from './sql/users.ts'
 
@@ -36,7 +37,7 @@ export interface Stores {
 
 /**
  * Opens the stores that the configuration asks for: PostgreSQL and Redis where a URL is given, otherwise one embedded file,
- * which is brought up to date here. Throws ConfigError naming the variable when a store cannot be reached or is not migrated.
+ * which is brought up to date here. Throws StoreError naming the variable when a store cannot be reached or is not migrated.
  */
 export async function openStores(config: Config, clock: Clock): Promise<Stores> {
   const database = await openDatabase(config)
@@ -74,7 +75,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
   }
 }
 
-/** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws ConfigError when it cannot be reached. */
+/** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws StoreError when it cannot be reached. */
 export async function openDatabase(config: Config): Promise<SqlDatabase> {
   const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
   return reached(variable, async () => {
@@ -95,9 +96,9 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
 async function bringUpToDate(database: SqlDatabase): Promise<void> {
   if ((await pendingMigrations(database)) === 0) return
   if (database.dialect === 'postgres') {
-    throw new ConfigError([
-      'DATABASE_URL: the tables of this database are missing or from an older version. Run: keyturn migrate'
-    ])
+    throw new StoreError(
+      'DATABASE_URL: the tables of this database are missing or older than this version. Run: keyturn migrate'
+    )
   }
   await migrate(database)
 }
@@ -165,7 +166,11 @@ async function reached<T>(variable: string, open: () => Promise<T>): Promise<T> 
   try {
     return await open()
   } catch (error) {
-    throw new ConfigError([`${variable}: cannot be used, ${describe(error)}. Is it running, and is the value right?`])
+    if (error instanceof ConfigError) throw error
+    throw new StoreError(
+      `${variable}: cannot be used, ${describe(error)}. Is it running, and is the value right?`,
+      error
+    )
   }
 }
 

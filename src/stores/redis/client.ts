@@ -12,14 +12,29 @@ type ClientOptions = Omit<IoredisOptions, 'replyMapping'>
 /** A connection to one server, to the master that Sentinels name, or to a Cluster. */
 export type Connection = Redis | Cluster
 
-/** Every command is answered or fails within about two seconds: better a 503 now than a client that waits. Milliseconds. */
-const forRequests: ClientOptions = { commandTimeout: 2000, maxRetriesPerRequest: 1 }
+/**
+ * Every command is answered or fails within about two seconds: better a 503 now than a client that waits. Milliseconds.
+ * It is sent at once and once. ioredis would keep it for the next connection, and send again what was not answered on the
+ * last: a refresh that comes so late, when its client has long had another answer, is taken for a theft.
+ * A connection over which an answer is overdue is given up: its server may be gone without a word, and another the master.
+ */
+const forRequests: ClientOptions = {
+  commandTimeout: 2000,
+  socketTimeout: 2500,
+  enableOfflineQueue: false,
+  maxRetriesPerRequest: 0,
+  retryStrategy: (attempt) => Math.min(attempt * 50, 1000)
+}
 
 /**
  * A blocking read waits for the server, and for a connection that is broken; one over which nothing has come for five
  * seconds, though every read is answered after one, is given up for a new one.
  */
-const forReader: ClientOptions = { socketTimeout: 5000, maxRetriesPerRequest: null }
+const forReader: ClientOptions = {
+  socketTimeout: 5000,
+  maxRetriesPerRequest: null,
+  retryStrategy: (attempt) => Math.min(attempt * 50, 1000)
+}
 
 /**
  * Connects to `url` (address.ts). A lost connection comes back by itself, to whichever server is the master by then.
@@ -36,23 +51,20 @@ async function connect(url: string, { verifyTls }: RedisOptions, purpose: Client
     ...purpose,
     connectTimeout: 2000,
     connectionName: 'keyturn',
-    // A master that has become a replica: ask again who the master is, and send the command there.
-    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+    // A master that has become a replica: ask again who the master is.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
     ...(address.tls ? { tls: { rejectUnauthorized: verifyTls } } : {})
   })
-  // Without a listener a lost connection ends the process; each command that meets it reports it.
-  let reason: unknown
-  connection.on('error', (error) => {
-    reason = error
-  })
+  // Without a listener a lost connection ends the process; each command that meets it reports it. The first error is why a
+  // connection does not come about: connecting itself then only says that it is closed, and asks Sentinels for ever.
+  const failed = new Promise<never>((_, reject) => connection.on('error', reject))
   try {
-    await connection.connect()
+    await Promise.race([connection.connect(), failed])
     await connection.ping()
     return connection
   } catch (error) {
     connection.disconnect()
-    // ioredis only says that the connection is closed; why, it has told before.
-    throw redisDown(reason ?? error)
+    throw redisDown(error)
   }
 }
 
@@ -65,14 +77,21 @@ function makeConnection({ kind, nodes, username, password, ...address }: Address
     case 'socket':
       return new Redis({ ...common, path: address.path, db: address.db })
     case 'sentinel':
-      return new Redis({ ...common, sentinels: [...nodes], name: address.name, db: address.db, failoverDetector: true })
+      return new Redis({
+        ...common,
+        sentinels: [...nodes],
+        name: address.name,
+        db: address.db,
+        failoverDetector: true,
+        sentinelCommandTimeout: 2000
+      })
     case 'cluster':
       return new Cluster([...nodes], {
         redisOptions: common,
         lazyConnect: true,
         slotsRefreshTimeout: 2000,
-        // A command that waits for a Cluster no node of which answers has no timeout: only the reader may wait.
-        enableOfflineQueue: options.maxRetriesPerRequest === null
+        // While no node answers: a command that waits for one has no timeout here.
+        enableOfflineQueue: options.enableOfflineQueue ?? true
       })
   }
 }
@@ -104,11 +123,16 @@ async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]
 
 /** Whatever Redis fails with, the caller is told that the store is down: identity fails closed. */
 const redisDown = (cause: unknown): KeyturnError =>
-  new KeyturnError('STORE_DOWN', {
-    detail: `Redis: ${(cause as Error).message || (cause as NodeJS.ErrnoException).code}`,
-    retryAfter: 1,
-    cause
-  })
+  new KeyturnError('STORE_DOWN', { detail: `Redis: ${explain(cause as RedisFailure)}`, retryAfter: 1, cause })
+
+/** `lastNodeError`: what the last node of a Cluster failed with, none of which could be reached. */
+type RedisFailure = NodeJS.ErrnoException & { readonly lastNodeError?: NodeJS.ErrnoException }
+
+function explain(failure: RedisFailure): string {
+  const { message, code } = failure.lastNodeError ?? failure
+  // ioredis names the options that let it say so.
+  return /enableOfflineQueue|maxRetriesPerRequest/.test(message) ? 'not connected' : message || (code ?? 'no reason')
+}
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 

@@ -3,7 +3,8 @@ import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
-// Milliseconds. A login waits at most this long for a connection, and then for its rows.
+// Milliseconds. A login waits at most this long for a connection, and then for its rows. Not as a statement_timeout, which
+// poolers such as PgBouncer refuse at a connection's start.
 const connectTimeoutMs = 2000
 const queryTimeoutMs = 5000
 // Migrations may wait for another process that migrates, and may rewrite a table.
@@ -20,7 +21,7 @@ const lockNumber = 0x6b_65_79_74
 export function openPostgres(url: string, options: { readonly sslmode?: Config['pgsslmode'] } = {}): SqlDatabase {
   const settings = connectionSettings(withSslmode(url, options.sslmode))
   checkSettings(settings)
-  const pool = new pg.Pool({ ...settings, max: 10, query_timeout: queryTimeoutMs, statement_timeout: queryTimeoutMs })
+  const pool = new pg.Pool({ ...settings, max: 10, query_timeout: queryTimeoutMs })
   // An idle connection that breaks is gone from the pool already; without a listener the process would end.
   pool.on('error', () => {})
   return {
@@ -81,8 +82,7 @@ async function runExclusively<T>(
 ): Promise<T> {
   const client = new pg.Client({
     ...settings,
-    query_timeout: exclusiveTimeoutMs,
-    statement_timeout: exclusiveTimeoutMs
+    query_timeout: exclusiveTimeoutMs
   })
   client.on('error', () => {})
   const query: SqlQueries['query'] = (sql, values) => runOn(client, sql, values)
