@@ -41,10 +41,10 @@ function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
   }
 }
 
-/** Fastify's answer to a path it cannot decode, in our words. */
-export function answerUnroutable(_error: FastifyError, _request: FastifyRequest, reply: FastifyReply): void {
+/** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
+export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const { status, body } = new KeyturnError('NOT_FOUND')
-  reply.code(status).send(body)
+  reply.code(status).header('x-request-id', request.id).send(body)
 }
 
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */

@@ -22,7 +22,8 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   const paths = new Map<string, Path>()
   let closing = false
   app.addHook('onRoute', ({ url, method, schema }) => {
-    if (closing) return
+    // '*' is @fastify/cors' own, for preflights to paths that are not there.
+    if (closing || url === '*') return
     const path = paths.get(url) ?? { methods: new Set(), schema, allow: '' }
     for (const each of [method].flat()) path.methods.add(each)
     path.allow = [...path.methods, 'OPTIONS'].join(', ')

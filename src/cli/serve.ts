@@ -1,3 +1,4 @@
+import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from '../app.ts'
 import { openLog } from '../cluster/log.ts'
@@ -49,7 +50,8 @@ async function greet(app: FastifyInstance, config: Config): Promise<void> {
   app.log.info(`Users and keys are kept in ${config.dataDir}, since DATABASE_URL is not set`)
   if (config.redisUrl === undefined) app.log.info(`Sessions are kept in ${config.dataDir}, since REDIS_URL is not set`)
   if ((await app.stores.users.list('', 1)).length > 0) return
-  const url = `http://${config.host}:${config.port}/api/token/`
+  const { port } = app.server.address() as AddressInfo
+  const url = `http://${config.host}:${port}/api/token/`
   const keyturn = process.env.npm_lifecycle_event === 'start' ? 'npm run -s keyturn --' : 'keyturn'
   app.log.info(`There are no users yet. In another terminal, create one:  ${keyturn} users create vitor`)
   app.log.info(`Then log in:  curl -d username=vitor -d password=... ${url}`)

@@ -35,7 +35,7 @@ export const makeObtain =
 
 function refuseOverlong({ username, password }: Credentials): void {
   const fields: Record<string, readonly string[]> = {}
-  if (normalizeUsername(username).length > longestUsername) {
+  if ([...normalizeUsername(username)].length > longestUsername) {
     fields.username = [`Ensure this field has no more than ${longestUsername} characters.`]
   }
   if (Buffer.byteLength(password) > longestPassword) {

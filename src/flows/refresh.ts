@@ -9,7 +9,8 @@ export type RefreshResult =
 
 /**
  * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's TokenRefreshView.
- * Throws KeyturnError TOKEN_* for a token that is not good, USER_GONE when its user is inactive or deleted.
+ * Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED, TOKEN_REUSED, and USER_GONE when the
+ * user is inactive or deleted.
  *
  * The user is looked up before the rotation, not beside it: a database that fails then costs the client nothing, while a
  * rotation whose answer was lost to it would pass for theft once the grace is over.
@@ -20,7 +21,7 @@ export const makeRefresh =
     const presented = refresh.read(token)
     const { userId, sid } = presented
     const user = await users.findById(userId)
-    if (!user?.isActive) throw new KeyturnError('USER_GONE')
+    if (!user?.isActive) return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
     switch (verdict.kind) {

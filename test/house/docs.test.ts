@@ -1,0 +1,73 @@
+/* What can go stale is compared: the settings with their document, and the scripts for Redis with what their headers say. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { settingsTable } from '../../src/config/describe.ts'
+import type { Connection } from '../../src/stores/redis/client.ts'
+import { defineScripts } from '../../src/stores/redis/scripts.ts'
+
+const read = (path: string): string => readFileSync(fileURLToPath(new URL(`../../../${path}`, import.meta.url)), 'utf8')
+
+t.test('docs/configuration.md has the table of settings', async (t) => {
+  const rows = (text: string): string[] => text.split('\n').filter((line) => line.startsWith('|'))
+  const written = rows(read('docs/configuration.md'))
+  const wanted = rows(settingsTable())
+  t.same(
+    written.filter((row) => row.startsWith('| `')),
+    wanted.filter((row) => row.startsWith('| `')),
+    'each row as the settings say it'
+  )
+  t.ok(read('docs/configuration.md').includes(settingsTable()), 'in one piece')
+})
+
+const folder = 'src/stores/redis/lua'
+
+/** The places that a text names: `KEYS` -> 1, 2. */
+const places = (text: string, list: 'KEYS' | 'ARGV'): number[] => {
+  const found = [...text.matchAll(new RegExp(`${list}\\[(\\d+)\\]`, 'g'))].map(([, place]) => Number(place))
+  return [...new Set(found)].toSorted((a, b) => a - b)
+}
+
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
+
+t.test('scripts do what their headers say', async (t) => {
+  const files = readdirSync(fileURLToPath(new URL(`../../../${folder}`, import.meta.url)))
+  t.ok(files.length >= 2)
+  const defined = new Map<string, number>()
+  defineScripts({
+    defineCommand: (name: string, { numberOfKeys }: { numberOfKeys: number }) => defined.set(name, numberOfKeys)
+  } as unknown as Connection)
+  const commandOf = (file: string): string => `keyturn${file.charAt(0).toUpperCase()}${file.slice(1, -'.lua'.length)}`
+  t.same([...defined.keys()].toSorted(), files.map(commandOf).toSorted(), 'each file is a command')
+
+  for (const file of files) {
+    await t.test(file, async (t) => {
+      const lines = read(`${folder}/${file}`).split('\n')
+      const end = lines.findIndex((line) => !line.startsWith('-- '))
+      const [header, code] = [lines.slice(0, end), lines.slice(end)]
+      const places = placesOf(header, code)
+      t.match(header[0], /^-- [A-Z].{20,}/, 'it begins with what it is for')
+      t.equal(header.filter((line) => /^-- returns {2}\S/.test(line)).length, 1, 'and says what comes back')
+      t.same(places.keys.told, upTo(defined.get(commandOf(file)) ?? 0), 'as many keys as its command is called with')
+      t.same(places.keys.used, places.keys.told)
+      t.same(places.arguments.told, upTo(places.arguments.told.length))
+      if (places.takesMore) t.match(header.join('\n'), `ARGV[${places.arguments.told.length}]  and on`)
+      t.same(places.arguments.used, places.arguments.told.slice(0, places.takesMore ? -1 : undefined))
+      const bound = code.findIndex((line) => !line.startsWith('local '))
+      t.notMatch(code.slice(bound).join('\n'), /KEYS\[|ARGV\[\d/, 'each has a name by the first lines')
+      t.notMatch(code.join('\n'), /\bos\.|math\.random|redis\.replicate/, 'one clock: that of Redis')
+    })
+  }
+})
+
+/** Which keys and arguments a header tells of, and which the code uses. */
+function placesOf(header: readonly string[], code: readonly string[]) {
+  const told = header.filter((line) => /^-- (KEYS|ARGV)\[\d+\] {2}\S/.test(line)).join('\n')
+  const used = code.join('\n')
+  return {
+    keys: { told: places(told, 'KEYS'), used: places(used, 'KEYS') },
+    arguments: { told: places(told, 'ARGV'), used: places(used, 'ARGV') },
+    /** The last argument may come any number of times. */
+    takesMore: used.includes('#ARGV')
+  }
+}

@@ -1,0 +1,338 @@
+/* What is around every request: who sent it, what it is called, what it may cost, and what is said of it. */
+import { type AddressInfo, connect } from 'node:net'
+import type { LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
+import { KeyturnError } from '../../src/errors.ts'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+
+const verify = '/api/token/verify/'
+
+t.test('X-Request-ID is taken where it is one, and told to the client and the log', async (t) => {
+  const { app, post, log } = await openApp(t)
+  const good = ['a'.repeat(20), 'Z9+/=-'.repeat(33).slice(0, 200), '01234567-89ab-cdef-0123-456789abcdef']
+  const bad = [
+    'a'.repeat(19),
+    'a'.repeat(201),
+    '',
+    `${'a'.repeat(20)} `.repeat(2),
+    `${'a'.repeat(20)}"`,
+    'ä'.repeat(20)
+  ]
+  for (const id of good) {
+    t.equal((await post(verify, {}, { 'x-request-id': id })).headers['x-request-id'], id)
+    t.equal(log.at(-1)?.reqId, id)
+  }
+  for (const id of bad) {
+    const given = (await post(verify, {}, { 'x-request-id': id })).headers['x-request-id']
+    t.match(given, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, `not ${id}`)
+    t.equal(log.at(-1)?.reqId, given)
+  }
+  for (const url of ['/health/live', '/nowhere', '/api/token']) {
+    t.match((await app.inject(url)).headers['x-request-id'], /^[0-9a-f-]{36}$/, 'every answer has one')
+  }
+})
+
+t.test("the client's address: the last entry of X-Forwarded-For, and only from a trusted peer", async (t) => {
+  const clientOf = async ({ app, log }: TestApp, remoteAddress: string, forwarded?: string): Promise<unknown> => {
+    const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }
+    await app.inject({ method: 'POST', url: verify, remoteAddress, headers })
+    return log.at(-1)?.ip
+  }
+  const local = await openApp(t)
+  t.equal(await clientOf(local, '127.0.0.1'), '127.0.0.1')
+  t.equal(await clientOf(local, '127.0.0.1', '192.0.2.1'), '192.0.2.1')
+  t.equal(
+    await clientOf(local, '127.0.0.1', '198.51.100.9, 192.0.2.1'),
+    '192.0.2.1',
+    'the rest is what the client says'
+  )
+  t.equal(await clientOf(local, '::1', '198.51.100.9,2001:db8::1'), '2001:db8::1')
+  t.equal(await clientOf(local, '::ffff:127.0.0.1', '192.0.2.1'), '192.0.2.1', 'an IPv4 peer on a dual-stack socket')
+  t.equal(await clientOf(local, '127.0.0.1', '192.0.2.1, 127.0.0.1'), '127.0.0.1', 'one hop is believed, not two')
+  t.equal(await clientOf(local, '198.51.100.7', '192.0.2.1'), '198.51.100.7')
+  t.equal(await clientOf(local, '2001:db8::7', '192.0.2.1'), '2001:db8::7')
+
+  const ranges = await openApp(t, { FORWARDED_ALLOW_IPS: '10.0.0.0/8, fd00::/8' })
+  t.equal(await clientOf(ranges, '10.255.0.1', '192.0.2.1'), '192.0.2.1')
+  t.equal(await clientOf(ranges, 'fd12::1', '192.0.2.1'), '192.0.2.1')
+  t.equal(await clientOf(ranges, '11.0.0.1', '192.0.2.1'), '11.0.0.1')
+  t.equal(await clientOf(ranges, '127.0.0.1', '192.0.2.1'), '127.0.0.1', 'not in the list any more')
+
+  const all = await openApp(t, { FORWARDED_ALLOW_IPS: '*' })
+  t.equal(await clientOf(all, '203.0.113.5', '198.51.100.9, 192.0.2.1'), '192.0.2.1')
+})
+
+/** Status and seconds of a 429, after a look at all of it. */
+function throttled(t: Test, answer: LightMyRequestResponse): number {
+  const seconds = Number(answer.headers['retry-after'])
+  t.equal(answer.statusCode, 429)
+  const unit = seconds === 1 ? 'second' : 'seconds'
+  t.equal(answer.body, `{"detail":"Request was throttled. Expected available in ${seconds} ${unit}."}`)
+  t.match(answer.headers, { allow: 'POST, OPTIONS', 'content-type': 'application/json' })
+  return seconds
+}
+
+t.test('rate limits, by address and door', async (t) => {
+  const limits = { RATE_LIMIT_OBTAIN: '2/m', RATE_LIMIT_REFRESH: '1/s', RATE_LIMIT_VERIFY: '1/h' }
+  const { app, post, log } = await openApp(t, limits)
+  const from = (remoteAddress: string, url = '/api/token/', method = 'POST') =>
+    app.inject({ method: method as 'POST', url, remoteAddress })
+  for (const status of [400, 400]) t.equal((await post('/api/token/', {})).statusCode, status)
+  const seconds = throttled(t, await post('/api/token/', {}))
+  t.ok(seconds > 55 && seconds <= 60)
+  t.match(log.at(-1), { status: 429, refusal: 'RATE_LIMITED', route: '/api/token' })
+  throttled(t, await post('/api/token', {}))
+
+  t.equal((await from('192.0.2.1')).statusCode, 400, 'another address')
+  t.equal((await from('127.0.0.1', '/api/token/', 'GET')).statusCode, 405, 'only what costs is counted')
+  t.equal((await from('127.0.0.1', '/api/token/', 'OPTIONS')).statusCode, 200)
+  t.equal((await from('127.0.0.1', '/api/token/blacklist/')).statusCode, 400, 'a logout is never refused')
+
+  t.equal((await post('/api/token/refresh/', {})).statusCode, 400)
+  t.equal(throttled(t, await post('/api/token/refresh/', {})), 1)
+  t.equal((await post(verify, {})).statusCode, 400)
+  t.ok(throttled(t, await post(verify, {})) > 3500)
+
+  for (const status of [400, 400]) t.equal((await from('2001:db8:1:2::1')).statusCode, status)
+  throttled(t, await from('2001:db8:1:2:ffff::9'))
+  t.equal((await from('2001:db8:1:3::1')).statusCode, 400, 'an IPv6 client is its /64')
+})
+
+t.test('limits of what is read', async (t) => {
+  const { addUser, post } = await openApp(t, { BODY_LIMIT: '2048' })
+  const name = 'n'.repeat(254)
+  const password = 'p'.repeat(1024)
+  await addUser(name, password)
+  const logIn = async (username: string, password: string): Promise<[number, unknown]> => {
+    const { statusCode, json } = await post('/api/token/', { username, password })
+    return [statusCode, Object.keys(json()).join() === 'refresh,access' ? 'a pair' : json()]
+  }
+  const overlong = {
+    username: ['Ensure this field has no more than 254 characters.'],
+    password: ['Ensure this field has no more than 1024 bytes.']
+  }
+  t.same(await logIn(name, password), [200, 'a pair'], 'the longest there are')
+  t.same(await logIn(`${name}n`, password), [400, { username: overlong.username }])
+  t.same(await logIn(name, `${password}p`), [400, { password: overlong.password }], 'refused, not cut')
+  t.same(await logIn(name, 'é'.repeat(513)), [400, { password: overlong.password }], 'bytes, not characters')
+  t.same(await logIn(`${name}n`, `${password}p`), [400, overlong], 'both at once')
+  t.same(
+    await logIn('\ufb03'.repeat(85), password),
+    [400, { username: overlong.username }],
+    'after NFKC: ﬃ is three letters'
+  )
+
+  const tooLarge = await post(verify, { token: 'x'.repeat(2048) })
+  t.equal(tooLarge.statusCode, 413)
+  t.equal(tooLarge.body, '{"detail":"The request body is too large: at most 2048 bytes are read."}')
+  t.match(tooLarge.headers, { allow: 'POST, OPTIONS', 'content-type': 'application/json' })
+  t.equal((await post(verify, { token: 'x'.repeat(2048 - 12) })).statusCode, 401, 'the largest body there is')
+})
+
+t.test('a store that fails is 503 with Retry-After, and no session is harmed', async (t) => {
+  const { app, clock, log, logIn, post } = await openApp(t)
+  const { refresh } = await logIn()
+  const { users, sessions } = app.stores
+  const down = async () => {
+    throw new KeyturnError('STORE_DOWN', { detail: 'PostgreSQL: gone', retryAfter: 7, cause: new Error('ECONNRESET') })
+  }
+  const find = t.intercept(users, 'findByUsername', { value: down })
+  const answer = await post('/api/token/', { username: 'vitor', password: aPassword })
+  t.equal(answer.statusCode, 503)
+  t.equal(answer.headers['retry-after'], '7')
+  t.equal(answer.body, '{"detail":"Service temporarily unavailable."}')
+  t.match(answer.headers, { allow: 'POST, OPTIONS', vary: 'Accept', 'content-type': 'application/json' })
+  t.match(log.at(-2), { level: 50, code: 'STORE_DOWN', err: { message: 'ECONNRESET' } })
+  t.match(log.at(-1), { level: 30, status: 503, refusal: 'STORE_DOWN', detail: 'PostgreSQL: gone' })
+  find.restore()
+
+  const rotate = t.intercept(sessions, 'rotate', { value: down })
+  t.equal((await post('/api/token/refresh/', { refresh })).statusCode, 503)
+  rotate.restore()
+  const findById = t.intercept(users, 'findById', { value: down })
+  t.equal((await post('/api/token/refresh/', { refresh })).statusCode, 503)
+  findById.restore()
+  const revoke = t.intercept(sessions, 'revoke', { value: down })
+  t.equal((await post('/api/token/blacklist/', { refresh })).statusCode, 503, 'a logout that failed is no 200')
+  revoke.restore()
+  const lookup = t.intercept(sessions, 'find', { value: down })
+  t.equal((await post(verify, { token: refresh })).statusCode, 503)
+  lookup.restore()
+  clock.advance(60)
+  t.equal((await post('/api/token/refresh/', { refresh })).statusCode, 200, 'the token was not used up')
+})
+
+t.test('what is no request is answered in our words too', async (t) => {
+  const { app, logIn } = await openApp(t)
+  const { access } = await logIn()
+  const headers = { authorization: `Bearer ${access}` }
+  for (const url of ['/api/%zz', '/api/sessions/%ff', `/api/sessions/${'x'.repeat(300)}`]) {
+    const answer = await app.inject({ method: 'DELETE', url, headers })
+    t.equal(answer.statusCode, 404, url.slice(0, 20))
+    t.equal(answer.body, '{"detail":"Not found."}')
+    t.match(answer.headers, { 'content-type': 'application/json', 'x-request-id': /^[0-9a-f-]{36}$/ })
+  }
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const send = async (text: string): Promise<string> => {
+    const socket = connect(port, '127.0.0.1').setEncoding('utf8').end(text)
+    const answer: string[] = []
+    for await (const chunk of socket) answer.push(chunk)
+    return answer.join('')
+  }
+  const post = 'POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
+  const rows: readonly (readonly [name: string, text: string, status: number, detail: string])[] = [
+    ['no HTTP', 'hello\r\n\r\n', 400, 'The request is no HTTP.'],
+    [
+      'two lengths',
+      `${post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
+      400,
+      'The request is no HTTP.'
+    ],
+    ['a header block too large', `${post}X: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'The header fields are too large.']
+  ]
+  for (const [name, text, status, detail] of rows) {
+    const [head = '', body] = (await send(text)).split('\r\n\r\n')
+    t.match(
+      head,
+      new RegExp(`^HTTP/1\\.1 ${status} [^]*Content-Type: application/json\r\n[^]*Connection: close`, 'i'),
+      name
+    )
+    t.same(JSON.parse(body ?? ''), { detail })
+  }
+})
+
+t.test('too many logins at once are refused at once', async (t) => {
+  const { addUser, post } = await openApp(t, { HASH_QUEUE: '1', ARGON2_TIME: '8' })
+  await addUser('vitor', aPassword)
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, () => post('/api/token/', { username: 'vitor', password: aPassword }))
+  )
+  const statuses = answers.map(({ statusCode }) => statusCode)
+  t.same([...new Set(statuses)].toSorted(), [200, 503])
+  const refused = answers.find(({ statusCode }) => statusCode === 503)
+  t.match(refused, { body: '{"detail":"Service temporarily unavailable."}', headers: { 'retry-after': '1' } })
+})
+
+t.test('a defect is a 500 that tells nothing, and its stack is in the log', async (t) => {
+  const { app, log, post } = await openApp(t)
+  t.intercept(app.stores.users, 'findByUsername', {
+    value: async () => {
+      throw new TypeError('undefined is no user')
+    }
+  })
+  const answer = await post('/api/token/', { username: 'vitor', password: aPassword })
+  t.equal(answer.statusCode, 500)
+  t.equal(answer.body, '{"detail":"A server error occurred."}')
+  t.equal(answer.headers['retry-after'], undefined)
+  t.match(log.at(-2), {
+    level: 50,
+    code: 'SERVER_ERROR',
+    err: { type: 'TypeError', stack: /undefined is no user\n.*at / }
+  })
+  t.match(log.at(-1), { level: 30, status: 500, refusal: 'SERVER_ERROR', msg: 'request' })
+})
+
+t.test('health, under all its names', async (t) => {
+  const { app, log } = await openApp(t)
+  const before = log.length
+  for (const url of ['/health/live', '/livez', '/health/live/']) {
+    t.match(await app.inject(url), { statusCode: 200, body: '{"status":"up","checks":{}}' })
+  }
+  for (const url of ['/health/ready', '/readyz', '/healthz']) {
+    const answer = await app.inject(url)
+    t.equal(answer.statusCode, 200)
+    t.match(answer.json(), { status: 'up', checks: { database: 'up', sessions: 'up' } })
+    t.equal((await app.inject({ method: 'HEAD', url })).statusCode, 200)
+  }
+  t.equal(log.length, before, 'a probe leaves no line')
+  t.match(await app.inject({ method: 'POST', url: '/health/live' }), {
+    statusCode: 405,
+    headers: { allow: 'GET, HEAD, OPTIONS' }
+  })
+
+  t.intercept(app.stores.sessions, 'ping', { value: () => Promise.reject(new Error('gone')) })
+  for (const url of ['/health/ready', '/readyz', '/healthz']) {
+    const answer = await app.inject(url)
+    t.equal(answer.statusCode, 503)
+    t.match(answer.json(), { status: 'down', checks: { database: 'up', sessions: 'down' } })
+  }
+  t.equal((await app.inject('/health/live')).statusCode, 200, 'alive all the same')
+})
+
+t.test('the log names users, sessions and verdicts, and no secret', async (t) => {
+  const secret = 'the secret that signs everything in this test'
+  const service = await openApp(t, { SIGNING_KEY: secret, COOKIE_MODE: 'on', RATE_LIMIT_VERIFY: '3/h' })
+  const { addUser, app, clock, log, post } = service
+  const user = await addUser('vitor', aPassword)
+  const page = { host: 'id.example.com', origin: 'http://id.example.com' }
+  const tokens: string[] = []
+  const cookieOf = (answer: LightMyRequestResponse): string => {
+    const cookie = /^__Host-refresh=([^;]+)/.exec(String(answer.headers['set-cookie']))?.[1] ?? ''
+    tokens.push(cookie, ...(answer.statusCode === 200 ? [answer.json().access] : []))
+    return `__Host-refresh=${cookie}`
+  }
+  const first = cookieOf(await post('/api/token/', { username: 'vitor', password: aPassword }, page))
+  await post('/api/token/', { username: 'vitor', password: 'mistyped horse' })
+  await post('/api/token/', { username: 'nobody', password: 'guessed horse', extra: 'unasked horse' })
+  await post('/api/token/', `{"username":"vitor","password":"unreadable horse`, { 'content-type': 'application/json' })
+  await post('/api/token/', 'password=plain horse', { 'content-type': 'text/plain' })
+  await post('/api/token/?password=queried+horse', {})
+  const second = cookieOf(
+    await post('/api/token/refresh/', {}, { ...page, cookie: first, authorization: 'Bearer borne-horse' })
+  )
+  await post('/api/token/refresh/', {}, { ...page, cookie: first })
+  await post('/api/token/refresh/', {}, { origin: 'https://evil.example', cookie: second })
+  await post('/api/token/refresh/', { refresh: 'forged.horse.token' })
+  for (const token of tokens) await post(verify, { token })
+  clock.advance(11)
+  await post('/api/token/refresh/', {}, { ...page, cookie: first })
+  const again = cookieOf(await post('/api/token/', { username: 'vitor', password: aPassword }, page))
+  await post('/api/token/blacklist/', {}, { ...page, cookie: again })
+  t.intercept(app.stores.users, 'findByUsername', { value: () => Promise.reject(new Error('a defect')) })
+  await post('/api/token/', { username: 'vitor', password: aPassword })
+
+  const text = JSON.stringify(log)
+  t.equal(tokens.filter((token) => token !== '').length, 6)
+  for (const token of tokens.filter((token) => token !== '')) {
+    for (const part of [token, ...token.split('.').slice(1)]) t.notMatch(text, part, 'no token, nor a part of one')
+  }
+  for (const other of [aPassword, 'horse', secret, '__Host-refresh', 'Bearer', user.passwordHash, 'argon2id']) {
+    t.notOk(text.includes(other), `no ${other}`)
+  }
+  const told = log
+    .filter(({ msg }) => msg === 'request')
+    .map(({ route, status, verdict, refusal }) => {
+      return [String(route).replace('/api/token', '') || '/', status, ...[verdict ?? refusal ?? []].flat()].join(' ')
+    })
+  t.same(told, [
+    '/ 200',
+    '/ 401 LOGIN_FAILED',
+    '/ 401 LOGIN_FAILED',
+    '/ 400 BODY_UNREADABLE',
+    '/ 415 MEDIA_TYPE',
+    '/ 400 FIELDS_INVALID',
+    '/refresh 200 rotated',
+    '/refresh 200 retried',
+    '/refresh 403 CROSS_SITE',
+    '/refresh 401 TOKEN_INVALID',
+    '/verify 400 FIELDS_INVALID',
+    '/verify 200',
+    '/verify 200',
+    '/verify 429 RATE_LIMITED',
+    '/refresh 401 reused',
+    '/ 200',
+    '/blacklist 200',
+    '/ 500 SERVER_ERROR'
+  ])
+  for (const line of log.filter(({ verdict, status }) => verdict !== undefined || status === 200)) {
+    t.match(line, {
+      user_id: user.id,
+      sid: /^[0-9a-f]{32}$/,
+      reqId: String,
+      ip: '127.0.0.1',
+      ms: Number,
+      method: 'POST'
+    })
+  }
+})

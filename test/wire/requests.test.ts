@@ -1,0 +1,453 @@
+/*
+ * What Simple JWT's four doors answer to a request, whoever it is about: methods, content types, bodies, field values.
+ * Recorded from its newest source on a live server; rows that begin with "Keyturn:" differ on purpose, and say how.
+ */
+import { METHODS } from 'node:http'
+import { Readable } from 'node:stream'
+import type { InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import { aPassword, openApp } from '../support/app.ts'
+
+const doors = [
+  { path: '/api/token/', name: 'Token Obtain Pair', fields: ['username', 'password'] },
+  { path: '/api/token/refresh/', name: 'Token Refresh', fields: ['refresh'] },
+  { path: '/api/token/verify/', name: 'Token Verify', fields: ['token'] },
+  { path: '/api/token/blacklist/', name: 'Token Blacklist', fields: ['refresh'] }
+] as const
+
+const json = { 'content-type': 'application/json' }
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
+const boundary = { 'content-type': 'multipart/form-data; boundary=----part' }
+
+/** One part of a multipart body; with a file name it is an uploaded file. */
+const part = (name: string, value: string, filename?: string): string =>
+  `------part\r\nContent-Disposition: form-data; name="${name}"${filename === undefined ? '' : `; filename="${filename}"`}\r\n\r\n${value}\r\n`
+
+const multipart = (...parts: readonly string[]): string => `${parts.join('')}------part--\r\n`
+
+interface Row {
+  readonly name: string
+  readonly status: number
+  /** The exact body. */
+  readonly answer: string
+  readonly method?: string
+  readonly headers?: Record<string, string>
+  readonly body?: string | Buffer | Readable
+}
+
+const { app, logIn } = await openApp(t)
+const login = await logIn('42')
+
+/** Sends a row to a door, and compares all of the answer that Simple JWT has, with the headers that go with every answer. */
+async function check(t: Test, path: string, row: Row): Promise<void> {
+  const request: InjectOptions = {
+    method: (row.method ?? 'POST') as 'POST',
+    url: path,
+    headers: row.headers ?? {},
+    ...(row.body === undefined ? {} : { payload: row.body })
+  }
+  const { statusCode, body, headers } = await app.inject(request)
+  t.same(
+    {
+      status: statusCode,
+      body,
+      type: headers['content-type'],
+      allow: headers.allow,
+      vary: headers.vary,
+      challenge: headers['www-authenticate'],
+      location: headers.location
+    },
+    {
+      status: row.status,
+      body: row.answer,
+      type: 'application/json',
+      allow: 'POST, OPTIONS',
+      vary: 'Accept',
+      challenge: row.status === 401 ? 'Bearer realm="api"' : undefined,
+      location: undefined
+    },
+    row.name
+  )
+}
+
+const detail = (text: string): string => JSON.stringify({ detail: text })
+const fault = (fields: readonly string[], ...messages: readonly string[]): string =>
+  JSON.stringify(Object.fromEntries(fields.map((field) => [field, messages])))
+const whole = (message: string): string => JSON.stringify({ non_field_errors: [message] })
+
+t.test('methods', async (t) => {
+  for (const { path, name } of doors) {
+    // CONNECT asks a proxy for a tunnel, and never reaches an application.
+    for (const method of METHODS.filter((method) => !['POST', 'OPTIONS', 'CONNECT'].includes(method))) {
+      const answer = method === 'HEAD' ? '' : detail(`Method "${method}" not allowed.`)
+      await check(t, path, { name: `${method} ${path}`, method, status: 405, answer })
+    }
+    const options = await app.inject({ method: 'OPTIONS', url: path })
+    t.equal(options.statusCode, 200)
+    t.match(options.headers, { allow: 'POST, OPTIONS', vary: 'Accept', 'content-type': 'application/json' })
+    t.match(options.json(), {
+      name,
+      description: String,
+      renders: ['application/json'],
+      parses: ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
+    })
+    await check(t, path, {
+      name: 'the method is looked at before the body',
+      method: 'PUT',
+      headers: json,
+      body: '{',
+      status: 405,
+      answer: detail('Method "PUT" not allowed.')
+    })
+  }
+})
+
+t.test('content types', async (t) => {
+  const rows: readonly Row[] = [
+    {
+      name: 'another type',
+      headers: { 'content-type': 'text/plain' },
+      body: 'x',
+      status: 415,
+      answer: detail('Unsupported media type "text/plain" in request.')
+    },
+    {
+      name: 'another type, with a parameter',
+      headers: { 'content-type': 'application/xml; charset=utf-8' },
+      body: '<a/>',
+      status: 415,
+      answer: detail('Unsupported media type "application/xml; charset=utf-8" in request.')
+    },
+    {
+      name: 'no type but a body',
+      body: '{}',
+      status: 415,
+      answer: detail('Unsupported media type "" in request.')
+    },
+    {
+      name: 'a type that is none',
+      headers: { 'content-type': 'json' },
+      body: '{}',
+      status: 415,
+      answer: detail('Unsupported media type "json" in request.')
+    },
+    {
+      name: 'multipart without a boundary',
+      headers: { 'content-type': 'multipart/form-data' },
+      body: multipart(),
+      status: 400,
+      answer: detail('Multipart form parse error - Invalid boundary in multipart: None')
+    },
+    {
+      name: 'Keyturn: multipart that is broken (the rest of the words is its own)',
+      headers: boundary,
+      body: 'token=x',
+      status: 400,
+      answer: detail('Multipart form parse error - the body is not what its boundary says')
+    }
+  ]
+  for (const { path } of doors) for (const row of rows) await check(t, path, row)
+
+  const { access } = login
+  const good: readonly (readonly [name: string, type: string, body: string])[] = [
+    ['JSON', 'application/json', JSON.stringify({ token: access })],
+    ['JSON with a charset', 'application/json; charset=utf-8', JSON.stringify({ token: access })],
+    ['JSON in capitals', 'APPLICATION/JSON', JSON.stringify({ token: access })],
+    ['a form', 'application/x-www-form-urlencoded', `token=${access}`],
+    ['a form, mixed case', 'Application/X-WWW-Form-URLEncoded; charset=UTF-8', `token=${access}`],
+    ['multipart', 'multipart/form-data; boundary=----part', multipart(part('token', access))],
+    ['multipart, mixed case', 'Multipart/Form-Data; Boundary=----part', multipart(part('token', access))],
+    ['multipart, quoted boundary', 'multipart/form-data; boundary="----part"', multipart(part('token', access))],
+    ['fields nobody asked for', 'application/json', JSON.stringify({ user: 1, token: access, more: [{}] })],
+    ['of repeated keys in JSON the last counts', 'application/json', `{"token":"x","token":"${access}"}`],
+    ['of repeated keys in a form the last counts', 'application/x-www-form-urlencoded', `token=x&token=${access}`],
+    [
+      'of repeated parts the last counts',
+      'multipart/form-data; boundary=----part',
+      multipart(part('token', 'x'), part('token', access))
+    ]
+  ]
+  for (const [name, type, body] of good) {
+    await check(t, '/api/token/verify/', { name, headers: { 'content-type': type }, body, status: 200, answer: '{}' })
+  }
+})
+
+t.test('bodies', async (t) => {
+  const unreadable = detail('JSON parse error - the body is not valid JSON')
+  const notUtf8 = detail('JSON parse error - the body is not UTF-8')
+  const list = whole('Invalid data. Expected a dictionary, but got list.')
+  for (const { path, fields } of doors) {
+    const required = fault(fields, 'This field is required.')
+    const members = fields.map((field) => `"${field}":"x"`).join()
+    // The rest of the words of a parse error is Python's own, and Keyturn's here.
+    const rows: readonly Row[] = [
+      { name: 'no body at all', status: 400, answer: required },
+      { name: 'no body, but a type', headers: json, status: 400, answer: required },
+      {
+        name: 'no body, and a type nobody reads',
+        headers: { 'content-type': 'text/plain' },
+        status: 400,
+        answer: required
+      },
+      {
+        name: 'a chunked body, without Content-Length, is not seen',
+        headers: { ...json, 'transfer-encoding': 'chunked' },
+        body: Readable.from([`{${members}}`]),
+        status: 400,
+        answer: required
+      },
+      {
+        name: 'nor is a chunked body of another type',
+        headers: { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' },
+        body: Readable.from(['x']),
+        status: 400,
+        answer: required
+      },
+      { name: 'an empty object', headers: json, body: '{}', status: 400, answer: required },
+      { name: 'an empty form', headers: form, body: '&', status: 400, answer: required },
+      { name: 'an empty multipart', headers: boundary, body: multipart(), status: 400, answer: required },
+      {
+        name: 'fields of a prototype',
+        headers: json,
+        body: `{"__proto__":{${members}}}`,
+        status: 400,
+        answer: required
+      },
+      { name: 'JSON cut short', headers: json, body: `{${members}`, status: 400, answer: unreadable },
+      { name: 'only blanks', headers: json, body: ' \n', status: 400, answer: unreadable },
+      { name: 'NaN', headers: json, body: `{${members},"n":NaN}`, status: 400, answer: unreadable },
+      { name: 'Infinity', headers: json, body: `{${members},"n":-Infinity}`, status: 400, answer: unreadable },
+      { name: 'a byte order mark', headers: json, body: `\ufeff{${members}}`, status: 400, answer: unreadable },
+      { name: 'a comma too many', headers: json, body: `{${members},}`, status: 400, answer: unreadable },
+      { name: 'single quotes', headers: json, body: "{'a':1}", status: 400, answer: unreadable },
+      { name: 'a raw control character', headers: json, body: '{"a":"\u0001"}', status: 400, answer: unreadable },
+      {
+        name: 'bytes that are not UTF-8',
+        headers: json,
+        body: Buffer.from(`{${members},"n":"\xe9"}`, 'latin1'),
+        status: 400,
+        answer: notUtf8
+      },
+      {
+        name: 'a surrogate encoded as UTF-8 would not have it',
+        headers: json,
+        body: Buffer.concat([Buffer.from('{"n":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')]),
+        status: 400,
+        answer: notUtf8
+      },
+      { name: 'null', headers: json, body: 'null', status: 400, answer: whole('No data provided') },
+      { name: 'an array', headers: json, body: `[{${members}}]`, status: 400, answer: list },
+      {
+        name: 'a string',
+        headers: json,
+        body: '"x"',
+        status: 400,
+        answer: whole('Invalid data. Expected a dictionary, but got str.')
+      },
+      {
+        name: 'a whole number',
+        headers: json,
+        body: '7',
+        status: 400,
+        answer: whole('Invalid data. Expected a dictionary, but got int.')
+      },
+      {
+        name: 'a fraction',
+        headers: json,
+        body: '7.5',
+        status: 400,
+        answer: whole('Invalid data. Expected a dictionary, but got float.')
+      },
+      {
+        name: 'a boolean',
+        headers: json,
+        body: 'false',
+        status: 400,
+        answer: whole('Invalid data. Expected a dictionary, but got bool.')
+      },
+      {
+        name: 'Keyturn: 8,000 nested arrays are an array, not the 500 of a RecursionError',
+        headers: json,
+        body: '['.repeat(8000) + ']'.repeat(8000),
+        status: 400,
+        answer: list
+      },
+      {
+        name: 'Keyturn: nor are 16,000 brackets left open',
+        headers: json,
+        body: '['.repeat(16_000),
+        status: 400,
+        answer: unreadable
+      },
+      {
+        name: 'Keyturn: a body has a limit, and 100,000 brackets pass it',
+        headers: json,
+        body: '['.repeat(100_000),
+        status: 413,
+        answer: detail('The request body is too large: at most 16384 bytes are read.')
+      }
+    ]
+    for (const row of rows) await check(t, path, { ...row, name: `${path} ${row.name}` })
+  }
+})
+
+t.test('field values', async (t) => {
+  const blank = 'This field may not be blank.'
+  const invalid = 'Not a valid string.'
+  const nul = 'Null characters are not allowed.'
+  const surrogate = (code: string): string => `Surrogate characters are not allowed: U+${code}.`
+  const values: readonly (readonly [value: string, ...messages: string[]])[] = [
+    ['null', 'This field may not be null.'],
+    ['""', blank],
+    ['" \\t\\r\\n"', blank],
+    // What Python's str.strip takes for white space, and JavaScript's trim in part does not.
+    ['"\\u001c\\u001f\\u0085\\u00a0\\u1680\\u2003\\u2028\\u3000"', blank],
+    ['true', invalid],
+    ['false', invalid],
+    ['[]', invalid],
+    ['["x"]', invalid],
+    ['{"a":"x"}', invalid],
+    ['"a\\u0000b"', nul],
+    ['"\\u0000"', nul],
+    ['"\\ud800"', surrogate('D800')],
+    ['"a\\udfffb\\ud83d"', surrogate('DFFF')],
+    ['"\\u0000\\udc00"', nul, surrogate('DC00')]
+  ]
+  for (const { path, fields } of doors) {
+    for (const [value, ...messages] of values) {
+      const body = `{${fields.map((field) => `"${field}":${value}`).join()}}`
+      await check(t, path, {
+        name: `${path} ${value}`,
+        headers: json,
+        body,
+        status: 400,
+        answer: fault(fields, ...messages)
+      })
+    }
+    await check(t, path, {
+      name: `${path} an uploaded file`,
+      headers: boundary,
+      body: multipart(...fields.map((field) => part(field, 'x', 'x.txt'))),
+      status: 400,
+      answer: fault(fields, invalid)
+    })
+    await check(t, path, {
+      name: `${path} NUL in a form`,
+      headers: form,
+      body: fields.map((field) => `${field}=a%00`).join('&'),
+      status: 400,
+      answer: fault(fields, nul)
+    })
+    await check(t, path, {
+      name: `${path} a byte order mark is a character like others, and no white space`,
+      headers: json,
+      body: `{${fields.map((field) => `"${field}":"\ufeff"`).join()}}`,
+      status: 401,
+      answer:
+        path === '/api/token/'
+          ? detail('No active account found with the given credentials')
+          : JSON.stringify({ detail: 'Token is invalid', code: 'token_not_valid' })
+    })
+  }
+  await check(t, '/api/token/', {
+    name: 'all faulty fields are told at once, in their order',
+    headers: json,
+    body: '{"password":true}',
+    status: 400,
+    answer: '{"username":["This field is required."],"password":["Not a valid string."]}'
+  })
+  await check(t, '/api/token/', {
+    name: 'only the faulty ones',
+    headers: json,
+    body: '{"username":"x","password":" "}',
+    status: 400,
+    answer: '{"password":["This field may not be blank."]}'
+  })
+})
+
+t.test('numbers are read as their text, and white space around is trimmed', async (t) => {
+  const { addUser, post } = await openApp(t)
+  await addUser('42', '123')
+  await addUser('half', '-1.5')
+  await addUser('blanks', ' 123')
+  await addUser('inner', 'a  b')
+  const status = async (username: unknown, password: unknown): Promise<number> =>
+    (await post('/api/token/', { username, password })).statusCode
+  t.equal(await status(42, 123), 200)
+  t.equal(await status('42', '123'), 200)
+  t.equal(await status('half', -1.5), 200)
+  t.equal(await status(' 42\n', '\u2003123\u001c'), 200)
+  t.equal(await status('42', '\ufeff123'), 401, 'a byte order mark stays')
+  t.equal(await status('42', '123\u200b'), 401, 'and so does a zero-width space')
+  t.equal(await status('blanks', ' 123'), 401, 'a password that begins with a space can never match')
+  t.equal(await status('inner', ' a  b '), 200)
+  t.equal(await status('inner', 'a b'), 401, 'white space inside counts')
+  t.equal(await status('42', 1234), 401)
+})
+
+t.test('headers of the request', async (t) => {
+  const path = '/api/token/verify/'
+  const good = { headers: json, body: JSON.stringify({ token: login.access }), status: 200, answer: '{}' }
+  const accepted = [
+    '*/*',
+    'application/json',
+    'application/*',
+    'APPLICATION/JSON',
+    'text/html, application/json;q=0.5',
+    'text/html,*/*;q=0.1',
+    'application/json; indent=4'
+  ]
+  for (const accept of accepted) {
+    await check(t, path, { name: `Accept: ${accept}`, ...good, headers: { ...json, accept } })
+  }
+  for (const accept of ['text/html', 'application/xml, text/*', 'application/jsonp', 'application/problem+json']) {
+    for (const { path } of doors) {
+      const refused = { status: 406, answer: detail('Could not satisfy the request Accept header.') }
+      await check(t, path, { name: `Accept: ${accept}`, headers: { ...json, accept }, body: '{}', ...refused })
+      await check(t, path, { name: 'asked before the method', method: 'GET', headers: { accept }, ...refused })
+      await check(t, path, { name: 'and before the body', headers: { ...json, accept }, body: '{', ...refused })
+    }
+  }
+  for (const authorization of ['Bearer', 'Bearer x', 'Basic dTpw', `Bearer ${login.refresh}`]) {
+    const name = `Authorization is not read here: ${authorization.slice(0, 10)}`
+    await check(t, path, { name, ...good, headers: { ...json, authorization } })
+  }
+})
+
+t.test('Keyturn: both spellings of a path answer in place, where Simple JWT redirects', async (t) => {
+  for (const { path, fields } of doors) {
+    const row = { status: 400, answer: fault(fields, 'This field is required.') }
+    await check(t, path.slice(0, -1), { name: path.slice(0, -1), ...row })
+    await check(t, `${path}?format=json`, { name: `${path}?format=json`, ...row })
+    await check(t, path.slice(0, -1), {
+      name: `GET ${path.slice(0, -1)}`,
+      method: 'GET',
+      status: 405,
+      answer: detail('Method "GET" not allowed.')
+    })
+  }
+  const nowhere = await app.inject('/api/')
+  t.equal(nowhere.statusCode, 404)
+  t.equal(nowhere.body, detail('Not found.'))
+})
+
+t.test('the order of the members in an answer, and what goes with tokens', async (t) => {
+  const { logIn, post } = await openApp(t)
+  const { userId: _, ...pair } = await logIn()
+  const text = '"[\\w-]+\\.[\\w-]+\\.[\\w-]+"'
+  const login = await post('/api/token/', { username: 'vitor', password: aPassword })
+  t.equal(login.statusCode, 200)
+  t.match(login.body, new RegExp(`^{"refresh":${text},"access":${text}}$`))
+  const refresh = await post('/api/token/refresh/', { refresh: pair.refresh })
+  t.equal(refresh.statusCode, 200)
+  t.match(refresh.body, new RegExp(`^{"access":${text},"refresh":${text}}$`))
+  for (const answer of [login, refresh]) {
+    t.match(answer.headers, { 'content-type': 'application/json', allow: 'POST, OPTIONS', vary: 'Accept' })
+    t.equal(answer.headers['cache-control'], 'no-store', 'Keyturn: an answer with tokens is never kept')
+  }
+  for (const path of ['/api/token/verify/', '/api/token/blacklist/']) {
+    const answer = await post(path, { token: pair.access, refresh: refresh.json().refresh })
+    t.equal(answer.body, '{}')
+    t.equal(answer.headers['cache-control'], undefined)
+  }
+})
