@@ -1,0 +1,150 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { makeRevocations, type Revocations } from '../../src/sessions/revocations.ts'
+import type { SessionPolicy } from '../../src/sessions/session.ts'
+import type { RevocationFeed, RevocationFollower, SessionStore } from '../../src/sessions/store.ts'
+import { systemClock } from '../../src/time.ts'
+import { aClient, aPolicy } from '../support/makers.ts'
+
+/** An empty feed, and session stores that announce in it. */
+export interface OpenedFeed {
+  readonly feed: RevocationFeed
+  openSessions(policy: SessionPolicy): Promise<SessionStore>
+}
+
+export type OpenFeed = () => Promise<OpenedFeed>
+
+/** How long a revocation matters, in seconds. */
+export const window = 360
+
+export const aReplica = (staleness = 30): Revocations => makeRevocations({ window, staleness }, systemClock)
+
+/** A replica that follows `feed` until the end of `t`. */
+export async function follow(
+  t: Pick<Test, 'teardown'>,
+  feed: RevocationFeed,
+  replica: Revocations = aReplica()
+): Promise<Revocations & { readonly follower: RevocationFollower }> {
+  const follower = await feed.follow(replica)
+  t.teardown(() => follower.close())
+  return { ...replica, follower }
+}
+
+/** Milliseconds until `isSo`, looked at every millisecond. Rejects when it takes longer than `most`. */
+export async function until(isSo: () => boolean | Promise<boolean>, most: number): Promise<number> {
+  const began = performance.now()
+  while (!(await isSo())) {
+    if (performance.now() - began > most) throw new Error(`not so after ${most} ms`)
+    await delay(1)
+  }
+  return performance.now() - began
+}
+
+/** Starts a session; gives its place, as a token of generation 0 says it. */
+export async function login(
+  store: SessionStore,
+  userId: string
+): Promise<{ readonly userId: string; readonly sid: string; readonly generation: number }> {
+  return { userId, sid: (await store.start(userId, aClient)).session.sid, generation: 0 }
+}
+
+/** What every revocation feed must do, run over each of them by the real clock. */
+export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void> {
+  await t.test('what was revoked before is loaded, what comes later arrives', async (t) => {
+    const { feed, openSessions } = await open()
+    const store = await openSessions(aPolicy())
+    const [before, after, never] = [await login(store, 'ann'), await login(store, 'ann'), await login(store, 'ann')]
+    await store.revoke('ann', before.sid)
+    const replica = await follow(t, feed)
+    t.equal(replica.has(before.sid), true, 'loaded when following begins')
+    t.equal(replica.has(after.sid), false)
+    await store.revoke('ann', after.sid)
+    await until(() => replica.has(after.sid), 1000)
+    t.equal(replica.has(before.sid), true)
+    t.equal(replica.has(never.sid), false)
+  })
+
+  await t.test('it arrives within 50 ms, at each of several followers', async (t) => {
+    const { feed, openSessions } = await open()
+    const store = await openSessions(aPolicy())
+    const replicas = await Promise.all(Array.from({ length: 5 }, () => follow(t, feed)))
+    const times: number[] = []
+    for (let each = 0; each < 40; each++) {
+      const { userId, sid } = await login(store, `user-${each}`)
+      await store.revoke(userId, sid)
+      times.push(await until(() => replicas.every((replica) => replica.has(sid)), 5000))
+    }
+    times.sort((a, b) => a - b)
+    const [median, p90, longest] = [times[19]!, times[35]!, times[39]!].map((time) => time.toFixed(1))
+    t.comment(`after the answer: ${median} ms (median), ${p90} ms (p90), ${longest} ms (longest)`)
+    // The promise is for p99 on a machine that does nothing else; here other suites may run beside.
+    t.ok(times[35]! <= 50, `${p90} ms`)
+  })
+
+  await t.test('whatever ends a session announces it', async (t) => {
+    const { feed, openSessions } = await open()
+    const replica = await follow(t, feed)
+    const isKnown = (sid: string) => until(() => replica.has(sid), 1000)
+
+    const limited = await openSessions(aPolicy({ maxPerUser: 2 }))
+    const first = await login(limited, 'limited')
+    const second = await login(limited, 'limited')
+    t.same((await limited.start('limited', aClient)).ended, [first.sid])
+    await isKnown(first.sid)
+    t.equal(replica.has(second.sid), false, 'a login beyond the limit ends the oldest only')
+
+    const strict = await openSessions(aPolicy({ grace: 0 }))
+    const stolen = await login(strict, 'stolen')
+    t.equal((await strict.rotate(stolen)).kind, 'rotated')
+    t.equal(replica.has(stolen.sid), false, 'a refresh is none')
+    t.equal((await strict.rotate(stolen)).kind, 'reused')
+    await isKnown(stolen.sid)
+
+    const store = await openSessions(aPolicy())
+    const one = await login(store, 'one')
+    t.equal(await store.revoke('one', one.sid), true)
+    await isKnown(one.sid)
+
+    const [kept, ...others] = [await login(store, 'all'), await login(store, 'all'), await login(store, 'all')]
+    await store.revokeAll('all', kept?.sid)
+    for (const { sid } of others) await isKnown(sid)
+    t.equal(replica.has(kept?.sid), false)
+    await store.revokeAll('all')
+    await isKnown(kept?.sid ?? '')
+  })
+
+  await t.test('more than one read brings', async (t) => {
+    const { feed, openSessions } = await open()
+    const store = await openSessions(aPolicy())
+    const [early, late] = [await follow(t, feed), aReplica()]
+    for (let each = 0; each < 2500; each += 100) await Promise.all(Array.from({ length: 100 }, () => login(store, 'u')))
+    const sids = await store.revokeAll('u')
+    t.equal(sids.length, 2500)
+    await until(() => sids.every((sid) => early.has(sid)), 2000)
+    const { has } = await follow(t, feed, late)
+    t.ok(
+      sids.every((sid) => has(sid)),
+      'loaded whole before following begins'
+    )
+  })
+
+  await t.test('a follower that is closed hears nothing any more', async (t) => {
+    const { feed, openSessions } = await open()
+    const store = await openSessions(aPolicy())
+    const [closed, open_] = [await follow(t, feed), await follow(t, feed)]
+    await closed.follower.close()
+    const { userId, sid } = await login(store, 'ann')
+    await store.revoke(userId, sid)
+    await until(() => open_.has(sid), 1000)
+    await delay(100)
+    t.equal(closed.has(sid), false)
+    await closed.follower.close()
+  })
+
+  await t.test('silence is no news, and no fault', async (t) => {
+    const { feed } = await open()
+    const replica = await follow(t, feed, aReplica(1))
+    await delay(2500)
+    t.equal(replica.isStale(), false)
+  })
+}
