@@ -64,8 +64,14 @@ async function connect(url: string, { verifyTls }: RedisOptions, purpose: Client
     return connection
   } catch (error) {
     connection.disconnect()
-    throw redisDown(error)
+    throw redisDown(error, address.tls && verifyTls ? aboutCertificates : undefined)
   }
+}
+
+/** What helps when a certificate is not trusted. Of a Cluster and of Sentinels it is only heard that they closed the connection. */
+const aboutCertificates = {
+  when: /certificate|altnames|closed/i,
+  advice: '; trust who signed its certificate with NODE_EXTRA_CA_CERTS, or accept any with REDIS_TLS_VERIFY=false'
 }
 
 function makeConnection({ kind, nodes, username, password, ...address }: Address, options: ClientOptions): Connection {
@@ -83,7 +89,9 @@ function makeConnection({ kind, nodes, username, password, ...address }: Address
         name: address.name,
         db: address.db,
         failoverDetector: true,
-        sentinelCommandTimeout: 2000
+        sentinelCommandTimeout: 2000,
+        // Without these ioredis speaks in the clear, whatever `tls` says.
+        ...(options.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: options.tls })
       })
     case 'cluster':
       return new Cluster([...nodes], {
@@ -122,8 +130,11 @@ async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]
 }
 
 /** Whatever Redis fails with, the caller is told that the store is down: identity fails closed. */
-const redisDown = (cause: unknown): KeyturnError =>
-  new KeyturnError('STORE_DOWN', { detail: `Redis: ${explain(cause as RedisFailure)}`, retryAfter: 1, cause })
+export function redisDown(cause: unknown, about?: typeof aboutCertificates): KeyturnError {
+  const reason = explain(cause as RedisFailure)
+  const advice = about?.when.test(reason) ? about.advice : ''
+  return new KeyturnError('STORE_DOWN', { detail: `Redis: ${reason}${advice}`, retryAfter: 1, cause })
+}
 
 /** `lastNodeError`: what the last node of a Cluster failed with, none of which could be reached. */
 type RedisFailure = NodeJS.ErrnoException & { readonly lastNodeError?: NodeJS.ErrnoException }
@@ -131,7 +142,8 @@ type RedisFailure = NodeJS.ErrnoException & { readonly lastNodeError?: NodeJS.Er
 function explain(failure: RedisFailure): string {
   const { message, code } = failure.lastNodeError ?? failure
   // ioredis names the options that let it say so.
-  return /enableOfflineQueue|maxRetriesPerRequest/.test(message) ? 'not connected' : message || (code ?? 'no reason')
+  if (/enableOfflineQueue|maxRetriesPerRequest/.test(message)) return 'not connected'
+  return message === '' ? String(code) : message.replace(/\.$/, '')
 }
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>

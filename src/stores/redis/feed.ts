@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
-import type { Connection } from './client.ts'
+import { type Connection, redisDown } from './client.ts'
 
 /** How long a read of the feed waits for news, in milliseconds. Silence is news too: it says that nothing was revoked. */
 const block = 1000
@@ -14,7 +14,7 @@ type Entry = readonly [id: Buffer, fields: Buffer[]]
 /**
  * Keeps `replica` up to date from the stream `feed`: loads what it holds, then follows it with a blocking read from the last
  * entry seen, so that a broken connection resumes where it stopped and nothing is missed. `reader` is a connection of its own.
- * Resolves after the first load; a connection that breaks later is waited for.
+ * Resolves after the first load, or throws KeyturnError STORE_DOWN; a connection that breaks later is waited for.
  */
 export async function followRedisFeed(
   reader: Connection,
@@ -61,7 +61,12 @@ export async function followRedisFeed(
     }
   }
 
-  await load()
+  try {
+    await load()
+  } catch (error) {
+    reader.disconnect()
+    throw redisDown(error)
+  }
   void follow()
   return {
     async close() {
