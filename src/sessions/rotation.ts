@@ -43,26 +43,30 @@ const handOut = (kind: 'rotated' | 'retried' | 'current' | 'recovered', session:
 })
 
 /**
- * Whether a superseded generation was superseded within the grace. Kept in constant space: the newest supersession is
- * known exactly (rotatedAt), the older ones of the current burst through its anchor. Neither moves when a token is
- * presented again, so that presenting it again and again extends nothing.
+ * Whether a superseded generation was superseded within the grace. Kept in constant space: the last four supersessions are
+ * known exactly (rotatedAt is that of the newest one's predecessor), older ones of the current burst through its anchor.
+ * None of these moves when a token is presented again, so that presenting it again and again extends nothing.
  */
 function isInGrace(session: Session, presented: number, now: number, grace: number): boolean {
   if (grace === 0) return false
-  const isPredecessor = presented === session.generation - 1
-  if (isPredecessor && now - session.rotatedAt <= grace) return true
+  const known = [session.rotatedAt, ...session.supersededAt][session.generation - 1 - presented]
+  if (known !== undefined && now - known <= grace) return true
   return presented >= session.anchorGeneration && now - session.anchorAt <= grace
 }
 
 function moveOn(session: Session, presented: number, now: number, policy: SessionPolicy): Session {
   if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now }
   const burstIsOver = now - session.anchorAt > policy.grace
+  const [second, third] = session.supersededAt
+  // Beyond what the store knows, nobody can tell when the ones before were superseded.
+  const isKnown = presented === session.generation
   return {
     ...session,
     generation: presented + 1,
     rotatedAt: now,
     lastUsedAt: now,
     expiresAt: Math.min(now + policy.lifetime, session.absoluteExp),
+    supersededAt: isKnown ? [session.rotatedAt, second, third] : [0, 0, 0],
     anchorGeneration: burstIsOver ? presented : session.anchorGeneration,
     anchorAt: burstIsOver ? now : session.anchorAt
   }

@@ -15,6 +15,8 @@ export interface Session {
   readonly absoluteExp: number
   /** When the session is over unless it is refreshed: the `exp` of the newest refresh token. */
   readonly expiresAt: number
+  /** When the three generations before the newest one's predecessor were superseded, newest first; 0 where that is not known. */
+  readonly supersededAt: readonly [number, number, number]
   /** The oldest generation superseded in the current burst, and when that was; both 0 before the first rotation. */
   readonly anchorGeneration: number
   readonly anchorAt: number
@@ -77,6 +79,7 @@ export function startSession(
     createdAt: now,
     absoluteExp,
     expiresAt: Math.min(now + policy.lifetime, absoluteExp),
+    supersededAt: [0, 0, 0],
     anchorGeneration: 0,
     anchorAt: 0,
     lastUsedAt: now,

@@ -2,6 +2,7 @@
  * Redis over TLS, and with accounts: what is accepted, what is refused and in which words, and the least rights that do.
  * The private servers are Debian's redis-server; TEST_REDIS_URL is not used.
  */
+import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
@@ -122,6 +123,7 @@ t.test('accounts', { skip }, async (t) => {
     ]
     await admin.call('ACL', 'SETUSER', 'keyturn', ...line)
     t.comment(`user keyturn ${line.join(' ')}`)
+    t.ok(documented().includes(commands.map((each) => `+${each}`).join(' ')), 'docs/redis.md has them')
     const url = `redis://keyturn:p%40ss@${host}`
 
     /** The commands and keys that were denied while all was tried. */
@@ -143,6 +145,8 @@ t.test('accounts', { skip }, async (t) => {
       t.same(await denied(command === 'xrevrange' ? undefined : 0), [command], `${command} is needed`)
       await admin.call('ACL', 'SETUSER', 'keyturn', `+${command}`)
     }
+    await admin.call('ACL', 'SETUSER', 'keyturn', '+select')
+    t.same(await exercise(`${url}/1`, 0), [], 'and SELECT for another database')
     await admin.call('ACL', 'SETUSER', 'keyturn', 'resetkeys', '~other:*')
     t.ok((await denied(0)).length > 0, 'so are the keys')
   })
@@ -157,6 +161,7 @@ t.test('accounts', { skip }, async (t) => {
     t.teardown(() => admin.disconnect())
     await admin.cluster('ADDSLOTSRANGE', 0, 16_383)
     await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'), 5000)
+    t.ok(documented().includes(clusterRights.map((each) => `+${each}`).join(' ')), 'docs/redis.md has them')
     const allowed = [...Object.values(rights).flat(), ...clusterRights].map((each) => `+${each}`)
     await admin.call('ACL', 'SETUSER', 'keyturn', 'on', '>pass', '~keyturn:*', '-@all', ...allowed)
     t.same(await exercise(node.url.replace('redis://', 'redis+cluster://keyturn:pass@')), [])
@@ -176,6 +181,10 @@ t.test('accounts', { skip }, async (t) => {
     await open(':right@')
   })
 })
+
+/** docs/redis.md in one line. */
+const documented = (): string =>
+  readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8').replace(/\s+/g, ' ')
 
 /** What Keyturn's user must be allowed, by what it is for. */
 const rights = {

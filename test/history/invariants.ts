@@ -115,10 +115,10 @@ export function supersessions(line: Line): ReadonlyMap<number, number> {
 
 /**
  * Whether a presented generation was surely within the grace, as long as its client waited. Sure is
- * - the newest, or the one before it, if it was superseded no longer ago than the grace
+ * - the newest, or one of the four before it, if it was superseded no longer ago than the grace
  * - any of a burst that began after more than a grace of calm, no longer ago than the grace
- * Not sure is one that two others have followed, in a burst that began less than a grace after another: the store then counts
- * from the beginning of the first, and may call it a reuse although it was superseded within the grace.
+ * Not sure is one that more than four others have followed, in a burst that began less than a grace after another: the store
+ * then counts from the beginning of the first, and may call it a reuse although it was superseded within the grace.
  */
 function wasSurelyInGrace(
   line: Line,
@@ -130,7 +130,7 @@ function wasSurelyInGrace(
   const { generation } = each.command
   const isRecent = (second: number | undefined) => second !== undefined && each.answered.clock - second <= grace
   const isPassedOver = line.presentations.some(
-    (other) => other.command.generation > generation && other.began.event < each.settled.event
+    (other) => other.command.generation > generation + 3 && other.began.event < each.settled.event
   )
   if (!isPassedOver && isRecent(supersededAt.get(generation) ?? earliestPresentation(line, generation))) return true
   for (let first = generation; first >= 0; first--) {

@@ -17,9 +17,11 @@ export interface Mutant extends Fault {
 const now = "local now = tonumber(redis.call('TIME')[1])\n"
 const expire = "if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end"
 const markReused =
-  "    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now))\n"
+  "    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0))\n"
 const markRevoked =
-  "      redis.call('HSET', sessions, field, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, last_used_at))\n"
+  "      redis.call('HSET', sessions, field, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, last_used_at, 0, 0, 0))\n"
+
+const onlyPredecessor = ['{rotated_at, second_at, third_at, fourth_at}', '{rotated_at}'] as const
 
 /** Faults that somebody could have made in lua/ or in the store around it. */
 export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
@@ -54,7 +56,7 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     breaks: 1,
     scripts: {
       rotate: [
-        ['now - rotated_at <= grace', 'now - rotated_at < grace'],
+        ['now - superseded_at <= grace', 'now - superseded_at < grace'],
         ['now - anchor_at <= grace', 'now - anchor_at < grace']
       ]
     }
@@ -62,12 +64,14 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
   {
     name: 'only the predecessor is in the grace',
     breaks: 1,
-    scripts: { rotate: [['return presented >= anchor_generation and now - anchor_at <= grace', 'return false']] }
+    scripts: {
+      rotate: [onlyPredecessor, ['return presented >= anchor_generation and now - anchor_at <= grace', 'return false']]
+    }
   },
   {
     name: 'the anchor moves at each rotation',
     breaks: 1,
-    scripts: { rotate: [['if now - anchor_at > grace then', 'if true then']] }
+    scripts: { rotate: [onlyPredecessor, ['if now - anchor_at > grace then', 'if true then']] }
   },
   {
     name: 'a command is sent again when its client has long given up',
@@ -222,7 +226,8 @@ function keepRecords(store: SessionStore, redis: Connection): SessionStore {
 /** As the scripts write it: src/stores/redis/record.ts. */
 function encodeRecord(session: Session): Buffer {
   const { generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt } = session
-  const numbers = [generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt]
+  const times = [rotatedAt, createdAt, absoluteExp, expiresAt]
+  const numbers = [generation, ...times, anchorGeneration, anchorAt, lastUsedAt, ...session.supersededAt]
   const record = Buffer.alloc(4 * numbers.length)
   for (const [index, number] of numbers.entries()) record.writeUInt32BE(number, 4 * index)
   return record

@@ -14,6 +14,7 @@ const schema = `
     created_at BIGINT NOT NULL,
     absolute_exp BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
+    superseded_at TEXT NOT NULL,
     anchor_generation BIGINT NOT NULL,
     anchor_at BIGINT NOT NULL,
     last_used_at BIGINT NOT NULL,
@@ -38,6 +39,8 @@ interface SessionRow {
   readonly created_at: number
   readonly absolute_exp: number
   readonly expires_at: number
+  /** JSON. */
+  readonly superseded_at: string
   readonly anchor_generation: number
   readonly anchor_at: number
   readonly last_used_at: number
@@ -53,6 +56,7 @@ const toSession = (row: SessionRow): Session => ({
   createdAt: row.created_at,
   absoluteExp: row.absolute_exp,
   expiresAt: row.expires_at,
+  supersededAt: JSON.parse(row.superseded_at),
   anchorGeneration: row.anchor_generation,
   anchorAt: row.anchor_at,
   lastUsedAt: row.last_used_at,
@@ -83,8 +87,8 @@ export async function openEmbeddedSessions(
   const insert = (session: Session): void => {
     engine.run(
       `INSERT INTO keyturn_sessions (sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
-         anchor_generation, anchor_at, last_used_at, ip, user_agent)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+         anchor_generation, anchor_at, last_used_at, ip, user_agent, superseded_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
       [
         session.sid,
         session.userId,
@@ -97,7 +101,8 @@ export async function openEmbeddedSessions(
         session.anchorAt,
         session.lastUsedAt,
         session.client.ip,
-        session.client.userAgent
+        session.client.userAgent,
+        JSON.stringify(session.supersededAt)
       ]
     )
   }
@@ -105,7 +110,7 @@ export async function openEmbeddedSessions(
   const update = (session: Session): void => {
     engine.run(
       `UPDATE keyturn_sessions SET generation = $2, rotated_at = $3, expires_at = $4, anchor_generation = $5, anchor_at = $6,
-         last_used_at = $7 WHERE sid = $1`,
+         last_used_at = $7, superseded_at = $8 WHERE sid = $1`,
       [
         session.sid,
         session.generation,
@@ -113,7 +118,8 @@ export async function openEmbeddedSessions(
         session.expiresAt,
         session.anchorGeneration,
         session.anchorAt,
-        session.lastUsedAt
+        session.lastUsedAt,
+        JSON.stringify(session.supersededAt)
       ]
     )
   }

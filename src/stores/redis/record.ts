@@ -2,34 +2,32 @@ import type { Session, SessionClient } from '../../sessions/session.ts'
 
 /*
  * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session:
- *   sid (16 bytes)          -> eight 32-bit numbers, big-endian, in the order below
+ *   sid (16 bytes)          -> eleven 32-bit numbers, big-endian, in the order below
  *   sid and the letter c    -> the client: address, a space, user agent; 64 bytes at most
  * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
  * expiry included. A key a session with an index beside it took 440.
  */
-const numbers = 8
 /** In place of the generation of a session that has ended but is not yet in the revocation feed. */
 const endedMark = 2 ** 32 - 1
 const longestClient = 64
 
-/** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
+/** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
 export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session | undefined {
-  const [generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt] = Array.from(
-    { length: numbers },
-    (_, index) => record.readUInt32BE(index * 4)
-  ) as [number, number, number, number, number, number, number, number]
+  const read = (index: number): number => record.readUInt32BE(4 * index)
+  const generation = read(0)
   if (generation === endedMark) return undefined
   return {
     userId,
     sid,
     generation,
-    rotatedAt,
-    createdAt,
-    absoluteExp,
-    expiresAt,
-    anchorGeneration,
-    anchorAt,
-    lastUsedAt,
+    rotatedAt: read(1),
+    createdAt: read(2),
+    absoluteExp: read(3),
+    expiresAt: read(4),
+    anchorGeneration: read(5),
+    anchorAt: read(6),
+    lastUsedAt: read(7),
+    supersededAt: [read(8), read(9), read(10)],
     client: decodeClient(client)
   }
 }

@@ -110,6 +110,17 @@ t.test('a rotation after the burst sets a new anchor', async (t) => {
   )
 })
 
+t.test('a burst soon after another logs nobody out either', async (t) => {
+  const bursts = [
+    [0, 0],
+    [9, 1],
+    [9, 2]
+  ] as const
+  t.same(play(aPolicy(), [...bursts, [11, 1], [19, 1]]).slice(3), ['retried 3', 'retried 3'])
+  t.same(play(aPolicy(), [...bursts, [11, 0]]).at(-1), 'reused', 'but not one that was superseded before')
+  t.same(play(aPolicy(), [...bursts, [20, 1]]).at(-1), 'reused')
+})
+
 t.test('without a grace, or with one that never ends', async (t) => {
   t.same(
     play(aPolicy({ grace: 0 }), [

@@ -7,7 +7,7 @@
 local sessions = KEYS[1]
 local which, sid = ARGV[1], ARGV[2]
 local now = tonumber(redis.call('TIME')[1])
-local format = '>I4I4I4I4I4I4I4I4'
+local format = '>I4I4I4I4I4I4I4I4I4I4I4'
 
 local ended = {}
 for _, field in ipairs(which == 'one' and {sid} or redis.call('HKEYS', sessions)) do
@@ -15,7 +15,7 @@ for _, field in ipairs(which == 'one' and {sid} or redis.call('HKEYS', sessions)
   if record then
     local _, _, created_at, absolute_exp, expires_at, _, _, last_used_at = struct.unpack(format, record)
     if expires_at > now then
-      redis.call('HSET', sessions, field, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, last_used_at))
+      redis.call('HSET', sessions, field, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, last_used_at, 0, 0, 0))
       ended[#ended + 1] = field
     end
   end

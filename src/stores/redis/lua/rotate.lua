@@ -12,24 +12,26 @@ local sessions = KEYS[1]
 local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local rotates = ARGV[5] == '1'
 local now = tonumber(redis.call('TIME')[1])
-local format = '>I4I4I4I4I4I4I4I4'
+local format = '>I4I4I4I4I4I4I4I4I4I4I4'
 
 local record = redis.call('HGET', sessions, sid)
 if not record then return {'unknown'} end
-local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at = struct.unpack(format, record)
+local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, _, second_at, third_at, fourth_at =
+  struct.unpack(format, record)
 if now >= expires_at then return {'unknown'} end
 if generation == 4294967295 then return {'ended'} end
 
 local function in_grace()
   if grace == 0 then return false end
-  if presented == generation - 1 and now - rotated_at <= grace then return true end
+  local superseded_at = ({rotated_at, second_at, third_at, fourth_at})[generation - presented]
+  if superseded_at and now - superseded_at <= grace then return true end
   return presented >= anchor_generation and now - anchor_at <= grace
 end
 
 local verdict
 if presented < generation then
   if not in_grace() then
-    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now))
+    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0))
     return {'reused'}
   end
   verdict = 'retried'
@@ -42,11 +44,17 @@ elseif presented >= generation then
   if now - anchor_at > grace then
     anchor_generation, anchor_at = presented, now
   end
+  if verdict == 'rotated' then
+    second_at, third_at, fourth_at = rotated_at, second_at, third_at
+  else
+    second_at, third_at, fourth_at = 0, 0, 0
+  end
   generation, rotated_at = presented + 1, now
   expires_at = math.min(now + lifetime, absolute_exp)
 end
 
 redis.call('HSET', sessions, sid,
-  struct.pack(format, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now))
+  struct.pack(format, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now,
+    second_at, third_at, fourth_at))
 if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
 return {verdict, generation, rotated_at, expires_at}

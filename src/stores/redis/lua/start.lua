@@ -11,7 +11,7 @@ local sessions = KEYS[1]
 local sid, client, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local cursor = ARGV[6]
 local now = tonumber(redis.call('TIME')[1])
-local format = '>I4I4I4I4I4I4I4I4'
+local format = '>I4I4I4I4I4I4I4I4I4I4I4'
 
 -- Fields do not expire by themselves. With a limit all are looked at, since the oldest must be found; without one a
 -- login looks at about twenty at random, so that its cost is bounded and those that are over stay few.
@@ -19,14 +19,14 @@ local fields = limit > 0 and redis.call('HGETALL', sessions) or redis.call('HSCA
 local live, ended = {}, {}
 for i = 1, #fields, 2 do
   local field = fields[i]
-  if #field == 16 then
+  if #field == 16 and field ~= sid then
     local generation, _, created_at, absolute_exp, expires_at = struct.unpack(format, fields[i + 1])
     if expires_at <= now then
       redis.call('HDEL', sessions, field, field .. 'c')
     elseif generation == 4294967295 then
       ended[#ended + 1] = field
     else
-      live[#live + 1] = {field, created_at, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now)}
+      live[#live + 1] = {field, created_at, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0)}
     end
   end
 end
@@ -40,6 +40,6 @@ if limit > 0 and #live >= limit then
 end
 
 local expires_at = now + math.min(lifetime, absolute)
-redis.call('HSET', sessions, sid, struct.pack(format, 0, now, now, now + absolute, expires_at, 0, 0, now), sid .. 'c', client)
+redis.call('HSET', sessions, sid, struct.pack(format, 0, now, now, now + absolute, expires_at, 0, 0, now, 0, 0, 0), sid .. 'c', client)
 if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
 return {now, ended}
