@@ -105,6 +105,21 @@ t.test(
       t.equal(await sessions.revoke('ann', next.sid), true)
       await until(() => replica.has(next.sid), 5000)
     })
+
+    await t.test('to a server whose memory is full fails, and changes nothing', async (t) => {
+      const admin = new Redis(server.options)
+      t.teardown(() => admin.disconnect())
+      const place = await login(direct, 'ann')
+      await admin.config('SET', 'maxmemory', '1')
+      const full = { ...down, detail: /OOM/ }
+      await t.rejects(direct.start('ann', aClient), full)
+      await t.rejects(direct.rotate(place), full)
+      await t.rejects(direct.revoke('ann', place.sid), full)
+      t.ok(await direct.find('ann', place.sid))
+      await admin.config('SET', 'maxmemory', '0')
+      t.equal((await direct.rotate(place)).kind, 'rotated')
+      t.equal(await direct.revoke('ann', place.sid), true)
+    })
   }
 )
 

@@ -28,6 +28,16 @@ t.test('it says nothing before it has heard the feed', async (t) => {
   t.equal(replica.has('b'), false)
 })
 
+t.test('silence is told with its reason, and only once it is too long', async (t) => {
+  const { replica, tick } = open()
+  const reason = new Error('connect ECONNREFUSED')
+  replica.heard()
+  replica.lost(reason)
+  t.equal(replica.has('a'), false)
+  tick(staleness + 1)
+  t.throws(() => replica.has('a'), { ...down, cause: reason })
+})
+
 t.test('any one of the ids is enough, and those a token does not have do not count', async (t) => {
   const { replica, wall } = open()
   replica.add([{ id: 'sid', revokedAt: wall() }])
