@@ -5,71 +5,135 @@ import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { isSecretAlgorithm } from '../src/keys/algorithms.ts'
 import type { Key } from '../src/keys/key.ts'
-import { type Keyring, openKeyring } from '../src/keys/keyring.ts'
+import { type Keyring, type Keys, openKeyring } from '../src/keys/keyring.ts'
 import type { Clock } from '../src/time.ts'
-import type { KeyUse, Payload, TokenCodec } from '../src/tokens/codec.ts'
+import type { Payload, TokenCodec } from '../src/tokens/codec.ts'
+import { namesTwice, readHeader, splitToken } from '../src/tokens/jws.ts'
 
-/** Longest token, in characters: anything longer is refused unread. */
-const longestToken = 4096
+/** How often a worker looks whether the keys have changed, in milliseconds. */
+const keysInterval = 2000
 
-/** Opens the keyring, and signs and verifies with it through @fastify/jwt. */
+/** Tokens whose signature is known to be good. A token and its claims take about a kilobyte. */
+const mostAccepted = 4096
+
+/** Headers that need not be read again. */
+const mostHeads = 64
+
+/** Opens the keyring, follows its rotation, and signs and verifies with it through @fastify/jwt. */
 async function jwt(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
-  const keyring = await openKeyring(config, app.stores.keys, app.stores.keySecret, clock)
+  const keyring = await openKeyring(config, {
+    store: app.stores.keys,
+    secret: app.stores.keySecret,
+    previousSecret: config.keyEncryptionSecretPrevious,
+    clock
+  })
+  const typ = config.tokenProfile === 'rfc9068' ? 'at+jwt' : 'JWT'
+  const codec = makeCodec(typ)
+  await codec.use(keyring.keys())
   app.decorate('keyring', keyring)
-  app.decorate('codec', await makeCodec(keyring))
-}
+  app.decorate('codec', codec)
 
-interface OpenKey {
-  readonly key: Key
-  readonly jwt: JWT
+  const follow = async (): Promise<void> => {
+    try {
+      if (!(await keyring.update())) return
+      await codec.use(keyring.keys())
+      app.log.info({ kid: keyring.keys().signing.kid }, 'the keys have changed; access tokens are signed with this one')
+    } catch (error) {
+      app.log.warn({ err: error }, 'the keys cannot be read; they stay as they are')
+    }
+  }
+  let following: Promise<void> | undefined
+  const timer = setInterval(() => {
+    following ??= follow().finally(() => {
+      following = undefined
+    })
+  }, keysInterval)
+  timer.unref()
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    await following
+  })
 }
 
 /**
  * One registration of @fastify/jwt a key, each on a small Fastify of its own: the algorithm is then bound to the key, and
  * calls without options take the plugin's prepared signer and verifier (with options they are built anew, 9 and 3 times slower).
  */
-async function openKey(key: Key): Promise<OpenKey> {
+async function openKey({ algorithm, kid, privateText, publicText, secretBytes }: Key, typ: string): Promise<JWT> {
   const host = Fastify()
   await host.register(fastifyJwt, {
-    secret: isSecretAlgorithm(key.algorithm) ? key.privateText : { private: key.privateText, public: key.publicText },
-    sign: { algorithm: key.algorithm, kid: key.kid },
+    secret: isSecretAlgorithm(algorithm) ? (secretBytes ?? privateText) : { private: privateText, public: publicText },
+    sign: { algorithm, kid, header: { alg: algorithm, typ } },
     // Times are checked with all other claims, in src/tokens/claims.ts.
-    verify: { algorithms: [key.algorithm], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
+    verify: { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
   })
   await host.ready()
-  return { key, jwt: host.jwt }
+  return host.jwt
 }
 
-async function makeCodec({ access, refresh }: Keyring): Promise<TokenCodec> {
-  const signers: Record<KeyUse, OpenKey> = { access: await openKey(access), refresh: await openKey(refresh) }
-  const byKid = new Map(Object.values(signers).map((open) => [open.key.kid, open]))
-  return {
-    sign: (use, claims) => signers[use].jwt.sign(claims as Payload),
-    read(token) {
-      if (token.length > longestToken)
-        throw new KeyturnError('TOKEN_INVALID', { detail: 'longer than 4096 characters' })
-      const { kid = '' } = readHeader(token)
-      if (typeof kid !== 'string') throw new KeyturnError('TOKEN_INVALID', { detail: 'kid is no text' })
-      // Simple JWT's tokens name no key, and it takes those that name any: they are for the one that was configured.
-      const open = byKid.get(kid) ?? signers.access
-      try {
-        return open.jwt.verify<Payload>(token)
-      } catch (cause) {
-        throw new KeyturnError('TOKEN_INVALID', { detail: (cause as { code?: string }).code ?? 'unreadable', cause })
-      }
+/** A codec that is given its keys by `use`, and again whenever they change. */
+function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> } {
+  let byKid = new Map<string, JWT>()
+  let signing: JWT
+  /** Takes tokens that name no key of ours. Simple JWT's name none, and it takes those that name any. */
+  let unnamed: JWT | undefined
+  /** Never changes: it is derived from the internal key, or fixed. */
+  let refresh: JWT
+  /** Headers of tokens that were accepted: a key writes the same one each time, and it need not be read again. */
+  let byHead = new Map<string, JWT>()
+  /** Only tokens that were accepted, so that forged ones push none out. Neither outlives a key: a change of keys empties both. */
+  let accepted = new Map<string, Payload>()
+
+  const invalid = (detail: string, cause?: unknown) => new KeyturnError('TOKEN_INVALID', { detail, cause })
+
+  const findKey = (head: string): JWT => {
+    const header = readHeader(head)
+    if (typeof header === 'string') throw invalid(header)
+    const key = byKid.get(header.kid ?? '') ?? unnamed
+    if (key === undefined) throw invalid('kid is not known')
+    return key
+  }
+
+  const verify = (token: string): Payload => {
+    const jws = splitToken(token)
+    if (typeof jws === 'string') throw invalid(jws)
+    const key = byHead.get(jws.head) ?? findKey(jws.head)
+    const payload = checkSignature(key, token)
+    if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
+    if (byHead.size < mostHeads) byHead.set(jws.head, key)
+    return Object.freeze(payload)
+  }
+
+  const checkSignature = (key: JWT, token: string): Payload => {
+    try {
+      return key.verify<Payload>(token)
+    } catch (cause) {
+      throw invalid((cause as { code?: string }).code ?? 'unreadable', cause)
     }
   }
-}
 
-/** The header of a token, of which nothing is believed but which key it names. */
-function readHeader(token: string): Payload {
-  try {
-    const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
-    if (typeof header === 'object' && header !== null && !Array.isArray(header)) return header as Payload
-  } catch {
-    // No header at all is the same as one that is no object.
+  return {
+    async use(keys) {
+      const verifiers = new Map<string, JWT>()
+      for (const key of keys.verifying) verifiers.set(key.kid, byKid.get(key.kid) ?? (await openKey(key, typ)))
+      refresh ??= await openKey(keys.refresh, 'JWT')
+      signing = verifiers.get(keys.signing.kid) as JWT
+      unnamed = keys.unnamed && signing
+      // With a shared secret both kinds are signed with the one key, and either verifies them.
+      byKid = verifiers.set(keys.refresh.kid, verifiers.get(keys.refresh.kid) ?? refresh)
+      byHead = new Map()
+      accepted = new Map()
+    },
+    sign: (use, claims) => (use === 'access' ? signing : refresh).sign(claims as Payload),
+    read(token) {
+      const known = accepted.get(token)
+      if (known !== undefined) return known
+      const payload = verify(token)
+      if (accepted.size >= mostAccepted) accepted.delete(accepted.keys().next().value ?? '')
+      accepted.set(token, payload)
+      return payload
+    }
   }
-  throw new KeyturnError('TOKEN_INVALID', { detail: 'no token header' })
 }
 
 declare module 'fastify' {

@@ -32,7 +32,8 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', (request, reply, done) => {
     const path = paths.get(request.routeOptions.url ?? '')
     if (path !== undefined) reply.header('allow', path.allow).header('vary', 'Accept')
-    done(isAcceptable(request.headers.accept) ? undefined : new KeyturnError('NOT_ACCEPTABLE'))
+    const isApi = request.url.startsWith('/api/')
+    done(!isApi || isAcceptable(request.headers.accept) ? undefined : new KeyturnError('NOT_ACCEPTABLE'))
   })
   app.decorate('closePaths', () => {
     closing = true

@@ -13,6 +13,7 @@ interface Refusal {
 export const errorTable = {
   FIELDS_INVALID: { status: 400, words: 'Invalid input.' },
   BODY_UNREADABLE: { status: 400, words: (detail) => detail },
+  NO_METADATA: { status: 404, words: 'There is no metadata, since the setting ISSUER is not a URL.' },
   NOT_FOUND: { status: 404, words: 'Not found.' },
   METHOD: { status: 405, words: (method) => `Method "${method}" not allowed.` },
   NOT_ACCEPTABLE: { status: 406, words: 'Could not satisfy the request Accept header.' },
@@ -47,6 +48,7 @@ export const errorTable = {
     status: 429,
     words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
   },
+  CLAIMS_FAILED: { status: 500, words: 'A server error occurred.' },
   BUSY: { status: 503, words: 'Service temporarily unavailable.' },
   STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.' },
   SERVER_ERROR: { status: 500, words: 'A server error occurred.' }

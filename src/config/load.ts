@@ -32,6 +32,9 @@ const together: Check = (config) => {
       'COOKIE_DOMAIN: set, expected none while COOKIE_NAME begins with __Host- (browsers refuse such a cookie).'
     )
   }
+  if (config.tokenProfile === 'rfc9068' && (config.issuer === undefined || config.audience.length === 0)) {
+    faults.push('TOKEN_PROFILE: rfc9068 without ISSUER or AUDIENCE, expected both (RFC 9068 §2.2 demands iss and aud).')
+  }
   return faults
 }
 

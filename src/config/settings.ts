@@ -185,6 +185,19 @@ export const settings = {
     /^.{32,}$/s
   ),
 
+  keyEncryptionSecretPrevious: text({
+    default: undefined,
+    secret: true,
+    about: 'The former KEY_ENCRYPTION_SECRET, until keyturn keys reseal has been run'
+  }),
+  keyRotationInterval: duration({ default: '30d', min: '1m', max: '3650d', about: 'How long a managed key signs' }),
+  jwksMaxAge: duration({
+    default: '10m',
+    min: '1s',
+    max: '1d',
+    about: 'How long verifiers may keep the JWKS; a managed key is published for twice as long before it signs'
+  }),
+
   accessTokenLifetime: duration({ default: '5m', min: '1s', max: '1d', about: 'How long an access token is good' }),
   refreshTokenLifetime: duration({
     default: '1d',
@@ -230,6 +243,14 @@ export const settings = {
     'one or more texts',
     () => true
   ),
+  tokenProfile: choice(['simplejwt', 'rfc9068'], {
+    default: 'simplejwt',
+    about: 'Form of access tokens: as Simple JWT makes them, or RFC 9068 (typ at+jwt, sub, client_id)'
+  }),
+  claimsModule: text({
+    default: undefined,
+    about: 'File of a module whose default function gives further claims for a user (docs/keys.md)'
+  }),
   leeway: duration({
     default: '0s',
     min: '0s',

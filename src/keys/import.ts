@@ -1,36 +1,55 @@
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
+import { isUtf8 } from 'node:buffer'
+import { createPrivateKey, createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import type { Config } from '../config/settings.ts'
-import { type AlgorithmName, type AlgorithmRow, algorithms } from './algorithms.ts'
+import { type AlgorithmName, type AlgorithmRow, algorithms, isSecretAlgorithm } from './algorithms.ts'
 import { type Key, pairKey, secretKey } from './key.ts'
+
+type KeySettings = Pick<Config, 'signingKey' | 'verifyingKey' | 'algorithm' | 'production'>
 
 /**
  * SIGNING_KEY and VERIFYING_KEY as a key for ALGORITHM (HS256 when that is absent, as Simple JWT has it); undefined without SIGNING_KEY.
- * Throws an Error whose message is a fault line: a key of the wrong type, too weak (RFC 7518 §3.2, §3.3), or not its own pair.
+ * Either is PEM (a certificate too, as VERIFYING_KEY), a JWK, or a JWKS of which the first key for ALGORITHM is taken; a
+ * SIGNING_KEY may also be a secret. Throws an Error whose message is a fault line: a key of the wrong type, too weak
+ * (RFC 7518 §3.2, §3.3), or not its own pair.
  */
-export function importSigningKey(
-  config: Pick<Config, 'signingKey' | 'verifyingKey' | 'algorithm' | 'production'>
-): Key | undefined {
+export function importSigningKey(config: KeySettings): Key | undefined {
   if (config.signingKey === undefined) return undefined
   const algorithm = config.algorithm ?? 'HS256'
   const row = algorithms[algorithm]
-  return row.keyType === 'secret'
-    ? importSecret(config.signingKey, algorithm, row.leastBytes, config.production)
-    : importPair(config.signingKey, config.verifyingKey, algorithm, row)
+  const jwk = parseJwk('SIGNING_KEY', config.signingKey, algorithm)
+  const key =
+    row.keyType === 'secret'
+      ? importSecret(config.signingKey, jwk, algorithm, row.leastBytes, config.production)
+      : importPair(jwk ?? config.signingKey, config.verifyingKey, algorithm, row)
+  return typeof jwk?.kid === 'string' && jwk.kid !== '' ? { ...key, kid: jwk.kid } : key
 }
 
-function importSecret(secret: string, algorithm: AlgorithmName, leastBytes: number, production: boolean): Key {
-  const bytes = Buffer.byteLength(secret)
-  if (/-----BEGIN [A-Z ]+-----/.test(secret)) {
+/** A private key for `keyturn keys import`, in any form SIGNING_KEY takes. Throws as importSigningKey, and for a secret. */
+export function importPrivateKey(text: string, algorithm: AlgorithmName): Key {
+  if (isSecretAlgorithm(algorithm)) throw new Error(`${algorithm}: expected an algorithm of a key pair, as ES256.`)
+  return importSigningKey({ signingKey: text, verifyingKey: undefined, algorithm, production: false }) as Key
+}
+
+function importSecret(
+  text: string,
+  jwk: JsonWebKey | undefined,
+  algorithm: AlgorithmName,
+  leastBytes: number,
+  production: boolean
+): Key {
+  if (/-----BEGIN [A-Z ]+-----/.test(text)) {
     throw new Error(
-      `SIGNING_KEY: got a PEM key, expected a secret for ${algorithm} (or set ALGORITHM to that of the key, as RS256 or ES256).`
+      `SIGNING_KEY: got the key of a pair, expected a secret for ${algorithm} (or set ALGORITHM to that of the key, as RS256 or ES256).`
     )
   }
+  const secret = jwk === undefined ? text : secretOf(jwk)
+  const bytes = Buffer.byteLength(secret)
   if (bytes < leastBytes) {
     throw new Error(
       `SIGNING_KEY: got ${bytes} bytes, expected at least ${leastBytes} for ${algorithm} (openssl rand -base64 64 makes one).`
     )
   }
-  if (production && (secret.startsWith('django-insecure-') || new Set(secret).size < 8)) {
+  if (production && (String(secret).startsWith('django-insecure-') || new Set<string | number>(secret).size < 8)) {
     throw new Error(
       'SIGNING_KEY: got a secret that is easily guessed, expected a random one in production (openssl rand -base64 64 makes one).'
     )
@@ -38,28 +57,85 @@ function importSecret(secret: string, algorithm: AlgorithmName, leastBytes: numb
   return secretKey(secret, algorithm)
 }
 
-function importPair(signing: string, verifying: string | undefined, algorithm: AlgorithmName, row: AlgorithmRow): Key {
-  const privateKey = readPem('SIGNING_KEY', 'private', signing, createPrivateKey)
+/** The secret of an oct JWK (RFC 7518 §6.4): a text where it is one, as settings of Django hold it, otherwise bytes. */
+function secretOf({ k }: JsonWebKey): string | Buffer {
+  const bytes = Buffer.from(k ?? '', 'base64url')
+  return isUtf8(bytes) ? bytes.toString() : bytes
+}
+
+function importPair(
+  signing: JsonWebKey | string,
+  verifying: string | undefined,
+  algorithm: AlgorithmName,
+  row: AlgorithmRow
+): Key {
+  const privateKey = readKey('SIGNING_KEY', 'private', signing, createPrivateKey)
   const misfit = describeMisfit(privateKey, row)
   if (misfit !== undefined) throw new Error(`SIGNING_KEY: got ${misfit} for ${algorithm}.`)
   const publicPem = exportPublic(createPublicKey(privateKey))
-  if (
-    verifying !== undefined &&
-    exportPublic(readPem('VERIFYING_KEY', 'public', verifying, createPublicKey)) !== publicPem
-  ) {
+  const key = pairKey(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, publicPem, algorithm)
+  if (verifying === undefined) return key
+  const given = readKey(
+    'VERIFYING_KEY',
+    'public',
+    parseJwk('VERIFYING_KEY', verifying, algorithm) ?? verifying,
+    createPublicKey
+  )
+  if (exportPublic(given) !== publicPem) {
     throw new Error('VERIFYING_KEY: got another key, expected the public half of SIGNING_KEY.')
   }
-  return pairKey(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string, publicPem, algorithm)
+  const isCertificate = verifying.includes('-----BEGIN CERTIFICATE-----')
+  return isCertificate ? { ...key, certificate: withNewlines(verifying) } : key
+}
+
+/** A JWK, or the first key for `algorithm` of a JWKS; undefined for a text that is not JSON. */
+function parseJwk(variable: string, text: string, algorithm: AlgorithmName): JsonWebKey | undefined {
+  if (!text.trimStart().startsWith('{')) return undefined
+  let json: JsonWebKey & { keys?: unknown }
+  try {
+    json = JSON.parse(text)
+  } catch {
+    throw new Error(`${variable}: got a text that begins as JSON and is none, expected a JWK or a JWKS.`)
+  }
+  if (!Array.isArray(json.keys)) {
+    if (isFor(json, algorithm)) return json
+    const got = json.alg === undefined ? `of type ${json.kty}` : `for ${json.alg}`
+    throw new Error(
+      `${variable}: got a JWK ${got}, expected one for ${algorithm} (or set ALGORITHM to that of the key).`
+    )
+  }
+  const found = (json.keys as (JsonWebKey | null)[]).find((key) => key !== null && isFor(key, algorithm))
+  if (!found) throw new Error(`${variable}: got a JWKS without a key for ${algorithm}.`)
+  return found
+}
+
+const jwkTypes: Readonly<Record<AlgorithmRow['keyType'], string>> = {
+  secret: 'oct',
+  rsa: 'RSA',
+  ec: 'EC',
+  ed25519: 'OKP'
+}
+
+const isFor = (jwk: JsonWebKey, algorithm: AlgorithmName): boolean =>
+  jwk.kty === jwkTypes[algorithms[algorithm].keyType] && (jwk.alg ?? algorithm) === algorithm
+
+function readKey(
+  variable: string,
+  kind: string,
+  source: JsonWebKey | string,
+  read: (source: string | { key: JsonWebKey; format: 'jwk' }) => KeyObject
+): KeyObject {
+  try {
+    return read(typeof source === 'string' ? withNewlines(source) : { key: source, format: 'jwk' })
+  } catch {
+    throw new Error(
+      `${variable}: got a text that is no key, expected a ${kind} key in PEM without a passphrase, or a JWK.`
+    )
+  }
 }
 
 /** Environment files often hold a PEM on one line, with \n written out. */
-function readPem(variable: string, kind: string, text: string, read: (pem: string) => KeyObject): KeyObject {
-  try {
-    return read(text.replaceAll('\\n', '\n'))
-  } catch {
-    throw new Error(`${variable}: got a text that is no key, expected a ${kind} key in PEM, without a passphrase.`)
-  }
-}
+const withNewlines = (pem: string): string => pem.replaceAll('\\n', '\n')
 
 const exportPublic = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem' }) as string
 

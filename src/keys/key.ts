@@ -1,5 +1,6 @@
-import { createHash, createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import type { AlgorithmName } from './algorithms.ts'
+import { thumbprint } from './thumbprint.ts'
 
 /** A key that signs and verifies, bound to one algorithm. What it holds is secret unless it says public. */
 export interface Key {
@@ -9,29 +10,27 @@ export interface Key {
   readonly privateText: string
   /** SPKI PEM; for HMAC the secret again. */
   readonly publicText: string
+  /** An HMAC secret that is no text, as most oct JWKs hold: the two above are then its base64url. */
+  readonly secretBytes?: Buffer
+  /** The X.509 certificate of the public key in PEM, where it came in one. */
+  readonly certificate?: string
 }
 
 /**
- * The `kid` of a public key: the first 48 bits of its RFC 7638 thumbprint, as 8 characters. Shortened because every token
- * carries it: with the whole 43 characters an ES256 access token for a UUID user would pass its 400 bytes.
+ * The `kid` of a public key in PEM: the first 48 bits of its RFC 7638 thumbprint, as 8 characters. Shortened because every
+ * token carries it: with the whole 43 characters an ES256 access token for a UUID user would pass its 400 bytes.
  * It only has to tell the few keys of one keyring apart; the signature is what proves.
  */
-export function kidOf(publicPem: string): string {
-  const jwk = createPublicKey(publicPem).export({ format: 'jwk' })
-  // RFC 7638 §3.2: the required members only, in lexicographic order, without blanks.
-  const members =
-    { EC: ['crv', 'kty', 'x', 'y'], RSA: ['e', 'kty', 'n'], OKP: ['crv', 'kty', 'x'] }[jwk.kty as string] ?? []
-  const canonical = JSON.stringify(Object.fromEntries(members.map((name) => [name, jwk[name]])))
-  return createHash('sha256').update(canonical).digest('base64url').slice(0, 8)
-}
+export const kidOf = (publicPem: string): string =>
+  thumbprint(createPublicKey(publicPem).export({ format: 'jwk' })).slice(0, 8)
 
 /** A secret as a key. Its `kid` is an HMAC under the secret, so that it tells nothing a signature does not tell. */
-export const secretKey = (secret: string, algorithm: AlgorithmName): Key => ({
-  kid: createHmac('sha256', secret).update('keyturn kid').digest('base64url').slice(0, 8),
-  algorithm,
-  privateText: secret,
-  publicText: secret
-})
+export function secretKey(secret: string | Buffer, algorithm: AlgorithmName): Key {
+  const kid = createHmac('sha256', secret).update('keyturn kid').digest('base64url').slice(0, 8)
+  if (typeof secret === 'string') return { kid, algorithm, privateText: secret, publicText: secret }
+  const text = secret.toString('base64url')
+  return { kid, algorithm, privateText: text, publicText: text, secretBytes: secret }
+}
 
 /** A private key in PEM, with its public half. */
 export const pairKey = (privatePem: string, publicPem: string, algorithm: AlgorithmName): Key => ({
@@ -41,12 +40,16 @@ export const pairKey = (privatePem: string, publicPem: string, algorithm: Algori
   publicText: publicPem
 })
 
-/** A new ES256 key: what signs access tokens when no SIGNING_KEY is given. */
+/**
+ * A new ES256 key: what signs access tokens when no SIGNING_KEY is given. One key in 64 has a kid that begins with a hyphen:
+ * it is thrown away, since a command would read that kid as an option.
+ */
 export function generateKey(): Key {
   const { privateKey, publicKey } = generateKeyPairSync('ec', {
     namedCurve: 'P-256',
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
     publicKeyEncoding: { type: 'spki', format: 'pem' }
   })
-  return pairKey(privateKey, publicKey, 'ES256')
+  const key = pairKey(privateKey, publicKey, 'ES256')
+  return key.kid.startsWith('-') ? generateKey() : key
 }

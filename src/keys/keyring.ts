@@ -5,60 +5,159 @@ import type { Clock } from '../time.ts'
 import { isSecretAlgorithm } from './algorithms.ts'
 import { importSigningKey } from './import.ts'
 import { generateKey, type Key, pairKey, secretKey } from './key.ts'
+import { planRotation, type RotationPolicy } from './rotation.ts'
 import { seal, unseal } from './sealing.ts'
 import type { KeyPurpose, KeyStore, StoredKey } from './store.ts'
 
-/** Every key this service holds. */
-export interface Keyring {
+/** Every key this service holds, as of now. */
+export interface Keys {
   /** Signs access tokens. */
-  readonly access: Key
+  readonly signing: Key
+  /** Verify access tokens: the signing key, the next one and the retired ones. What is public of them is in the JWKS. */
+  readonly verifying: readonly Key[]
+  /** Verifies tokens that name none of our keys: SIGNING_KEY, since Simple JWT's tokens name no key. Of managed keys each is named. */
+  readonly unnamed: Key | undefined
   /** Signs refresh tokens: SIGNING_KEY itself when that is a secret, as Simple JWT has it, otherwise one derived from the internal key. */
   readonly refresh: Key
   /** Derives the `jti` of refresh tokens. Nobody else holds it, even where SIGNING_KEY is shared. */
   readonly jtiSecret: Buffer
 }
 
-/**
- * Reads the keyring, making at the first start what is not there yet. `secret` seals the keys at rest.
- * Throws ConfigError when the stored keys were sealed with another secret.
- */
-export async function openKeyring(config: Config, store: KeyStore, secret: string, clock: Clock): Promise<Keyring> {
-  const fixed = importSigningKey(config)
-  const stored = async (purpose: KeyPurpose, make: () => Key): Promise<Key> => {
-    const active = (keys: readonly StoredKey[]) => keys.find((key) => key.purpose === purpose && key.state === 'active')
-    const found = active(await store.list())
-    if (found !== undefined) return open(found, secret)
-    const { kid, algorithm, privateText } = make()
-    await store.addFirst({
-      kid,
-      purpose,
-      algorithm,
-      state: 'active',
-      sealed: seal(privateText, kid, secret),
-      createdAt: clock()
-    })
-    return open(active(await store.list()) as StoredKey, secret)
-  }
-  const internal = await stored('internal', () => secretKey(randomBytes(32).toString('base64url'), 'HS256'))
-  const derive = (use: string): Buffer => Buffer.from(hkdfSync('sha256', internal.privateText, '', use, 32))
+/** The keys, and how they come to change. */
+export interface Keyring {
+  keys(): Keys
+  /**
+   * Rotates what is due, and takes over what other processes have rotated: resolves with whether the keys have changed.
+   * Fixed keys never do. Throws KeyturnError STORE_DOWN; the keys then stay as they are.
+   */
+  update(): Promise<boolean>
+}
+
+export interface KeyringOptions {
+  readonly store: KeyStore
+  /** Seals the keys at rest, and opens them first. */
+  readonly secret: string
+  /** Opens keys that were sealed before the secret was changed. */
+  readonly previousSecret: string | undefined
+  readonly clock: Clock
+}
+
+/** KEY_ROTATION_INTERVAL and what follows from it. */
+export function rotationPolicy(config: Config): RotationPolicy {
+  const jwksLifetime = config.jwksMaxAge
+  // Until every worker has seen a change: each looks every two seconds (plugins/jwt.ts).
+  const untilSeen = 5
   return {
-    access: fixed ?? (await stored('access', generateKey)),
-    refresh:
-      fixed !== undefined && isSecretAlgorithm(fixed.algorithm)
-        ? fixed
-        : secretKey(derive('refresh token').toString('base64url'), 'HS256'),
-    jtiSecret: derive('refresh jti')
+    interval: config.keyRotationInterval,
+    // Twice, since a verifier may fetch the JWKS through a cache that has kept it for as long already.
+    publishAhead: 2 * jwksLifetime + untilSeen,
+    keepRetired: config.accessTokenLifetime + config.leeway + 2 * jwksLifetime + untilSeen
   }
 }
 
-function open(key: StoredKey, secret: string): Key {
-  const privateText = unseal(key.sealed, key.kid, secret)
+/**
+ * Reads the keyring, making at the first start what is not there yet.
+ * Throws ConfigError when the stored keys were sealed with another secret.
+ */
+export async function openKeyring(config: Config, options: KeyringOptions): Promise<Keyring> {
+  const { store, clock } = options
+  const fixed = importSigningKey(config)
+  const policy = rotationPolicy(config)
+  const opened = new Map<string, Key>()
+  const open = (stored: StoredKey): Key => {
+    const key = opened.get(stored.kid) ?? openKey(stored, options)
+    opened.set(stored.kid, key)
+    return key
+  }
+
+  const read = async (): Promise<Keys> => {
+    const stored = await store.list()
+    const internal = open(active(stored, 'internal') as StoredKey)
+    const derive = (use: string): Buffer => Buffer.from(hkdfSync('sha256', internal.privateText, '', use, 32))
+    const managed = stored.filter(({ purpose }) => purpose === 'access')
+    return {
+      signing: fixed ?? open(active(stored, 'access') as StoredKey),
+      verifying: fixed === undefined ? managed.map(open) : [fixed],
+      unnamed: fixed,
+      refresh:
+        fixed !== undefined && isSecretAlgorithm(fixed.algorithm)
+          ? fixed
+          : secretKey(derive('refresh token').toString('base64url'), 'HS256'),
+      jtiSecret: derive('refresh jti')
+    }
+  }
+
+  const missing = async (purpose: KeyPurpose): Promise<boolean> => active(await store.list(), purpose) === undefined
+  if (await missing('internal')) {
+    await store.addFirst(
+      toStored(secretKey(randomBytes(32).toString('base64url'), 'HS256'), 'internal', 'active', options)
+    )
+  }
+  if (fixed === undefined && (await missing('access'))) {
+    await store.addFirst(toStored(generateKey(), 'access', 'active', options))
+  }
+  let keys = await read()
+  return {
+    keys: () => keys,
+    async update() {
+      if (fixed !== undefined) return false
+      await rotate(store, policy, clock(), options)
+      const before = keys
+      keys = await read()
+      return kids(before) !== kids(keys)
+    }
+  }
+}
+
+/** Does what planRotation finds due. */
+async function rotate(store: KeyStore, policy: RotationPolicy, now: number, options: KeyringOptions): Promise<void> {
+  for (const step of planRotation(await store.list(), now, policy)) {
+    if (step.kind === 'publish') await publishNext(options)
+    else if (step.kind === 'activate') await store.activate(step.kid, now)
+    else await store.drop(step.kid)
+  }
+}
+
+/** Publishes a new key that will sign once every verifier can know it; nothing when there is a next key already. */
+export const publishNext = (options: KeyringOptions, key: Key = generateKey()): Promise<void> =>
+  options.store.addFirst(toStored(key, 'access', 'next', options))
+
+const toStored = (
+  { kid, algorithm, privateText }: Key,
+  purpose: KeyPurpose,
+  state: 'active' | 'next',
+  { secret, clock }: KeyringOptions
+): StoredKey => ({
+  kid,
+  purpose,
+  algorithm,
+  state,
+  sealed: seal(privateText, kid, secret),
+  createdAt: clock(),
+  activatedAt: state === 'active' ? clock() : undefined,
+  retiredAt: undefined
+})
+
+const active = (keys: readonly StoredKey[], purpose: KeyPurpose): StoredKey | undefined =>
+  keys.find((key) => key.purpose === purpose && key.state === 'active')
+
+/** The signing key and the verifying ones, as a text to compare. */
+const kids = ({ signing, verifying }: Keys): string => [signing, ...verifying].map(({ kid }) => kid).join()
+
+/** A stored key, opened with today's secret or the one before. Throws ConfigError when neither opens it. */
+export function openKey(
+  key: StoredKey,
+  { secret, previousSecret }: Pick<KeyringOptions, 'secret' | 'previousSecret'>
+): Key {
+  const privateText =
+    unseal(key.sealed, key.kid, secret) ??
+    (previousSecret === undefined ? undefined : unseal(key.sealed, key.kid, previousSecret))
   if (privateText === undefined) {
     throw new ConfigError([
-      'KEY_ENCRYPTION_SECRET: does not open the keys in the database, expected the secret they were sealed with (without one, that was SIGNING_KEY as it was then).'
+      'KEY_ENCRYPTION_SECRET: does not open the keys in the database, expected the secret they were sealed with (without one, that was SIGNING_KEY as it was then). After a change, give the former one as KEY_ENCRYPTION_SECRET_PREVIOUS.'
     ])
   }
   if (isSecretAlgorithm(key.algorithm)) return secretKey(privateText, key.algorithm)
   const publicPem = createPublicKey(privateText).export({ type: 'spki', format: 'pem' }) as string
-  return pairKey(privateText, publicPem, key.algorithm)
+  return { ...pairKey(privateText, publicPem, key.algorithm), kid: key.kid }
 }

@@ -3,19 +3,35 @@ import type { AlgorithmName } from './algorithms.ts'
 /** `access` signs access tokens and is published; `internal` is known to Keyturn alone and never leaves it. */
 export type KeyPurpose = 'access' | 'internal'
 
-/** A managed key at rest. */
+/**
+ * `next` is published and does not sign yet; `active` signs; `retired` verifies until its last token has expired, and is
+ * then dropped. There is at most one next and one active key a purpose.
+ */
+export type KeyState = 'next' | 'active' | 'retired'
+
+/** A managed key at rest. Times are whole seconds since 1970. */
 export interface StoredKey {
   readonly kid: string
   readonly purpose: KeyPurpose
   readonly algorithm: AlgorithmName
-  readonly state: 'next' | 'active' | 'retired'
+  readonly state: KeyState
   /** The private text, sealed under the kid's name (sealing.ts). */
   readonly sealed: string
   readonly createdAt: number
+  readonly activatedAt: number | undefined
+  readonly retiredAt: number | undefined
 }
 
+/** Where managed keys are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export interface KeyStore {
   list(): Promise<readonly StoredKey[]>
-  /** Adds an active key unless its purpose has one already: of several processes that start at once, one wins. */
+  /** Adds a next or active key unless its purpose has one in that state: of several processes that try at once, one wins. */
   addFirst(key: StoredKey): Promise<void>
+  /** Makes the next key the active one, and the active one retired; nothing when `kid` is no next key (any more). */
+  activate(kid: string, now: number): Promise<void>
+  /** Retires a key at once, whatever it was. */
+  retire(kid: string, now: number): Promise<void>
+  drop(kid: string): Promise<void>
+  /** Replaces what is sealed, when the sealing secret changes. */
+  reseal(kid: string, sealed: string): Promise<void>
 }

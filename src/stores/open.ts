@@ -141,7 +141,7 @@ async function openSessions(
 const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'
 
 /** What seals the keys at rest. Beside an embedded file it does not change when SIGNING_KEY comes or goes. */
-const keySecret = ({ keyEncryptionSecret, databaseUrl, signingKey, dataDir }: Config): string =>
+export const keySecret = ({ keyEncryptionSecret, databaseUrl, signingKey, dataDir }: Config): string =>
   keyEncryptionSecret ?? (databaseUrl === undefined ? undefined : signingKey) ?? embeddedSecret(dataDir)
 
 /** What seals the keys where nobody configured it: made at the first start, beside the embedded file, for its owner only. */

@@ -12,7 +12,10 @@ export interface RefreshTokens {
   issue(userId: string, sid: string, generation: Generation): string
   /** Whose session a refresh token belongs to, and where in its line. Throws KeyturnError TOKEN_*. */
   read(token: string): PresentedGeneration
-  /** The same for claims that were checked already; undefined when the token is no refresh token of ours. */
+  /**
+   * The same for claims that were checked already; undefined for a token that is none of ours or no refresh token. Throws
+   * KeyturnError TOKEN_INVALID for a refresh token with a generation that we did not give it.
+   */
   placeOf(claims: Claims): PresentedGeneration | undefined
 }
 
@@ -29,17 +32,13 @@ export function makeRefreshTokens(
   const jtiOf = ({ userId, sid, generation }: PresentedGeneration): string =>
     hmac(jtiSecret, `${sid}.${generation}.${userId}`).toString('hex', 0, 16)
 
-  const placeOf = ({
-    user_id: userId,
-    sid,
-    gen: generation,
-    jti,
-    token_type
-  }: Claims): PresentedGeneration | undefined => {
-    if (token_type !== 'refresh' || userId === undefined || sid === undefined || generation === undefined)
-      return undefined
-    const place = { userId, sid, generation }
-    return equalInConstantTime(jti, jtiOf(place)) ? place : undefined
+  const placeOf = (claims: Claims): PresentedGeneration | undefined => {
+    const { token_type, user_id: userId, sid, gen: generation, jti } = claims
+    // Simple JWT's own refresh tokens have no generation.
+    if (token_type !== 'refresh' || generation === undefined) return undefined
+    const place = userId !== undefined && sid !== undefined && { userId, sid, generation }
+    if (place && equalInConstantTime(jti, jtiOf(place))) return place
+    throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
   }
 
   return {

@@ -1,26 +1,59 @@
 import type { KeyStore, StoredKey } from '../../keys/store.ts'
-import type { SqlQueries } from './connection.ts'
+import type { SqlDatabase } from './connection.ts'
 
-interface KeyRow extends Omit<StoredKey, 'createdAt'> {
+interface KeyRow extends Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'state' | 'sealed'> {
   readonly created_at: number
+  readonly activated_at: number | null
+  readonly retired_at: number | null
 }
 
 /** Managed keys in the table keyturn_keys. What is private in them was sealed before it comes here. */
-export function makeKeyStore(db: SqlQueries): KeyStore {
-  return {
-    async list() {
-      const rows = await db.query<KeyRow>(
-        'SELECT kid, purpose, algorithm, state, sealed, created_at FROM keyturn_keys ORDER BY created_at, kid'
+export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
+  async list() {
+    const rows = await db.query<KeyRow>(
+      `SELECT kid, purpose, algorithm, state, sealed, created_at, activated_at, retired_at FROM keyturn_keys
+       ORDER BY created_at, kid`
+    )
+    return rows.map(({ created_at, activated_at, retired_at, ...key }) => ({
+      ...key,
+      createdAt: created_at,
+      activatedAt: activated_at ?? undefined,
+      retiredAt: retired_at ?? undefined
+    }))
+  },
+  async addFirst({ kid, purpose, algorithm, state, sealed, createdAt, activatedAt }) {
+    // The partial indexes on active and next keys refuse the second one; a conflict waits for the winner's commit.
+    await db.query(
+      `INSERT INTO keyturn_keys (kid, purpose, algorithm, state, sealed, created_at, activated_at)
+       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+      [kid, purpose, algorithm, state, sealed, createdAt, activatedAt ?? null]
+    )
+  },
+  async activate(kid, now) {
+    await db.exclusively(async ({ query }) => {
+      const [next] = await query<{ purpose: string }>(
+        "SELECT purpose FROM keyturn_keys WHERE kid = $1 AND state = 'next'",
+        [kid]
       )
-      return rows.map(({ created_at, ...key }) => ({ ...key, createdAt: created_at }))
-    },
-    async addFirst({ kid, purpose, algorithm, state, sealed, createdAt }) {
-      // The partial index on active keys refuses the second one; a conflict waits for the winner's commit.
-      await db.query(
-        `INSERT INTO keyturn_keys (kid, purpose, algorithm, state, sealed, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT DO NOTHING`,
-        [kid, purpose, algorithm, state, sealed, createdAt]
+      if (next === undefined) return
+      await query(
+        "UPDATE keyturn_keys SET state = 'retired', retired_at = $2 WHERE purpose = $1 AND state = 'active'",
+        [next.purpose, now]
       )
-    }
+      await query("UPDATE keyturn_keys SET state = 'active', activated_at = $2 WHERE kid = $1", [kid, now])
+    })
+  },
+  async retire(kid, now) {
+    await db.query("UPDATE keyturn_keys SET state = 'retired', retired_at = $2 WHERE kid = $1 AND state <> 'retired'", [
+      kid,
+      now
+    ])
+  },
+  async drop(kid) {
+    // Never the active one: a worker may have activated it just now.
+    await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active'", [kid])
+  },
+  async reseal(kid, sealed) {
+    await db.query('UPDATE keyturn_keys SET sealed = $2 WHERE kid = $1', [kid, sealed])
   }
-}
+})
