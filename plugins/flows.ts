@@ -4,6 +4,7 @@ import type { Config } from '../src/config/settings.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
+import { loadClaimsFunction } from '../src/tokens/custom.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 
 /** Gives every use case its parts. */
@@ -19,8 +20,14 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       revocations,
       hasher,
       codec,
-      access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
-      refresh: makeRefreshTokens(codec, keyring.jtiSecret, rules, clock),
+      access: makeAccessTokens(
+        codec,
+        { lifetime: config.accessTokenLifetime, profile: config.tokenProfile },
+        rules,
+        clock
+      ),
+      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
+      claimsOf: await loadClaimsFunction(config.claimsModule),
       rules,
       clock,
       passwordMinLength: config.passwordMinLength,

@@ -1,6 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { newestGeneration, type SessionClient } from '../sessions/session.ts'
+import { customClaims } from '../tokens/custom.ts'
 import { longestUsername, normalizeUsername } from '../users/user.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
@@ -13,10 +14,10 @@ export interface Credentials {
 /**
  * A username and a password for an access and a refresh token of a new session. As Simple JWT's TokenObtainPairView.
  * Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user inactive, after the same work;
- * FIELDS_INVALID for what is too long, BUSY when too many logins wait.
+ * FIELDS_INVALID for what is too long, BUSY when too many logins wait, CLAIMS_FAILED before a session starts.
  */
 export const makeObtain =
-  ({ users, hasher, sessions, access, refresh }: Parts) =>
+  ({ users, hasher, sessions, access, refresh, claimsOf }: Parts) =>
   async (
     credentials: Credentials,
     client: SessionClient
@@ -25,10 +26,11 @@ export const makeObtain =
     const user = await users.findByUsername(credentials.username)
     const matches = await hasher.verify(credentials.password, user?.passwordHash)
     if (user === undefined || !matches || !user.isActive) throw new KeyturnError('LOGIN_FAILED')
+    const custom = await customClaims(claimsOf, user, { grant: 'login', sid: undefined })
     const { session } = await sessions.start(user.id, client)
     return {
       refresh: refresh.issue(user.id, session.sid, newestGeneration(session)),
-      access: access.issue(user.id, session.sid),
+      access: access.issue(user.id, session.sid, custom),
       outcome: { user_id: user.id, sid: session.sid }
     }
   }

@@ -1,4 +1,5 @@
 import { KeyturnError } from '../errors.ts'
+import { customClaims } from '../tokens/custom.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -12,16 +13,17 @@ export type RefreshResult =
  * Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED, TOKEN_REUSED, and USER_GONE when the
  * user is inactive or deleted.
  *
- * The user is looked up before the rotation, not beside it: a database that fails then costs the client nothing, while a
+ * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs the client nothing, while a
  * rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh =
-  ({ users, sessions, access, refresh, rotate }: Parts) =>
+  ({ users, sessions, access, refresh, claimsOf, rotate }: Parts) =>
   async (token: string): Promise<RefreshResult> => {
     const presented = refresh.read(token)
     const { userId, sid } = presented
     const user = await users.findById(userId)
     if (!user?.isActive) return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
+    const custom = await customClaims(claimsOf, user, { grant: 'refresh', sid })
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
     switch (verdict.kind) {
@@ -31,7 +33,7 @@ export const makeRefresh =
         return { refusal: new KeyturnError('TOKEN_REUSED'), outcome }
       default:
         return {
-          access: access.issue(userId, sid),
+          access: access.issue(userId, sid, custom),
           ...(rotate ? { refresh: refresh.issue(userId, sid, verdict.newest) } : {}),
           outcome
         }

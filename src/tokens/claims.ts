@@ -22,6 +22,30 @@ export interface ClaimRules {
   readonly audience: readonly string[]
 }
 
+/** Claims of a deployment's own. */
+export type CustomClaims = Readonly<Record<string, unknown>>
+
+/** What custom claims may not be named: they would be believed to come from Keyturn. */
+export const reservedClaims: ReadonlySet<string> = new Set([
+  ...[
+    'token_type',
+    'exp',
+    'iat',
+    'nbf',
+    'jti',
+    'user_id',
+    'sid',
+    'gen',
+    'sub',
+    'iss',
+    'aud',
+    'client_id',
+    'refresh_exp'
+  ],
+  // JSON and JavaScript differ in what this is.
+  '__proto__'
+])
+
 /** The claims every token of ours begins with, in Simple JWT's order. */
 export interface TokenFacts {
   readonly token_type: 'access' | 'refresh'
@@ -33,10 +57,11 @@ export interface TokenFacts {
   readonly gen?: number
 }
 
-/** A token's claims: the facts, then `aud` and `iss` where configured. */
-export function buildClaims(facts: TokenFacts, { issuer, audience }: ClaimRules): object {
+/** A token's claims: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
+export function buildClaims(facts: TokenFacts, { issuer, audience }: ClaimRules, more: CustomClaims = {}): object {
   return {
     ...facts,
+    ...more,
     ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
     ...(issuer === undefined ? {} : { iss: issuer })
   }
@@ -58,7 +83,9 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
     throw invalid('exp, iat or nbf is no time')
-  if (!isOptional(jti, isText) || !isOptional(sub, isText)) throw invalid('jti or sub is no text')
+  if (!isOptional(jti, isText) || !isOptional(sub, isText) || !isOptional(iss, isText))
+    throw invalid('jti, sub or iss is no text')
+  if (!isOptional(aud, isAudience)) throw invalid('aud is no text and no list of texts')
   if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
   if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
   if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
@@ -86,5 +113,7 @@ const isGeneration = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32 - 1
 const isUserId = (value: unknown): value is string | number => isText(value) || Number.isSafeInteger(value)
 
-const isForUs = (aud: unknown, audience: readonly string[]): boolean =>
-  (Array.isArray(aud) ? aud : [aud]).some((each) => audience.includes(each))
+const isAudience = (value: unknown): value is string | string[] => [value].flat().every(isText)
+
+const isForUs = (aud: string | string[] | undefined, audience: readonly string[]): boolean =>
+  [aud].flat().some((each) => each !== undefined && audience.includes(each))

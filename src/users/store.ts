@@ -9,6 +9,7 @@ export interface UserStore {
   create(username: string, passwordHash: string): Promise<User | undefined>
   setPassword(id: string, passwordHash: string): Promise<void>
   setActive(id: string, isActive: boolean): Promise<void>
+  setClaims(id: string, claims: User['claims']): Promise<void>
   delete(id: string): Promise<void>
   /** By username, in pages: those after `afterUsername`, at most `limit`. */
   list(afterUsername: string, limit: number): Promise<readonly User[]>

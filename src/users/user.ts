@@ -6,6 +6,8 @@ export interface User {
   readonly isActive: boolean
   readonly createdAt: number
   readonly lastLoginAt: number | undefined
+  /** Custom claims of this user's access tokens. */
+  readonly claims: Readonly<Record<string, unknown>>
 }
 
 /** Usernames are compared in NFKC, as Django stores them (AbstractBaseUser.normalize_username). */

@@ -11,9 +11,10 @@ interface UserRow {
   readonly is_active: number
   readonly created_at: number
   readonly last_login_at: number | null
+  readonly claims: string | null
 }
 
-const columns = 'id, username, password_hash, is_active, created_at, last_login_at'
+const columns = 'id, username, password_hash, is_active, created_at, last_login_at, claims'
 
 /** Users in the table keyturn_users; `clock` dates those that are created. */
 export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
@@ -41,6 +42,9 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
     async setActive(id, isActive) {
       await db.query('UPDATE keyturn_users SET is_active = $2 WHERE id = $1', [id, isActive ? 1 : 0])
     },
+    async setClaims(id, claims) {
+      await db.query('UPDATE keyturn_users SET claims = $2 WHERE id = $1', [id, JSON.stringify(claims)])
+    },
     async delete(id) {
       await db.query('DELETE FROM keyturn_users WHERE id = $1', [id])
     },
@@ -60,5 +64,6 @@ const toUser = (row: UserRow): User => ({
   passwordHash: row.password_hash,
   isActive: row.is_active === 1,
   createdAt: row.created_at,
-  lastLoginAt: row.last_login_at ?? undefined
+  lastLoginAt: row.last_login_at ?? undefined,
+  claims: row.claims === null ? {} : JSON.parse(row.claims)
 })
