@@ -27,6 +27,8 @@ import blacklist from '../routes/token/blacklist.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
 import verify from '../routes/token/verify.ts'
+import jwks from '../routes/well-known/jwks.ts'
+import metadata from '../routes/well-known/metadata.ts'
 import type { Config } from './config/settings.ts'
 import { type Clock, systemClock } from './time.ts'
 
@@ -84,6 +86,8 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
     await app.register(endSession)
     await app.register(endAllSessions)
     await app.register(password)
+    await app.register(jwks, { maxAge: config.jwksMaxAge })
+    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken })
 

@@ -1,0 +1,38 @@
+import type { FastifyInstance } from 'fastify'
+import { KeyturnError } from '../../src/errors.ts'
+
+export interface MetadataOptions {
+  readonly issuer: string | undefined
+  /** Whole seconds. */
+  readonly maxAge: number
+}
+
+/**
+ * GET /.well-known/oauth-authorization-server (RFC 8414), and the same as /.well-known/openid-configuration, where most gateways
+ * look: it leads them to the JWKS. The issuer is ISSUER to the letter; without one there is nothing to tell, since a URL made
+ * from the request's Host would be whatever the client says.
+ */
+export default async function metadata(app: FastifyInstance, { issuer, maxAge }: MetadataOptions): Promise<void> {
+  const schema = { tags: ['keys'], summary: 'Server Metadata', description: 'Where this server says what it serves.' }
+  for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
+    app.get(url, { schema }, async (_request, reply) => {
+      if (issuer === undefined || !URL.canParse(issuer)) {
+        throw new KeyturnError('NO_METADATA')
+      }
+      reply.header('cache-control', `public, max-age=${maxAge}`).header('access-control-allow-origin', '*')
+      return describe(issuer, app)
+    })
+  }
+}
+
+function describe(issuer: string, app: FastifyInstance): object {
+  return {
+    issuer,
+    jwks_uri: `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`,
+    // RFC 8414 §2 demands the field and §3.2 forbids an empty list; there is no authorization endpoint.
+    response_types_supported: ['none'],
+    subject_types_supported: ['public'],
+    id_token_signing_alg_values_supported: [app.keyring.keys().signing.algorithm],
+    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', 'jti', 'sid', 'user_id', 'token_type']
+  }
+}
