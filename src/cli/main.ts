@@ -42,6 +42,7 @@ function makeProgram(): Command {
     .option('--print', 'show the configuration in force, secrets masked')
     .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
   addUserCommands(program.command('users').description('who can log in'))
+  addKeyCommands(program.command('keys').description('what signs access tokens'))
   addSessionCommands(program.command('sessions').description('where users are logged in'))
   return program
 }
@@ -63,11 +64,49 @@ function addUserCommands(group: Command): void {
   command('delete', 'remove the user, and end all sessions')
     .option('--yes', 'do not ask')
     .action(async (username, options) => (await users()).deleteUser(username, options))
+  command('set-claims', 'set the custom claims of the access tokens, a JSON object from standard input').action(
+    async (username) => (await users()).setClaims(username)
+  )
   group
     .command('list')
     .description('show all users')
     .option('--json', 'a JSON object a line')
     .action(async (options) => (await users()).listUsers(options))
+}
+
+function addKeyCommands(group: Command): void {
+  const keys = () => import('./keys.ts')
+  group
+    .command('list')
+    .description('show the managed keys and their states')
+    .option('--json', 'a JSON object a line')
+    .action(async (options) => (await keys()).listKeys(options))
+  group
+    .command('rotate')
+    .description('publish a new key, which signs as soon as every verifier can know it')
+    .option('--now', 'let it sign at once: for a key that has leaked')
+    .action(async (options) => (await keys()).rotateKeys(options))
+  group
+    .command('retire')
+    .description('remove a next or retired key: what it signed is refused from then on')
+    .argument('<kid>', 'the key, as list shows it')
+    .action(async (kid) => (await keys()).retireKey(kid))
+  group
+    .command('export')
+    .description('print a public key')
+    .argument('<kid>', 'the key, as list shows it')
+    .option('--jwk', 'as a JWK instead of PEM')
+    .option('--private', 'the private key, in PEM')
+    .action(async (kid, options) => (await keys()).exportKey(kid, options))
+  group
+    .command('import')
+    .description('publish a private key from standard input (PEM or JWK) as the next one')
+    .option('--algorithm <name>', 'what it signs with', 'ES256')
+    .action(async (options) => (await keys()).importKey(options))
+  group
+    .command('reseal')
+    .description('seal all keys with today’s KEY_ENCRYPTION_SECRET')
+    .action(async () => (await keys()).resealKeys())
 }
 
 function addSessionCommands(group: Command): void {

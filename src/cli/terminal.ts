@@ -44,7 +44,8 @@ export async function confirm(question: string, option: string): Promise<void> {
   if (!/^y(es)?$/i.test(answer)) throw new Refusal('Nothing was changed.')
 }
 
-async function readInput(): Promise<string> {
+/** The whole of standard input without its last newline. Throws Refusal when it is not UTF-8. */
+export async function readInput(): Promise<string> {
   const chunks: Buffer[] = []
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
   try {

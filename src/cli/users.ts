@@ -2,14 +2,14 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { makeArgon2Hasher } from '../passwords/argon2.ts'
 import { passwordFault } from '../passwords/policy.ts'
-import { openDatabase, openStores, type Stores } from '../stores/open.ts'
-import type { SqlDatabase } from '../stores/sql/connection.ts'
-import { migrate, pendingMigrations } from '../stores/sql/migrate.ts'
+import { openStores, type Stores } from '../stores/open.ts'
 import { makeUserStore } from '../stores/sql/users.ts'
 import { systemClock } from '../time.ts'
+import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
 import type { User } from '../users/user.ts'
-import { confirm, print, Refusal, readSecret, say } from './terminal.ts'
+import { withDatabase } from './database.ts'
+import { confirm, print, Refusal, readInput, readSecret, say } from './terminal.ts'
 
 export interface PasswordOptions {
   /** False with --no-policy. */
@@ -36,6 +36,25 @@ export async function setPassword(username: string, options: PasswordOptions): P
     return await sessions.revokeAll(user.id)
   })
   say(`Set the password of ${JSON.stringify(username)}${andEnded(ended)}.`)
+}
+
+/** `keyturn users set-claims NAME`: the custom claims of the user's access tokens, a JSON object from standard input. */
+export async function setClaims(username: string): Promise<void> {
+  const claims = parseClaims(await readInput())
+  await withUser(loadConfig(process.env), username, ({ users }, user) => users.setClaims(user.id, claims))
+  say(`Set the claims of ${JSON.stringify(username)}: they are in its access tokens from the next login or refresh on.`)
+}
+
+function parseClaims(json: string): User['claims'] {
+  let claims: User['claims']
+  try {
+    claims = JSON.parse(json)
+  } catch {
+    throw new Refusal('Standard input is no JSON: nothing was changed.')
+  }
+  const fault = claimsFault(claims)
+  if (fault !== undefined) throw new Refusal(`Nothing was changed: ${fault}.`)
+  return claims
 }
 
 /** `keyturn users activate NAME`. */
@@ -130,20 +149,5 @@ export async function withUser<T>(
   }
 }
 
-async function withUsers<T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> {
-  const database = await openDatabase(config)
-  try {
-    await bringUpToDate(database)
-    return await work(makeUserStore(database, systemClock))
-  } finally {
-    await database.close()
-  }
-}
-
-/** The embedded file has one owner and is brought up to date by whoever opens it; a shared database only by `migrate`. */
-async function bringUpToDate(database: SqlDatabase): Promise<void> {
-  if ((await pendingMigrations(database)) === 0) return
-  if (database.dialect === 'postgres')
-    throw new Refusal('The tables of this database are missing or older than this version. Run: keyturn migrate')
-  await migrate(database)
-}
+const withUsers = <T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> =>
+  withDatabase(config, (database) => work(makeUserStore(database, systemClock)))

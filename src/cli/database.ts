@@ -1,0 +1,24 @@
+import type { Config } from '../config/settings.ts'
+import { openDatabase } from '../stores/open.ts'
+import type { SqlDatabase } from '../stores/sql/connection.ts'
+import { migrate, pendingMigrations } from '../stores/sql/migrate.ts'
+import { Refusal } from './terminal.ts'
+
+/** Opens the database for `work`, and closes it afterwards. Throws Refusal when its tables are not those of this version. */
+export async function withDatabase<T>(config: Config, work: (database: SqlDatabase) => Promise<T>): Promise<T> {
+  const database = await openDatabase(config)
+  try {
+    await bringUpToDate(database)
+    return await work(database)
+  } finally {
+    await database.close()
+  }
+}
+
+/** The embedded file has one owner and is brought up to date by whoever opens it; a shared database only by `migrate`. */
+async function bringUpToDate(database: SqlDatabase): Promise<void> {
+  if ((await pendingMigrations(database)) === 0) return
+  if (database.dialect === 'postgres')
+    throw new Refusal('The tables of this database are missing or older than this version. Run: keyturn migrate')
+  await migrate(database)
+}

@@ -1,0 +1,149 @@
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import { type AlgorithmName, algorithms } from '../keys/algorithms.ts'
+import { checkSigningKey, importPrivateKey } from '../keys/import.ts'
+import { publicJwk } from '../keys/jwk.ts'
+import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy } from '../keys/keyring.ts'
+import { seal } from '../keys/sealing.ts'
+import type { StoredKey } from '../keys/store.ts'
+import { keySecret } from '../stores/open.ts'
+import { makeKeyStore } from '../stores/sql/keys.ts'
+import { systemClock } from '../time.ts'
+import { withDatabase } from './database.ts'
+import { print, Refusal, readInput, say } from './terminal.ts'
+import { showTime } from './users.ts'
+
+/** `keyturn keys list`. */
+export async function listKeys({ json }: { readonly json?: boolean }): Promise<void> {
+  const keys = await withKeys(async (options) => accessKeys(await options.store.list()))
+  if (json !== true) print(tableLine('kid', 'algorithm', 'state', 'published', 'active since', 'retired'))
+  for (const { kid, algorithm, state, createdAt, activatedAt, retiredAt } of keys) {
+    const times = [createdAt, activatedAt, retiredAt].map((time) => (time === undefined ? null : showTime(time)))
+    const [published_at, activated_at, retired_at] = times
+    print(
+      json === true
+        ? JSON.stringify({ kid, algorithm, state, published_at, activated_at, retired_at })
+        : tableLine(kid, algorithm, state, ...(times.map((time) => time ?? '') as [string, string, string]))
+    )
+  }
+}
+
+/** `keyturn keys rotate [--now]`: prints the kid of the new key. */
+export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<void> {
+  await withKeys(async (options, config) => {
+    const next = await findNext(options)
+    const { publishAhead } = rotationPolicy(config)
+    if (now === true) {
+      await options.store.activate(next.kid, options.clock())
+      say(
+        `The key below signs from now on. Who keeps an older JWKS refuses its tokens for up to ${publishAhead} seconds.`
+      )
+    } else {
+      say(`The key below is published, and signs from ${showTime(next.createdAt + publishAhead)} on.`)
+    }
+    print(next.kid)
+  })
+}
+
+/** The next key, made where there is none: again, when a worker has just made the one there was the active one. */
+async function findNext(options: KeyringOptions): Promise<StoredKey> {
+  await publishNext(options)
+  const next = accessKeys(await options.store.list()).find(({ state }) => state === 'next')
+  return next ?? (await findNext(options))
+}
+
+/** `keyturn keys retire KID`: takes a next or retired key out of the keyring. */
+export async function retireKey(kid: string): Promise<void> {
+  await withKeys(async (options) => {
+    const { state } = await findKey(options, kid)
+    if (state === 'active')
+      throw new Refusal(`The key ${kid} signs: keys rotate --now puts another in its place first.`)
+    await options.store.drop(kid)
+    say(`The key ${kid} is gone: every worker refuses its tokens within seconds.`)
+  })
+}
+
+/** `keyturn keys export KID [--jwk|--private]`. */
+export async function exportKey(
+  kid: string,
+  { jwk, private: isPrivate }: { readonly jwk?: boolean; readonly private?: boolean }
+): Promise<void> {
+  await withKeys(async (options) => {
+    const key = openKey(await findKey(options, kid), options)
+    if (jwk === true && isPrivate === true) throw new Refusal('A private key is exported as PEM only: leave out --jwk.')
+    if (jwk === true) print(JSON.stringify(publicJwk(key)))
+    else print((isPrivate === true ? key.privateText : key.publicText).trimEnd())
+  })
+}
+
+/** `keyturn keys import [--algorithm NAME]`: prints the kid. */
+export async function importKey({ algorithm }: { readonly algorithm: string }): Promise<void> {
+  if (!Object.hasOwn(algorithms, algorithm))
+    throw new Refusal(`${algorithm}: expected one of ${Object.keys(algorithms).join(', ')}.`)
+  const text = await readInput()
+  await withKeys(async (options) => {
+    const key = readPrivateKey(text, algorithm as AlgorithmName)
+    if ((await options.store.list()).some(({ kid }) => kid === key.kid))
+      throw new Refusal(`A key ${JSON.stringify(key.kid)} is in the keyring already.`)
+    await publishNext(options, key)
+    if (!(await options.store.list()).some(({ kid }) => kid === key.kid))
+      throw new Refusal('There is a next key already: keys retire removes it, or wait until it signs.')
+    say('Published the key below; it signs once every verifier can know it.')
+    print(key.kid)
+  })
+}
+
+function readPrivateKey(text: string, algorithm: AlgorithmName) {
+  try {
+    return importPrivateKey(text, algorithm)
+  } catch (error) {
+    const words = (error as Error).message.replace('SIGNING_KEY: ', 'The key: ')
+    throw new Refusal(words.replace('set ALGORITHM to', 'make --algorithm'))
+  }
+}
+
+/**
+ * `keyturn keys reseal`: after KEY_ENCRYPTION_SECRET was changed and the former one is given as its _PREVIOUS. There is an
+ * internal key to seal even where SIGNING_KEY fixes the others.
+ */
+export async function resealKeys(): Promise<void> {
+  await withKeyring(loadConfig(process.env, checkSigningKey), async (options) => {
+    const keys = await options.store.list()
+    for (const key of keys) {
+      await options.store.reseal(key.kid, seal(openKey(key, options).privateText, key.kid, options.secret))
+    }
+    say(`Sealed ${keys.length} keys with KEY_ENCRYPTION_SECRET: the former one is not needed any more.`)
+  })
+}
+
+/** Opens the managed keys, making the first ones where there are none yet. Throws Refusal where SIGNING_KEY fixes the key. */
+async function withKeys<T>(work: (options: KeyringOptions, config: Config) => Promise<T>): Promise<T> {
+  const config = loadConfig(process.env, checkSigningKey)
+  if (config.signingKey !== undefined)
+    throw new Refusal('SIGNING_KEY is set, and so the key is fixed: there are no managed keys to look after.')
+  return await withKeyring(config, (options) => work(options, config))
+}
+
+const withKeyring = <T>(config: Config, work: (options: KeyringOptions) => Promise<T>): Promise<T> =>
+  withDatabase(config, async (database) => {
+    const options = {
+      store: makeKeyStore(database),
+      secret: keySecret(config),
+      previousSecret: config.keyEncryptionSecretPrevious,
+      clock: systemClock
+    }
+    await openKeyring(config, options)
+    return await work(options)
+  })
+
+async function findKey({ store }: KeyringOptions, kid: string): Promise<StoredKey> {
+  const key = accessKeys(await store.list()).find((each) => each.kid === kid)
+  if (key === undefined) throw new Refusal(`There is no key ${JSON.stringify(kid)}: keys list shows all.`)
+  return key
+}
+
+const accessKeys = (keys: readonly StoredKey[]): readonly StoredKey[] =>
+  keys.filter(({ purpose }) => purpose === 'access')
+
+const tableLine = (kid: string, algorithm: string, state: string, published: string, active: string, retired: string) =>
+  `${kid.padEnd(8)}  ${algorithm.padEnd(9)}  ${state.padEnd(7)}  ${published.padEnd(20)}  ${active.padEnd(20)}  ${retired}`.trimEnd()
