@@ -1,5 +1,5 @@
 /**
- * The programs that tests need beside Node: where redis-server and PostgreSQL are, and how one is run privately.
+ * The programs that tests need beside Node: where redis-server, PostgreSQL and Django are, and how one is run privately.
  * Run as a script (npm's pretest does) it installs what is missing where that is possible, or says what cannot run.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
@@ -30,6 +30,8 @@ export type Engines = {
   readonly redis: string | undefined
   /** Paths of `initdb` and `postgres`, always of one version. */
   readonly postgres: { readonly initdb: string; readonly postgres: string } | undefined
+  /** Path of the Python that has Django and Simple JWT. */
+  readonly django: string | undefined
 }
 
 export type Account = { readonly uid: number; readonly gid: number }
@@ -37,35 +39,63 @@ export type Account = { readonly uid: number; readonly gid: number }
 type Need = {
   readonly engine: keyof Engines
   readonly program: string
-  /** Debian's package. */
-  readonly package: string
-  /** The variable that names a running server, which makes the program needless. */
+  /** Debian's packages. */
+  readonly packages: readonly string[]
+  /** The variable that names something as good, which makes the program needless. */
   readonly variable: string
+  /** What that variable names. */
+  readonly value: string
   readonly suites: string
 }
 
 const NEEDS: readonly Need[] = [
-  { engine: 'redis', program: 'redis-server', package: 'redis-server', variable: 'TEST_REDIS_URL', suites: 'Redis' },
+  {
+    engine: 'redis',
+    program: 'redis-server',
+    packages: ['redis-server'],
+    variable: 'TEST_REDIS_URL',
+    value: 'a server that tests may use',
+    suites: 'Redis'
+  },
   {
     engine: 'postgres',
     program: 'PostgreSQL (initdb, postgres)',
-    package: 'postgresql',
+    packages: ['postgresql'],
     variable: 'TEST_DATABASE_URL',
+    value: 'a server that tests may use',
     suites: 'PostgreSQL'
+  },
+  {
+    engine: 'django',
+    program: 'Django with Simple JWT',
+    // The second brings ES256 to PyJWT, which only recommends it.
+    packages: ['python3-djangorestframework-simplejwt', 'python3-cryptography'],
+    variable: 'TEST_PYTHON',
+    value: 'a Python that has both',
+    suites: 'Django'
   }
 ]
 
 /**
- * Where redis-server and PostgreSQL are on this machine; undefined for what is not there.
+ * Where redis-server, PostgreSQL and Django are on this machine; undefined for what is not there.
  * PostgreSQL is looked for in PATH, in the directory `pg_config` names and, as Debian keeps it out of PATH,
- * in /usr/lib/postgresql, newest version first.
+ * in /usr/lib/postgresql, newest version first. Django is looked for where Debian's packages put it.
  */
 export function findEngines(): Engines {
   const path = (process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== '')
   return {
     redis: findProgram(path, 'redis-server'),
-    postgres: findPostgres([...path, ...pgConfigDirectory(), ...debianDirectories()])
+    postgres: findPostgres([...path, ...pgConfigDirectory(), ...debianDirectories()]),
+    django: findDjango()
   }
+}
+
+/** Looks for the packages' folders, which takes no time; asking Python takes half a second. */
+function findDjango(): string | undefined {
+  const python = '/usr/bin/python3'
+  const parts = ['rest_framework_simplejwt', 'cryptography'] // the first depends on Django and PyJWT
+  const isThere = (part: string) => existsSync(`/usr/lib/python3/dist-packages/${part}`)
+  return isExecutable(python) && parts.every(isThere) ? python : undefined
 }
 
 function findProgram(directories: readonly string[], name: string): string | undefined {
@@ -115,7 +145,7 @@ export function whyMissing(engine: keyof Engines, engines: Engines = findEngines
   if (need === undefined || !isMissing(need, engines)) return undefined
   return (
     `${need.program} is not installed: ${need.suites} suites cannot run, and coverage may fall short. ` +
-    `Install Debian's package ${need.package}, or set ${need.variable} to a server that tests may use.`
+    `Install Debian's ${need.packages.join(' and ')}, or set ${need.variable} to ${need.value}.`
   )
 }
 
@@ -269,7 +299,7 @@ export async function freePort(): Promise<number> {
 
 function ensureEngines(): void {
   const missing = NEEDS.filter((need) => isMissing(need, findEngines()))
-  if (missing.length > 0 && canInstall()) install(missing.map((need) => need.package))
+  if (missing.length > 0 && canInstall()) install(missing.flatMap((need) => need.packages))
   const engines = findEngines()
   const reasons = NEEDS.map((need) => whyMissing(need.engine, engines)).filter((reason) => reason !== undefined)
   for (const reason of reasons) console.log(reason)
@@ -281,7 +311,7 @@ function canInstall(): boolean {
 }
 
 function install(packages: readonly string[]): void {
-  console.log(`Installing ${packages.join(' and ')} with apt-get: tests start private servers of their own.`)
+  console.log(`Installing ${packages.join(', ')} with apt-get: tests start private servers of their own.`)
   const restore = [
     // Debian asks this before it starts a service: 101 is no. Neither file outlives the installation.
     writeForNow('/usr/sbin/policy-rc.d', '#!/bin/sh\nexit 101\n', 0o755),

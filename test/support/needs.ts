@@ -34,6 +34,11 @@ export function withoutPostgres(): string | false {
   return reasonToSkip('postgres')
 }
 
+/** Why a subtest that needs Django must be skipped; false when it can run, and always in CI. */
+export function withoutDjango(): string | false {
+  return reasonToSkip('django')
+}
+
 function reasonToSkip(engine: keyof Engines): string | false {
   return !isContinuousIntegration() && (whyMissing(engine) ?? false)
 }

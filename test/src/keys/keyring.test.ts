@@ -1,8 +1,9 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { type Environment, loadConfig } from '../../../src/config/load.ts'
-import { openKeyring } from '../../../src/keys/keyring.ts'
+import { type Keys, openKeyring } from '../../../src/keys/keyring.ts'
 import { seal, unseal } from '../../../src/keys/sealing.ts'
+import type { KeyStore } from '../../../src/keys/store.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate } from '../../../src/stores/sql/migrate.ts'
@@ -10,8 +11,8 @@ import { makeManualClock } from '../../../src/time.ts'
 
 const secret = 'a secret of at least 32 characters'
 const clock = makeManualClock()
-const open = (store: Parameters<typeof openKeyring>[1], env: Environment = {}, sealedWith = secret) =>
-  openKeyring(loadConfig(env), store, sealedWith, clock)
+const open = async (store: KeyStore, env: Environment = {}, sealedWith = secret): Promise<Keys> =>
+  (await openKeyring(loadConfig(env), { store, secret: sealedWith, previousSecret: undefined, clock })).keys()
 
 async function openStore(t: Test) {
   const db = openEmbedded(t.testdir())
@@ -39,7 +40,7 @@ t.test('what is sealed opens with the same secret and name only', async (t) => {
 t.test('keys are made once, and sealed where they are kept', async (t) => {
   const store = await openStore(t)
   const first = await open(store)
-  t.match(first, { access: { algorithm: 'ES256' }, refresh: { algorithm: 'HS256' } })
+  t.match(first, { signing: { algorithm: 'ES256' }, refresh: { algorithm: 'HS256' } })
   t.equal(first.jtiSecret.length, 32)
   t.same(await open(store), first, 'the same after a restart')
   const kept = await store.list()
@@ -73,8 +74,8 @@ t.test('a secret that is given signs both kinds; the jti stays ours alone', asyn
   const store = await openStore(t)
   const SIGNING_KEY = 's'.repeat(32)
   const keyring = await open(store, { SIGNING_KEY })
-  t.equal(keyring.access.privateText, SIGNING_KEY)
-  t.same(keyring.refresh, keyring.access)
+  t.equal(keyring.signing.privateText, SIGNING_KEY)
+  t.same(keyring.refresh, keyring.signing)
   t.not(keyring.jtiSecret.toString(), SIGNING_KEY)
   t.same(
     (await store.list()).map((key) => key.purpose),
@@ -89,6 +90,6 @@ t.test('a key pair that is given signs access tokens only', async (t) => {
     privateKeyEncoding: { type: 'pkcs8', format: 'pem' }
   })
   const keyring = await open(store, { SIGNING_KEY: privateKey, ALGORITHM: 'EdDSA' })
-  t.match(keyring, { access: { algorithm: 'EdDSA', privateText: privateKey }, refresh: { algorithm: 'HS256' } })
+  t.match(keyring, { signing: { algorithm: 'EdDSA', privateText: privateKey }, refresh: { algorithm: 'HS256' } })
   t.same((await open(store, { SIGNING_KEY: privateKey, ALGORITHM: 'EdDSA' })).refresh, keyring.refresh)
 })

@@ -181,6 +181,8 @@ const aKey = (changes: Partial<StoredKey> = {}): StoredKey => ({
   algorithm: 'ES256',
   state: 'active',
   sealed: 'sealed',
+  activatedAt: undefined,
+  retiredAt: undefined,
   createdAt: 1_700_000_000,
   ...changes
 })
