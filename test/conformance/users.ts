@@ -23,10 +23,14 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
       passwordHash: 'digest',
       isActive: true,
       createdAt: now(),
-      lastLoginAt: undefined
+      lastLoginAt: undefined,
+      claims: {}
     })
     t.same(await store.findByUsername('ann'), ann)
     t.same(await store.findById(ann.id), ann)
+    await store.setClaims(ann.id, { role: 'admin' })
+    t.same((await store.findById(ann.id))?.claims, { role: 'admin' })
+    await store.setClaims(ann.id, {})
     advance(60)
     const ben = (await store.create('ben', 'digest')) as User
     t.equal(ben.createdAt, ann.createdAt + 60)
