@@ -12,7 +12,7 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   async list() {
     const rows = await db.query<KeyRow>(
       `SELECT kid, purpose, algorithm, state, sealed, created_at, activated_at, retired_at FROM keyturn_keys
-       ORDER BY created_at, kid`
+       ORDER BY created_at, activated_at IS NULL, kid`
     )
     return rows.map(({ created_at, activated_at, retired_at, ...key }) => ({
       ...key,

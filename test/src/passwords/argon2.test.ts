@@ -73,11 +73,21 @@ t.test('no digest, however mangled, makes it throw or answer true', async (t) =>
     return digest.slice(0, at) + text + digest.slice(at + cut)
   })
   await fc.assert(
-    fc.asyncProperty(mangled, async (text) => text === digest || !isCheap(text) || !(await hasher.verify('p', text))),
+    fc.asyncProperty(
+      mangled,
+      async (text) => isSame(text, digest) || !isCheap(text) || !(await hasher.verify('p', text))
+    ),
     { numRuns: 500 }
   )
   t.pass('500 of them')
 })
+
+/** Another spelling of the same bytes, in the last characters' unused bits, is no other digest. */
+const isSame = (a: string, b: string): boolean => {
+  const read = (text: string) =>
+    text.split('$').map((part, index) => (index < 4 ? part : Buffer.from(part, 'base64').toString('hex')))
+  return read(a).join('$') === read(b).join('$')
+}
 
 /** A mangled cost may be allowed and dear: such a digest is right to be computed, but not here. */
 const isCheap = (digest: string): boolean => !/m=\d{4,},|t=\d{2,},/.test(digest)
