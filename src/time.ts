@@ -24,3 +24,6 @@ export function parseDuration(text: string): number | undefined {
   if (match === null) return undefined
   return Number(match[1]) * (unitSeconds[match[2] ?? ''] ?? 1)
 }
+
+/** Seconds since 1970 as 2026-01-31T12:00:00Z. */
+export const showTime = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000', '')

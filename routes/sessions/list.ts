@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { showTime } from '../../src/time.ts'
 import { refusals } from '../schemas/errors.ts'
 
 const Time = Type.String({ format: 'date-time' })
@@ -42,6 +43,3 @@ const list: FastifyPluginAsyncTypebox = async (app) => {
   })
 }
 export default list
-
-/** Seconds since 1970 as 2026-01-31T12:00:00Z. */
-const showTime = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000Z', 'Z')

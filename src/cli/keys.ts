@@ -8,10 +8,9 @@ import { seal } from '../keys/sealing.ts'
 import type { StoredKey } from '../keys/store.ts'
 import { keySecret } from '../stores/open.ts'
 import { makeKeyStore } from '../stores/sql/keys.ts'
-import { systemClock } from '../time.ts'
+import { showTime, systemClock } from '../time.ts'
 import { withDatabase } from './database.ts'
 import { print, Refusal, readInput, say } from './terminal.ts'
-import { showTime } from './users.ts'
 
 /** `keyturn keys list`. */
 export async function listKeys({ json }: { readonly json?: boolean }): Promise<void> {

@@ -1,7 +1,8 @@
 import { loadConfig } from '../config/load.ts'
 import type { Session } from '../sessions/session.ts'
+import { showTime } from '../time.ts'
 import { print, Refusal, say } from './terminal.ts'
-import { showTime, withUser } from './users.ts'
+import { withUser } from './users.ts'
 
 /** `keyturn sessions list NAME`: a line a session, newest first. */
 export async function listSessions(username: string, { json }: { readonly json?: boolean }): Promise<void> {

@@ -4,7 +4,7 @@ import { makeArgon2Hasher } from '../passwords/argon2.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import { openStores, type Stores } from '../stores/open.ts'
 import { makeUserStore } from '../stores/sql/users.ts'
-import { systemClock } from '../time.ts'
+import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
 import type { User } from '../users/user.ts'
@@ -115,9 +115,6 @@ const toTableLine = ({ id, username, isActive, createdAt }: User): string =>
 
 const tableLine = (username: string, id: string, active: string, created: string): string =>
   `${username.padEnd(24)}  ${id.padEnd(36)}  ${active.padEnd(6)}  ${created}`
-
-/** Seconds since 1970 as 2026-01-31T12:00:00Z. */
-export const showTime = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000', '')
 
 /** Reads a password before any store is opened, so that no connection waits for someone who types. */
 async function readDigest(config: Config, username: string, { policy }: PasswordOptions): Promise<string> {

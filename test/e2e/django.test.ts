@@ -5,20 +5,11 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startDjango } from '../support/django.ts'
-import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
+import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn, post } from '../support/keyturn.ts'
 import { withoutDjango } from '../support/needs.ts'
 
 /** Of access tokens, in seconds: short enough to wait for, long enough for Django's first answer on a busy machine. */
 const lifetime = 5
-
-async function post(url: string, body: object): Promise<{ status: number; body: Record<string, string> }> {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body)
-  })
-  return { status: answer.status, body: (await answer.json()) as Record<string, string> }
-}
 
 async function whoami(django: string, token: string): Promise<{ status: number; body: Record<string, unknown> }> {
   const answer = await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })

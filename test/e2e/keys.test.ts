@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import t from 'tap'
 import { freePort } from '../support/engines.ts'
-import { type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
+import { type RunningKeyturn, runKeyturn, startKeyturn, post } from '../support/keyturn.ts'
 import { needsPostgres, needsRedis } from '../support/needs.ts'
 
 const seconds = Number(process.env.KEYTURN_SECONDS ?? 24)
@@ -41,15 +41,6 @@ async function serve(): Promise<Served> {
   // jose asks again when the set is older than this. Its cooldown of 30 seconds is longer: it never asks on meeting an
   // unknown kid, so a key that signs before every verifier has it fails this test.
   return { url: running.url, start, jwks: createRemoteJWKSet(jwksUrl, { cacheMaxAge: maxAge * 1000 }), running }
-}
-
-async function post(url: string, body: object): Promise<{ status: number; body: Record<string, string> }> {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body)
-  })
-  return { status: answer.status, body: (await answer.json()) as Record<string, string> }
 }
 
 const kidOf = (token: string): string => decodeProtectedHeader(token).kid ?? ''

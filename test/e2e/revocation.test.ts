@@ -3,20 +3,11 @@
  * The suite revokes 40 sessions; KEYTURN_REVOCATIONS=1000 revokes more.
  */
 import t, { type Test } from 'tap'
-import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
+import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn, post } from '../support/keyturn.ts'
 import { needsRedis, withoutRedis } from '../support/needs.ts'
 
 const count = Number(process.env.KEYTURN_REVOCATIONS ?? 40)
 const processes = 3
-
-async function post(url: string, body: object): Promise<{ status: number; body: Record<string, string> }> {
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(body)
-  })
-  return { status: answer.status, body: (await answer.json()) as Record<string, string> }
-}
 
 const verify = async (worker: RunningKeyturn, token: string): Promise<number> =>
   (await post(`${worker.url}/api/token/verify/`, { token })).status

@@ -40,6 +40,16 @@ export async function runKeyturn(args: readonly string[], env: Record<string, st
   return { code, ...output() }
 }
 
+/** POSTs JSON to a running Keyturn: the status and the JSON that came back. */
+export async function post(url: string, body: object): Promise<{ status: number; body: Record<string, string> }> {
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body)
+  })
+  return { status: answer.status, body: (await answer.json()) as Record<string, string> }
+}
+
 export interface RunningKeyturn {
   readonly url: string
   readonly child: ChildProcess
