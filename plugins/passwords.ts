@@ -1,20 +1,18 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
-import { makeArgon2Hasher } from '../src/passwords/argon2.ts'
+import { argon2Settings, makeArgon2Hasher } from '../src/passwords/argon2.ts'
 import type { PasswordHasher } from '../src/passwords/hasher.ts'
 
+export interface PasswordsOptions {
+  readonly config: Config
+  /** Who hashes instead of this process. */
+  readonly hasher: PasswordHasher | undefined
+}
+
 /** Password hashing, as costly as configured. */
-async function passwords(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
-  app.decorate(
-    'hasher',
-    makeArgon2Hasher({
-      memory: config.argon2Memory,
-      time: config.argon2Time,
-      parallelism: config.argon2Parallelism,
-      queue: config.hashQueue
-    })
-  )
+async function passwords(app: FastifyInstance, { config, hasher }: PasswordsOptions): Promise<void> {
+  app.decorate('hasher', hasher ?? makeArgon2Hasher(argon2Settings(config)))
 }
 
 declare module 'fastify' {

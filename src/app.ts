@@ -30,19 +30,27 @@ import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
 import type { Config } from './config/settings.ts'
+import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
 
 export interface AppParts {
   readonly log: FastifyBaseLogger
   /** Time of the service; tests step it. */
   readonly clock?: Clock
+  /** Who hashes passwords; by default this process. */
+  readonly hasher?: PasswordHasher
+  /** The metrics of all processes as Prometheus text; by default this one's. */
+  readonly scrape?: () => Promise<string>
 }
 
 /**
- * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Reading order is boot
- * order. Throws StoreError when a store that the configuration names cannot be used.
+ * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Reading order is
+ * boot order. Throws StoreError when a store that the configuration names cannot be used.
  */
-export async function buildApp(config: Config, { log, clock = systemClock }: AppParts): Promise<FastifyInstance> {
+export async function buildApp(
+  config: Config,
+  { log, clock = systemClock, hasher, scrape }: AppParts
+): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log,
     // plugins/requests.ts writes the one line a request has.
@@ -71,7 +79,7 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
     await app.register(stores, { config, clock })
     await app.register(audit, { clock })
     await app.register(sessions, { config, clock })
-    await app.register(passwords, { config })
+    await app.register(passwords, { config, hasher })
     await app.register(jwt, { config, clock })
     await app.register(flows, { config, clock })
     await app.register(authentication, { types: config.authHeaderTypes })
@@ -89,7 +97,7 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
     await app.register(jwks, { maxAge: config.jwksMaxAge })
     await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
     await app.register(health)
-    await app.register(serveMetrics, { token: config.metricsToken })
+    await app.register(serveMetrics, { token: config.metricsToken, scrape })
 
     app.closePaths()
     await app.ready()
@@ -102,8 +110,8 @@ export async function buildApp(config: Config, { log, clock = systemClock }: App
 }
 
 /**
- * Whose X-Forwarded-* is believed: the peer's own, if it is a trusted proxy, and nobody's behind it. The client is then the
- * last entry; earlier ones are what the client claimed. Source: Gunicorn's forwarded_allow_ips.
+ * Whose X-Forwarded-* is believed: the peer's own, if it is a trusted proxy, and nobody's behind it. The client is then
+ * the last entry; earlier ones are what the client claimed. Source: Gunicorn's forwarded_allow_ips.
  */
 function trustedProxies(ranges: readonly string[]): (address: string, hop: number) => boolean {
   if (ranges.includes('*')) return (_address, hop) => hop === 0

@@ -3,15 +3,18 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { KeyturnError } from '../../src/errors.ts'
 import { equalInConstantTime } from '../../src/random.ts'
 
-/** GET /metrics: Prometheus text, for whoever bears METRICS_TOKEN; without one, for this host only. */
-export default async function metrics(
-  app: FastifyInstance,
-  { token }: { readonly token: string | undefined }
-): Promise<void> {
+export interface MetricsOptions {
+  readonly token: string | undefined
+  /** The metrics of all processes, where there are others. */
+  readonly scrape: (() => Promise<string>) | undefined
+}
+
+/** GET /metrics: Prometheus text, all workers together, for whoever bears METRICS_TOKEN; without one, for this host only. */
+export default async function metrics(app: FastifyInstance, { token, scrape }: MetricsOptions): Promise<void> {
   app.get('/metrics', { config: { quiet: true } }, async (request, reply) => {
     if (!isAllowed(request, token)) throw new KeyturnError('NOT_FOUND')
     reply.header('content-type', app.metrics.contentType)
-    return await app.metrics.metrics()
+    return await (scrape?.() ?? app.metrics.metrics())
   })
 }
 

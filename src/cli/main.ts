@@ -31,7 +31,10 @@ function makeProgram(): Command {
   program
     .command('serve')
     .description('answer requests until SIGTERM or SIGINT')
-    .action(async () => (await import('./serve.ts')).serve())
+    .option('--check-config', 'only look at the configuration, as check-config does')
+    .action(async ({ checkConfig }) =>
+      checkConfig === true ? (await import('./check-config.ts')).checkConfig({}) : (await import('./serve.ts')).serve()
+    )
   program
     .command('migrate')
     .description('bring the tables of the database to this version')

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
 import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
 
 /** A configuration that cannot be: one line a fault, each naming the variable, what it got and what it wants. */
@@ -39,10 +40,12 @@ const together: Check = (config) => {
 }
 
 /**
- * Reads the configuration out of `env`. An empty variable counts as absent. NAME_FILE gives the value by a file.
- * Throws ConfigError with every fault at once; `checks` adds the looks that other rooms have to give.
+ * Reads the configuration out of `own`, and of the file that its ENV_FILE names (`own` wins). An empty variable counts
+ * as absent. NAME_FILE gives the value by a file. Throws ConfigError with every fault at once; `checks` adds the looks
+ * that other rooms have to give.
  */
-export function loadConfig(env: Environment, ...checks: readonly Check[]): Config {
+export function loadConfig(own: Environment, ...checks: readonly Check[]): Config {
+  const env = { ...readEnvFile(own.ENV_FILE), ...own }
   const production = env.NODE_ENV === 'production'
   const faults: string[] = []
   const read = <T>(name: string, setting: Setting<T>): T => {
@@ -60,6 +63,19 @@ export function loadConfig(env: Environment, ...checks: readonly Check[]): Confi
   for (const check of [together, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
   if (faults.length > 0) throw new ConfigError(faults)
   return config
+}
+
+/**
+ * The variables of a file of NAME=value lines, which, unlike the environment of a process, can change before a reload.
+ */
+function readEnvFile(file: string | undefined): Environment {
+  if (file === undefined || file === '') return {}
+  try {
+    return parseEnv(readFileSync(file, 'utf8'))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new ConfigError([`ENV_FILE: got "${file}", expected a file that can be read (${code}).`])
+  }
 }
 
 /** Whether the variable that `fault` begins with has a fault already: one is enough. */

@@ -37,8 +37,8 @@ const setting = <T>(row: Row<T>, wants: string, parse: Setting<T>['parse']): Set
 const within = (value: number | undefined, min: number, max: number): number | undefined =>
   value !== undefined && value >= min && value <= max ? value : undefined
 
-const integer = (row: Row<number> & { min: number; max: number }): Setting<number> =>
-  setting(row, `a whole number from ${row.min} to ${row.max}`, (text) =>
+const integer = <D extends number | undefined>(row: Row<D> & { min: number; max: number }): Setting<number | D> =>
+  setting<number | D>(row, `a whole number from ${row.min} to ${row.max}`, (text) =>
     /^\d{1,15}$/.test(text) ? within(Number(text), row.min, row.max) : undefined
   )
 
@@ -123,6 +123,48 @@ const isOrigin = (value: string): boolean =>
 export const settings = {
   port: integer({ default: 8000, min: 0, max: 65_535, about: 'TCP port to listen on; 0 takes a free one' }),
   host: text({ default: '127.0.0.1', productionDefault: '0.0.0.0', about: 'Address to listen on' }),
+  backlog: integer({ default: 2048, min: 1, max: 65_535, about: 'Connections that may wait to be accepted' }),
+  pidfile: text({ default: undefined, about: 'File for the process id of the arbiter' }),
+
+  webConcurrency: integer({
+    default: undefined,
+    defaultText: '1; in production with PostgreSQL and Redis one a core',
+    min: 1,
+    max: 256,
+    about: 'Worker processes'
+  }),
+  hashers: integer({
+    default: undefined,
+    defaultText: 'one for two workers',
+    min: 1,
+    max: 256,
+    about: 'Processes, at a lower priority, that hash passwords'
+  }),
+  timeout: duration({
+    default: '30s',
+    min: '0s',
+    max: '1h',
+    about: 'A worker that is silent for so long is killed and replaced; 0 is no limit'
+  }),
+  maxRequests: integer({
+    default: 0,
+    min: 0,
+    max: 1_000_000_000,
+    about: 'Requests after which a worker is replaced; 0 is no limit'
+  }),
+  maxRequestsJitter: integer({
+    default: 0,
+    min: 0,
+    max: 1_000_000_000,
+    about: 'At most so many more requests, by chance, so that not all workers are replaced at once'
+  }),
+  shutdownDelay: duration({
+    default: '0s',
+    min: '0s',
+    max: '5m',
+    about: 'How long a stop goes on serving while /health/ready answers 503, for balancers that need to notice'
+  }),
+
   databaseUrl: url(['postgres', 'postgresql'], {
     defaultText: 'embedded',
     about: 'PostgreSQL for users and keys; without it they live in a file under DATA_DIR'

@@ -1,4 +1,5 @@
 import { argon2id, hash, verify } from 'argon2'
+import type { Config } from '../config/settings.ts'
 import type { PasswordHasher } from './hasher.ts'
 import { makeQueue } from './queue.ts'
 
@@ -12,6 +13,14 @@ export interface Argon2Settings {
   /** Calls that may wait. */
   readonly queue: number
 }
+
+/** What the configuration says of it. */
+export const argon2Settings = (config: Config): Argon2Settings => ({
+  memory: config.argon2Memory,
+  time: config.argon2Time,
+  parallelism: config.argon2Parallelism,
+  queue: config.hashQueue
+})
 
 // argon2 runs on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once delayed a file call
 // by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).

@@ -95,7 +95,7 @@ t.test('from the first start to the second, with nothing configured', async (t) 
   t.equal((await doorsOf(first).logOut(over.body.refresh)).status, 200)
   t.equal(await first.stop(), 0)
   t.equal(first.output().stderr, '')
-  t.equal(messagesOf(first).at(-1), 'Keyturn stops')
+  t.equal(messagesOf(first).at(-1), 'Keyturn has stopped')
   await t.rejects(doorsOf(first).live(), { code: 'ECONNREFUSED' })
 
   const second = await startKeyturn(t, env)

@@ -52,6 +52,13 @@ t.test('three faults are three lines, each with its variable, what it got and wh
 t.test('each bound: the last good value, and the first bad one', async (t) => {
   const bounds: readonly (readonly [string, good: readonly string[], bad: readonly string[]])[] = [
     ['PORT', ['0', '65535'], ['65536', '-1', '1.5', '0x10', ' 80']],
+    ['BACKLOG', ['1', '65535'], ['0', '65536']],
+    ['WEB_CONCURRENCY', ['1', '256'], ['0', '257', 'auto', '1.5']],
+    ['HASHERS', ['1', '256'], ['0', '257']],
+    ['TIMEOUT', ['0', '1h'], ['3601', '-1']],
+    ['MAX_REQUESTS', ['0', '1000000000'], ['1000000001']],
+    ['MAX_REQUESTS_JITTER', ['0', '1000000000'], ['1000000001']],
+    ['SHUTDOWN_DELAY', ['0', '5m'], ['301']],
     ['ACCESS_TOKEN_LIFETIME', ['1', '1s', '86400', '24h', '1d'], ['0', '86401', '25h', '1w', '-5', '1e3']],
     ['REFRESH_TOKEN_LIFETIME', ['1', '30d'], ['0', '366d']],
     ['SESSION_ABSOLUTE_LIFETIME', ['1d', '3650d'], ['0', '3651d']],
@@ -149,6 +156,15 @@ t.test('a value may come by a file', async (t) => {
   ])
   writeFileSync(join(folder, 'port'), '80')
   t.equal(loadConfig({ PORT_FILE: join(folder, 'port') }).port, 80)
+
+  writeFileSync(
+    join(folder, 'env'),
+    '# ours\nPORT=81\nNODE_ENV="production"\nLEEWAY=\nSIGNING_KEY_FILE=' + join(folder, 'key')
+  )
+  const ENV_FILE = join(folder, 'env')
+  t.match(loadConfig({ ENV_FILE }), { port: 81, production: true, leeway: 0, signingKey: 'from the file' })
+  t.equal(loadConfig({ ENV_FILE, PORT: '82' }).port, 82, 'the environment wins')
+  t.match(faultsOf({ ENV_FILE: join(folder, 'none') }), [/^ENV_FILE: got ".*none", expected .* \(ENOENT\)\.$/])
 })
 
 t.test('a secret is never printed', async (t) => {

@@ -1,0 +1,55 @@
+/*
+ * A hasher: checks passwords, one at a time, at a lower priority than the workers, so that logins never slow a
+ * verification down.
+ */
+import { constants, setPriority } from 'node:os'
+import { loadConfig } from '../config/load.ts'
+import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
+import type { PasswordHasher } from '../passwords/hasher.ts'
+import { joinArbiter } from './child.ts'
+import type { HashJob, HashResult } from './messages.ts'
+
+let hasher: PasswordHasher | undefined
+let isLeaving = false
+let isBusy = false
+
+const arbiter = joinArbiter(
+  'hasher',
+  (order) => {
+    if (order.type === 'hash') void work(order.id, order.job)
+    if (order.type === 'drain') leave()
+  },
+  () => process.exit(isLeaving ? 0 : 1)
+)
+// Only the arbiter knows when no worker needs it any more, even where a platform signals all processes.
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => {})
+
+await arbiter.boot(async () => {
+  const config = loadConfig(process.env)
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
+  const built = makeArgon2Hasher(argon2Settings(config))
+  // A binary that does not work here shows it now, and not at the first login.
+  await built.hash('a password that nobody has')
+  hasher = built
+  return { report: { type: 'ready' }, timeout: config.timeout }
+})
+
+async function work(id: number, job: HashJob): Promise<void> {
+  isBusy = true
+  const result = await run(job).catch((error: Error): HashResult => ({ busy: error.message }))
+  arbiter.tell({ type: 'hashed', id, result })
+  isBusy = false
+  if (isLeaving) leave()
+}
+
+async function run(job: HashJob): Promise<HashResult> {
+  if (hasher === undefined) return { busy: 'the hasher is not ready' }
+  const { password } = job
+  return { value: job.kind === 'hash' ? await hasher.hash(password) : await hasher.verify(password, job.digest) }
+}
+
+/** Ends, after the password that is being checked. What was told is flushed when the channel closes. */
+function leave(): void {
+  isLeaving = true
+  if (!isBusy) process.disconnect()
+}

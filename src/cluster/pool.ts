@@ -1,0 +1,239 @@
+import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
+import type { Logger } from 'pino'
+import type { Child, Order, Report } from './messages.ts'
+import { backOff, type Member, plan } from './plan.ts'
+
+/** Who has served for so long has not died young, so the next one starts at once. Milliseconds. */
+const youth = 10_000
+
+/** What a process may take, beyond its time to drain, to take leave of the stores. Milliseconds. */
+const closing = 2000
+
+/**
+ * A pool looks at itself so often; if it could not for longer, its processes were not silent, it was deaf.
+ * Milliseconds.
+ */
+const mostDeaf = 1000
+
+export interface PoolSize {
+  readonly count: number
+  /** Milliseconds of silence that are taken for a hang; 0 is no limit. */
+  readonly timeout: number
+  /** Milliseconds that a process may take to finish its work when it is relieved. */
+  readonly grace: number
+}
+
+export interface PoolEvents {
+  /** Every report of a process that the pool does not mind itself. */
+  reported(child: Child, report: Report): void
+  /** It is to get no more work: it has to leave, or is silent. */
+  leaving?(child: Child): void
+  gone(child: Child): void
+  /** It ended before it was ready; `words` say why. */
+  failed(words: string): void
+  /** The pool has done what was to be done. */
+  settled(): void
+}
+
+/** All processes of one kind: so many as wanted, each watched, relieved and replaced. Nothing else starts or ends one. */
+export interface Pool {
+  resize(size: PoolSize): void
+  /** New processes first; the old ones go once as many new ones as wanted are ready. */
+  reload(): void
+  /** The new ones cannot boot: back to the old ones. */
+  abandonReload(): void
+  /** Lets all go: `delay` and `grace` as in Order. Called again it can only be quicker. */
+  drain(delay: number, grace: number): void
+  /** Ends all at once, whatever they are doing. */
+  kill(): void
+  /** Does what is to be done now. It is called after each event, and has to be called a few times a second. */
+  settle(): void
+  /**
+   * How many there are and how many of them are ready; settled once all that are wanted are ready and no older one
+   * serves.
+   */
+  state(): { readonly count: number; readonly ready: readonly Child[]; readonly isSettled: boolean }
+}
+
+/** A process with what the plan needs to know of it. */
+interface Process extends Child {
+  readonly process: ChildProcess
+  readonly bornAt: number
+  state: Member['state']
+  /** Older than the last reload. */
+  isOld: boolean
+  /** At its MAX_REQUESTS. */
+  isSpent: boolean
+  beatAt: number
+  readyAt?: number
+  abortedAt?: number
+  killAt?: number
+  /** Why it cannot boot, as it says. */
+  words?: string
+}
+
+interface Leave {
+  readonly delay: number
+  readonly grace: number
+}
+
+/** `socket` is handed to each process that is born. */
+export function makePool(
+  kind: 'worker' | 'hasher',
+  { log, socket, events }: { readonly log: Logger; readonly socket?: object; readonly events: PoolEvents }
+): Pool {
+  const file = import.meta.filename.replace(/pool(\.[jt]s)$/, `${kind}$1`)
+  const processes = new Map<number, Process>()
+  let size: PoolSize = { count: 0, timeout: 0, grace: 0 }
+  let failures = 0
+  let startAt = 0
+  let settledAt = performance.now()
+  let isKilled = false
+
+  const start = (): void => {
+    const child = fork(file, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    child.on('error', (error) => log.error({ err: error }, `a ${kind} cannot be started, or not be reached`))
+    const { pid } = child
+    if (pid === undefined) {
+      tire(0)
+      return
+    }
+    const now = performance.now()
+    const born: Process = {
+      pid,
+      process: child,
+      bornAt: now,
+      beatAt: now,
+      state: 'booting',
+      isOld: false,
+      isSpent: false,
+      tell: (order) => send(child, order)
+    }
+    processes.set(pid, born)
+    child.on('message', (report: Report) => hear(born, report))
+    child.on('exit', (code, signal) => bury(born, code, signal))
+    if (socket !== undefined) send(child, { type: 'listen' }, socket)
+    log.debug({ [kind]: pid }, `${kind} boots`)
+  }
+
+  const hear = (from: Process, report: Report): void => {
+    from.beatAt = performance.now()
+    if (report.type === 'beat') return
+    if (report.type === 'spent') from.isSpent = true
+    if (report.type === 'refused') from.words = report.words
+    if (report.type === 'ready') {
+      // It may have been relieved while it said so.
+      if (from.state !== 'booting') return
+      from.state = 'ready'
+      from.readyAt = from.beatAt
+      log.debug({ [kind]: from.pid, ms: Math.round(from.beatAt - from.bornAt) }, `${kind} is ready`)
+    }
+    events.reported(from, report)
+    settle()
+  }
+
+  const bury = (dead: Process, code: number | null, signal: NodeJS.Signals | null): void => {
+    processes.delete(dead.pid)
+    const { state, readyAt, abortedAt, words } = dead
+    const lived = readyAt === undefined ? 0 : performance.now() - readyAt
+    const facts = { [kind]: dead.pid, code, signal, seconds: Math.round(lived / 1000) }
+    if (state === 'draining') log[isKilled ? 'debug' : 'info'](facts, `${kind} is gone`)
+    else tire(lived)
+    events.gone(dead)
+    if (state === 'ready') {
+      const hint = signal === 'SIGKILL' && abortedAt === undefined ? '; perhaps out of memory' : ''
+      log.error(facts, `${kind} died${hint}`)
+    }
+    if (state === 'booting') {
+      const late = abortedAt === undefined ? '' : `not ready after ${size.timeout / 1000} seconds, `
+      events.failed(words ?? `A ${kind} cannot boot: ${late}it ended with ${signal ?? `code ${code}`}.`)
+    }
+    settle()
+  }
+
+  /** One more death: the next start waits for as long as the last ones in a row ask for. */
+  const tire = (lived: number): void => {
+    failures = lived >= youth ? 1 : failures + 1
+    startAt = performance.now() + backOff(failures)
+  }
+
+  const relieve = (each: Process, { delay, grace }: Leave): void => {
+    each.state = 'draining'
+    each.killAt = Math.min(each.killAt ?? Number.POSITIVE_INFINITY, performance.now() + delay + grace + closing)
+    each.tell({ type: 'drain', delay, grace })
+    events.leaving?.(each)
+  }
+
+  const abort = (each: Process): void => {
+    const silence = performance.now() - each.beatAt
+    log.error({ [kind]: each.pid, seconds: Math.round(silence / 1000) }, `${kind} is silent, and is ended`)
+    each.abortedAt = performance.now()
+    each.process.kill('SIGABRT')
+    events.leaving?.(each)
+  }
+
+  const settle = (): void => {
+    const now = performance.now()
+    if (now - settledAt > mostDeaf) for (const each of processes.values()) each.beatAt += now - settledAt
+    settledAt = now
+    const members = [...processes.values()].map(({ pid, isOld, isSpent, ...each }) => ({
+      ...each,
+      id: pid,
+      isSpent: isOld || isSpent
+    }))
+    const todo = plan(members, { ...size, startAt }, now)
+    const named = (ids: readonly number[]) => ids.flatMap((id) => processes.get(id) ?? [])
+    for (const each of named(todo.kill)) each.process.kill('SIGKILL')
+    for (const each of named(todo.abort)) abort(each)
+    for (const each of named(todo.drain)) relieve(each, { delay: 0, grace: size.grace })
+    for (let n = 0; n < todo.start; n += 1) start()
+    events.settled()
+  }
+
+  return {
+    resize(wanted) {
+      size = wanted
+    },
+    reload() {
+      for (const each of processes.values()) each.isOld = true
+      failures = 0
+    },
+    abandonReload() {
+      for (const each of processes.values()) {
+        if (!each.isOld && each.state !== 'draining') relieve(each, { delay: 0, grace: size.grace })
+        each.isOld = false
+      }
+      failures = 0
+      startAt = 0
+    },
+    drain(delay, grace) {
+      size = { ...size, count: 0 }
+      for (const each of processes.values()) relieve(each, { delay, grace })
+    },
+    kill() {
+      isKilled = true
+      size = { ...size, count: 0 }
+      for (const each of processes.values()) {
+        each.state = 'draining'
+        each.process.kill('SIGKILL')
+      }
+    },
+    settle,
+    state() {
+      const all = [...processes.values()]
+      const serving = all.filter(({ state }) => state !== 'draining')
+      const ready = serving.filter(({ state }) => state === 'ready')
+      const fresh = ready.filter(({ isOld, isSpent }) => !isOld && !isSpent)
+      return {
+        count: all.length,
+        ready,
+        isSettled: fresh.length >= size.count && serving.length === fresh.length
+      }
+    }
+  }
+}
+
+/** Into a channel that may be closed already: then there is nobody to tell. */
+function send(child: ChildProcess, order: Order, socket?: object): void {
+  if (child.connected) child.send(order, socket as SendHandle | undefined, () => {})
+}

@@ -1,0 +1,106 @@
+/* A worker: the application, on the arbiter's socket. It leaves when it is asked to, or when the arbiter is gone. */
+import type { Server } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { buildApp } from '../app.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import { checkSigningKey } from '../keys/import.ts'
+import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
+import { joinArbiter } from './child.ts'
+import { openLog } from './log.ts'
+import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
+
+/** How long a quick stop lets requests in flight finish, in milliseconds. */
+const quickGrace = 1000
+
+/** How long they may take when the arbiter is gone or a defect has shown itself, in milliseconds. */
+const lastGrace = 2000
+
+/** After that the process ends, whatever still holds it, in milliseconds. */
+const lastClosing = 2000
+
+/** Undefined while this worker boots. */
+let app: FastifyInstance | undefined
+let hasher: RemoteHasher | undefined
+let giveSocket: (socket: object) => void
+const socket = new Promise<object>((resolve) => {
+  giveSocket = resolve
+})
+/** Scrapes that wait for the arbiter's sum. */
+const scrapes: ((text: string) => void)[] = []
+
+const arbiter = joinArbiter(
+  'worker',
+  (order, handle) => {
+    if (order.type === 'listen' && handle !== undefined) giveSocket(handle)
+    if (order.type === 'drain') void leave(0, order.grace, order.delay)
+    if (order.type === 'hashed') hasher?.settle(order.id, order.result)
+    if (order.type === 'measure') void measure()
+    if (order.type === 'scraped') {
+      for (const resolve of scrapes.splice(0)) resolve(order.text)
+    }
+  },
+  () => leaveSoon()
+)
+process.on('uncaughtException', (error) => {
+  app?.log.fatal({ err: error }, 'a defect; this worker ends')
+  leaveSoon()
+})
+
+await arbiter.boot(async () => {
+  const config = loadConfig(process.env, checkSigningKey)
+  hasher = makeRemoteHasher(makeArgon2Hasher(argon2Settings(config)), (id, job) =>
+    arbiter.tell({ type: 'hash', id, job })
+  )
+  const built = await buildApp(config, { log: await openLog(config), hasher, scrape })
+  recycle(built.server, config)
+  // A platform may signal all processes, as Heroku does.
+  process.on('SIGTERM', () => void leave(0, config.gracefulTimeout * 1000, config.shutdownDelay * 1000))
+  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
+  const handle = await socket
+  await new Promise<void>((resolve) => built.server.listen(handle, config.backlog, resolve))
+  app = built
+  return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
+})
+
+/** The metrics of all workers, by way of the arbiter. */
+function scrape(): Promise<string> {
+  return new Promise((resolve) => {
+    scrapes.push(resolve)
+    arbiter.tell({ type: 'scrape' })
+  })
+}
+
+async function measure(): Promise<void> {
+  if (app !== undefined) arbiter.tell({ type: 'measured', metrics: await app.metrics.getMetricsAsJSON() })
+}
+
+/** Says once that MAX_REQUESTS are served; the arbiter relieves this worker when its replacement is ready. */
+function recycle(server: Server, { maxRequests, maxRequestsJitter }: Config): void {
+  if (maxRequests === 0) return
+  let left = maxRequests + Math.floor(Math.random() * (maxRequestsJitter + 1))
+  server.on('request', () => {
+    left -= 1
+    if (left === 0) arbiter.tell({ type: 'spent' })
+  })
+}
+
+/** Whether somebody starts it for the first time; asked of embedded data only, where nobody else can have made a user. */
+async function isWithoutUsers({ stores }: FastifyInstance, { databaseUrl }: Config): Promise<boolean> {
+  return databaseUrl === undefined && (await stores.users.list('', 1)).length === 0
+}
+
+/** Finishes what was begun, and ends the process. Again only to be quicker. */
+async function leave(exitCode: number, graceMs: number, delayMs = 0): Promise<void> {
+  // Nobody has been served yet.
+  if (app === undefined) process.exit(exitCode)
+  await app.drain(graceMs, delayMs)
+  await measure()
+  process.exit(exitCode)
+}
+
+/** Leaves without being asked to: nobody watches this worker any more, or a defect has shown itself. */
+function leaveSoon(): void {
+  setTimeout(() => process.exit(1), lastGrace + lastClosing).unref()
+  void leave(1, lastGrace)
+}
