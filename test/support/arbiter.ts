@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { LogLine } from './app.ts'
-import { aDataDir, post, type RunningKeyturn, runKeyturn, startKeyturn } from './keyturn.ts'
+import { aDataDir, post, type RunningKeyturn, runKeyturn, type StartOptions, startKeyturn } from './keyturn.ts'
 
 export type Kind = 'worker' | 'hasher'
 
@@ -41,10 +41,11 @@ export interface RunningArbiter extends RunningKeyturn {
 /** Two workers and a hasher on embedded data, ready when this resolves; all of them are ended with `t`. */
 export async function startArbiter(
   t: Pick<Test, 'teardown'>,
-  env: Record<string, string> = {}
+  env: Record<string, string> = {},
+  options: StartOptions = {}
 ): Promise<RunningArbiter> {
   const settings = { LOG_LEVEL: 'debug', WEB_CONCURRENCY: '2', DATA_DIR: env.DATA_DIR ?? aDataDir(t), ...env }
-  const keyturn = await startKeyturn(t, settings)
+  const keyturn = await startKeyturn(t, settings, options)
   const { child, output } = keyturn
   const lines: LogLine[] = []
   let rest = ''
@@ -88,7 +89,7 @@ const isReady = ({ readyAt, relievedAt, silentAt, goneAt }: Life): boolean =>
   readyAt !== undefined && relievedAt === undefined && silentAt === undefined && goneAt === undefined
 
 /** The lives of one kind that a log tells of. */
-function livesOf(lines: readonly LogLine[], kind: Kind): Life[] {
+export function livesOf(lines: readonly LogLine[], kind: Kind): Life[] {
   const lives: Life[] = []
   for (const line of lines) {
     const at = Date.parse(String(line.time))
@@ -126,6 +127,10 @@ export function isAlive(pid: number): boolean {
     return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux'
   }
 }
+
+/** Once all these processes have ended. Rejects after `limit` seconds. */
+export const untilGone = (pids: readonly number[], limit: number): Promise<number> =>
+  until(() => !pids.some(isAlive), limit, `the processes ${pids} are gone`)
 
 /** Resolves with the seconds until `isSo`. Rejects after `limit` seconds. */
 export async function until(
