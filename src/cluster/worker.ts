@@ -1,4 +1,5 @@
 /* A worker: the application, on the arbiter's socket. It leaves when it is asked to, or when the arbiter is gone. */
+import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from '../app.ts'
@@ -9,6 +10,7 @@ import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
 import { joinArbiter } from './child.ts'
 import { openLog } from './log.ts'
 import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
+import { portFault } from './socket.ts'
 
 /** How long a quick stop lets requests in flight finish, in milliseconds. */
 const quickGrace = 1000
@@ -57,11 +59,20 @@ await arbiter.boot(async () => {
   // A platform may signal all processes, as Heroku does.
   process.on('SIGTERM', () => void leave(0, config.gracefulTimeout * 1000, config.shutdownDelay * 1000))
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
-  const handle = await socket
-  await new Promise<void>((resolve) => built.server.listen(handle, config.backlog, resolve))
+  await listen(built.server, await socket, config)
   app = built
   return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
 })
+
+/** Accepts on the arbiter's socket. Throws ConfigError when somebody else has come to listen at the same address. */
+async function listen(server: Server, handle: object, { host, port, backlog }: Config): Promise<void> {
+  server.listen(handle, backlog)
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    throw portFault(host, port, (error as NodeJS.ErrnoException).code ?? '')
+  }
+}
 
 /** The metrics of all workers, by way of the arbiter. */
 function scrape(): Promise<string> {
