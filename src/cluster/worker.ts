@@ -44,10 +44,6 @@ const arbiter = joinArbiter(
   },
   () => leaveSoon()
 )
-process.on('uncaughtException', (error) => {
-  app?.log.fatal({ err: error }, 'a defect; this worker ends')
-  leaveSoon()
-})
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
@@ -61,6 +57,10 @@ await arbiter.boot(async () => {
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
   await listen(built.server, await socket, config)
   app = built
+  process.on('uncaughtException', (error) => {
+    built.log.fatal({ err: error }, 'a defect; this worker ends')
+    leaveSoon()
+  })
   return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
 })
 
@@ -105,8 +105,12 @@ async function isWithoutUsers({ stores }: FastifyInstance, { databaseUrl }: Conf
 async function leave(exitCode: number, graceMs: number, delayMs = 0): Promise<void> {
   // Nobody has been served yet.
   if (app === undefined) process.exit(exitCode)
-  await app.drain(graceMs, delayMs)
-  await measure()
+  try {
+    await app.drain(graceMs, delayMs)
+    await measure()
+  } catch (error) {
+    app.log.error({ err: error }, 'not everything could be closed')
+  }
   process.exit(exitCode)
 }
 
