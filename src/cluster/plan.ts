@@ -38,14 +38,16 @@ const abortGrace = 500
 /**
  * Decides who is started, drained, aborted or killed. Pure, and idempotent once its plan is carried out.
  *
- * Whoever is silent counts as gone, so its replacement does not wait for its death. Spent members are relieved all
+ * Whoever served and is silent counts as gone, so its replacement does not wait for its death; a boot that hangs keeps
+ * its place until it is dead, so that it is known to have failed before the next one is tried. Spent members are relieved all
  * together, once as many others as wanted are ready: there are never fewer than wanted, and a reload whose processes
  * cannot boot costs nothing. Of too many those that nobody uses yet go first, then the oldest, as Gunicorn has it.
  */
 export function plan(members: readonly Member[], { count, timeout, startAt }: Wanted, now: number): Plan {
   const isSilent = ({ beatAt, abortedAt }: Member) => abortedAt !== undefined || (timeout > 0 && now - beatAt > timeout)
   const silent = members.filter(isSilent)
-  const serving = members.filter((each) => !isSilent(each) && each.state !== 'draining')
+  const isLost = (each: Member) => each.state === 'draining' || (each.state === 'ready' && isSilent(each))
+  const serving = members.filter((each) => !isLost(each))
   const fresh = serving.filter(({ isSpent }) => !isSpent)
   const ready = fresh.filter(({ state }) => state === 'ready')
   const booting = fresh.filter(({ state }) => state === 'booting')
