@@ -22,6 +22,8 @@ export interface Wanted {
   readonly timeout: number
   /** No start before this time: the back-off after members that could not boot. */
   readonly startAt: number
+  /** Whether spent members may go already; false while a reload is not ready elsewhere. */
+  readonly mayRelieve: boolean
 }
 
 /** What is to be done, by the members' ids. */
@@ -43,7 +45,7 @@ const abortGrace = 500
  * together, once as many others as wanted are ready: there are never fewer than wanted, and a reload whose processes
  * cannot boot costs nothing. Of too many those that nobody uses yet go first, then the oldest, as Gunicorn has it.
  */
-export function plan(members: readonly Member[], { count, timeout, startAt }: Wanted, now: number): Plan {
+export function plan(members: readonly Member[], { count, timeout, startAt, mayRelieve }: Wanted, now: number): Plan {
   const isSilent = ({ beatAt, abortedAt }: Member) => abortedAt !== undefined || (timeout > 0 && now - beatAt > timeout)
   const silent = members.filter(isSilent)
   const isLost = (each: Member) => each.state === 'draining' || (each.state === 'ready' && isSilent(each))
@@ -52,7 +54,7 @@ export function plan(members: readonly Member[], { count, timeout, startAt }: Wa
   const ready = fresh.filter(({ state }) => state === 'ready')
   const booting = fresh.filter(({ state }) => state === 'booting')
   const surplus = [...booting.toReversed(), ...ready].slice(0, Math.max(0, fresh.length - count))
-  const relieved = ready.length >= count ? serving.filter(({ isSpent }) => isSpent) : []
+  const relieved = mayRelieve && ready.length >= count ? serving.filter(({ isSpent }) => isSpent) : []
   return {
     start: now >= startAt ? Math.max(0, count - fresh.length) : 0,
     drain: ids([...relieved, ...surplus]),

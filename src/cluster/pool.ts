@@ -31,6 +31,8 @@ export interface PoolEvents {
   gone(child: Child): void
   /** It ended before it was ready; `words` say why. */
   failed(words: string): void
+  /** Whether processes whose replacements are ready may go. */
+  mayRelieve(): boolean
   /** The pool has done what was to be done. */
   settled(): void
 }
@@ -38,9 +40,9 @@ export interface PoolEvents {
 /** All processes of one kind: so many as wanted, each watched, relieved and replaced. Nothing else starts or ends one. */
 export interface Pool {
   resize(size: PoolSize): void
-  /** New processes first; the old ones go once as many new ones as wanted are ready. */
+  /** New processes first; the old ones go once as many new ones as wanted are ready, and they may go. */
   reload(): void
-  /** The new ones cannot boot: back to the old ones. */
+  /** New ones cannot boot: back to the old ones, unless they are gone. */
   abandonReload(): void
   /** Lets all go: `delay` and `grace` as in Order. Called again it can only be quicker. */
   drain(delay: number, grace: number): void
@@ -48,11 +50,18 @@ export interface Pool {
   kill(): void
   /** Does what is to be done now. It is called after each event, and has to be called a few times a second. */
   settle(): void
-  /**
-   * How many there are and how many of them are ready; settled once all that are wanted are ready and no older one
-   * serves.
-   */
-  state(): { readonly count: number; readonly ready: readonly Child[]; readonly isSettled: boolean }
+  state(): PoolState
+}
+
+export interface PoolState {
+  /** All processes. */
+  readonly count: number
+  /** Those that serve; who is silent does not. */
+  readonly ready: readonly Child[]
+  /** As many as wanted are ready that need no replacement. */
+  readonly isComplete: boolean
+  /** So it is, and no others serve. */
+  readonly isSettled: boolean
 }
 
 /** A process with what the plan needs to know of it. */
@@ -157,6 +166,11 @@ export function makePool(
     startAt = performance.now() + backOff(failures)
   }
 
+  const startAnew = (): void => {
+    failures = 0
+    startAt = 0
+  }
+
   const relieve = (each: Process, { delay, grace }: Leave): void => {
     log.debug({ [kind]: each.pid }, `${kind} is relieved`)
     each.state = 'draining'
@@ -182,7 +196,7 @@ export function makePool(
       id: pid,
       isSpent: isOld || isSpent
     }))
-    const todo = plan(members, { ...size, startAt }, now)
+    const todo = plan(members, { ...size, startAt, mayRelieve: events.mayRelieve() }, now)
     const named = (ids: readonly number[]) => ids.flatMap((id) => processes.get(id) ?? [])
     for (const each of named(todo.kill)) each.process.kill('SIGKILL')
     for (const each of named(todo.abort)) abort(each)
@@ -196,16 +210,21 @@ export function makePool(
       size = wanted
     },
     reload() {
-      for (const each of processes.values()) each.isOld = true
-      failures = 0
+      for (const each of processes.values()) {
+        // What it boots with is out of date already.
+        if (each.state === 'booting') relieve(each, { delay: 0, grace: size.grace })
+        each.isOld = true
+      }
+      startAnew()
     },
     abandonReload() {
-      for (const each of processes.values()) {
-        if (!each.isOld && each.state !== 'draining') relieve(each, { delay: 0, grace: size.grace })
+      const serving = [...processes.values()].filter(({ state }) => state !== 'draining')
+      if (!serving.some(({ isOld }) => isOld)) return
+      for (const each of serving) {
+        if (!each.isOld) relieve(each, { delay: 0, grace: size.grace })
         each.isOld = false
       }
-      failures = 0
-      startAt = 0
+      startAnew()
     },
     drain(delay, grace) {
       size = { ...size, count: 0 }
@@ -221,15 +240,13 @@ export function makePool(
     },
     settle,
     state() {
-      const all = [...processes.values()]
-      const serving = all.filter(({ state }) => state !== 'draining')
+      const serving = [...processes.values()].filter(
+        ({ state, abortedAt }) => state !== 'draining' && abortedAt === undefined
+      )
       const ready = serving.filter(({ state }) => state === 'ready')
       const fresh = ready.filter(({ isOld, isSpent }) => !isOld && !isSpent)
-      return {
-        count: all.length,
-        ready,
-        isSettled: fresh.length >= size.count && serving.length === fresh.length
-      }
+      const isComplete = fresh.length >= size.count
+      return { count: processes.size, ready, isComplete, isSettled: isComplete && fresh.length === serving.length }
     }
   }
 }

@@ -34,17 +34,25 @@ export interface RunningArbiter extends RunningKeyturn {
   lives(kind: Kind): readonly Life[]
   /** Those that are ready, by the log; oldest first. */
   ready(kind: Kind): readonly number[]
-  /** Resolves with the next line of this message that was not there when it was called. */
-  next(message: string, seconds?: number): Promise<LogLine>
+  /** Resolves with the first line of this message that comes after the first `from` lines, by default those of now. */
+  next(message: string, from?: number): Promise<LogLine>
 }
 
-/** Two workers and a hasher on embedded data, ready when this resolves; all of them are ended with `t`. */
+/**
+ * Two workers and a hasher on embedded data, ready when this resolves; all of them are ended with `t`. Where `env` has an
+ * ENV_FILE, that one says how many.
+ */
 export async function startArbiter(
   t: Pick<Test, 'teardown'>,
   env: Record<string, string> = {},
   options: StartOptions = {}
 ): Promise<RunningArbiter> {
-  const settings = { LOG_LEVEL: 'debug', WEB_CONCURRENCY: '2', DATA_DIR: env.DATA_DIR ?? aDataDir(t), ...env }
+  const settings: Record<string, string> = {
+    LOG_LEVEL: 'debug',
+    DATA_DIR: env.DATA_DIR ?? aDataDir(t),
+    ...(env.ENV_FILE === undefined ? { WEB_CONCURRENCY: '2' } : {}),
+    ...env
+  }
   const keyturn = await startKeyturn(t, settings, options)
   const { child, output } = keyturn
   const lines: LogLine[] = []
@@ -67,10 +75,10 @@ export async function startArbiter(
     lines: () => lines,
     lives,
     ready: (kind) => lives(kind).flatMap((life) => (isReady(life) ? [life.pid] : [])),
-    async next(message, seconds = 20) {
-      const known = lines.length
-      await until(() => lines.slice(known).some(({ msg }) => msg === message), seconds, `"${message}" is logged`)
-      return lines.slice(known).find(({ msg }) => msg === message) as LogLine
+    async next(message, from = lines.length) {
+      const find = () => lines.find(({ msg }, index) => index >= from && msg === message)
+      await until(() => find() !== undefined, 30, `"${message}" is logged`)
+      return find() as LogLine
     }
   }
 }

@@ -53,7 +53,7 @@ export interface TrafficOptions {
 export function startTraffic(
   url: string,
   calls: readonly Call[],
-  { kept = 4, fresh = 2, pause = 4 }: TrafficOptions = {}
+  { kept = 4, fresh = 2, pause = 10 }: TrafficOptions = {}
 ): Traffic {
   const answered = { kept: 0, fresh: 0 }
   const failures: Failure[] = []

@@ -16,6 +16,7 @@ const wanted = (count: number, changes: Partial<Wanted> = {}): Wanted => ({
   count,
   timeout: 30_000,
   startAt: 0,
+  mayRelieve: true,
   ...changes
 })
 const nothing: Plan = { start: 0, drain: [], abort: [], kill: [] }
@@ -53,6 +54,7 @@ t.test('who is started, drained, aborted and killed', async (t) => {
       wanted(2),
       { drain: [1, 2] }
     ],
+    ['but not as long as it may not', [a(1, 'ready', spent), a(2, 'ready')], wanted(1, { mayRelieve: false }), {}],
     ['spent ones are no surplus', [a(1, 'ready', spent), a(2, 'ready')], wanted(1), { drain: [1] }],
 
     ['a silent one is replaced at once', [a(1, 'ready', silent), a(2, 'ready')], wanted(2), { start: 1, abort: [1] }],
@@ -101,7 +103,8 @@ const someMembers: fc.Arbitrary<Member[]> = fc
 const someWanted: fc.Arbitrary<Wanted> = fc.record({
   count: fc.integer({ min: 0, max: 5 }),
   timeout: fc.constantFrom(0, 30_000),
-  startAt: fc.constantFrom(0, now, now + 1)
+  startAt: fc.constantFrom(0, now, now + 1),
+  mayRelieve: fc.boolean()
 })
 
 /** The members once a plan is carried out. Who was killed is not dead yet. */
@@ -212,7 +215,7 @@ function simulate(story: readonly Trouble[], spans: readonly number[]) {
         state: each.state === 'booting' && !each.isHung && at >= each.bootsUntil ? 'ready' : each.state,
         beatAt: each.isHung ? each.beatAt : at
       }))
-    const todo = plan(members, { count, timeout: 2000, startAt }, at)
+    const todo = plan(members, { count, timeout: 2000, startAt, mayRelieve: true }, at)
     const isDead = ({ id, isStopped }: Simulated) =>
       todo.kill.includes(id) || (todo.abort.includes(id) && isStopped !== true)
     failures = members.some((each) => isDead(each)) ? failures + 1 : failures
