@@ -18,7 +18,7 @@ export interface Member {
 export interface Wanted {
   /** So many members that are ready; 0 lets all go. */
   readonly count: number
-  /** Silence that is taken for a hang; 0 is no limit. */
+  /** Silence of a member that is ready which is taken for a hang; 0 is no limit. */
   readonly timeout: number
   /** No start before this time: the back-off after members that could not boot. */
   readonly startAt: number
@@ -34,6 +34,12 @@ export interface Plan {
   readonly kill: readonly number[]
 }
 
+/**
+ * Who boots, or drains before it was ready, does not beat yet, and may take so long at least: many boots at once, as in a
+ * reload, take several times as long as one.
+ */
+const leastBoot = 30_000
+
 /** How long a process may take to die of SIGABRT, which one that is stopped does not see, before SIGKILL. */
 const abortGrace = 500
 
@@ -46,7 +52,9 @@ const abortGrace = 500
  * cannot boot costs nothing. Of too many those that nobody uses yet go first, then the oldest, as Gunicorn has it.
  */
 export function plan(members: readonly Member[], { count, timeout, startAt, mayRelieve }: Wanted, now: number): Plan {
-  const isSilent = ({ beatAt, abortedAt }: Member) => abortedAt !== undefined || (timeout > 0 && now - beatAt > timeout)
+  const mostSilent = ({ state }: Member) => (state === 'ready' ? timeout : Math.max(timeout, leastBoot))
+  const isSilent = (each: Member) =>
+    each.abortedAt !== undefined || (timeout > 0 && now - each.beatAt > mostSilent(each))
   const silent = members.filter(isSilent)
   const isLost = (each: Member) => each.state === 'draining' || (each.state === 'ready' && isSilent(each))
   const serving = members.filter((each) => !isLost(each))

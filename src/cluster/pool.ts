@@ -143,9 +143,9 @@ export function makePool(
 
   const bury = (dead: Process, code: number | null, signal: NodeJS.Signals | null): void => {
     processes.delete(dead.pid)
-    const { state, readyAt, abortedAt, words } = dead
+    const { state, bornAt, readyAt, abortedAt, words } = dead
     const lived = readyAt === undefined ? 0 : performance.now() - readyAt
-    const facts = { [kind]: dead.pid, code, signal, seconds: Math.round(lived / 1000) }
+    const facts = { [kind]: dead.pid, code, signal, seconds: toSeconds(lived) }
     if (state === 'draining') log[isKilled ? 'debug' : 'info'](facts, `${kind} is gone`)
     else tire(lived)
     events.gone(dead)
@@ -154,7 +154,7 @@ export function makePool(
       log.error(facts, `${kind} died${hint}`)
     }
     if (state === 'booting') {
-      const late = abortedAt === undefined ? '' : `not ready after ${size.timeout / 1000} seconds, `
+      const late = abortedAt === undefined ? '' : `not ready after ${toSeconds(abortedAt - bornAt)} seconds, `
       events.failed(words ?? `A ${kind} cannot boot: ${late}it ended with ${signal ?? `code ${code}`}.`)
     }
     settle()
@@ -181,7 +181,7 @@ export function makePool(
 
   const abort = (each: Process): void => {
     const silence = performance.now() - each.beatAt
-    log.error({ [kind]: each.pid, seconds: Math.round(silence / 1000) }, `${kind} is silent, and is ended`)
+    log.error({ [kind]: each.pid, seconds: toSeconds(silence) }, `${kind} is silent, and is ended`)
     each.abortedAt = performance.now()
     each.process.kill('SIGABRT')
     events.leaving?.(each)
@@ -250,6 +250,8 @@ export function makePool(
     }
   }
 }
+
+const toSeconds = (ms: number): number => Math.round(ms / 1000)
 
 /** Into a channel that may be closed already: then there is nobody to tell. */
 function send(child: ChildProcess, order: Order, socket?: object): void {
