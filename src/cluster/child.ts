@@ -26,6 +26,8 @@ export function joinArbiter(
   for (const signal of unheard) process.on(signal, () => {})
   process.on('message', hear)
   process.on('disconnect', lost)
+  // The arbiter may have died while this file was loaded: that event is over, and nobody has heard it.
+  if (!process.connected) lost()
   const tell = (report: Report): void => {
     if (process.connected) process.send?.(report, undefined, undefined, () => {})
   }
