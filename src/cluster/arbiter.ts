@@ -91,9 +91,10 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   let lastWords = ''
   const end = makeEnd()
 
-  const { workers, hashers } = makePools(config, {
+  const { workers, hashers } = makePools({
     log,
     socket,
+    hashQueue: () => config.hashQueue,
     ready(worker, isFirstUse) {
       hasNoUsers = isFirstUse
       if (phase === 'up') log.info({ worker: worker.pid }, 'worker is ready')
@@ -225,6 +226,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
 interface PoolsParts {
   readonly log: Logger
   readonly socket: ListeningSocket
+  hashQueue(): number
   ready(worker: Child, hasNoUsers: boolean): void
   failed(words: string): void
   mayRelieve(): boolean
@@ -232,10 +234,15 @@ interface PoolsParts {
 }
 
 /** The workers and the hashers, and what goes between them. */
-function makePools(
-  { hashQueue }: Config,
-  { log, socket, ready, failed, mayRelieve, settled }: PoolsParts
-): Readonly<Record<'workers' | 'hashers', Pool>> {
+function makePools({
+  log,
+  socket,
+  hashQueue,
+  ready,
+  failed,
+  mayRelieve,
+  settled
+}: PoolsParts): Readonly<Record<'workers' | 'hashers', Pool>> {
   const hashing = makeHashing(hashQueue)
   const workers = makePool('worker', {
     log,

@@ -22,8 +22,8 @@ interface Call {
   readonly isLastTry: boolean
 }
 
-/** `waiting`: how many may wait while all hashers are busy. */
-export function makeHashing(waiting: number): Hashing {
+/** `most`: how many may wait while all hashers are busy; a reload may change it. */
+export function makeHashing(most: () => number): Hashing {
   let line: Call[] = []
   const idle = new Set<Child>()
   const busy = new Map<Child, Call>()
@@ -43,7 +43,10 @@ export function makeHashing(waiting: number): Hashing {
 
   return {
     ask(worker, id, job) {
-      if (line.length >= waiting && idle.size === 0) return reply({ worker, id }, { busy: `${waiting} wait already` })
+      if (line.length >= most() && idle.size === 0) {
+        reply({ worker, id }, { busy: `${line.length} wait already` })
+        return
+      }
       line.push({ worker, id, job, isLastTry: false })
       assign()
     },

@@ -16,7 +16,7 @@ const answers = ({ told }: { told: Order[] }): unknown[] =>
   told.flatMap((order) => (order.type === 'hashed' ? [[order.id, order.result]] : []))
 
 t.test('one line for all workers, one job at a time for each hasher', async (t) => {
-  const hashing = makeHashing(10)
+  const hashing = makeHashing(() => 10)
   const [one, two, hasher, other] = [aChild(), aChild(), aChild(), aChild()]
   hashing.ask(one, 1, job('a'))
   hashing.ask(two, 1, job('b'))
@@ -39,7 +39,7 @@ t.test('one line for all workers, one job at a time for each hasher', async (t) 
 })
 
 t.test('one too many is refused at once', async (t) => {
-  const hashing = makeHashing(2)
+  const hashing = makeHashing(() => 2)
   const [worker, hasher] = [aChild(), aChild()]
   hashing.join(hasher)
   for (const id of [1, 2, 3, 4]) hashing.ask(worker, id, job(`${id}`))
@@ -49,15 +49,26 @@ t.test('one too many is refused at once', async (t) => {
   t.same(answers(worker).length, 2, 'and there is room again')
 })
 
+t.test('how many may wait can change', async (t) => {
+  let most = 1
+  const hashing = makeHashing(() => most)
+  const worker = aChild()
+  hashing.ask(worker, 1, job('a'))
+  hashing.ask(worker, 2, job('b'))
+  most = 2
+  hashing.ask(worker, 3, job('c'))
+  t.same(answers(worker), [[2, { busy: '1 wait already' }]])
+})
+
 t.test('without any hasher as many wait', async (t) => {
-  const hashing = makeHashing(2)
+  const hashing = makeHashing(() => 2)
   const worker = aChild()
   for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
   t.same(answers(worker), [[3, { busy: '2 wait already' }]])
 })
 
 t.test('a hasher that dies: its job is done by the next one, once', async (t) => {
-  const hashing = makeHashing(10)
+  const hashing = makeHashing(() => 10)
   const [worker, first, second, third] = [aChild(), aChild(), aChild(), aChild()]
   hashing.join(first)
   hashing.ask(worker, 1, job('a'))
@@ -72,7 +83,7 @@ t.test('a hasher that dies: its job is done by the next one, once', async (t) =>
 })
 
 t.test('a hasher that has to leave finishes what it has, and gets no more', async (t) => {
-  const hashing = makeHashing(10)
+  const hashing = makeHashing(() => 10)
   const [worker, old, young] = [aChild(), aChild(), aChild()]
   hashing.join(old)
   hashing.ask(worker, 1, job('a'))
@@ -92,7 +103,7 @@ t.test('a hasher that has to leave finishes what it has, and gets no more', asyn
 })
 
 t.test('what a worker has asked leaves the line with it', async (t) => {
-  const hashing = makeHashing(10)
+  const hashing = makeHashing(() => 10)
   const [gone, worker, hasher] = [aChild(), aChild(), aChild()]
   hashing.join(hasher)
   hashing.ask(gone, 1, job('a'))
