@@ -175,7 +175,7 @@ export function makePool(
   }
 
   const relieve = (each: Process, { delay, grace }: Leave): void => {
-    log.debug({ [kind]: each.pid }, `${kind} is relieved`)
+    if (each.state !== 'draining') log.debug({ [kind]: each.pid }, `${kind} is relieved`)
     each.state = 'draining'
     each.killAt = Math.min(each.killAt ?? Number.POSITIVE_INFINITY, performance.now() + delay + grace + closing)
     each.tell({ type: 'drain', delay, grace })
