@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
-import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
+import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import { openStores, type Stores } from '../stores/open.ts'
 import { makeUserStore } from '../stores/sql/users.ts'
@@ -125,7 +125,7 @@ async function readDigest(config: Config, username: string, { policy }: Password
     policy ? { minLength: config.passwordMinLength, username } : { minLength: 1, username: '' }
   )
   if (fault !== undefined) throw new Refusal(fault)
-  return await makeArgon2Hasher(argon2Settings(config)).hash(password)
+  return await makePasswordHasher(hasherSettings(config)).hash(password)
 }
 
 /** Opens every store for something to be done with one user. Throws Refusal when there is no such user. */

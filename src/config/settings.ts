@@ -308,6 +308,11 @@ export const settings = {
   argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
   argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
   argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),
+  passwordRehash: choice(['argon2id', 'django', 'never'], {
+    default: 'argon2id',
+    about:
+      'What a login makes of a password hash of another form: argon2id; django, for a table that Django reads too, keeps what Django wrote and otherwise writes pbkdf2_sha256; never leaves all as they are (docs/from-simple-jwt.md)'
+  }),
   hashQueue: integer({
     default: 64,
     min: 1,

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
 import { settings, variableOf } from '../../src/config/settings.ts'
-import { makeArgon2Hasher } from '../../src/passwords/argon2.ts'
+import { makePasswordHasher } from '../../src/passwords/hasher.ts'
 import { openEmbedded } from '../../src/stores/embedded/engine.ts'
 import { openStores } from '../../src/stores/open.ts'
 import { openPostgres } from '../../src/stores/sql/postgres.ts'
@@ -16,7 +16,7 @@ import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../sup
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const password = 'correct horse'
-const hasher = makeArgon2Hasher({ memory: 8192, time: 1, parallelism: 1, queue: 1 })
+const hasher = makePasswordHasher({ memory: 8192, time: 1, parallelism: 1, queue: 1, rehash: 'never' })
 
 type Environment = Readonly<Record<string, string>>
 

@@ -33,7 +33,7 @@ const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [
   [/^pg$/, 'src/stores/sql'],
   [/^postgrator$/, 'src/stores/sql'],
   [/^@photostructure\/sqlite$/, 'src/stores/embedded'],
-  [/^argon2$/, 'src/passwords'],
+  [/^(argon2|bcryptjs)$/, 'src/passwords'],
   [/^(fastify|fastify-plugin|@fastify\/.*)$/, 'routes', 'plugins', ...staircase],
   [/^(commander|read)$/, 'src/cli']
 ]

@@ -72,6 +72,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['ARGON2_MEMORY', ['8192', '1048576'], ['8191', '1048577']],
     ['ARGON2_TIME', ['1', '64'], ['0', '65']],
     ['ARGON2_PARALLELISM', ['1', '16'], ['0', '17']],
+    ['PASSWORD_REHASH', ['argon2id', 'Django', 'never'], ['bcrypt', 'always']],
     ['HASH_QUEUE', ['1', '10000'], ['0', '10001']],
     ['PASSWORD_MIN_LENGTH', ['1', '128'], ['0', '129']],
     ['GRACEFUL_TIMEOUT', ['1', '5m'], ['0', '301']],
