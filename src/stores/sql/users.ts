@@ -39,6 +39,24 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
     async setPassword(id, passwordHash) {
       await db.query('UPDATE keyturn_users SET password_hash = $2 WHERE id = $1', [id, passwordHash])
     },
+    async replacePasswordHash(id, verified, passwordHash) {
+      const rows = await db.query(
+        'UPDATE keyturn_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id',
+        [id, verified, passwordHash]
+      )
+      return rows.length > 0
+    },
+    async drawPasswordHashes(lot) {
+      // Fifteen digits fall among ids that are UUIDs, and among ids that are numbers, as users of Django have them.
+      const from = lot.toFixed(15).slice(2)
+      const next = async (where: '>=' | '<', limit: number): Promise<readonly string[]> => {
+        const sql = `SELECT password_hash FROM keyturn_users WHERE id ${where} $1 ORDER BY id LIMIT $2`
+        return (await db.query<UserRow>(sql, [from, limit])).map((row) => row.password_hash)
+      }
+      const few = 8
+      const drawn = await next('>=', few)
+      return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
+    },
     async setActive(id, isActive) {
       await db.query('UPDATE keyturn_users SET is_active = $2 WHERE id = $1', [id, isActive ? 1 : 0])
     },
