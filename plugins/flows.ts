@@ -19,6 +19,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       sessions: stores.sessions,
       revocations,
       hasher,
+      decoySecret: keyring.keys().decoySecret,
       codec,
       access: makeAccessTokens(
         codec,

@@ -16,6 +16,8 @@ export interface Parts {
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
   readonly hasher: PasswordHasher
+  /** Draws the decoy of a username: Keys. */
+  readonly decoySecret: Buffer
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens

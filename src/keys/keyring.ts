@@ -21,6 +21,8 @@ export interface Keys {
   readonly refresh: Key
   /** Derives the `jti` of refresh tokens. Nobody else holds it, even where SIGNING_KEY is shared. */
   readonly jtiSecret: Buffer
+  /** Draws the decoy of a username. The same in all processes, so that a name costs the same in each. */
+  readonly decoySecret: Buffer
 }
 
 /** The keys, and how they come to change. */
@@ -83,7 +85,8 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
         fixed !== undefined && isSecretAlgorithm(fixed.algorithm)
           ? fixed
           : secretKey(derive('refresh token').toString('base64url'), 'HS256'),
-      jtiSecret: derive('refresh jti')
+      jtiSecret: derive('refresh jti'),
+      decoySecret: derive('decoy')
     }
   }
 
