@@ -166,7 +166,7 @@ function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> 
   const revocations = makeRevocations({ window: 3600, staleness: 3600 }, systemClock)
   revocations.add(Array.from({ length: 10_000 }, (_, index) => ({ id: `${index}`, revokedAt: systemClock() })))
   revocations.heard()
-  const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock)
+  const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock, { adopts: false })
   return makeVerify({ codec, refresh, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
 }
 

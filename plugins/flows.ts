@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
+import { adoptsRefreshTokens } from '../src/keys/algorithms.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
 import { loadClaimsFunction } from '../src/tokens/custom.ts'
@@ -27,7 +28,10 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
         rules,
         clock
       ),
-      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
+      foreignBlacklist: stores.foreignBlacklist,
+      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, {
+        adopts: adoptsRefreshTokens(config)
+      }),
       claimsOf: await loadClaimsFunction(config.claimsModule),
       rules,
       clock,

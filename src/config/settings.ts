@@ -61,8 +61,8 @@ const truths: Readonly<Record<string, boolean>> = {
   off: false
 }
 
-const boolean = (row: Row<boolean>): Setting<boolean> =>
-  setting(row, 'true or false', (text) => truths[text.toLowerCase()])
+const boolean = <D extends boolean | undefined>(row: Row<D>): Setting<boolean | D> =>
+  setting<boolean | D>(row, 'true or false', (text) => truths[text.toLowerCase()])
 
 const choice = <const T extends string, D extends T | undefined>(choices: readonly T[], row: Row<D>): Setting<T | D> =>
   setting<T | D>(row, `one of ${choices.join(', ')}`, (text) =>
@@ -271,6 +271,11 @@ export const settings = {
     max: '60s',
     about:
       'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
+  }),
+  adoptRefreshTokens: boolean({
+    default: undefined,
+    defaultText: 'true with a SIGNING_KEY that is a secret, otherwise false',
+    about: 'Take over refresh tokens that Simple JWT signed with SIGNING_KEY: each once, as a session'
   }),
   revocationStaleness: duration({
     default: '30s',

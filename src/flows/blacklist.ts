@@ -1,4 +1,6 @@
 import { KeyturnError } from '../errors.ts'
+import type { SessionClient } from '../sessions/session.ts'
+import { makeAdopt } from './adopt.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -7,10 +9,15 @@ import type { Parts } from './parts.ts'
  * A superseded token of the session ends it too, so that a client which lost an answer can still log out.
  * Throws KeyturnError TOKEN_* for a token that is not good, TOKEN_REVOKED when the session is over already.
  */
-export const makeBlacklist =
-  ({ refresh, sessions }: Parts) =>
-  async (token: string): Promise<Outcome> => {
-    const { userId, sid } = refresh.read(token)
+export const makeBlacklist = ({ refresh, ...parts }: Parts) => {
+  const { sessions } = parts
+  const adopt = makeAdopt(parts)
+  return async (token: string, client: SessionClient): Promise<Outcome> => {
+    const presented = refresh.read(token)
+    const { userId, sid } = presented
+    // One of another issuer becomes a session, so that it can be over.
+    await adopt(presented, client)
     if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED')
     return { user_id: userId, sid }
   }
+}

@@ -6,13 +6,15 @@ import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
 import type { ClaimsFunction } from '../tokens/custom.ts'
-import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 
 /** All that the use cases need; each takes what it uses. */
 export interface Parts {
   readonly users: UserStore
   readonly sessions: SessionStore
+  /** Refresh tokens of another issuer that it has revoked itself. */
+  readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
   readonly hasher: PasswordHasher

@@ -26,4 +26,11 @@ export const algorithms: Readonly<Record<AlgorithmName, AlgorithmRow>> = {
   EdDSA: { keyType: 'ed25519' }
 }
 
+/**
+ * Whether refresh tokens that another issuer signed with SIGNING_KEY are adopted: ADOPT_REFRESH_TOKENS, by default
+ * where that key is a secret, as it is after a move from Simple JWT.
+ */
+export const adoptsRefreshTokens = ({ adoptRefreshTokens, signingKey, algorithm = 'HS256' }: Config): boolean =>
+  adoptRefreshTokens ?? (signingKey !== undefined && isSecretAlgorithm(algorithm))
+
 export const isSecretAlgorithm = (name: AlgorithmName): boolean => algorithms[name].keyType === 'secret'

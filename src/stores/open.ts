@@ -4,16 +4,19 @@ import { join } from 'node:path'
 import type { AuditStore } from '../audit/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
+import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import type { SqlDatabase } from './sql/connection.ts'
+import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
 import { StoreError } from './error.ts'
@@ -27,6 +30,8 @@ export interface Stores {
   readonly keys: KeyStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
+  /** What Simple JWT has revoked itself, in the same database. */
+  readonly foreignBlacklist: ForeignBlacklist
   readonly feed: RevocationFeed
   /** What seals the keys at rest. */
   readonly keySecret: string
@@ -50,6 +55,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       keys: makeKeyStore(database),
       audit: makeAuditStore(database),
       sessions,
+      foreignBlacklist: await openForeignBlacklist(database),
       feed,
       keySecret: keySecret(config),
       async check() {
@@ -119,7 +125,8 @@ async function openSessions(
     absoluteLifetime: config.sessionAbsoluteLifetime,
     grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
     rotate: config.rotateRefreshTokens,
-    maxPerUser: config.maxSessionsPerUser
+    maxPerUser: config.maxSessionsPerUser,
+    adopts: adoptsRefreshTokens(config)
   }
   const window = revocationWindow(config)
   const { redisUrl } = config

@@ -1,15 +1,18 @@
 import { randomId } from '../../random.ts'
-import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
+import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
 import { type Connection, failClosed, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
-import { announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import { adopt, announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
-  /** For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the time. */
+  /**
+   * For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the
+   * time.
+   */
   readonly clock?: Clock
   /** Tests put another clock into the scripts. */
   readonly readScript?: ReadScript
@@ -18,7 +21,10 @@ export interface RedisSessionsOptions {
 /** Sessions that are announced with one command. */
 const batch = 500
 
-/** Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole seconds. */
+/**
+ * Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole
+ * seconds.
+ */
 export function openRedisSessions(
   redis: Connection,
   policy: SessionPolicy,
@@ -48,6 +54,14 @@ export function openRedisSessions(
       await finish(userId, ended)
       return { session: startSession(userId, sid, client, now, policy), ended }
     },
+    async adopt(token, client) {
+      const { userId, sid } = token
+      const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
+      return await adopt(redis, keys, token, encodeClient(client), policy)
+    },
+    async isAdopted(userId, sid) {
+      return (await redis.exists(names.adopted(userId, sid))) === 1
+    },
     async rotate(presented) {
       const { userId, sid } = presented
       const verdict = await rotate(redis, names.sessions(userId), presented, policy)
@@ -67,12 +81,13 @@ export function openRedisSessions(
         .sort((a, b) => b.createdAt - a.createdAt)
     },
     async revoke(userId, sid) {
-      const ended = await revoke(redis, names.sessions(userId), 'one', sid)
+      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'one', sid, 0)
       await finish(userId, ended)
       return ended.length > 0
     },
     async revokeAll(userId, kept = '') {
-      const ended = await revoke(redis, names.sessions(userId), 'others', kept)
+      const memory = policy.adopts ? longestForeignLife : 0
+      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'others', kept, memory)
       await finish(userId, ended)
       return ended
     },

@@ -86,6 +86,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
     ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
+    ['ADOPT_REFRESH_TOKENS', ['on', 'false'], ['once']],
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
     ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
