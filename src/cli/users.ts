@@ -2,8 +2,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault } from '../passwords/policy.ts'
-import { openStores, type Stores } from '../stores/open.ts'
-import { makeUserStore } from '../stores/sql/users.ts'
+import { openStores, openUsers, type Stores } from '../stores/open.ts'
 import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
@@ -146,4 +145,4 @@ export async function withUser<T>(
 }
 
 const withUsers = <T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> =>
-  withDatabase(config, (database) => work(makeUserStore(database, systemClock)))
+  withDatabase(config, async (database) => work(await openUsers(config, database, systemClock)))

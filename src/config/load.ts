@@ -25,6 +25,11 @@ const together: Check = (config) => {
       'KEY_ENCRYPTION_SECRET: not set, expected a text of at least 32 characters, since DATABASE_URL is set and signing keys are kept there (or set SIGNING_KEY).'
     )
   }
+  if (config.usersTable !== undefined && config.databaseUrl === undefined) {
+    faults.push(
+      'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django keeps its users.'
+    )
+  }
   if (config.sessionAbsoluteLifetime < config.refreshTokenLifetime) {
     faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than REFRESH_TOKEN_LIFETIME, expected at least as long.')
   }

@@ -174,6 +174,25 @@ export const settings = {
     about: 'Redis for sessions; without it they live in a file under DATA_DIR'
   }),
   dataDir: text({ default: './data', about: 'Folder of the embedded data' }),
+  usersTable: text(
+    {
+      default: undefined,
+      defaultText: 'Keyturn’s own',
+      about:
+        'Table of DATABASE_URL where Django keeps its users: auth_user, or that of a user model of your own (docs/from-simple-jwt.md)'
+    },
+    'the name of a table, perhaps after that of its schema and a dot',
+    /^[\p{L}_][\p{L}\p{N}_$]{0,62}(\.[\p{L}_][\p{L}\p{N}_$]{0,62})?$/u
+  ),
+  usersColumns: list(
+    {
+      default: [],
+      about:
+        'Columns of USERS_TABLE that are not called id, username, password, is_active, date_joined or last_login there: id=uuid,username=email'
+    },
+    'pairs as id=uuid, of id, username, password, is_active, date_joined or last_login and the column for it',
+    (pair) => /^(id|username|password|is_active|date_joined|last_login)=[\p{L}_][\p{L}\p{N}_$]{0,62}$/u.test(pair)
+  ),
   redisTlsVerify: boolean({
     default: true,
     about: 'Check the certificate of a rediss:// server; false accepts a self-signed one, as Heroku has it'

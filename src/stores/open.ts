@@ -16,6 +16,8 @@ import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import type { SqlDatabase } from './sql/connection.ts'
+import { type DjangoTable, readDjangoTable } from './sql/django-table.ts'
+import { makeDjangoUsers } from './sql/django-users.ts'
 import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
@@ -51,7 +53,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
     const { sessions, feed } = await openSessions(config, database, clock)
     return {
       database,
-      users: makeUserStore(database, clock),
+      users: await openUsers(config, database, clock),
       keys: makeKeyStore(database),
       audit: makeAuditStore(database),
       sessions,
@@ -97,6 +99,21 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
       throw error
     }
   })
+}
+
+/** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
+export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
+  const table = await openDjangoTable(config, database)
+  return table === undefined ? makeUserStore(database, clock) : makeDjangoUsers(database, table)
+}
+
+/** Where Django keeps its users, when USERS_TABLE says so. Throws StoreError when that is not there or lacks a column. */
+export async function openDjangoTable(
+  { usersTable, usersColumns }: Config,
+  database: SqlDatabase
+): Promise<DjangoTable | undefined> {
+  if (usersTable === undefined) return undefined
+  return await readDjangoTable(database, usersTable, Object.fromEntries(usersColumns.map((pair) => pair.split('='))))
 }
 
 async function bringUpToDate(database: SqlDatabase): Promise<void> {

@@ -44,7 +44,7 @@ t.test('twenty at once: one session, and one successor for all', async (t) => {
   const answers = await Promise.all(Array.from({ length: 20 }, () => refresh(token)))
   t.same([...new Set(answers.map(({ statusCode }) => statusCode))], [200])
   t.equal(new Set(answers.map((answer) => answer.json().refresh)).size, 1)
-  const { access, refresh: successor } = answers[0]?.json()
+  const { access, refresh: successor } = answers[0]!.json()
   t.equal((await sessions(access)).length, 1)
   t.same((await verify(token)).json(), { non_field_errors: ['Token is blacklisted'] }, 'superseded')
   t.equal((await refresh(successor)).statusCode, 200, 'the line goes on')

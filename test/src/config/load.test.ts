@@ -87,6 +87,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
     ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
     ['ADOPT_REFRESH_TOKENS', ['on', 'false'], ['once']],
+    ['USERS_TABLE', ['auth_user', 'shop.user', 'Nutzer_ä'], ['a b', 'a.b.c', '1a', 'a;b', '"a"']],
+    ['USERS_COLUMNS', ['id=uuid', 'username=email, last_login=seen'], ['uuid', 'email=x', 'id=a b', 'id=']],
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
     ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
@@ -109,6 +111,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
   ]
   const others: Environment = {
     KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    DATABASE_URL: 'postgres://h/d',
     SESSION_ABSOLUTE_LIFETIME: '30d',
     REFRESH_TOKEN_LIFETIME: '1d'
   }
@@ -161,7 +164,7 @@ t.test('a value may come by a file', async (t) => {
 
   writeFileSync(
     join(folder, 'env'),
-    '# ours\nPORT=81\nNODE_ENV="production"\nLEEWAY=\nSIGNING_KEY_FILE=' + join(folder, 'key')
+    `# ours\nPORT=81\nNODE_ENV="production"\nLEEWAY=\nSIGNING_KEY_FILE=${join(folder, 'key')}`
   )
   const ENV_FILE = join(folder, 'env')
   t.match(loadConfig({ ENV_FILE }), { port: 81, production: true, leeway: 0, signingKey: 'from the file' })
