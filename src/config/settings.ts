@@ -116,6 +116,23 @@ const isAddressRange = (value: string): boolean => {
 const isOrigin = (value: string): boolean =>
   /^https?:\/\//.test(value) && URL.canParse(value) && new URL(value).origin === value
 
+/** Source: RFC 7518 §3.1, RFC 8037 §3.1. */
+const algorithmNames = [
+  'HS256',
+  'HS384',
+  'HS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA'
+] as const
+
 /**
  * Every setting, once. The variable is the key in capitals: accessTokenLifetime is ACCESS_TOKEN_LIFETIME.
  * docs/configuration.md is written from this table.
@@ -213,28 +230,22 @@ export const settings = {
     default: undefined,
     about: 'Public key in PEM of SIGNING_KEY; derived from it when absent, ignored for a secret'
   }),
-  algorithm: choice(
-    [
-      'HS256',
-      'HS384',
-      'HS512',
-      'RS256',
-      'RS384',
-      'RS512',
-      'PS256',
-      'PS384',
-      'PS512',
-      'ES256',
-      'ES384',
-      'ES512',
-      'EdDSA'
-    ],
-    {
-      default: undefined,
-      defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
-      about: 'Algorithm of access tokens'
-    }
-  ),
+  algorithm: choice(algorithmNames, {
+    default: undefined,
+    defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
+    about: 'Algorithm of access tokens'
+  }),
+  signingKeyPrevious: text({
+    default: undefined,
+    secret: true,
+    about:
+      'The former SIGNING_KEY: what it signed is good until it expires. For a move to another key, or to managed ones'
+  }),
+  algorithmPrevious: choice(algorithmNames, {
+    default: undefined,
+    defaultText: 'HS256',
+    about: 'Algorithm of SIGNING_KEY_PREVIOUS'
+  }),
   keyEncryptionSecret: text(
     {
       default: undefined,
@@ -293,8 +304,9 @@ export const settings = {
   }),
   adoptRefreshTokens: boolean({
     default: undefined,
-    defaultText: 'true with a SIGNING_KEY that is a secret, otherwise false',
-    about: 'Take over refresh tokens that Simple JWT signed with SIGNING_KEY: each once, as a session'
+    defaultText: 'true where one of these keys is a secret, otherwise false',
+    about:
+      'Take over refresh tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS: each once, as a session'
   }),
   revocationStaleness: duration({
     default: '30s',

@@ -37,7 +37,11 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
   const refresh = (token = '') => post(`${keyturn.url}/api/token/refresh/`, { refresh: token })
   const verify = (token = '') => post(`${keyturn.url}/api/token/verify/`, { token })
   const whoami = async (token = '') =>
-    (await (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).json()).username
+    (
+      (await (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).json()) as {
+        username?: string
+      }
+    ).username
 
   // Before the move: Django hands out tokens.
   const old = await login('vitor', django)
@@ -62,7 +66,11 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
   t.match(await refresh(loggedOut.body.refresh), { status: 401, body: { detail: 'Token is blacklisted' } }, 'by Django')
   t.equal((await verify(loggedOut.body.refresh)).status, 400)
   await sleep(3100)
-  t.match(await refresh(old.body.refresh), { status: 401, body: { detail: 'Token is blacklisted' } }, 'once and only once')
+  t.match(
+    await refresh(old.body.refresh),
+    { status: 401, body: { detail: 'Token is blacklisted' } },
+    'once and only once'
+  )
 
   // Its users log in, with the passwords they have.
   const first = await login('vitor')
@@ -79,7 +87,11 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
   // What Django does to a user counts at the next refresh.
   await act('set_password', 'vitor', 'another password')
   t.match(await refresh(first.body.refresh), { status: 401, body: { detail: "The user's password has been changed." } })
-  t.match(await verify(first.body.access), { status: 401, body: { detail: 'Token is blacklisted' } }, 'the session is over')
+  t.match(
+    await verify(first.body.access),
+    { status: 401, body: { detail: 'Token is blacklisted' } },
+    'the session is over'
+  )
   const ana = await login('ana')
   t.equal(ana.status, 200)
   await act('deactivate', 'ana')

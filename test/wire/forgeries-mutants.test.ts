@@ -90,7 +90,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a kid that nobody knows means the signing key',
-    edits: [[codec, '?? unnamed;', '?? signing;']],
+    edits: [[codec, '? unnamed :', '? [signing] :']],
     lets: /^keyNames: .*signed rightly/,
     where: 'managed'
   },
@@ -102,7 +102,11 @@ const mutants: readonly Mutant[] = [
   {
     name: 'a header that is known need not be signed',
     edits: [
-      [codec, 'checkSignature(key, token)', 'byHead.has(jws.head) ? key.decode(token) : checkSignature(key, token)']
+      [
+        codec,
+        'checkSignature(keys, token)',
+        'byHead.has(jws.head) ? keys[0].decode(token) : checkSignature(keys, token)'
+      ]
     ],
     lets: /^bitFlips|^signatures/
   },

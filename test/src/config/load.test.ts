@@ -86,6 +86,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
     ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
+    ['ALGORITHM_PREVIOUS', ['HS256', 'es256'], ['none']],
     ['ADOPT_REFRESH_TOKENS', ['on', 'false'], ['once']],
     ['USERS_TABLE', ['auth_user', 'shop.user', 'Nutzer_ä'], ['a b', 'a.b.c', '1a', 'a;b', '"a"']],
     ['USERS_COLUMNS', ['id=uuid', 'username=email, last_login=seen'], ['uuid', 'email=x', 'id=a b', 'id=']],
