@@ -345,7 +345,8 @@ export const settings = {
   argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
   argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),
   passwordRehash: choice(['argon2id', 'django', 'never'], {
-    default: 'argon2id',
+    default: undefined,
+    defaultText: 'argon2id; django with USERS_TABLE',
     about:
       'What a login makes of a password hash of another form: argon2id; django, for a table that Django reads too, keeps what Django wrote and otherwise writes pbkdf2_sha256; never leaves all as they are (docs/from-simple-jwt.md)'
   }),

@@ -25,6 +25,8 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
     ${column('password')} AS password_hash, ${has('is_active') ? column('is_active') : 'true'} AS is_active,
     ${seconds('date_joined')} AS created_at, ${seconds('last_login')} AS last_login_at FROM ${name}`
   const parseKey = makeKeyParser(table.type(key))
+  const id = column('id')
+  const lotOf = placeOfLot(table)
 
   const first = async (which: UserColumn, value: SqlValue | undefined): Promise<User | undefined> => {
     // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
@@ -48,6 +50,22 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
     delete: () => refuse('delete them with Django'),
     setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
     setPassword: (id, passwordHash) => update(id, 'password', inDjangosForm(passwordHash)),
+    async replacePasswordHash(id, verified, passwordHash) {
+      const password = column('password')
+      const rows = await db.query(
+        `UPDATE ${name} SET ${password} = $3 WHERE ${column(key)} = $1 AND ${password} = $2 RETURNING 1`,
+        [parseKey(id) ?? null, verified, inDjangosForm(passwordHash)]
+      )
+      return rows.length > 0
+    },
+    async drawPasswordHashes(lot) {
+      const next = async (where: '>=' | '<', limit: number): Promise<readonly string[]> => {
+        const sql = `SELECT ${column('password')} AS password_hash FROM ${name} WHERE ${id} ${where} ${lotOf} ORDER BY ${id} LIMIT $2`
+        return (await db.query<UserRow>(sql, [lot, limit])).map((row) => row.password_hash)
+      }
+      const drawn = await next('>=', few)
+      return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
+    },
     setActive: (id, isActive) =>
       has('is_active') ? update(id, 'is_active', String(isActive)) : refuse('they have no column for being active'),
     async list(afterUsername, limit) {
@@ -57,6 +75,23 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
       )
       return rows.map(toUser)
     }
+  }
+}
+
+/** Users whose digests are drawn. */
+const few = 8
+
+/** The id that a lot, $1, falls on, in the type of the column: between the first and the last one, or anywhere. */
+function placeOfLot({ name, column, type }: DjangoTable): string {
+  switch (type('id')) {
+    case 'smallint':
+    case 'integer':
+    case 'bigint':
+      return `(SELECT min(${column('id')}) + floor($1::float8 * (max(${column('id')}) - min(${column('id')}))) FROM ${name})`
+    case 'uuid':
+      return "(lpad(to_hex(floor($1::float8 * 4294967296)::bigint), 8, '0') || '-0000-0000-0000-000000000000')::uuid"
+    default:
+      return 'substr($1::text, 3)'
   }
 }
 

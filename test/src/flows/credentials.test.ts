@@ -13,7 +13,7 @@ import { makeManualClock } from '../../../src/time.ts'
 import type { UserStore } from '../../../src/users/store.ts'
 import type { User } from '../../../src/users/user.ts'
 
-const hasher = makePasswordHasher({ memory: 8, time: 1, parallelism: 1, queue: 64, rehash: 'argon2id' })
+const hasher = makePasswordHasher({ memory: 8, time: 1, parallelism: 1, queue: 64, form: 'argon2id', rehash: true })
 const decoySecret = Buffer.alloc(32, 'secret')
 
 const password = 'correct horse \u{e9}\u{1f511}'

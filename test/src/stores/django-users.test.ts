@@ -60,6 +60,16 @@ t.test('auth_user', async (t) => {
 
   await users.setPassword('1', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA')
   t.equal((await users.findById('1'))?.passwordHash, 'argon2$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA', 'for Django')
+  const digest = (await users.findById('1'))?.passwordHash ?? ''
+  t.equal(await users.replacePasswordHash('1', 'another', '$argon2id$new'), false, 'changed meanwhile')
+  t.equal(await users.replacePasswordHash('1', digest, '$argon2id$new'), true)
+  t.equal((await users.findById('1'))?.passwordHash, 'argon2$argon2id$new')
+  t.equal(await users.replacePasswordHash('nobody', digest, 'x'), false)
+  for (const lot of [0, 0.3, 0.999999]) {
+    const drawn = await users.drawPasswordHashes(lot)
+    t.equal(drawn.length, 3, 'as many as there are')
+    t.same(await users.drawPasswordHashes(lot), drawn)
+  }
   await users.setActive('1', false)
   t.equal((await users.findById('1'))?.isActive, false)
   await users.setActive('1', true)
@@ -81,6 +91,7 @@ t.test('a model of one’s own', async (t) => {
   const customer = { id, username: 'v@example.com', passwordHash: '', isActive: true, createdAt: 0, claims: {} }
   t.same(await users.findByUsername('v@example.com'), { ...customer, lastLoginAt: undefined })
   t.match(await users.findById(id), customer)
+  t.same(await users.drawPasswordHashes(0.99), [''])
   t.match(await users.findById(id.replaceAll('-', '').toUpperCase()), customer)
   for (const other of ['1', `${id}0`, id.replaceAll('-', '')[0] ?? '']) t.equal(await users.findById(other), undefined)
   await t.rejects(async () => users.setActive(id, false), { name: 'StoreError', message: /no column/ })
