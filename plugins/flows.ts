@@ -4,14 +4,14 @@ import type { Config } from '../src/config/settings.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
-import { loadClaimsFunction } from '../src/tokens/custom.ts'
+import { claimRules } from '../src/tokens/claims.ts'
+import { loadClaimsFunction, makeCustomClaims } from '../src/tokens/custom.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const { stores, codec, keyring, hasher, revocations } = app
-  const { leeway, issuer, audience, blacklistAfterRotation } = config
-  const rules = { leeway, issuer, audience }
+  const rules = claimRules(config)
   app.decorate(
     'flows',
     makeFlows({
@@ -21,19 +21,14 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       hasher,
       decoySecret: keyring.keys().decoySecret,
       codec,
-      access: makeAccessTokens(
-        codec,
-        { lifetime: config.accessTokenLifetime, profile: config.tokenProfile },
-        rules,
-        clock
-      ),
+      access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
-      claimsOf: await loadClaimsFunction(config.claimsModule),
+      claimsOf: makeCustomClaims(await loadClaimsFunction(config.claimsModule), rules.names),
       rules,
       clock,
       passwordMinLength: config.passwordMinLength,
       rotate: config.rotateRefreshTokens,
-      blacklistAfterRotation
+      blacklistAfterRotation: config.blacklistAfterRotation
     })
   )
 }

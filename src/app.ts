@@ -29,6 +29,7 @@ import refresh from '../routes/token/refresh.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
+import { claimNames } from './config/claim-names.ts'
 import type { Config } from './config/settings.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
@@ -95,7 +96,7 @@ export async function buildApp(
     await app.register(endAllSessions)
     await app.register(password)
     await app.register(jwks, { maxAge: config.jwksMaxAge })
-    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
+    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken, scrape })
 

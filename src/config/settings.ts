@@ -91,6 +91,20 @@ const list = (
     return items.length > 0 && items.every(accepts) ? items : undefined
   })
 
+/** Claims whose meaning is given, by RFC 7519, RFC 9068 or Keyturn: no setting may call another one so. */
+const givenClaims = ['exp', 'iat', 'nbf', 'iss', 'aud', 'sub', 'client_id', 'sid', 'gen']
+
+/** The name of a claim, or one of `others`. */
+const claimName = (row: Row<string>, ...others: readonly string[]): Setting<string> =>
+  setting(
+    row,
+    ['a name that no other claim has, as id or https://example.com/id', ...others].join(', or '),
+    (value) => {
+      const isName = /^[A-Za-z][\w:/.-]{0,99}$/.test(value) && !(value in Object.prototype) && value !== 'none'
+      return others.includes(value) || (isName && !givenClaims.includes(value)) ? value : undefined
+    }
+  )
+
 /** At most so many requests in so many seconds; null is no limit. */
 export type Rate = { readonly requests: number; readonly window: number } | null
 
@@ -303,6 +317,19 @@ export const settings = {
     { default: ['Bearer'], about: 'Words accepted before the token in Authorization; the first is in the challenge' },
     'one or more words',
     (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
+  ),
+
+  userIdClaim: claimName({ default: 'user_id', about: 'Claim that says whose a token is' }, 'sub'),
+  tokenTypeClaim: claimName(
+    {
+      default: 'token_type',
+      about: 'Claim that tells access and refresh tokens apart; none: a token of others need not have it'
+    },
+    'none'
+  ),
+  jtiClaim: claimName(
+    { default: 'jti', about: 'Claim with the id of a token; none: a token of others need not have it' },
+    'none'
   ),
 
   argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),

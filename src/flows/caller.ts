@@ -26,7 +26,7 @@ export const makeAuthenticate =
     function readAccess(token: string) {
       try {
         const claims = checkClaims(codec.read(token), clock(), rules)
-        demandType(claims, 'access')
+        demandType(claims, 'access', rules)
         if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
         return claims
       } catch (error) {

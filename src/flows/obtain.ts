@@ -1,5 +1,4 @@
 import { newestGeneration, type SessionClient } from '../sessions/session.ts'
-import { customClaims } from '../tokens/custom.ts'
 import { type Credentials, makeCheckCredentials } from './credentials.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
@@ -16,7 +15,7 @@ export const makeObtain = (parts: Parts) => {
     client: SessionClient
   ): Promise<{ access: string; refresh: string; outcome: Outcome }> => {
     const { user, outcome } = await checkCredentials(credentials)
-    const custom = await customClaims(claimsOf, user, { grant: 'login', sid: undefined })
+    const custom = await claimsOf(user, { grant: 'login', sid: undefined })
     const { session } = await sessions.start(user.id, client)
     return {
       refresh: refresh.issue(user.id, session.sid, newestGeneration(session)),

@@ -5,7 +5,7 @@ import type { Clock } from '../time.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
-import type { ClaimsFunction } from '../tokens/custom.ts'
+import type { CustomClaimsOf } from '../tokens/custom.ts'
 import type { RefreshTokens } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 
@@ -22,7 +22,7 @@ export interface Parts {
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
   /** Further claims of access tokens. */
-  readonly claimsOf: ClaimsFunction
+  readonly claimsOf: CustomClaimsOf
   readonly rules: ClaimRules
   readonly clock: Clock
   /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */

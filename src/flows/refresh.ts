@@ -1,5 +1,4 @@
 import { KeyturnError } from '../errors.ts'
-import { customClaims } from '../tokens/custom.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -23,7 +22,7 @@ export const makeRefresh =
     const { userId, sid } = presented
     const user = await users.findById(userId)
     if (!user?.isActive) return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
-    const custom = await customClaims(claimsOf, user, { grant: 'refresh', sid })
+    const custom = await claimsOf(user, { grant: 'refresh', sid })
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
     switch (verdict.kind) {

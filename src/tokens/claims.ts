@@ -1,12 +1,15 @@
+import { type ClaimNames, claimNames } from '../config/claim-names.ts'
+import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
 import type { Payload } from './codec.ts'
 
-/** Claims that were checked. Names are those on the wire (RFC 7519 §4.1; token_type, user_id: Simple JWT's). */
+/** Claims that were checked. Here they have the names of RFC 7519 §4.1 and Simple JWT, whatever settings call them in tokens. */
 export interface Claims {
   readonly token_type: unknown
   readonly exp: number
   readonly iat: number | undefined
-  readonly jti: string
+  /** Only with JTI_CLAIM=none, and only of others' tokens, undefined. */
+  readonly jti: string | undefined
   readonly user_id: string | undefined
   /** The session; absent in tokens that are not Keyturn's own. */
   readonly sid: string | undefined
@@ -20,33 +23,34 @@ export interface ClaimRules {
   readonly leeway: number
   readonly issuer: string | undefined
   readonly audience: readonly string[]
+  readonly profile: Config['tokenProfile']
+  readonly names: ClaimNames
+  /** Whether a token must have a type, and an id. */
+  readonly demanded: { readonly type: boolean; readonly id: boolean }
 }
+
+export const claimRules = (config: Config): ClaimRules => ({
+  leeway: config.leeway,
+  issuer: config.issuer,
+  audience: config.audience,
+  profile: config.tokenProfile,
+  names: claimNames(config),
+  demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' }
+})
 
 /** Claims of a deployment's own. */
 export type CustomClaims = Readonly<Record<string, unknown>>
 
 /** What custom claims may not be named: they would be believed to come from Keyturn. */
-export const reservedClaims: ReadonlySet<string> = new Set([
-  ...[
-    'token_type',
-    'exp',
-    'iat',
-    'nbf',
-    'jti',
-    'user_id',
-    'sid',
-    'gen',
-    'sub',
-    'iss',
-    'aud',
-    'client_id',
-    'refresh_exp'
-  ],
-  // JSON and JavaScript differ in what this is.
-  '__proto__'
-])
+export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
+  new Set([
+    ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id', 'refresh_exp'],
+    ...Object.values(names),
+    // JSON and JavaScript differ in what this is.
+    '__proto__'
+  ])
 
-/** The claims every token of ours begins with, in Simple JWT's order. */
+/** The claims every token of ours begins with. */
 export interface TokenFacts {
   readonly token_type: 'access' | 'refresh'
   readonly exp: number
@@ -57,15 +61,32 @@ export interface TokenFacts {
   readonly gen?: number
 }
 
-/** A token's claims: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
-export function buildClaims(facts: TokenFacts, { issuer, audience }: ClaimRules, more: CustomClaims = {}): object {
+/** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
+export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
+  const { names, issuer, audience } = rules
+  const { token_type, exp, iat, jti, user_id, sid, gen } = facts
   return {
-    ...facts,
+    [names.token_type]: token_type,
+    exp,
+    iat,
+    [names.jti]: jti,
+    [names.user_id]: user_id,
+    sid,
+    ...(gen === undefined ? {} : { gen }),
     ...more,
     ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
     ...(issuer === undefined ? {} : { iss: issuer })
   }
 }
+
+/**
+ * What other services look for in tokens that they verify: `sub` as soon as there is an issuer, since whoever reads `iss` reads
+ * it too; `client_id` by RFC 9068 §2.2.
+ */
+export const claimsForServices = (userId: string, { issuer, profile }: ClaimRules): CustomClaims => ({
+  ...(issuer === undefined ? {} : { sub: userId }),
+  ...(profile === 'rfc9068' ? { client_id: 'keyturn' } : {})
+})
 
 /**
  * Hosts' clocks differ by a little, and `iat` is rounded down to the second: a token from a host whose clock is ahead must
@@ -79,7 +100,8 @@ const issueSkew = 5
  * that are missing.
  */
 export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
-  const { exp, iat, nbf, jti, sub, iss, aud, token_type, user_id, sid, gen } = payload
+  const { exp, iat, nbf, sub, iss, aud, sid, gen } = payload
+  const { [rules.names.token_type]: token_type, [rules.names.jti]: jti, [rules.names.user_id]: user_id } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
     throw invalid('exp, iat or nbf is no time')
@@ -94,15 +116,21 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (rules.audience.length > 0 && !isForUs(aud, rules.audience)) throw invalid('aud is another')
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
-  if (jti === undefined) throw new KeyturnError('TOKEN_NO_ID')
+  if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
   // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
   return { token_type, exp, iat, jti, user_id: user_id === undefined ? undefined : String(user_id), sid, gen }
 }
 
 /** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
-export function demandType(claims: Claims, type: TokenFacts['token_type']): void {
-  if (claims.token_type === undefined) throw new KeyturnError('TOKEN_NO_TYPE')
-  if (claims.token_type !== type) throw new KeyturnError('TOKEN_WRONG_TYPE')
+export function demandType(
+  { token_type, gen }: Claims,
+  type: TokenFacts['token_type'],
+  { demanded }: ClaimRules
+): void {
+  if (token_type === type) return
+  if (token_type !== undefined) throw new KeyturnError('TOKEN_WRONG_TYPE')
+  // With a generation it is a refresh token of ours, made while the claim had another name: no access token in any case.
+  if (demanded.type || gen !== undefined) throw new KeyturnError('TOKEN_NO_TYPE')
 }
 
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>

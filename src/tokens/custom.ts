@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { ClaimNames } from '../config/claim-names.ts'
 import { ConfigError } from '../config/load.ts'
 import { KeyturnError } from '../errors.ts'
 import type { User } from '../users/user.ts'
@@ -37,31 +38,31 @@ export async function loadClaimsFunction(path: string | undefined): Promise<Clai
   return async (user, context) => ({ ...user.claims, ...(await custom(user, context)) })
 }
 
+/** Gives the custom claims of a user's next access token. */
+export type CustomClaimsOf = (user: User, context: ClaimsContext) => Promise<CustomClaims>
+
 /**
- * The custom claims of a user's next access token. Throws KeyturnError CLAIMS_FAILED (500, and no token) when the function
- * fails, or gives what no claims can be: a reserved name, no object, too much.
+ * Asks `claimsOf`, and takes of its answer only what can be claims. Throws KeyturnError CLAIMS_FAILED (500, and no token) when
+ * the function fails, or gives a reserved name, no object, or too much.
  */
-export async function customClaims(
-  claimsOf: ClaimsFunction,
-  user: User,
-  context: ClaimsContext
-): Promise<CustomClaims> {
+export function makeCustomClaims(claimsOf: ClaimsFunction, names: ClaimNames): CustomClaimsOf {
   const failed = (detail: string, cause?: unknown) => new KeyturnError('CLAIMS_FAILED', { detail, cause })
-  const { id, username, isActive, claims } = user
-  let custom: CustomClaims
-  try {
-    custom = await claimsOf({ id, username, isActive, claims }, context)
-  } catch (error) {
-    throw failed('the claims function failed', error)
+  return async ({ id, username, isActive, claims }, context) => {
+    let custom: CustomClaims
+    try {
+      custom = await claimsOf({ id, username, isActive, claims }, context)
+    } catch (error) {
+      throw failed('the claims function failed', error)
+    }
+    const fault = claimsFault(custom, names)
+    if (fault !== undefined) throw failed(fault)
+    // Plain members only: a toJSON among them would speak for the whole token.
+    return JSON.parse(JSON.stringify(custom))
   }
-  const fault = claimsFault(custom)
-  if (fault !== undefined) throw failed(fault)
-  // Plain members only: a toJSON among them would speak for the whole token.
-  return JSON.parse(JSON.stringify(custom))
 }
 
 /** Why a value, or what JSON makes of it, cannot be custom claims; undefined when it can. */
-export function claimsFault(value: unknown): string | undefined {
+export function claimsFault(value: unknown, names: ClaimNames): string | undefined {
   let json: string | undefined
   try {
     json = JSON.stringify(value)
@@ -71,7 +72,7 @@ export function claimsFault(value: unknown): string | undefined {
   const claims: unknown = json === undefined ? undefined : JSON.parse(json)
   if (json === undefined || typeof claims !== 'object' || claims === null || Array.isArray(claims))
     return 'the claims are no object'
-  const reserved = Object.keys(claims).find((name) => reservedClaims.has(name))
+  const reserved = Object.keys(claims).find((name) => reservedClaims(names).has(name))
   if (reserved !== undefined) return `the claim ${reserved} is Keyturn's own`
   return Buffer.byteLength(json) > longestClaims ? `the claims are longer than ${longestClaims} bytes` : undefined
 }

@@ -37,7 +37,7 @@ export function makeRefreshTokens(
     // Simple JWT's own refresh tokens have no generation.
     if (token_type !== 'refresh' || generation === undefined) return undefined
     const place = userId !== undefined && sid !== undefined && { userId, sid, generation }
-    if (place && equalInConstantTime(jti, jtiOf(place))) return place
+    if (place && equalInConstantTime(jti ?? '', jtiOf(place))) return place
     throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
   }
 
@@ -62,7 +62,7 @@ export function makeRefreshTokens(
       // `iat` is the session store's time, which may be ahead of ours: the jti proves that we wrote it.
       const { iat: _, ...payload } = codec.read(token)
       const claims = checkClaims(payload, clock(), rules)
-      demandType(claims, 'refresh')
+      demandType(claims, 'refresh', rules)
       const place = placeOf(claims)
       if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
       return place

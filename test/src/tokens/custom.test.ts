@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import t, { type Test } from 'tap'
+import { claimNames } from '../../../src/config/claim-names.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import { reservedClaims } from '../../../src/tokens/claims.ts'
 import { claimsFault, loadClaimsFunction } from '../../../src/tokens/custom.ts'
@@ -9,6 +10,7 @@ import { aPassword, openApp, type TestApp } from '../../support/app.ts'
 import { decodePart } from '../../support/forger.ts'
 import { aDataDir, runKeyturn } from '../../support/keyturn.ts'
 
+const names = claimNames(loadConfig({}))
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
 
 /** The path of a module with this text. */
@@ -92,7 +94,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
       },
       /the claims function failed/
     ],
-    ...[...reservedClaims]
+    ...[...reservedClaims(names)]
       .filter((name) => name !== '__proto__')
       .map((name) => [`names ${name}`, () => ({ [name]: 'x' }), new RegExp(`${name} is Keyturn's own`)] as const),
     ['names __proto__', () => JSON.parse('{"__proto__":1}'), /__proto__ is Keyturn's own/],
@@ -131,8 +133,8 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
 
 t.test('values that are no objects', async (t) => {
   for (const value of [undefined, null, 5, 'x', true, [], [{}]])
-    t.match(claimsFault(value), /no object/, JSON.stringify(value))
-  for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value), undefined)
+    t.match(claimsFault(value, names), /no object/, JSON.stringify(value))
+  for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value, names), undefined)
   const service = await openSteered(t)
   for (const value of [undefined, null, {}]) {
     steering.claimsAnswer = () => value

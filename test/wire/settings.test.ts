@@ -1,0 +1,110 @@
+/*
+ * What Simple JWT's settings change in its tokens and answers. Cases that begin with "Keyturn:" differ on purpose, and say how.
+ */
+import { createHmac } from 'node:crypto'
+import t from 'tap'
+import { openApp, type TestApp } from '../support/app.ts'
+import { decodePart, encode } from '../support/forger.ts'
+
+const secret = 'a secret that SIGNING_KEY shares with the tests'
+
+/** A token as another holder of the secret makes it. */
+function sign(claims: object): string {
+  const input = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`
+  return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
+}
+
+const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
+
+const verify = '/api/token/verify/'
+const refresh = '/api/token/refresh/'
+
+const refused = (detail: string): string => `401 ${JSON.stringify({ detail, code: 'token_not_valid' })}`
+
+/** Shows a token to a door that wants it in the body. */
+async function show({ post }: TestApp, path: string, token: string): Promise<string> {
+  const { statusCode, body } = await post(path, { token, refresh: token })
+  return `${statusCode} ${body}`
+}
+
+/** Shows a token to a door that wants it in the header: its status, and why it was refused. */
+async function bear({ app }: TestApp, token: string): Promise<string> {
+  const answer = await app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })
+  const { detail = '', messages = [] } = answer.json<{ detail?: string; messages?: { message: string }[] }>()
+  return [answer.statusCode, ...(messages.length > 0 ? messages.map(({ message }) => message) : [detail])]
+    .join(' ')
+    .trim()
+}
+
+t.test('claims under other names, in the same order', async (t) => {
+  const names = { USER_ID_CLAIM: 'sub', TOKEN_TYPE_CLAIM: 'typ', JTI_CLAIM: 'https://example.com/jti' }
+  const service = await openApp(t, { SIGNING_KEY: secret, ISSUER: 'https://id.example.com', ...names })
+  const { userId, ...login } = await service.logIn()
+  const [access, token] = [claimsOf(login.access), claimsOf(login.refresh)]
+  t.same(Object.keys(access), ['typ', 'exp', 'iat', 'https://example.com/jti', 'sub', 'sid', 'iss'])
+  t.same(Object.keys(token), ['typ', 'exp', 'iat', 'https://example.com/jti', 'sub', 'sid', 'gen', 'iss'])
+  t.match(
+    [access, token],
+    [
+      { typ: 'access', sub: userId },
+      { typ: 'refresh', sub: userId }
+    ]
+  )
+  for (const each of Object.values(login)) t.equal(await show(service, verify, each), '200 {}')
+  t.equal(await bear(service, login.access), '200')
+  t.match(await show(service, refresh, login.refresh), /^200 /)
+
+  const { 'https://example.com/jti': _, ...noId } = access
+  t.equal(await show(service, verify, sign({ ...noId, jti: 'x' })), refused('Token has no id'), 'the name counts')
+  t.equal(await bear(service, sign({ ...access, typ: 'other' })), '401 Token has wrong type')
+  t.equal(await bear(service, sign({ ...access, typ: undefined, token_type: 'access' })), '401 Token has no type')
+  t.equal(await show(service, verify, sign({ ...access, sub: 7 })), refused('Token is invalid'), 'sub is a text')
+  t.equal(
+    await bear(service, sign({ ...access, sub: undefined, user_id: userId })),
+    '401 Token contained no recognizable user identification'
+  )
+  const metadata = await service.app.inject('/.well-known/openid-configuration')
+  t.match(metadata.json().claims_supported.join(' '), /^iss sub aud exp iat https:\/\/example\.com\/jti sid sub typ$/)
+})
+
+t.test('JTI_CLAIM=none: a token of others needs no id', async (t) => {
+  const service = await openApp(t, { SIGNING_KEY: secret, JTI_CLAIM: 'none' })
+  const login = await service.logIn()
+  const { jti, ...noId } = claimsOf(login.access)
+  t.match(jti, /^[0-9a-f]{32}$/, 'Keyturn: its own have one all the same')
+  t.equal(await show(service, verify, sign(noId)), '200 {}')
+  t.equal(await bear(service, sign(noId)), '200')
+  t.equal(
+    await show(service, verify, sign({ ...noId, jti: 7 })),
+    refused('Token is invalid'),
+    'one that is there is a text'
+  )
+  const { jti: proof, ...unproven } = claimsOf(login.refresh)
+  t.equal(
+    await show(service, refresh, sign(unproven)),
+    refused('Token is invalid'),
+    'Keyturn: a refresh token is ours by it'
+  )
+  t.match(await show(service, refresh, sign({ ...unproven, jti: proof })), /^200 /)
+  const headers = { authorization: `Bearer ${sign(noId)}` }
+  t.equal((await service.app.inject({ method: 'DELETE', url: '/api/sessions/', headers })).statusCode, 204)
+  t.match(await show(service, refresh, login.refresh), /^401 /, 'its session can be ended as any other')
+})
+
+t.test('TOKEN_TYPE_CLAIM=none: a token of others needs no type', async (t) => {
+  const service = await openApp(t, { SIGNING_KEY: secret, TOKEN_TYPE_CLAIM: 'none' })
+  const login = await service.logIn()
+  const { token_type, ...noType } = claimsOf(login.access)
+  t.equal(token_type, 'access', 'Keyturn: its own have one all the same')
+  t.equal(await bear(service, sign(noType)), '200')
+  t.equal(await bear(service, login.refresh), '401 Token has wrong type', 'Keyturn: a refresh token is no access token')
+  const { token_type: _, ...noTypeEither } = claimsOf(login.refresh)
+  t.equal(
+    await bear(service, sign(noTypeEither)),
+    '401 Token has no type',
+    'not even one made under another TOKEN_TYPE_CLAIM'
+  )
+  t.equal(await show(service, refresh, sign(noType)), refused('Token is invalid'))
+  t.equal(await show(service, refresh, login.access), refused('Token has wrong type'))
+  t.match(await show(service, refresh, login.refresh), /^200 /)
+})
