@@ -148,4 +148,4 @@ export async function withUser<T>(
 }
 
 const withUsers = <T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> =>
-  withDatabase(config, (database) => work(makeUserStore(database, systemClock)))
+  withDatabase(config, (database) => work(makeUserStore(database, systemClock, config.userIdField)))

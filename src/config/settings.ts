@@ -319,6 +319,10 @@ export const settings = {
     (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
   ),
 
+  userIdField: choice(['id', 'username'], {
+    default: 'id',
+    about: 'Field of a user that tokens carry and sessions are kept under; another one logs everybody out'
+  }),
   userIdClaim: claimName({ default: 'user_id', about: 'Claim that says whose a token is' }, 'sub'),
   tokenTypeClaim: claimName(
     {

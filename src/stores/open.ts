@@ -46,7 +46,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
     const { sessions, feed } = await openSessions(config, database, clock)
     return {
       database,
-      users: makeUserStore(database, clock),
+      users: makeUserStore(database, clock, config.userIdField),
       keys: makeKeyStore(database),
       audit: makeAuditStore(database),
       sessions,

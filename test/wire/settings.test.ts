@@ -3,7 +3,7 @@
  */
 import { createHmac } from 'node:crypto'
 import t from 'tap'
-import { openApp, type TestApp } from '../support/app.ts'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { decodePart, encode } from '../support/forger.ts'
 
 const secret = 'a secret that SIGNING_KEY shares with the tests'
@@ -107,4 +107,19 @@ t.test('TOKEN_TYPE_CLAIM=none: a token of others needs no type', async (t) => {
   t.equal(await show(service, refresh, sign(noType)), refused('Token is invalid'))
   t.equal(await show(service, refresh, login.access), refused('Token has wrong type'))
   t.match(await show(service, refresh, login.refresh), /^200 /)
+})
+
+t.test('USER_ID_FIELD=username: tokens name the user', async (t) => {
+  const service = await openApp(t, { USER_ID_FIELD: 'username' })
+  const { access, refresh: token } = await service.logIn('Ann \u{1f511}')
+  for (const each of [access, token]) t.equal(claimsOf(each).user_id, 'Ann \u{1f511}')
+  const next = (await service.post(refresh, { refresh: token })).json()
+  t.equal(claimsOf(next.refresh).user_id, 'Ann \u{1f511}')
+  const headers = { authorization: `Bearer ${next.access}` }
+  t.equal((await service.app.inject({ url: '/api/sessions/', headers })).json().sessions.length, 1)
+  const change = { current_password: aPassword, new_password: 'another horse' }
+  t.equal((await service.post('/api/password/', change, headers)).statusCode, 204)
+  t.equal((await service.app.inject({ method: 'DELETE', url: '/api/sessions/', headers })).statusCode, 204)
+  t.equal(await show(service, refresh, next.refresh), refused('Token is blacklisted'))
+  t.match(service.log.at(-1), { user_id: 'Ann \u{1f511}' })
 })

@@ -102,6 +102,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
       ['*', '10.0.0.0/8', '::1, fd00::/8', '127.0.0.1/32', '::/0'],
       ['10.0.0.0/33', 'fd00::/129', '10.0.0', 'example.com', '10.0.0.0/8/8', '10.0.0.0/']
     ],
+    ['USER_ID_FIELD', ['id', 'Username'], ['email', 'ID field']],
     [
       'USER_ID_CLAIM',
       ['sub', 'uid', 'https://example.com/user-id'],
