@@ -25,6 +25,8 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
       claimsOf: makeCustomClaims(await loadClaimsFunction(config.claimsModule), rules.names),
       rules,
+      checkUserIsActive: config.checkUserIsActive,
+      updateLastLogin: config.updateLastLogin,
       clock,
       passwordMinLength: config.passwordMinLength,
       rotate: config.rotateRefreshTokens,

@@ -109,8 +109,14 @@ async function* allUsers(users: UserStore): AsyncGenerator<User> {
   }
 }
 
-const toJsonLine = ({ id, username, isActive, createdAt }: User): string =>
-  JSON.stringify({ id, username, is_active: isActive, created_at: showTime(createdAt) })
+const toJsonLine = ({ id, username, isActive, createdAt, lastLoginAt }: User): string =>
+  JSON.stringify({
+    id,
+    username,
+    is_active: isActive,
+    created_at: showTime(createdAt),
+    last_login_at: lastLoginAt === undefined ? null : showTime(lastLoginAt)
+  })
 
 const toTableLine = ({ id, username, isActive, createdAt }: User): string =>
   tableLine(username, id, isActive ? 'yes' : 'no', showTime(createdAt))

@@ -336,6 +336,12 @@ export const settings = {
     'none'
   ),
 
+  checkUserIsActive: boolean({
+    default: true,
+    about: 'Only active users log in, refresh and are let in; false does not look at it'
+  }),
+  updateLastLogin: boolean({ default: false, about: 'Each login is dated with the user' }),
+
   argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
   argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
   argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),

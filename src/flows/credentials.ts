@@ -23,7 +23,12 @@ export interface Credentials {
  * who do not are many; and whoever has an account could log in until it is the measure. Here an account is one lot of many.
  */
 export const makeCheckCredentials =
-  ({ users, hasher, decoySecret }: Pick<Parts, 'users' | 'hasher' | 'decoySecret'>) =>
+  ({
+    users,
+    hasher,
+    decoySecret,
+    checkUserIsActive
+  }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'checkUserIsActive'>) =>
   async (credentials: Credentials): Promise<{ readonly user: User; readonly outcome: Outcome }> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
@@ -34,7 +39,7 @@ export const makeCheckCredentials =
     ])
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest)
-    if (user === undefined || digest !== user.passwordHash || !matches || !user.isActive)
+    if (user === undefined || digest !== user.passwordHash || !matches || (checkUserIsActive && !user.isActive))
       throw new KeyturnError('LOGIN_FAILED')
     const rehash = hasher.needsRehash(digest) ? await writeAnew(user, password) : undefined
     return { user, outcome: { user_id: user.id, ...(rehash === undefined ? {} : { rehash }) } }

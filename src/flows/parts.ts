@@ -24,6 +24,10 @@ export interface Parts {
   /** Further claims of access tokens. */
   readonly claimsOf: CustomClaimsOf
   readonly rules: ClaimRules
+  /** Whether a user must be active: CHECK_USER_IS_ACTIVE. */
+  readonly checkUserIsActive: boolean
+  /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
+  readonly updateLastLogin: boolean
   readonly clock: Clock
   /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */
   readonly passwordMinLength: number

@@ -16,12 +16,13 @@ export type RefreshResult =
  * rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh =
-  ({ users, sessions, access, refresh, claimsOf, rotate }: Parts) =>
+  ({ users, sessions, access, refresh, claimsOf, checkUserIsActive, rotate }: Parts) =>
   async (token: string): Promise<RefreshResult> => {
     const presented = refresh.read(token)
     const { userId, sid } = presented
     const user = await users.findById(userId)
-    if (!user?.isActive) return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
+    if (user === undefined || (checkUserIsActive && !user.isActive))
+      return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
     const custom = await claimsOf(user, { grant: 'refresh', sid })
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }

@@ -123,3 +123,33 @@ t.test('USER_ID_FIELD=username: tokens name the user', async (t) => {
   t.equal(await show(service, refresh, next.refresh), refused('Token is blacklisted'))
   t.match(service.log.at(-1), { user_id: 'Ann \u{1f511}' })
 })
+
+t.test('CHECK_USER_IS_ACTIVE=false: an inactive user is let in', async (t) => {
+  const service = await openApp(t, { CHECK_USER_IS_ACTIVE: 'false' })
+  const { userId, ...login } = await service.logIn()
+  await service.app.stores.users.setActive(userId, false)
+  t.equal(await bear(service, login.access), '200')
+  t.match(await show(service, refresh, login.refresh), /^200 /)
+  const again = await service.post('/api/token/', { username: 'vitor', password: aPassword })
+  t.equal(again.statusCode, 200, 'Keyturn: at a login too, where Django has a backend for it')
+  await service.app.stores.users.delete(userId)
+  t.match(await show(service, refresh, login.refresh), /^401 .*No active account found for the given token\./)
+})
+
+t.test('UPDATE_LAST_LOGIN', async (t) => {
+  const lastLogin = async ({ app }: TestApp): Promise<number | undefined> =>
+    (await app.stores.users.findByUsername('vitor'))?.lastLoginAt
+  const off = await openApp(t)
+  await off.logIn()
+  t.equal(await lastLogin(off), undefined)
+  const on = await openApp(t, { UPDATE_LAST_LOGIN: 'true' })
+  const { refresh: token } = await on.logIn()
+  const first = on.clock()
+  t.equal(await lastLogin(on), first)
+  on.clock.advance(60)
+  await on.post(refresh, { refresh: token })
+  await on.post('/api/token/', { username: 'vitor', password: 'wrong horse' })
+  t.equal(await lastLogin(on), first, 'neither a refresh nor a failed login counts')
+  await on.post('/api/token/', { username: 'vitor', password: aPassword })
+  t.equal(await lastLogin(on), first + 60)
+})

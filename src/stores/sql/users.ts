@@ -15,7 +15,7 @@ interface UserRow {
 }
 
 /**
- * Users in the table keyturn_users; `clock` dates those that are created. Their id is the column `key`, USER_ID_FIELD: nobody
+ * Users in the table keyturn_users; `clock` dates them. Their id is the column `key`, USER_ID_FIELD: nobody
  * outside knows another one.
  */
 export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
@@ -43,7 +43,7 @@ export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'usernam
     },
     async replacePasswordHash(id, verified, passwordHash) {
       const rows = await db.query(
-        'UPDATE keyturn_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id',
+        `UPDATE keyturn_users SET password_hash = $3 WHERE ${key} = $1 AND password_hash = $2 RETURNING id`,
         [id, verified, passwordHash]
       )
       return rows.length > 0
@@ -61,6 +61,9 @@ export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'usernam
     },
     async setActive(id, isActive) {
       await db.query(`UPDATE keyturn_users SET is_active = $2 WHERE ${key} = $1`, [id, isActive ? 1 : 0])
+    },
+    async recordLogin(id) {
+      await db.query(`UPDATE keyturn_users SET last_login_at = $2 WHERE ${key} = $1`, [id, clock()])
     },
     async setClaims(id, claims) {
       await db.query(`UPDATE keyturn_users SET claims = $2 WHERE ${key} = $1`, [id, JSON.stringify(claims)])

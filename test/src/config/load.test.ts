@@ -110,6 +110,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ],
     ['TOKEN_TYPE_CLAIM', ['typ', 'none', `x${'y'.repeat(99)}`], ['sub', 'gen', `x${'y'.repeat(100)}`]],
     ['JTI_CLAIM', ['id', 'none'], ['iat', 'client_id', 'é']],
+    ['CHECK_USER_IS_ACTIVE', ['false'], ['no']],
+    ['UPDATE_LAST_LOGIN', ['true'], ['yes']],
     ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
     ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
     ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]

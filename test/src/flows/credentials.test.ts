@@ -31,6 +31,11 @@ async function openUsers(t: Test): Promise<UserStore> {
   return makeUserStore(database, makeManualClock())
 }
 
+type Needs = Parameters<typeof makeCheckCredentials>[0]
+
+/** The flow, as it is unless settings say otherwise. */
+const checker = (needs: Omit<Needs, 'checkUserIsActive'>) => makeCheckCredentials({ checkUserIsActive: true, ...needs })
+
 /** A hasher that computes nothing, takes no password for the right one, and notes the digests that it is given. */
 function aSpy() {
   const digests: (string | undefined)[] = []
@@ -47,7 +52,7 @@ function aSpy() {
 /** What a login at each of these names is verified against. */
 async function verifiedAgainst(users: UserStore, names: readonly string[], secret = decoySecret) {
   const { spy, digests } = aSpy()
-  const check = makeCheckCredentials({ users, hasher: spy, decoySecret: secret })
+  const check = checker({ users, hasher: spy, decoySecret: secret })
   for (const username of names) await check({ username, password }).catch(() => {})
   return digests
 }
@@ -84,14 +89,14 @@ t.test('a digest that lets nobody in costs what an unknown name costs', async (t
   await users.create('ben', ofDjango)
   t.same(await verifiedAgainst(users, ['ann']), [readDigest(ofDjango)?.decoy])
   const all: PasswordHasher = { ...hasher, verify: async () => true }
-  const check = makeCheckCredentials({ users, hasher: all, decoySecret })
+  const check = checker({ users, hasher: all, decoySecret })
   await t.rejects(check({ username: 'ann', password }), { code: 'LOGIN_FAILED' }, 'even if the decoy matched')
   await t.rejects(check({ username: 'nobody', password }), { code: 'LOGIN_FAILED' })
 })
 
 t.test('a login writes the password anew, once, and only if it is the right one of an active user', async (t) => {
   const users = await openUsers(t)
-  const check = makeCheckCredentials({ users, hasher, decoySecret })
+  const check = checker({ users, hasher, decoySecret })
   const ann = (await users.create('ann', ofDjango)) as User
   const digestOf = async (id: string) => (await users.findById(id))?.passwordHash ?? ''
 
@@ -116,7 +121,7 @@ t.test('what cannot be written anew does not refuse the login', async (t) => {
   const ann = (await users.create('ann', ofDjango)) as User
   const login = async (changes: { users?: Partial<UserStore>; hasher?: Partial<PasswordHasher> }) => {
     const parts = { users: { ...users, ...changes.users }, hasher: { ...hasher, ...changes.hasher }, decoySecret }
-    return (await makeCheckCredentials(parts)({ username: 'ann', password })).outcome
+    return (await checker(parts)({ username: 'ann', password })).outcome
   }
   const down = () => Promise.reject(new KeyturnError('STORE_DOWN', { detail: 'gone' }))
   t.same(await login({ users: { replacePasswordHash: down } }), { user_id: ann.id, rehash: 'STORE_DOWN: gone' })
@@ -135,7 +140,7 @@ t.test('what cannot be written anew does not refuse the login', async (t) => {
 t.test('what is too long is refused before anything is asked', async (t) => {
   const users = await openUsers(t)
   const { spy, digests } = aSpy()
-  const check = makeCheckCredentials({ users, hasher: spy, decoySecret })
+  const check = checker({ users, hasher: spy, decoySecret })
   await t.rejects(check({ username: 'x'.repeat(255), password: 'x'.repeat(1025) }), {
     code: 'FIELDS_INVALID',
     fields: { username: [/254 characters/], password: [/1024 bytes/] }
