@@ -1,17 +1,23 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
+import { makeHooks } from '../src/flows/hooks.ts'
+import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
 import { claimRules } from '../src/tokens/claims.ts'
-import { loadClaimsFunction, makeCustomClaims } from '../src/tokens/custom.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const { stores, codec, keyring, hasher, revocations } = app
   const rules = claimRules(config)
+  const hooks = makeHooks(await loadHooksModule(config), {
+    rules,
+    checkUserIsActive: config.checkUserIsActive,
+    failed: (hook, error) => app.log.error({ err: error, hook }, 'a hook failed, and the login went on without it')
+  })
   app.decorate(
     'flows',
     makeFlows({
@@ -23,7 +29,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
-      claimsOf: makeCustomClaims(await loadClaimsFunction(config.claimsModule), rules.names),
+      hooks,
       rules,
       checkUserIsActive: config.checkUserIsActive,
       updateLastLogin: config.updateLastLogin,

@@ -48,6 +48,7 @@ export const errorTable = {
     status: 429,
     words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
   },
+  RULE_FAILED: { status: 500, words: 'A server error occurred.' },
   CLAIMS_FAILED: { status: 500, words: 'A server error occurred.' },
   BUSY: { status: 503, words: 'Service temporarily unavailable.' },
   STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.' },

@@ -303,9 +303,14 @@ export const settings = {
     default: 'simplejwt',
     about: 'Form of access tokens: as Simple JWT makes them, or RFC 9068 (typ at+jwt, sub, client_id)'
   }),
+  hooksModule: text({
+    default: undefined,
+    about:
+      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed (docs/hooks.md)'
+  }),
   claimsModule: text({
     default: undefined,
-    about: 'File of a module whose default function gives further claims for a user (docs/keys.md)'
+    about: 'File of a module whose default function is the claims of HOOKS_MODULE'
   }),
   leeway: duration({
     default: '0s',

@@ -12,9 +12,10 @@ export interface Credentials {
 }
 
 /**
- * The active user whose name and password these are, and what became of a digest that is not written as configured.
- * Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user inactive, after the same work;
- * FIELDS_INVALID for what is too long, BUSY when too many logins wait.
+ * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
+ * configured. Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user who may not, after the
+ * same work; FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot be told whether the
+ * user may.
  *
  * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
  * verified at the costs of some user's digest. Which user's is drawn by a keyed hash of the name, so a name always costs the
@@ -23,12 +24,7 @@ export interface Credentials {
  * who do not are many; and whoever has an account could log in until it is the measure. Here an account is one lot of many.
  */
 export const makeCheckCredentials =
-  ({
-    users,
-    hasher,
-    decoySecret,
-    checkUserIsActive
-  }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'checkUserIsActive'>) =>
+  ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
   async (credentials: Credentials): Promise<{ readonly user: User; readonly outcome: Outcome }> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
@@ -39,7 +35,7 @@ export const makeCheckCredentials =
     ])
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest)
-    if (user === undefined || digest !== user.passwordHash || !matches || (checkUserIsActive && !user.isActive))
+    if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
       throw new KeyturnError('LOGIN_FAILED')
     const rehash = hasher.needsRehash(digest) ? await writeAnew(user, password) : undefined
     return { user, outcome: { user_id: user.id, ...(rehash === undefined ? {} : { rehash }) } }

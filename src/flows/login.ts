@@ -1,3 +1,4 @@
+import { KeyturnError } from '../errors.ts'
 import type { Session, SessionClient } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
@@ -18,14 +19,18 @@ export interface Login {
  * KeyturnError CLAIMS_FAILED before a session starts.
  */
 export const makeLogIn = (parts: Parts) => {
-  const { users, sessions, claimsOf, updateLastLogin } = parts
+  const { users, sessions, hooks, updateLastLogin } = parts
   const checkCredentials = makeCheckCredentials(parts)
   return async (credentials: Credentials, client: SessionClient): Promise<Login> => {
-    const { user, outcome } = await checkCredentials(credentials)
-    const custom = await claimsOf(user, { grant: 'login', sid: undefined })
+    const { user, outcome } = await checkCredentials(credentials).catch(async (error) => {
+      if (error instanceof KeyturnError && error.code === 'LOGIN_FAILED') await hooks.onLoginFailed(credentials, client)
+      throw error
+    })
+    const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
     const { session } = await sessions.start(user.id, client)
+    await hooks.onLoginSuccess(user, { sid: session.sid, ...client })
     return { user, session, custom, outcome: { ...outcome, sid: session.sid } }
   }
 }

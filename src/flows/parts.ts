@@ -5,9 +5,9 @@ import type { Clock } from '../time.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
-import type { CustomClaimsOf } from '../tokens/custom.ts'
 import type { RefreshTokens } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
+import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
 export interface Parts {
@@ -21,10 +21,9 @@ export interface Parts {
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
-  /** Further claims of access tokens. */
-  readonly claimsOf: CustomClaimsOf
+  readonly hooks: Hooks
   readonly rules: ClaimRules
-  /** Whether a user must be active: CHECK_USER_IS_ACTIVE. */
+  /** Whether whoever bears an access token must be active: CHECK_USER_IS_ACTIVE. */
   readonly checkUserIsActive: boolean
   /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
   readonly updateLastLogin: boolean

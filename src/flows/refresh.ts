@@ -16,14 +16,14 @@ export type RefreshResult =
  * rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh =
-  ({ users, sessions, access, refresh, claimsOf, checkUserIsActive, rotate }: Parts) =>
+  ({ users, sessions, access, refresh, hooks, rotate }: Parts) =>
   async (token: string): Promise<RefreshResult> => {
     const presented = refresh.read(token)
     const { userId, sid } = presented
     const user = await users.findById(userId)
-    if (user === undefined || (checkUserIsActive && !user.isActive))
+    if (user === undefined || !(await hooks.mayAuthenticate(user)))
       return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
-    const custom = await claimsOf(user, { grant: 'refresh', sid })
+    const custom = await hooks.claims(user, { grant: 'refresh', sid })
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
     switch (verdict.kind) {

@@ -2,14 +2,17 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { loadConfig } from '../../../src/config/load.ts'
 import { KeyturnError } from '../../../src/errors.ts'
 import { makeCheckCredentials } from '../../../src/flows/credentials.ts'
+import { makeHooks } from '../../../src/flows/hooks.ts'
 import { readDigest } from '../../../src/passwords/digest.ts'
 import { makePasswordHasher, type PasswordHasher } from '../../../src/passwords/hasher.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { migrate } from '../../../src/stores/sql/migrate.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
+import { claimRules } from '../../../src/tokens/claims.ts'
 import type { UserStore } from '../../../src/users/store.ts'
 import type { User } from '../../../src/users/user.ts'
 
@@ -31,10 +34,11 @@ async function openUsers(t: Test): Promise<UserStore> {
   return makeUserStore(database, makeManualClock())
 }
 
-type Needs = Parameters<typeof makeCheckCredentials>[0]
+const hooks = makeHooks({}, { rules: claimRules(loadConfig({})), checkUserIsActive: true, failed: () => {} })
 
-/** The flow, as it is unless settings say otherwise. */
-const checker = (needs: Omit<Needs, 'checkUserIsActive'>) => makeCheckCredentials({ checkUserIsActive: true, ...needs })
+/** The flow, as it is without hooks. */
+const checker = (needs: Omit<Parameters<typeof makeCheckCredentials>[0], 'hooks'>) =>
+  makeCheckCredentials({ hooks, ...needs })
 
 /** A hasher that computes nothing, takes no password for the right one, and notes the digests that it is given. */
 function aSpy() {
