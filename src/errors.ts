@@ -21,6 +21,7 @@ export const errorTable = {
   MEDIA_TYPE: { status: 415, words: (type) => `Unsupported media type "${type}" in request.` },
   LOGIN_FAILED: { status: 401, words: 'No active account found with the given credentials' },
   USER_GONE: { status: 401, words: 'No active account found for the given token.' },
+  PASSWORD_CHANGED: { status: 401, words: "The user's password has been changed." },
   TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid' },
   TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired' },
   TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim" },
@@ -43,6 +44,11 @@ export const errorTable = {
   },
   BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found' },
   BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive' },
+  BEARER_PASSWORD_CHANGED: {
+    status: 401,
+    code: 'password_changed',
+    words: "The user's password has been changed."
+  },
   CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
   RATE_LIMITED: {
     status: 429,

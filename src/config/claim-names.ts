@@ -4,7 +4,8 @@ import { type Config, type SettingName, variableOf } from './settings.ts'
 const renaming = {
   token_type: 'tokenTypeClaim',
   jti: 'jtiClaim',
-  user_id: 'userIdClaim'
+  user_id: 'userIdClaim',
+  hash_password: 'revokeTokenClaim'
 } as const satisfies Record<string, SettingName>
 
 type Renamed = keyof typeof renaming

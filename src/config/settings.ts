@@ -341,6 +341,11 @@ export const settings = {
     'none'
   ),
 
+  checkRevokeToken: boolean({
+    default: false,
+    about: 'A token is good only under the password it was made under: it carries a hash of the stored digest'
+  }),
+  revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),
   checkUserIsActive: boolean({
     default: true,
     about: 'Only active users log in, refresh and are let in; false does not look at it'

@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import { checkClaims, demandType } from '../tokens/claims.ts'
+import { checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
 import type { Parts } from './parts.ts'
 
 /** Whoever sent a request, by its access token. */
@@ -11,7 +11,8 @@ export interface Caller {
 
 /**
  * Who an access token speaks for. As Simple JWT's JWTAuthentication. Throws KeyturnError BEARER_INVALID for a token that is no
- * good access token, BEARER_NO_USER for one without a user, BEARER_USER_GONE and BEARER_USER_INACTIVE after asking for that one.
+ * good access token, BEARER_NO_USER for one without a user, BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED
+ * after asking for that one.
  */
 export const makeAuthenticate =
   ({ codec, users, revocations, rules, clock, checkUserIsActive }: Parts) =>
@@ -21,6 +22,7 @@ export const makeAuthenticate =
     const user = await users.findById(claims.user_id)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
     if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
+    if (!isUnderPassword(claims, user, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
     return { userId: user.id, sid: claims.sid }
 
     function readAccess(token: string) {

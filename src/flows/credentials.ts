@@ -37,16 +37,19 @@ export const makeCheckCredentials =
     const matches = await hasher.verify(password, digest)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
       throw new KeyturnError('LOGIN_FAILED')
-    const rehash = hasher.needsRehash(digest) ? await writeAnew(user, password) : undefined
-    return { user, outcome: { user_id: user.id, ...(rehash === undefined ? {} : { rehash }) } }
+    const outcome = { user_id: user.id }
+    return hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
-    async function writeAnew({ id, passwordHash }: User, password: string): Promise<string> {
+    async function writeAnew(user: User): Promise<{ user: User; outcome: Outcome }> {
       try {
-        const isReplaced = await users.replacePasswordHash(id, passwordHash, await hasher.hash(password))
-        return isReplaced ? 'done' : 'the password was changed meanwhile'
+        const passwordHash = await hasher.hash(password)
+        const isReplaced = await users.replacePasswordHash(user.id, user.passwordHash, passwordHash)
+        if (!isReplaced) return { user, outcome: { ...outcome, rehash: 'the password was changed meanwhile' } }
+        // With the digest as it is now: tokens may be bound to it (CHECK_REVOKE_TOKEN).
+        return { user: { ...user, passwordHash }, outcome: { ...outcome, rehash: 'done' } }
       } catch (error) {
-        return (error as Error).message
+        return { user, outcome: { ...outcome, rehash: (error as Error).message } }
       }
     }
   }

@@ -17,8 +17,8 @@ export const makeObtain = (parts: Parts) => {
   ): Promise<{ access: string; refresh: string; outcome: Outcome }> => {
     const { user, session, custom, outcome } = await logIn(credentials, client)
     return {
-      refresh: refresh.issue(user.id, session.sid, newestGeneration(session)),
-      access: access.issue(user.id, session.sid, custom),
+      refresh: refresh.issue(user, session.sid, newestGeneration(session)),
+      access: access.issue(user, session.sid, custom),
       outcome
     }
   }

@@ -1,6 +1,8 @@
 import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
+import { passwordFingerprint } from '../passwords/fingerprint.ts'
+import type { User } from '../users/user.ts'
 import type { Payload } from './codec.ts'
 
 /** Claims that were checked. Here they have the names of RFC 7519 §4.1 and Simple JWT, whatever settings call them in tokens. */
@@ -15,6 +17,8 @@ export interface Claims {
   readonly sid: string | undefined
   /** Place in the session's line; refresh tokens only. */
   readonly gen: number | undefined
+  /** The fingerprint of a password; only compared. */
+  readonly hash_password: unknown
 }
 
 /** What is demanded of a token, and written into one. */
@@ -27,6 +31,8 @@ export interface ClaimRules {
   readonly names: ClaimNames
   /** Whether a token must have a type, and an id. */
   readonly demanded: { readonly type: boolean; readonly id: boolean }
+  /** Whether tokens are bound to the password of their user: CHECK_REVOKE_TOKEN. */
+  readonly bindsPassword: boolean
 }
 
 export const claimRules = (config: Config): ClaimRules => ({
@@ -35,7 +41,8 @@ export const claimRules = (config: Config): ClaimRules => ({
   audience: config.audience,
   profile: config.tokenProfile,
   names: claimNames(config),
-  demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' }
+  demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' },
+  bindsPassword: config.checkRevokeToken
 })
 
 /** Claims of a deployment's own. */
@@ -50,13 +57,16 @@ export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
     '__proto__'
   ])
 
-/** The claims every token of ours begins with. */
+/** What a token says of its user. */
+export type TokenUser = Pick<User, 'id' | 'passwordHash'>
+
+/** What every token of ours is made of. */
 export interface TokenFacts {
   readonly token_type: 'access' | 'refresh'
   readonly exp: number
   readonly iat: number
   readonly jti: string
-  readonly user_id: string
+  readonly user: TokenUser
   readonly sid: string
   readonly gen?: number
 }
@@ -64,15 +74,16 @@ export interface TokenFacts {
 /** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
 export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
   const { names, issuer, audience } = rules
-  const { token_type, exp, iat, jti, user_id, sid, gen } = facts
+  const { token_type, exp, iat, jti, user, sid, gen } = facts
   return {
     [names.token_type]: token_type,
     exp,
     iat,
     [names.jti]: jti,
-    [names.user_id]: user_id,
+    [names.user_id]: user.id,
     sid,
     ...(gen === undefined ? {} : { gen }),
+    ...(rules.bindsPassword ? { [names.hash_password]: passwordFingerprint(user.passwordHash) } : {}),
     ...more,
     ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
     ...(issuer === undefined ? {} : { iss: issuer })
@@ -118,7 +129,8 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
   if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
   // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
-  return { token_type, exp, iat, jti, user_id: user_id === undefined ? undefined : String(user_id), sid, gen }
+  const userId = user_id === undefined ? undefined : String(user_id)
+  return { token_type, exp, iat, jti, user_id: userId, sid, gen, hash_password: payload[rules.names.hash_password] }
 }
 
 /** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
@@ -132,6 +144,10 @@ export function demandType(
   // With a generation it is a refresh token of ours, made while the claim had another name: no access token in any case.
   if (demanded.type || gen !== undefined) throw new KeyturnError('TOKEN_NO_TYPE')
 }
+
+/** Whether a token is good under the password its user has by now; any is, unless tokens are bound to it. */
+export const isUnderPassword = ({ hash_password }: Claims, user: TokenUser, { bindsPassword }: ClaimRules): boolean =>
+  !bindsPassword || hash_password === passwordFingerprint(user.passwordHash)
 
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
   value === undefined || is(value)

@@ -3,15 +3,20 @@ import { equalInConstantTime, hmac } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
 import type { PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
-import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType } from './claims.ts'
+import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType, type TokenUser } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
+
+/** A token whose session is known: whose it is and where in its line, and all its claims. */
+export interface PresentedToken extends PresentedGeneration {
+  readonly claims: Claims
+}
 
 /** Makes and reads refresh tokens. */
 export interface RefreshTokens {
   /** The refresh token of one generation: a pure function of its arguments and the key, so it can be handed out twice without being stored. */
-  issue(userId: string, sid: string, generation: Generation): string
-  /** Whose session a refresh token belongs to, and where in its line. Throws KeyturnError TOKEN_*. */
-  read(token: string): PresentedGeneration
+  issue(user: TokenUser, sid: string, generation: Generation): string
+  /** Throws KeyturnError TOKEN_*. */
+  read(token: string): PresentedToken
   /**
    * The same for claims that were checked already; undefined for a token that is none of ours or no refresh token. Throws
    * KeyturnError TOKEN_INVALID for a refresh token with a generation that we did not give it.
@@ -42,7 +47,7 @@ export function makeRefreshTokens(
   }
 
   return {
-    issue: (userId, sid, { number: generation, issuedAt, expiresAt }) =>
+    issue: (user, sid, { number: generation, issuedAt, expiresAt }) =>
       codec.sign(
         'refresh',
         buildClaims(
@@ -50,8 +55,8 @@ export function makeRefreshTokens(
             token_type: 'refresh',
             exp: expiresAt,
             iat: issuedAt,
-            jti: jtiOf({ userId, sid, generation }),
-            user_id: userId,
+            jti: jtiOf({ userId: user.id, sid, generation }),
+            user,
             sid,
             gen: generation
           },
@@ -65,7 +70,7 @@ export function makeRefreshTokens(
       demandType(claims, 'refresh', rules)
       const place = placeOf(claims)
       if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
-      return place
+      return { ...place, claims }
     },
     placeOf
   }

@@ -1,7 +1,7 @@
 /*
  * What Simple JWT's settings change in its tokens and answers. Cases that begin with "Keyturn:" differ on purpose, and say how.
  */
-import { createHmac } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import t from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { decodePart, encode } from '../support/forger.ts'
@@ -152,4 +152,73 @@ t.test('UPDATE_LAST_LOGIN', async (t) => {
   t.equal(await lastLogin(on), first, 'neither a refresh nor a failed login counts')
   await on.post('/api/token/', { username: 'vitor', password: aPassword })
   t.equal(await lastLogin(on), first + 60)
+})
+
+t.test('CHECK_REVOKE_TOKEN: a token ends with the password it was made under', async (t) => {
+  const service = await openApp(t, { SIGNING_KEY: secret, CHECK_REVOKE_TOKEN: 'true' })
+  const { users } = service.app.stores
+  const { userId, access, refresh: token } = await service.logIn()
+  const md5 = createHash('md5')
+    .update((await users.findById(userId))?.passwordHash ?? '')
+    .digest('hex')
+    .toUpperCase()
+  t.same(Object.keys(claimsOf(access)), ['token_type', 'exp', 'iat', 'jti', 'user_id', 'sid', 'hash_password'])
+  t.same(Object.keys(claimsOf(token)).slice(-3), ['sid', 'gen', 'hash_password'])
+  for (const each of [access, token]) t.equal(claimsOf(each).hash_password, md5)
+  const next = (await service.post(refresh, { refresh: token })).json()
+  t.equal(claimsOf(next.refresh).hash_password, md5)
+  t.equal((await service.post(refresh, { refresh: token })).json().refresh, next.refresh, 'a retry gets the very same')
+  t.equal(await bear(service, next.access), '200')
+  const { hash_password: _, ...unbound } = claimsOf(next.access)
+  const changed = "401 The user's password has been changed."
+  t.equal(await bear(service, sign(unbound)), changed, 'one that does not say it')
+  t.equal(await bear(service, sign({ ...unbound, hash_password: md5.toLowerCase() })), changed)
+
+  const headers = { authorization: `Bearer ${next.access}` }
+  const change = { current_password: aPassword, new_password: 'another horse' }
+  t.equal((await service.post('/api/password/', change, headers)).statusCode, 204)
+  const answer = await service.app.inject({ url: '/api/sessions/', headers })
+  t.equal(answer.body, JSON.stringify({ detail: "The user's password has been changed.", code: 'password_changed' }))
+  t.equal(answer.statusCode, 401)
+  for (const each of [next.access, next.refresh]) {
+    t.equal(await show(service, verify, each), '200 {}', 'verify does not look at the user')
+  }
+  t.equal(await show(service, refresh, next.refresh), `401 {"detail":"The user's password has been changed."}`)
+  t.match(service.log.at(-1), { refusal: 'PASSWORD_CHANGED', user_id: userId, sid: claimsOf(token).sid })
+  t.equal(
+    await show(service, refresh, next.refresh),
+    refused('Token is blacklisted'),
+    'and it was blacklisted on the way'
+  )
+  t.equal(await show(service, verify, next.refresh), '400 {"non_field_errors":["Token is blacklisted"]}')
+  await users.setActive(userId, false)
+  t.match(await show(service, refresh, next.refresh), /No active account found for the given token/, 'asked before')
+})
+
+t.test('CHECK_REVOKE_TOKEN: a login that writes the digest anew gives tokens for the new one', async (t) => {
+  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true' })
+  // `aPassword`, by Django 3.2.25.
+  const digest = 'pbkdf2_sha256$1000$rgD72Yw1NsNpgCm3qixqtt$RbdHgGJC/ZAdkG1yGajD/A60J0Qymkio5X6p+u1BP90='
+  await service.app.stores.users.create('vitor', digest)
+  const answer = await service.post('/api/token/', { username: 'vitor', password: aPassword })
+  t.match(service.log.at(-1), { rehash: 'done' })
+  t.equal(await bear(service, answer.json().access), '200')
+  t.match(await show(service, refresh, answer.json().refresh), /^200 /)
+})
+
+t.test('REVOKE_TOKEN_CLAIM', async (t) => {
+  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', REVOKE_TOKEN_CLAIM: 'pw' })
+  const login = await service.logIn()
+  t.match(claimsOf(login.access), { pw: /^[0-9A-F]{32}$/ })
+  t.equal(await bear(service, login.access), '200')
+  t.match(await show(service, refresh, login.refresh), /^200 /)
+})
+
+t.test('CHECK_REVOKE_TOKEN=false: a password change lets the caller go on', async (t) => {
+  const service = await openApp(t)
+  const { userId, access, refresh: token } = await service.logIn()
+  t.notOk('hash_password' in claimsOf(access))
+  await service.app.stores.users.setPassword(userId, 'another digest')
+  t.equal(await bear(service, access), '200')
+  t.match(await show(service, refresh, token), /^200 /)
 })

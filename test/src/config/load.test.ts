@@ -112,6 +112,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['JTI_CLAIM', ['id', 'none'], ['iat', 'client_id', 'é']],
     ['CHECK_USER_IS_ACTIVE', ['false'], ['no']],
     ['UPDATE_LAST_LOGIN', ['true'], ['yes']],
+    ['CHECK_REVOKE_TOKEN', ['on'], ['y']],
+    ['REVOKE_TOKEN_CLAIM', ['pw'], ['none', 'aud']],
     ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
     ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
     ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]
