@@ -22,6 +22,7 @@ import { systemClock } from '../src/time.ts'
 import { claimRules } from '../src/tokens/claims.ts'
 import type { TokenCodec } from '../src/tokens/codec.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
+import { makeSlidingTokens } from '../src/tokens/sliding.ts'
 import { openCodec } from '../test/support/codec.ts'
 import { makeKeyPair } from '../test/support/forger.ts'
 
@@ -169,7 +170,8 @@ function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> 
   revocations.add(Array.from({ length: 10_000 }, (_, index) => ({ id: `${index}`, revokedAt: systemClock() })))
   revocations.heard()
   const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock)
-  return makeVerify({ codec, refresh, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
+  const sliding = makeSlidingTokens(codec, randomBytes(32), { lifetime: 300, refreshLifetime: 300 }, rules, systemClock)
+  return makeVerify({ codec, refresh, sliding, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
 }
 
 const row = (cells: readonly string[]): string =>

@@ -8,6 +8,7 @@ import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
 import { claimRules } from '../src/tokens/claims.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
+import { makeSlidingTokens } from '../src/tokens/sliding.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
@@ -29,6 +30,14 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
+      sliding: makeSlidingTokens(
+        codec,
+        keyring.keys().jtiSecret,
+        { lifetime: config.slidingTokenLifetime, refreshLifetime: config.slidingTokenRefreshLifetime },
+        rules,
+        clock
+      ),
+      slidingTokens: config.slidingTokens,
       hooks,
       rules,
       checkUserIsActive: config.checkUserIsActive,

@@ -26,6 +26,8 @@ import listSessions from '../routes/sessions/list.ts'
 import blacklist from '../routes/token/blacklist.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
+import sliding from '../routes/token/sliding.ts'
+import refreshSliding from '../routes/token/sliding-refresh.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
@@ -91,6 +93,10 @@ export async function buildApp(
     await app.register(refresh)
     await app.register(verify)
     await app.register(blacklist)
+    if (config.slidingTokens) {
+      await app.register(sliding)
+      await app.register(refreshSliding)
+    }
     await app.register(listSessions)
     await app.register(endSession)
     await app.register(endAllSessions)

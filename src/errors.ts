@@ -25,6 +25,12 @@ export const errorTable = {
   TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid' },
   TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired' },
   TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim" },
+  TOKEN_REFRESH_EXPIRED: {
+    status: 401,
+    code: 'token_not_valid',
+    words: (claim) => `Token '${claim}' claim has expired`
+  },
+  TOKEN_NO_REFRESH_EXPIRY: { status: 401, code: 'token_not_valid', words: (claim) => `Token has no '${claim}' claim` },
   TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id' },
   TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type' },
   TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type' },

@@ -5,7 +5,8 @@ const renaming = {
   token_type: 'tokenTypeClaim',
   jti: 'jtiClaim',
   user_id: 'userIdClaim',
-  hash_password: 'revokeTokenClaim'
+  hash_password: 'revokeTokenClaim',
+  refresh_exp: 'slidingTokenRefreshExpClaim'
 } as const satisfies Record<string, SettingName>
 
 type Renamed = keyof typeof renaming

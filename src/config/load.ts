@@ -29,6 +29,9 @@ const together: Check = (config) => {
   if (config.sessionAbsoluteLifetime < config.refreshTokenLifetime) {
     faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than REFRESH_TOKEN_LIFETIME, expected at least as long.')
   }
+  if (config.slidingTokens && config.sessionAbsoluteLifetime < config.slidingTokenRefreshLifetime) {
+    faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME, expected at least as long.')
+  }
   if (config.cookieName.startsWith('__Host-') && config.cookieDomain !== undefined) {
     faults.push(
       'COOKIE_DOMAIN: set, expected none while COOKIE_NAME begins with __Host- (browsers refuse such a cookie).'

@@ -261,6 +261,21 @@ export const settings = {
     max: '365d',
     about: 'How long a refresh token is good; a session that is not refreshed for so long is over'
   }),
+  slidingTokens: boolean({
+    default: false,
+    about: 'Sliding tokens: one token for requests and refreshes, at /api/token/sliding/'
+  }),
+  slidingTokenLifetime: duration({ default: '5m', min: '1s', max: '365d', about: 'How long a sliding token is good' }),
+  slidingTokenRefreshLifetime: duration({
+    default: '1d',
+    min: '1s',
+    max: '365d',
+    about: 'How long after a login its sliding tokens may be refreshed'
+  }),
+  slidingTokenRefreshExpClaim: claimName({
+    default: 'refresh_exp',
+    about: 'Claim that says until when a sliding token may be refreshed'
+  }),
   sessionAbsoluteLifetime: duration({
     default: '30d',
     min: '1s',
@@ -332,7 +347,7 @@ export const settings = {
   tokenTypeClaim: claimName(
     {
       default: 'token_type',
-      about: 'Claim that tells access and refresh tokens apart; none: a token of others need not have it'
+      about: 'Claim that tells access, refresh and sliding tokens apart; none: a token of others need not have it'
     },
     'none'
   ),

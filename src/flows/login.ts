@@ -15,13 +15,13 @@ export interface Login {
 }
 
 /**
- * What all kinds of login have in common: a username and a password for a new session. Throws as makeCheckCredentials says, and
- * KeyturnError CLAIMS_FAILED before a session starts.
+ * What all kinds of login have in common: a username and a password for a new session; `lifetime` as SessionStore.start has it.
+ * Throws as makeCheckCredentials says, and KeyturnError CLAIMS_FAILED before a session starts.
  */
 export const makeLogIn = (parts: Parts) => {
   const { users, sessions, hooks, updateLastLogin } = parts
   const checkCredentials = makeCheckCredentials(parts)
-  return async (credentials: Credentials, client: SessionClient): Promise<Login> => {
+  return async (credentials: Credentials, client: SessionClient, lifetime?: number): Promise<Login> => {
     const { user, outcome } = await checkCredentials(credentials).catch(async (error) => {
       if (error instanceof KeyturnError && error.code === 'LOGIN_FAILED') await hooks.onLoginFailed(credentials, client)
       throw error
@@ -29,7 +29,7 @@ export const makeLogIn = (parts: Parts) => {
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
-    const { session } = await sessions.start(user.id, client)
+    const { session } = await sessions.start(user.id, client, lifetime)
     await hooks.onLoginSuccess(user, { sid: session.sid, ...client })
     return { user, session, custom, outcome: { ...outcome, sid: session.sid } }
   }

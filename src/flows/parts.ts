@@ -6,6 +6,7 @@ import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
 import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { SlidingTokens } from '../tokens/sliding.ts'
 import type { UserStore } from '../users/store.ts'
 import type { Hooks } from './hooks.ts'
 
@@ -21,6 +22,9 @@ export interface Parts {
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
+  readonly sliding: SlidingTokens
+  /** Whether a sliding token lets in at protected doors, and logs out: SLIDING_TOKENS. */
+  readonly slidingTokens: boolean
   readonly hooks: Hooks
   readonly rules: ClaimRules
   /** Whether whoever bears an access token must be active: CHECK_USER_IS_ACTIVE. */

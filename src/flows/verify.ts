@@ -5,14 +5,15 @@ import type { Parts } from './parts.ts'
 
 /**
  * Whether a token of any type is good right now. As Simple JWT's TokenVerifyView: the type and the user are not looked at.
- * Throws KeyturnError TOKEN_* for a bad token, TOKEN_REVOKED for one whose session has ended; FIELDS_INVALID `Token is blacklisted` for a refresh token that was superseded
- * or whose session is over, which Simple JWT answers with 400 here and 401 everywhere else.
+ * Throws KeyturnError TOKEN_* for a bad token, TOKEN_REVOKED for an access token whose session has ended; FIELDS_INVALID `Token
+ * is blacklisted` for a refresh token that was superseded, and for one or a sliding one whose session is over, which Simple JWT
+ * answers with 400 here and 401 everywhere else.
  */
 export const makeVerify =
-  ({ codec, refresh, sessions, revocations, rules, clock, blacklistAfterRotation }: Parts) =>
+  ({ codec, refresh, sliding, sessions, revocations, rules, clock, blacklistAfterRotation }: Parts) =>
   async (token: string): Promise<Outcome> => {
     const claims = checkClaims(codec.read(token), clock(), rules)
-    const place = refresh.placeOf(claims)
+    const place = refresh.placeOf(claims) ?? sliding.placeOf(claims)
     if (place !== undefined) {
       const session = await sessions.find(place.userId, place.sid)
       const isSuperseded = session !== undefined && place.generation < session.generation && blacklistAfterRotation

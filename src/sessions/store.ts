@@ -15,13 +15,20 @@ export interface PresentedGeneration {
  * KeyturnError STORE_DOWN when the store cannot be reached; it may then have happened or not, and calling it again finishes it.
  */
 export interface SessionStore {
-  /** Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. */
+  /**
+   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. `lifetime`, in
+   * whole seconds, takes the place of the policy's.
+   */
   start(
     userId: string,
-    client: SessionClient
+    client: SessionClient,
+    lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
-  /** Check and change in one step: of any number of callers with the same generation, one rotates. */
-  rotate(presented: PresentedGeneration): Promise<RotationVerdict>
+  /**
+   * Check and change in one step: of any number of callers with the same generation, one rotates. `rotates` takes the place of
+   * the policy's: with false none does, and the generation stays the newest, as in a session of sliding tokens.
+   */
+  rotate(presented: PresentedGeneration, rotates?: boolean): Promise<RotationVerdict>
   /** The session, unless it is over. */
   find(userId: string, sid: string): Promise<Session | undefined>
   /** The user's sessions that are not over, newest first. */

@@ -17,6 +17,8 @@ export interface Claims {
   readonly sid: string | undefined
   /** Place in the session's line; refresh tokens only. */
   readonly gen: number | undefined
+  /** Until when it may be refreshed; sliding tokens only. */
+  readonly refresh_exp: number | undefined
   /** The fingerprint of a password; only compared. */
   readonly hash_password: unknown
 }
@@ -51,7 +53,7 @@ export type CustomClaims = Readonly<Record<string, unknown>>
 /** What custom claims may not be named: they would be believed to come from Keyturn. */
 export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
   new Set([
-    ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id', 'refresh_exp'],
+    ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id'],
     ...Object.values(names),
     // JSON and JavaScript differ in what this is.
     '__proto__'
@@ -62,10 +64,11 @@ export type TokenUser = Pick<User, 'id' | 'passwordHash'>
 
 /** What every token of ours is made of. */
 export interface TokenFacts {
-  readonly token_type: 'access' | 'refresh'
+  readonly token_type: 'access' | 'refresh' | 'sliding'
   readonly exp: number
   readonly iat: number
   readonly jti: string
+  readonly refresh_exp?: number
   readonly user: TokenUser
   readonly sid: string
   readonly gen?: number
@@ -74,12 +77,13 @@ export interface TokenFacts {
 /** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
 export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
   const { names, issuer, audience } = rules
-  const { token_type, exp, iat, jti, user, sid, gen } = facts
+  const { token_type, exp, iat, jti, refresh_exp, user, sid, gen } = facts
   return {
     [names.token_type]: token_type,
     exp,
     iat,
     [names.jti]: jti,
+    ...(refresh_exp === undefined ? {} : { [names.refresh_exp]: refresh_exp }),
     [names.user_id]: user.id,
     sid,
     ...(gen === undefined ? {} : { gen }),
@@ -112,7 +116,9 @@ const issueSkew = 5
  */
 export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
   const { exp, iat, nbf, sub, iss, aud, sid, gen } = payload
-  const { [rules.names.token_type]: token_type, [rules.names.jti]: jti, [rules.names.user_id]: user_id } = payload
+  const { names } = rules
+  const { [names.token_type]: token_type, [names.jti]: jti, [names.user_id]: user_id } = payload
+  const { [names.refresh_exp]: refresh_exp, [names.hash_password]: hash_password } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
     throw invalid('exp, iat or nbf is no time')
@@ -121,6 +127,7 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (!isOptional(aud, isAudience)) throw invalid('aud is no text and no list of texts')
   if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
   if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
+  if (token_type === 'sliding' && !isOptional(refresh_exp, isTime)) throw invalid('refresh_exp is no time')
   if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
   if (iat !== undefined && iat > now + rules.leeway + issueSkew) throw invalid('iat is in the future')
   if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss is another')
@@ -128,21 +135,31 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
   if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
-  // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
-  const userId = user_id === undefined ? undefined : String(user_id)
-  return { token_type, exp, iat, jti, user_id: userId, sid, gen, hash_password: payload[rules.names.hash_password] }
+  return {
+    token_type,
+    exp,
+    iat,
+    jti,
+    // Simple JWT before 5.5.1 wrote numeric ids as numbers.
+    user_id: user_id === undefined ? undefined : String(user_id),
+    sid,
+    gen,
+    refresh_exp: isTime(refresh_exp) ? refresh_exp : undefined,
+    hash_password
+  }
 }
 
 /** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
 export function demandType(
-  { token_type, gen }: Claims,
+  { token_type, gen, refresh_exp }: Claims,
   type: TokenFacts['token_type'],
   { demanded }: ClaimRules
 ): void {
   if (token_type === type) return
   if (token_type !== undefined) throw new KeyturnError('TOKEN_WRONG_TYPE')
-  // With a generation it is a refresh token of ours, made while the claim had another name: no access token in any case.
-  if (demanded.type || gen !== undefined) throw new KeyturnError('TOKEN_NO_TYPE')
+  // Refresh and sliding tokens of ours have these: one without a type was made while that claim had another name.
+  const isOurs = gen !== undefined || refresh_exp !== undefined
+  if (demanded.type || isOurs) throw new KeyturnError('TOKEN_NO_TYPE')
 }
 
 /** Whether a token is good under the password its user has by now; any is, unless tokens are bound to it. */

@@ -1,18 +1,15 @@
 /*
  * What Simple JWT's settings change in its tokens and answers. Cases that begin with "Keyturn:" differ on purpose, and say how.
  */
-import { createHash, createHmac } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import t from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
-import { decodePart, encode } from '../support/forger.ts'
+import { decodePart, signShared } from '../support/forger.ts'
 
 const secret = 'a secret that SIGNING_KEY shares with the tests'
 
 /** A token as another holder of the secret makes it. */
-function sign(claims: object): string {
-  const input = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`
-  return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
-}
+const sign = (claims: object): string => signShared(secret, claims)
 
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
 

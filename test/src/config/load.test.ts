@@ -114,6 +114,10 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['UPDATE_LAST_LOGIN', ['true'], ['yes']],
     ['CHECK_REVOKE_TOKEN', ['on'], ['y']],
     ['REVOKE_TOKEN_CLAIM', ['pw'], ['none', 'aud']],
+    ['SLIDING_TOKENS', ['true'], ['yes']],
+    ['SLIDING_TOKEN_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_EXP_CLAIM', ['until'], ['none', 'exp']],
     ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
     ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
     ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]
@@ -147,6 +151,11 @@ t.test('what does not go together', async (t) => {
     /^SESSION_ABSOLUTE_LIFETIME: shorter/
   ])
   t.same(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
+  const sliding = { SLIDING_TOKEN_REFRESH_LIFETIME: '2d', SESSION_ABSOLUTE_LIFETIME: '1d' }
+  t.match(faultsOf({ ...sliding, SLIDING_TOKENS: 'true' }), [
+    /^SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME/
+  ])
+  t.same(faultsOf(sliding), [])
   t.match(faultsOf({ COOKIE_DOMAIN: 'example.com' }), [/^COOKIE_DOMAIN: set/])
   t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
   t.match(faultsOf({ USER_ID_CLAIM: 'token_type', TOKEN_TYPE_CLAIM: 'none' }), [
