@@ -1,3 +1,5 @@
+import type { Told } from './translations.ts'
+
 /** What the outside is told: a status, and a body whose words are Simple JWT's wherever it has the case. */
 interface Refusal {
   readonly status: number
@@ -7,7 +9,7 @@ interface Refusal {
 }
 
 /**
- * Every way a request can be refused. One row a code: docs/errors.md is compared with it.
+ * Every way a request can be refused. One row a code: docs/errors.md is compared with it, and translations.ts.
  * Words given as a function take the error's `detail`, which is then public; in the other rows `detail` goes to the log only.
  */
 export const errorTable = {
@@ -70,7 +72,10 @@ export const errorTable = {
 export type ErrorCode = keyof typeof errorTable
 
 /** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
-export type FieldMessages = Readonly<Record<string, readonly string[]>>
+export type FieldMessages = Readonly<Record<string, readonly FieldMessage[]>>
+
+/** Only what is in translations.ts: such messages are made in many rooms, and the compiler is in all of them. */
+export type FieldMessage = Told
 
 export interface ErrorOptions {
   /** Text for the words that take one, otherwise for the log only. Never a token, password or key. */

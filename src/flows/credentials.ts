@@ -1,4 +1,4 @@
-import { KeyturnError } from '../errors.ts'
+import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { digestToVerify } from '../passwords/digest.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
@@ -59,7 +59,7 @@ const lotOf = (secret: Buffer, username: string): number =>
   hmac(secret, normalizeUsername(username)).readUIntBE(0, 6) / 2 ** 48
 
 function refuseOverlong({ username, password }: Credentials): void {
-  const fields: Record<string, readonly string[]> = {}
+  const fields: Record<string, readonly FieldMessage[]> = {}
   if ([...normalizeUsername(username)].length > longestUsername) {
     fields.username = [`Ensure this field has no more than ${longestUsername} characters.`]
   }
