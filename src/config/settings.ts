@@ -91,6 +91,20 @@ const list = (
     return items.length > 0 && items.every(accepts) ? items : undefined
   })
 
+/** Claims whose meaning is given, by RFC 7519, RFC 9068 or Keyturn: no setting may call another one so. */
+const givenClaims = ['exp', 'iat', 'nbf', 'iss', 'aud', 'sub', 'client_id', 'sid', 'gen']
+
+/** The name of a claim, or one of `others`. */
+const claimName = (row: Row<string>, ...others: readonly string[]): Setting<string> =>
+  setting(
+    row,
+    ['a name that no other claim has, as id or https://example.com/id', ...others].join(', or '),
+    (value) => {
+      const isName = /^[A-Za-z][\w:/.-]{0,99}$/.test(value) && !(value in Object.prototype) && value !== 'none'
+      return others.includes(value) || (isName && !givenClaims.includes(value)) ? value : undefined
+    }
+  )
+
 /** At most so many requests in so many seconds; null is no limit. */
 export type Rate = { readonly requests: number; readonly window: number } | null
 
@@ -277,6 +291,21 @@ export const settings = {
     max: '365d',
     about: 'How long a refresh token is good; a session that is not refreshed for so long is over'
   }),
+  slidingTokens: boolean({
+    default: false,
+    about: 'Sliding tokens: one token for requests and refreshes, at /api/token/sliding/'
+  }),
+  slidingTokenLifetime: duration({ default: '5m', min: '1s', max: '365d', about: 'How long a sliding token is good' }),
+  slidingTokenRefreshLifetime: duration({
+    default: '1d',
+    min: '1s',
+    max: '365d',
+    about: 'How long after a login its sliding tokens may be refreshed'
+  }),
+  slidingTokenRefreshExpClaim: claimName({
+    default: 'refresh_exp',
+    about: 'Claim that says until when a sliding token may be refreshed'
+  }),
   sessionAbsoluteLifetime: duration({
     default: '30d',
     min: '1s',
@@ -325,9 +354,14 @@ export const settings = {
     default: 'simplejwt',
     about: 'Form of access tokens: as Simple JWT makes them, or RFC 9068 (typ at+jwt, sub, client_id)'
   }),
+  hooksModule: text({
+    default: undefined,
+    about:
+      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed (docs/hooks.md)'
+  }),
   claimsModule: text({
     default: undefined,
-    about: 'File of a module whose default function gives further claims for a user (docs/keys.md)'
+    about: 'File of a module whose default function is the claims of HOOKS_MODULE'
   }),
   leeway: duration({
     default: '0s',
@@ -340,6 +374,35 @@ export const settings = {
     'one or more words',
     (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
   ),
+
+  userIdField: choice(['id', 'username'], {
+    default: 'id',
+    about: 'Field of a user that tokens carry and sessions are kept under; another one logs everybody out'
+  }),
+  userIdClaim: claimName({ default: 'user_id', about: 'Claim that says whose a token is' }, 'sub'),
+  tokenTypeClaim: claimName(
+    {
+      default: 'token_type',
+      about: 'Claim that tells access, refresh and sliding tokens apart; none: a token of others need not have it'
+    },
+    'none'
+  ),
+  jtiClaim: claimName(
+    { default: 'jti', about: 'Claim with the id of a token; none: a token of others need not have it' },
+    'none'
+  ),
+
+  checkRevokeToken: boolean({
+    default: undefined,
+    defaultText: 'false; true with USERS_TABLE',
+    about: 'A token is good only under the password it was made under: it carries a hash of the stored digest'
+  }),
+  revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),
+  checkUserIsActive: boolean({
+    default: true,
+    about: 'Only active users log in, refresh and are let in; false does not look at it'
+  }),
+  updateLastLogin: boolean({ default: false, about: 'Each login is dated with the user' }),
 
   argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
   argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),

@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
 import type { SessionClient } from '../sessions/session.ts'
-import type { PresentedRefresh } from '../tokens/refresh.ts'
+import type { RefreshPlace } from '../tokens/refresh.ts'
 import type { Parts } from './parts.ts'
 
 /**
@@ -11,7 +11,7 @@ import type { Parts } from './parts.ts'
  */
 export const makeAdopt =
   ({ sessions, foreignBlacklist }: Pick<Parts, 'sessions' | 'foreignBlacklist'>) =>
-  async ({ foreign }: PresentedRefresh, client: SessionClient): Promise<void> => {
+  async ({ foreign }: RefreshPlace, client: SessionClient): Promise<void> => {
     if (foreign === undefined) return
     if (await foreignBlacklist.has(foreign.jti)) throw new KeyturnError('TOKEN_REVOKED')
     await sessions.adopt(foreign, client)

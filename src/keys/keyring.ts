@@ -58,11 +58,12 @@ export function rotationPolicy(config: Config): RotationPolicy {
   const jwksLifetime = config.jwksMaxAge
   // Until every worker has seen a change: each looks every two seconds (plugins/jwt.ts).
   const untilSeen = 5
+  const longestLifetime = Math.max(config.accessTokenLifetime, config.slidingTokens ? config.slidingTokenLifetime : 0)
   return {
     interval: config.keyRotationInterval,
     // Twice, since a verifier may fetch the JWKS through a cache that has kept it for as long already.
     publishAhead: 2 * jwksLifetime + untilSeen,
-    keepRetired: config.accessTokenLifetime + config.leeway + 2 * jwksLifetime + untilSeen
+    keepRetired: longestLifetime + config.leeway + 2 * jwksLifetime + untilSeen
   }
 }
 

@@ -26,10 +26,14 @@ export interface ForeignToken {
  * calling it again finishes it.
  */
 export interface SessionStore {
-  /** Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. */
+  /**
+   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. `lifetime`, in
+   * whole seconds, takes the place of the policy's.
+   */
   start(
     userId: string,
-    client: SessionClient
+    client: SessionClient,
+    lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
   /**
    * Starts the session of a foreign token, whose generation 0 the token then is. False, and nothing is done, when that
@@ -38,8 +42,11 @@ export interface SessionStore {
   adopt(token: ForeignToken, client: SessionClient): Promise<boolean>
   /** Whether a foreign token has been adopted, by the session it became: that may be over. */
   isAdopted(userId: string, sid: string): Promise<boolean>
-  /** Check and change in one step: of any number of callers with the same generation, one rotates. */
-  rotate(presented: PresentedGeneration): Promise<RotationVerdict>
+  /**
+   * Check and change in one step: of any number of callers with the same generation, one rotates. `rotates` takes the place of
+   * the policy's: with false none does, and the generation stays the newest, as in a session of sliding tokens.
+   */
+  rotate(presented: PresentedGeneration, rotates?: boolean): Promise<RotationVerdict>
   /** The session, unless it is over. */
   find(userId: string, sid: string): Promise<Session | undefined>
   /** The user's sessions that are not over, newest first. */

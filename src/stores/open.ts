@@ -104,7 +104,9 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
 /** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
   const table = await openDjangoTable(config, database)
-  return table === undefined ? makeUserStore(database, clock) : makeDjangoUsers(database, table)
+  return table === undefined
+    ? makeUserStore(database, clock, config.userIdField)
+    : makeDjangoUsers(database, table, config.userIdField)
 }
 
 /** Where Django keeps its users, when USERS_TABLE says so. Throws StoreError when that is not there or lacks a column. */

@@ -3,15 +3,19 @@ import { equalInConstantTime, hmac } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
 import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
-import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType } from './claims.ts'
+import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType, type TokenUser } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 
 /**
- * A refresh token's place; `foreign` when another issuer signed it, with a session that may have to be started for it.
+ * A token whose session is known: whose it is and where in its line, and all its claims; `foreign` when another issuer
+ * signed it, with a session that may have to be started for it.
  */
-export interface PresentedRefresh extends PresentedGeneration {
+export interface PresentedToken extends PresentedGeneration {
+  readonly claims: Claims
   readonly foreign?: ForeignToken & { readonly jti: string }
 }
+
+export type RefreshPlace = Omit<PresentedToken, 'claims'>
 
 /** What the other issuer refuses itself. */
 export interface ForeignBlacklist {
@@ -28,15 +32,15 @@ export interface RefreshTokens {
    * The refresh token of one generation: a pure function of its arguments and the key, so it can be handed out twice
    * without being stored.
    */
-  issue(userId: string, sid: string, generation: Generation): string
-  /** Whose session a refresh token belongs to, and where in its line. Throws KeyturnError TOKEN_*. */
-  read(token: string): PresentedRefresh
+  issue(user: TokenUser, sid: string, generation: Generation): string
+  /** Throws KeyturnError TOKEN_*. */
+  read(token: string): PresentedToken
   /**
    * The same for claims that were checked already; undefined for what is no refresh token. Throws KeyturnError
    * TOKEN_INVALID for a refresh token with a generation that we did not give it, and for one of another issuer when
    * these are not adopted.
    */
-  placeOf(claims: Claims): PresentedRefresh | undefined
+  placeOf(claims: Claims): RefreshPlace | undefined
 }
 
 /**
@@ -57,8 +61,8 @@ export function makeRefreshTokens(
    * Simple JWT's tokens have no session and no place. Theirs is the first in the line of a session that only this token
    * has.
    */
-  const adoptedPlaceOf = ({ user_id: userId, jti, iat, exp }: Claims): PresentedRefresh | undefined => {
-    if (!adopts || userId === undefined) return undefined
+  const adoptedPlaceOf = ({ user_id: userId, jti, iat, exp }: Claims): RefreshPlace | undefined => {
+    if (!adopts || userId === undefined || jti === undefined) return undefined
     const sid = hmac(jtiSecret, `adopted.${jti}.${userId}`).toString('hex', 0, 16)
     // As long as anybody may take the token for good, by a clock that differs from ours.
     const expiresAt = Math.min(Math.ceil(exp), endOfTime) + rules.leeway + 60
@@ -66,18 +70,18 @@ export function makeRefreshTokens(
     return { userId, sid, generation: 0, foreign }
   }
 
-  const placeOf = (claims: Claims): PresentedRefresh | undefined => {
+  const placeOf = (claims: Claims): RefreshPlace | undefined => {
     const { token_type, user_id: userId, sid, gen: generation, jti } = claims
     if (token_type !== 'refresh') return undefined
     if (sid === undefined && generation === undefined) return adoptedPlaceOf(claims)
     if (generation === undefined) return undefined
     const place = userId !== undefined && sid !== undefined && { userId, sid, generation }
-    if (place && equalInConstantTime(jti, jtiOf(place))) return place
+    if (place && equalInConstantTime(jti ?? '', jtiOf(place))) return place
     throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
   }
 
   return {
-    issue: (userId, sid, { number: generation, issuedAt, expiresAt }) =>
+    issue: (user, sid, { number: generation, issuedAt, expiresAt }) =>
       codec.sign(
         'refresh',
         buildClaims(
@@ -85,8 +89,8 @@ export function makeRefreshTokens(
             token_type: 'refresh',
             exp: expiresAt,
             iat: issuedAt,
-            jti: jtiOf({ userId, sid, generation }),
-            user_id: userId,
+            jti: jtiOf({ userId: user.id, sid, generation }),
+            user,
             sid,
             gen: generation
           },
@@ -97,10 +101,10 @@ export function makeRefreshTokens(
       // `iat` is the session store's time, which may be ahead of ours: the jti proves that we wrote it.
       const { iat, ...payload } = codec.read(token)
       const claims = checkClaims(payload, clock(), rules)
-      demandType(claims, 'refresh')
+      demandType(claims, 'refresh', rules)
       const place = placeOf({ ...claims, iat: typeof iat === 'number' ? iat : undefined })
       if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
-      return place
+      return { ...place, claims }
     },
     placeOf
   }

@@ -182,6 +182,32 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal((await store.rotate({ userId, sid, generation: 3 })).kind, 'unknown')
   })
 
+  await t.test('a session may have a lifetime of its own, and one generation', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
+    const userId = user()
+    const { session } = await store.start(userId, aClient, 200)
+    const { sid } = session
+    t.equal(session.expiresAt, now() + 200)
+    t.equal((await store.start(userId, aClient, 1000)).session.expiresAt, now() + 250, 'never beyond the absolute end')
+    const keep = () => store.rotate({ userId, sid, generation: 0 }, false)
+    for (const seconds of [0, 150]) {
+      await advance(seconds)
+      const verdicts = await Promise.all([keep(), keep(), keep()])
+      for (const verdict of verdicts) {
+        t.same(verdict, {
+          kind: 'current',
+          newest: { number: 0, issuedAt: session.createdAt, expiresAt: session.expiresAt }
+        })
+      }
+      t.same(await store.find(userId, sid), { ...session, lastUsedAt: now() })
+    }
+    await advance(50)
+    t.same(await keep(), { kind: 'unknown' })
+    const another = (await store.start(userId, aClient, 200)).session
+    await store.revoke(userId, another.sid)
+    t.same(await store.rotate({ userId, sid: another.sid, generation: 0 }, false), { kind: 'unknown' })
+  })
+
   await t.test('random histories come out as decide says', async (t) => {
     const step = fc.record({
       wait: fc.constantFrom(0, 0, 1, 2, 5, 10, 11, 40),

@@ -158,14 +158,14 @@ export async function openEmbeddedSessions(
           .map(({ sid }) => sid)
 
   return {
-    async start(userId, client) {
+    async start(userId, client, lifetime = policy.lifetime) {
       return engine.transaction(() => {
         // Each login clears away a few sessions that are over, so that the file does not grow with them.
         engine.run(
           'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
           [clock()]
         )
-        const session = startSession(userId, randomId(), client, clock(), policy)
+        const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
         insert(session)
         const ended = oldestBeyondLimit(userId)
         end(ended)
@@ -197,9 +197,9 @@ export async function openEmbeddedSessions(
         ]).length > 0
       )
     },
-    async rotate({ userId, sid, generation }) {
+    async rotate({ userId, sid, generation }, rotates = policy.rotate) {
       return engine.transaction(() => {
-        const decision = decide(read(userId, sid), generation, clock(), policy)
+        const decision = decide(read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
         if (decision.session !== undefined) update(decision.session)
         else if (decision.verdict.kind === 'reused') end([sid])
         return decision.verdict

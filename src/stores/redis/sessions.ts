@@ -48,11 +48,12 @@ export function openRedisSessions(
   }
 
   return failClosed<SessionStore>({
-    async start(userId, client) {
+    async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()
-      const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), policy)
+      const own = { ...policy, lifetime }
+      const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), own)
       await finish(userId, ended)
-      return { session: startSession(userId, sid, client, now, policy), ended }
+      return { session: startSession(userId, sid, client, now, own), ended }
     },
     async adopt(token, client) {
       const { userId, sid } = token
@@ -62,9 +63,9 @@ export function openRedisSessions(
     async isAdopted(userId, sid) {
       return (await redis.exists(names.adopted(userId, sid))) === 1
     },
-    async rotate(presented) {
+    async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
-      const verdict = await rotate(redis, names.sessions(userId), presented, policy)
+      const verdict = await rotate(redis, names.sessions(userId), presented, { ...policy, rotate: rotates })
       if (verdict.kind === 'reused' || verdict.kind === 'ended') await finish(userId, [sid])
       return verdict.kind === 'ended' ? { kind: 'unknown' } : verdict
     },

@@ -15,8 +15,8 @@ interface UserRow {
 
 /**
  * Users where Django keeps them, looked up anew each time: what is changed there counts here from the next look on.
- * Written are only a password, in a form that Django reads, and whether a user is active. `key` is the column that
- * tokens carry. Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
+ * Written are only a password, in a form that Django reads, whether a user is active, and the last login. `key` is the
+ * column that tokens carry. Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
  */
 export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 'username' = 'id'): UserStore {
   const { name, column, has } = table
@@ -50,6 +50,11 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
     delete: () => refuse('delete them with Django'),
     setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
     setPassword: (id, passwordHash) => update(id, 'password', inDjangosForm(passwordHash)),
+    async recordLogin(id) {
+      const parsed = parseKey(id)
+      if (parsed === undefined || !has('last_login')) return
+      await db.query(`UPDATE ${name} SET ${column('last_login')} = now() WHERE ${column(key)} = $1`, [parsed])
+    },
     async replacePasswordHash(id, verified, passwordHash) {
       const password = column('password')
       const rows = await db.query(

@@ -106,6 +106,22 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
       ['*', '10.0.0.0/8', '::1, fd00::/8', '127.0.0.1/32', '::/0'],
       ['10.0.0.0/33', 'fd00::/129', '10.0.0', 'example.com', '10.0.0.0/8/8', '10.0.0.0/']
     ],
+    ['USER_ID_FIELD', ['id', 'Username'], ['email', 'ID field']],
+    [
+      'USER_ID_CLAIM',
+      ['sub', 'uid', 'https://example.com/user-id'],
+      ['none', 'sid', 'exp', 'a b', '_id', 'constructor']
+    ],
+    ['TOKEN_TYPE_CLAIM', ['typ', 'none', `x${'y'.repeat(99)}`], ['sub', 'gen', `x${'y'.repeat(100)}`]],
+    ['JTI_CLAIM', ['id', 'none'], ['iat', 'client_id', 'é']],
+    ['CHECK_USER_IS_ACTIVE', ['false'], ['no']],
+    ['UPDATE_LAST_LOGIN', ['true'], ['yes']],
+    ['CHECK_REVOKE_TOKEN', ['on'], ['y']],
+    ['REVOKE_TOKEN_CLAIM', ['pw'], ['none', 'aud']],
+    ['SLIDING_TOKENS', ['true'], ['yes']],
+    ['SLIDING_TOKEN_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_EXP_CLAIM', ['until'], ['none', 'exp']],
     ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
     ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
     ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]
@@ -140,8 +156,17 @@ t.test('what does not go together', async (t) => {
     /^SESSION_ABSOLUTE_LIFETIME: shorter/
   ])
   t.same(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
+  const sliding = { SLIDING_TOKEN_REFRESH_LIFETIME: '2d', SESSION_ABSOLUTE_LIFETIME: '1d' }
+  t.match(faultsOf({ ...sliding, SLIDING_TOKENS: 'true' }), [
+    /^SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME/
+  ])
+  t.same(faultsOf(sliding), [])
   t.match(faultsOf({ COOKIE_DOMAIN: 'example.com' }), [/^COOKIE_DOMAIN: set/])
   t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
+  t.match(faultsOf({ USER_ID_CLAIM: 'token_type', TOKEN_TYPE_CLAIM: 'none' }), [
+    'USER_ID_CLAIM: got "token_type", expected a name that no other claim has.'
+  ])
+  t.same(faultsOf({ USER_ID_CLAIM: 'jti', JTI_CLAIM: 'user_id' }), [])
   const check = (config: Config) => [`HOST: got ${config.host}.`, 'PORT: mine.']
   t.match(faultsOf({ PORT: 'x' }, check), [/^PORT: got/, 'HOST: got 127.0.0.1.'], 'a variable is told once')
 })
