@@ -13,9 +13,9 @@ export interface Credentials {
 
 /**
  * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
- * configured. Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user who may not, after
- * the same work; FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot be told
- * whether the user may.
+ * configured. Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user who may not, after the
+ * same work; FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot be told whether the
+ * user may.
  *
  * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
  * verified at the costs of some user's digest. Which user's is drawn by a keyed hash of the name, so a name always costs the
@@ -24,7 +24,7 @@ export interface Credentials {
  * who do not are many; and whoever has an account could log in until it is the measure. Here an account is one lot of many.
  */
 export const makeCheckCredentials =
-  ({ users, hasher, hooks, decoySecret }: Pick<Parts, 'users' | 'hasher' | 'hooks' | 'decoySecret'>) =>
+  ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
   async (credentials: Credentials): Promise<{ readonly user: User; readonly outcome: Outcome }> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
@@ -37,21 +37,19 @@ export const makeCheckCredentials =
     const matches = await hasher.verify(password, digest)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
       throw new KeyturnError('LOGIN_FAILED')
-    if (!hasher.needsRehash(digest)) return { user, outcome: { user_id: user.id } }
-    return await writeAnew(user, password)
+    const outcome = { user_id: user.id }
+    return hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
-    async function writeAnew(user: User, password: string): Promise<{ user: User; outcome: Outcome }> {
-      const told = (rehash: string, passwordHash = user.passwordHash) => ({
-        user: { ...user, passwordHash },
-        outcome: { user_id: user.id, rehash }
-      })
+    async function writeAnew(user: User): Promise<{ user: User; outcome: Outcome }> {
       try {
         const passwordHash = await hasher.hash(password)
         const isReplaced = await users.replacePasswordHash(user.id, user.passwordHash, passwordHash)
-        return isReplaced ? told('done', passwordHash) : told('the password was changed meanwhile')
+        if (!isReplaced) return { user, outcome: { ...outcome, rehash: 'the password was changed meanwhile' } }
+        // With the digest as it is now: tokens may be bound to it (CHECK_REVOKE_TOKEN).
+        return { user: { ...user, passwordHash }, outcome: { ...outcome, rehash: 'done' } }
       } catch (error) {
-        return told((error as Error).message)
+        return { user, outcome: { ...outcome, rehash: (error as Error).message } }
       }
     }
   }

@@ -192,6 +192,17 @@ t.test('CHECK_REVOKE_TOKEN: a token ends with the password it was made under', a
   t.match(await show(service, refresh, next.refresh), /No active account found for the given token/, 'asked before')
 })
 
+t.test('CHECK_REVOKE_TOKEN: a login that writes the digest anew gives tokens for the new one', async (t) => {
+  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true' })
+  // `aPassword`, by Django 3.2.25.
+  const digest = 'pbkdf2_sha256$1000$rgD72Yw1NsNpgCm3qixqtt$RbdHgGJC/ZAdkG1yGajD/A60J0Qymkio5X6p+u1BP90='
+  await service.app.stores.users.create('vitor', digest)
+  const answer = await service.post('/api/token/', { username: 'vitor', password: aPassword })
+  t.match(service.log.at(-1), { rehash: 'done' })
+  t.equal(await bear(service, answer.json().access), '200')
+  t.match(await show(service, refresh, answer.json().refresh), /^200 /)
+})
+
 t.test('REVOKE_TOKEN_CLAIM', async (t) => {
   const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', REVOKE_TOKEN_CLAIM: 'pw' })
   const login = await service.logIn()

@@ -43,7 +43,7 @@ export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'usernam
     },
     async replacePasswordHash(id, verified, passwordHash) {
       const rows = await db.query(
-        'UPDATE keyturn_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id',
+        `UPDATE keyturn_users SET password_hash = $3 WHERE ${key} = $1 AND password_hash = $2 RETURNING id`,
         [id, verified, passwordHash]
       )
       return rows.length > 0
