@@ -18,5 +18,7 @@ export const makeFindHolder =
     const isUnbound = foreign !== undefined && claims.hash_password === undefined
     if (isUnbound || isUnderPassword(claims, user, rules)) return { user }
     const hasEnded = await sessions.revoke(userId, sid)
-    return { refusal: new KeyturnError(hasEnded ? 'PASSWORD_CHANGED' : 'TOKEN_REVOKED') }
+    // One of another issuer may not have become a session yet.
+    const isFirst = hasEnded || foreign !== undefined
+    return { refusal: new KeyturnError(isFirst ? 'PASSWORD_CHANGED' : 'TOKEN_REVOKED') }
   }

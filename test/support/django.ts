@@ -7,10 +7,14 @@ const fixture = (name: string) => fileURLToPath(new URL(`../../../test/fixtures/
 
 /**
  * Starts test/fixtures/django/project.py, a whole Django project with Simple JWT that has its users in this database,
- * and resolves with its URL; it ends with `t`.
+ * and resolves with its URL; it ends with `t`. Given a JWKS' URL it takes access tokens of that issuer too.
  */
-export const startDjangoProject = (t: Pick<Test, 'teardown'>, databaseUrl: string, secret: string): Promise<string> =>
-  start(t, 'project.py', databaseUrl, secret)
+export const startDjangoProject = (
+  t: Pick<Test, 'teardown'>,
+  databaseUrl: string,
+  secret: string,
+  ...jwksUrl: readonly string[]
+): Promise<string> => start(t, 'project.py', databaseUrl, secret, ...jwksUrl)
 
 /**
  * Starts test/fixtures/django/service.py, a Django service with Simple JWT, and resolves with its URL; it ends with `t`.
