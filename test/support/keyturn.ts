@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -59,9 +59,28 @@ export interface RunningKeyturn {
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
+export interface StartOptions {
+  /** What is run, where it is not `keyturn serve` itself. */
+  readonly command?: readonly [file: string, ...args: string[]]
+  readonly cwd?: string
+  /** A descriptor of this process that becomes its descriptor 3. */
+  readonly passed?: number
+}
+
+/** `keyturn serve`, as a command. */
+export const serveCommand = [process.execPath, main, 'serve'] as const
+
 /** `keyturn serve` on a free port, ready when this resolves, and ended with `t`. Rejects with its output when it does not start. */
-export async function startKeyturn(t: Pick<Test, 'teardown'>, env: Record<string, string>): Promise<RunningKeyturn> {
-  const child = spawn(process.execPath, [main, 'serve'], { env: testSettings({ PORT: '0', ...env }) })
+export async function startKeyturn(
+  t: Pick<Test, 'teardown'>,
+  env: Record<string, string>,
+  { command: [file, ...args] = serveCommand, cwd, passed }: StartOptions = {}
+): Promise<RunningKeyturn> {
+  const child = spawn(file, args, {
+    env: testSettings({ PORT: '0', ...env }),
+    cwd,
+    stdio: ['pipe', 'pipe', 'pipe', ...(passed === undefined ? [] : [passed])]
+  }) as ChildProcessWithoutNullStreams
   const output = collect(child)
   const closed = once(child, 'close')
   t.teardown(() => child.kill('SIGKILL'))
