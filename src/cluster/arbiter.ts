@@ -193,7 +193,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   const stopGently = (): void => {
     if (phase !== 'stopping') stop(config.shutdownDelay * 1000, config.gracefulTimeout * 1000)
   }
-  const unhear = hearSignals({
+  hearSignals({
     stop: stopGently,
     quit: () => stop(0, quickGrace),
     reload() {
@@ -213,7 +213,6 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   resize()
   await end.reached
   clearInterval(watch)
-  unhear()
   if (exitCode === 0) log.info('Keyturn has stopped')
   return exitCode
 }
@@ -269,15 +268,9 @@ function makePools(
   return { workers, hashers }
 }
 
-/** Calls the answer to each signal; what comes back stops it. */
-function hearSignals(answers: Readonly<Record<Request, (signal: string) => void>>): () => void {
-  const handlers = Object.entries(requests).map(
-    ([signal, request]) => [signal, () => answers[request](signal)] as const
-  )
-  for (const [signal, handler] of handlers) process.on(signal, handler)
-  return () => {
-    for (const [signal, handler] of handlers) process.off(signal, handler)
-  }
+/** Calls the answer to each signal, until the process ends: a platform may send SIGTERM to the very last. */
+function hearSignals(answers: Readonly<Record<Request, (signal: string) => void>>): void {
+  for (const [signal, request] of Object.entries(requests)) process.on(signal, () => answers[request](signal))
 }
 
 function makeEnd(): { reach(): void; readonly reached: Promise<void> } {
