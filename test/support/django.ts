@@ -32,6 +32,10 @@ async function start(t: Pick<Test, 'teardown'>, program: string, ...args: readon
   return `http://127.0.0.1:${port()}`
 }
 
+/** What test/fixtures/django/dump.py writes: the users of a Django project, by `dumpdata`. */
+export const dumpDjango = (format: 'json' | 'jsonl'): string =>
+  execFileSync(findPython(), [fixture('dump.py'), format], { encoding: 'utf8' })
+
 /** A digest of `password` by each hasher that this Django has, by algorithm, at Django's own costs. */
 export const digestsOfDjango = (password: string): Record<string, string> => runPasswords(['make'], password)
 

@@ -1,10 +1,17 @@
 /* One entry of a dump: the user in it, or every reason why there is none. */
 import t from 'tap'
+import { claimNames } from '../../../src/config/claim-names.ts'
+import { loadConfig } from '../../../src/config/load.ts'
 import { claimsFault } from '../../../src/tokens/custom.ts'
 import { headerFault, type ImportOptions, type Reading, readUser } from '../../../src/users/import.ts'
 import { aDigest, aDjangoUser } from '../../support/dump.ts'
 
-const options: ImportOptions = { model: 'auth.user', usernameField: 'username', claimFields: [], claimsFault }
+const options: ImportOptions = {
+  model: 'auth.user',
+  usernameField: 'username',
+  claimFields: [],
+  claimsFault: (claims) => claimsFault(claims, claimNames(loadConfig({})))
+}
 
 const read = (entry: unknown, changes: Partial<ImportOptions> = {}): Reading =>
   readUser(entry, { ...options, ...changes })
