@@ -25,7 +25,7 @@ export interface UserStore {
   recordLogin(id: string): Promise<void>
   setClaims(id: string, claims: User['claims']): Promise<void>
   delete(id: string): Promise<void>
-  /** By username, in pages: those after `afterUsername`, at most `limit`. */
+  /** By username, in pages: those after `afterUsername`, as the last one of the page before is called, at most `limit`. */
   list(afterUsername: string, limit: number): Promise<readonly User[]>
 }
 
