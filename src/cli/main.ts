@@ -171,6 +171,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
+// Whoever does not want to hear why does not change what comes of it.
+process.stderr.on('error', () => {})
 
 makeProgram()
   .parseAsync()

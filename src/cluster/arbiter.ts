@@ -204,6 +204,11 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
     fewer: () => recount(-1),
     note: (signal) => log.info(`${signal} asks for nothing: logs go to standard output, and a release starts anew`)
   })
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'a defect; all processes end')
+    for (const pool of pools) pool.kill()
+    process.exit(1)
+  })
   const parent = process.ppid
   const watch = setInterval(() => {
     for (const pool of pools) pool.settle()

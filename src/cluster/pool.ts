@@ -101,7 +101,10 @@ export function makePool(
 
   const start = (): void => {
     const child = fork(file, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    child.on('error', (error) => log.error({ err: error }, `a ${kind} cannot be started, or not be reached`))
+    child.on('error', (error) => {
+      if (child.pid === undefined) events.failed(`A ${kind} cannot be started: ${error.message}.`)
+      else log.error({ err: error, [kind]: child.pid }, `${kind} cannot be reached`)
+    })
     const { pid } = child
     if (pid === undefined) {
       tire(0)

@@ -140,6 +140,22 @@ t.test('a worker whose loop is blocked dies of SIGABRT', async (t) => {
   t.equal(await keyturn.stop(), 0)
 })
 
+t.test('a defect in a worker', async (t) => {
+  const module = join(aDataDir(t), 'claims.mjs')
+  writeFileSync(module, 'export default () => { setTimeout(() => { throw new Error("a fault") }, 50); return {} }')
+  const keyturn = await startArbiter(t, { CLAIMS_MODULE: module })
+  await logIn(keyturn)
+  const died = await keyturn.next('worker died', 0)
+  t.match(died, { level: 'error', code: 1, signal: null })
+  t.match(
+    keyturn.lines().find(({ level }) => level === 'fatal'),
+    { pid: died.worker, msg: 'a defect; this worker ends', err: { message: 'a fault' } }
+  )
+  await until(() => keyturn.ready('worker').length === 2, 30)
+  t.equal(await keyturn.stop(), 0)
+  t.equal(keyturn.output().stderr, '')
+})
+
 t.test('a worker dies while the database is down', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
   const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
   if (!postgres.isPrivate) return t.pass('TEST_DATABASE_URL is not ours to stop')

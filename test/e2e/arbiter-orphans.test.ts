@@ -1,9 +1,13 @@
 /* The arbiter is killed or stopped: whom it has started does not stay behind, and does not need it to serve. */
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { isAlive, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { aDataDir, serveCommand } from '../support/keyturn.ts'
 import { type Call, startTraffic } from '../support/traffic.ts'
 
 t.setTimeout(300_000)
@@ -83,4 +87,26 @@ t.test('kill -9 of the arbiter while its workers boot', async (t) => {
     await keyturn.next(first)
     await diesAlone(t, keyturn, `in a reload, as the first ${first}`)
   }
+})
+
+t.test('a defect of the arbiter ends all at once', async (t) => {
+  const folder = aDataDir(t)
+  const marker = join(folder, 'now')
+  const module = join(folder, 'defect.mjs')
+  writeFileSync(
+    module,
+    `import { existsSync } from 'node:fs'
+const look = () => {
+  if (process.title === 'keyturn: arbiter' && existsSync(${JSON.stringify(marker)})) throw new Error('a fault')
+}
+setInterval(look, 20).unref()
+`
+  )
+  const [node, ...args] = serveCommand
+  const keyturn = await startArbiter(t, {}, { command: [node, '--import', pathToFileURL(module).href, ...args] })
+  const closed = once(keyturn.child, 'close')
+  writeFileSync(marker, '')
+  t.equal((await closed)[0], 1)
+  t.match(keyturn.lines().at(-1), { level: 'fatal', msg: 'a defect; all processes end', err: { message: 'a fault' } })
+  t.equal(keyturn.output().stderr, '')
 })

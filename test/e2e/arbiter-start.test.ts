@@ -1,5 +1,5 @@
 /* How the arbiter starts: the address it listens on, its pidfile, what starts it, and what keeps it from starting. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
@@ -8,7 +8,14 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { isAlive, livesOf, startArbiter, until, untilGone } from '../support/arbiter.ts'
 import { freePort } from '../support/engines.ts'
-import { aDataDir, type RunningKeyturn, runKeyturn, serveCommand, startKeyturn } from '../support/keyturn.ts'
+import {
+  aDataDir,
+  type RunningKeyturn,
+  runKeyturn,
+  serveCommand,
+  startKeyturn,
+  testSettings
+} from '../support/keyturn.ts'
 import { needsPostgres, withoutPostgres } from '../support/needs.ts'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -97,6 +104,16 @@ t.test('tables of an older version', { skip: withoutPostgres() }, async (t) => {
     KEY_ENCRYPTION_SECRET: 'a secret that seals for this test'
   }
   await isRefused(t, { ...env, PORT: '0' }, { code: 3, line: /^DATABASE_URL: .*Run: keyturn migrate$/m, workers: 2 })
+})
+
+t.test('nobody listens to what it says', async (t) => {
+  const { port } = await aListener(t)
+  const [file, ...args] = serveCommand
+  const settings = testSettings({ PORT: String(port), DATA_DIR: aDataDir(t) })
+  const child = spawn(file, args, { env: settings, stdio: ['ignore', 'pipe', 'pipe'] })
+  child.stderr.destroy()
+  child.stdout.destroy()
+  t.strictSame(await once(child, 'exit'), [78, null], 'its exit status is the same')
 })
 
 t.test('a boot that fails where nobody waits for it, or never ends', async (t) => {
