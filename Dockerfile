@@ -14,7 +14,7 @@ RUN mkdir /app \
   && find src/stores -type f \( -name '*.sql' -o -name '*.lua' \) -exec cp --parents -t /app {} +
 
 FROM node:24-bookworm-slim
-# Node does not reap children it did not start, so tini is process 1.
+# Node reaps only what it started itself, so tini is process 1. It hands every signal on, HUP and TTIN as well as TERM.
 RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \
   && rm -rf /var/lib/apt/lists/* \
@@ -30,5 +30,6 @@ USER 1000:1000
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 8000}/health/live`, { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["/usr/bin/tini", "--"]
+# No cores: that of a worker that was aborted would hold the keys. Both replace themselves: no shell is left to lose a signal.
+ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/prlimit", "--core=0", "--"]
 CMD ["node", "dist/src/cli/main.js", "serve"]

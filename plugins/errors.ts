@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
+import { chooseLanguage, translateBody } from '../src/languages.ts'
 
 export interface ErrorsOptions {
   /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
@@ -15,16 +16,32 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
     if (error.status === 401) reply.header('www-authenticate', `${scheme} realm="api"`)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-    reply.code(error.status).send(error.body)
+    sendBody(error, request, reply)
   }
   app.decorateRequest('refusal', undefined)
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    send(error instanceof KeyturnError ? error : translate(error, request), request, reply)
+    send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
   })
   app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
 }
 
-function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
+/**
+ * The body in the language that the request likes best. A request that says nothing of languages gets the answer it always got,
+ * to the byte: what comes from Simple JWT's clients in the field is compared with it.
+ */
+function sendBody({ status, body }: KeyturnError, request: FastifyRequest, reply: FastifyReply): void {
+  reply.code(status)
+  const wanted = request.headers['accept-language']
+  if (wanted === undefined) return void reply.send(body)
+  const language = chooseLanguage(wanted)
+  const others = reply.getHeader('vary')
+  reply
+    .header('content-language', language)
+    .header('vary', others === undefined ? 'Accept-Language' : `${others}, Accept-Language`)
+    .send(language === 'en' ? body : translateBody(body, language))
+}
+
+function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnError {
   const as = (code: ErrorCode, detail?: string) =>
     new KeyturnError(code, { cause: error, ...(detail === undefined ? {} : { detail }) })
   switch (error.code) {
@@ -43,8 +60,8 @@ function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
 
 /** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
 export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const { status, body } = new KeyturnError('NOT_FOUND')
-  reply.code(status).header('x-request-id', request.id).send(body)
+  reply.header('x-request-id', request.id)
+  sendBody(new KeyturnError('NOT_FOUND'), request, reply)
 }
 
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */

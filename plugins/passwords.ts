@@ -1,8 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
-import { argon2Settings, makeArgon2Hasher } from '../src/passwords/argon2.ts'
-import type { PasswordHasher } from '../src/passwords/hasher.ts'
+import { hasherSettings, makePasswordHasher, type PasswordHasher } from '../src/passwords/hasher.ts'
 
 export interface PasswordsOptions {
   readonly config: Config
@@ -12,7 +11,7 @@ export interface PasswordsOptions {
 
 /** Password hashing, as costly as configured. */
 async function passwords(app: FastifyInstance, { config, hasher }: PasswordsOptions): Promise<void> {
-  app.decorate('hasher', hasher ?? makeArgon2Hasher(argon2Settings(config)))
+  app.decorate('hasher', hasher ?? makePasswordHasher(hasherSettings(config)))
 }
 
 declare module 'fastify' {

@@ -26,9 +26,12 @@ import listSessions from '../routes/sessions/list.ts'
 import blacklist from '../routes/token/blacklist.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
+import sliding from '../routes/token/sliding.ts'
+import refreshSliding from '../routes/token/sliding-refresh.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
+import { claimNames } from './config/claim-names.ts'
 import type { Config } from './config/settings.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
@@ -59,6 +62,8 @@ export async function buildApp(
     bodyLimit: config.bodyLimit,
     keepAliveTimeout: config.keepalive * 1000,
     requestTimeout: 60_000,
+    // A boot that hangs is ended by the arbiter, which says so in a line (src/cluster/plan.ts).
+    pluginTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: false,
     frameworkErrors: answerUnroutable,
@@ -90,12 +95,16 @@ export async function buildApp(
     await app.register(refresh)
     await app.register(verify)
     await app.register(blacklist)
+    if (config.slidingTokens) {
+      await app.register(sliding)
+      await app.register(refreshSliding)
+    }
     await app.register(listSessions)
     await app.register(endSession)
     await app.register(endAllSessions)
     await app.register(password)
     await app.register(jwks, { maxAge: config.jwksMaxAge })
-    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
+    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken, scrape })
 

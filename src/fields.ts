@@ -1,4 +1,4 @@
-import type { FieldMessages } from './errors.ts'
+import type { FieldMessage, FieldMessages } from './errors.ts'
 
 /*
  * Django REST framework's rules for text fields, as Simple JWT's endpoints have them: a number is read as its text, white
@@ -15,7 +15,7 @@ export function readFields(body: unknown, required: readonly string[], optional:
     return { messages: { non_field_errors: [`Invalid data. Expected a dictionary, but got ${pythonTypeOf(body)}.`] } }
   }
   const fields: Record<string, string> = {}
-  const messages: Record<string, readonly string[]> = {}
+  const messages: Record<string, readonly FieldMessage[]> = {}
   for (const name of [...required, ...optional]) {
     const value =
       body !== undefined && Object.hasOwn(body as object, name) ? (body as Record<string, unknown>)[name] : undefined
@@ -28,14 +28,14 @@ export function readFields(body: unknown, required: readonly string[], optional:
 }
 
 /** One field's value as text, or Django REST framework's words for what is wrong with it (CharField). */
-function readText(value: unknown): { readonly text: string } | { readonly faults: readonly string[] } {
+function readText(value: unknown): { readonly text: string } | { readonly faults: readonly FieldMessage[] } {
   if (value === undefined) return { faults: ['This field is required.'] }
   if (value === null) return { faults: ['This field may not be null.'] }
   if (typeof value !== 'string' && typeof value !== 'number') return { faults: ['Not a valid string.'] }
   const text = strip(String(value))
   if (text === '') return { faults: ['This field may not be blank.'] }
   // The reference asks both of its validators, and tells what each of them says.
-  const faults = text.includes('\0') ? ['Null characters are not allowed.'] : []
+  const faults: FieldMessage[] = text.includes('\0') ? ['Null characters are not allowed.'] : []
   const surrogate = /\p{Surrogate}/u.exec(text)
   if (surrogate !== null) {
     faults.push(`Surrogate characters are not allowed: U+${surrogate[0].charCodeAt(0).toString(16).toUpperCase()}.`)

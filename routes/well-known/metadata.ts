@@ -1,10 +1,13 @@
 import type { FastifyInstance } from 'fastify'
+import type { ClaimNames } from '../../src/config/claim-names.ts'
 import { KeyturnError } from '../../src/errors.ts'
 
 export interface MetadataOptions {
   readonly issuer: string | undefined
   /** Whole seconds. */
   readonly maxAge: number
+  /** The claims of access tokens that settings may rename. */
+  readonly names: ClaimNames
 }
 
 /**
@@ -12,7 +15,10 @@ export interface MetadataOptions {
  * look: it leads them to the JWKS. The issuer is ISSUER to the letter; without one there is nothing to tell, since a URL made
  * from the request's Host would be whatever the client says.
  */
-export default async function metadata(app: FastifyInstance, { issuer, maxAge }: MetadataOptions): Promise<void> {
+export default async function metadata(
+  app: FastifyInstance,
+  { issuer, maxAge, names }: MetadataOptions
+): Promise<void> {
   const schema = { tags: ['keys'], summary: 'Server Metadata', description: 'Where this server says what it serves.' }
   for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
     app.get(url, { schema }, async (_request, reply) => {
@@ -20,12 +26,12 @@ export default async function metadata(app: FastifyInstance, { issuer, maxAge }:
         throw new KeyturnError('NO_METADATA')
       }
       reply.header('cache-control', `public, max-age=${maxAge}`).header('access-control-allow-origin', '*')
-      return describe(issuer, app)
+      return describe(issuer, names, app)
     })
   }
 }
 
-function describe(issuer: string, app: FastifyInstance): object {
+function describe(issuer: string, { jti, user_id, token_type }: ClaimNames, app: FastifyInstance): object {
   return {
     issuer,
     jwks_uri: `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`,
@@ -33,6 +39,6 @@ function describe(issuer: string, app: FastifyInstance): object {
     response_types_supported: ['none'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [app.keyring.keys().signing.algorithm],
-    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', 'jti', 'sid', 'user_id', 'token_type']
+    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', jti, 'sid', user_id, token_type]
   }
 }

@@ -4,8 +4,7 @@
  */
 import { constants, setPriority } from 'node:os'
 import { loadConfig } from '../config/load.ts'
-import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
-import type { PasswordHasher } from '../passwords/hasher.ts'
+import { hasherSettings, makePasswordHasher, type PasswordHasher } from '../passwords/hasher.ts'
 import { joinArbiter } from './child.ts'
 import type { HashJob, HashResult } from './messages.ts'
 
@@ -27,7 +26,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env)
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
-  const built = makeArgon2Hasher(argon2Settings(config))
+  const built = makePasswordHasher(hasherSettings(config))
   // A binary that does not work here shows it now, and not at the first login.
   await built.hash('a password that nobody has')
   hasher = built

@@ -6,7 +6,7 @@ import { buildApp } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
-import { argon2Settings, makeArgon2Hasher } from '../passwords/argon2.ts'
+import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { joinArbiter } from './child.ts'
 import { openLog } from './log.ts'
 import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
@@ -47,7 +47,7 @@ const arbiter = joinArbiter(
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
-  hasher = makeRemoteHasher(makeArgon2Hasher(argon2Settings(config)), (id, job) =>
+  hasher = makeRemoteHasher(makePasswordHasher(hasherSettings(config)), (id, job) =>
     arbiter.tell({ type: 'hash', id, job })
   )
   const built = await buildApp(config, { log: await openLog(config), hasher, scrape })

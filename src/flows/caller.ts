@@ -1,39 +1,75 @@
 import { KeyturnError } from '../errors.ts'
-import { checkClaims, demandType } from '../tokens/claims.ts'
+import { type Claims, checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
 import type { Parts } from './parts.ts'
 
-/** Whoever sent a request, by its access token. */
+/** Whoever sent a request, by its token. */
 export interface Caller {
   readonly userId: string
-  /** The session of the access token; undefined for a token that is not Keyturn's own. */
+  /** The session of the token; undefined for a token that is not Keyturn's own. */
   readonly sid: string | undefined
 }
 
+/** A kind of token that lets its bearer in, by the names that a refusal has for it. */
+interface TokenClass {
+  readonly token_class: string
+  readonly token_type: 'access' | 'sliding'
+  /** Whether the token was revoked. */
+  readonly isRevoked: (claims: Claims) => boolean | Promise<boolean>
+}
+
 /**
- * Who an access token speaks for. As Simple JWT's JWTAuthentication. Throws KeyturnError BEARER_INVALID for a token that is no
- * good access token, BEARER_NO_USER for one without a user, BEARER_USER_GONE and BEARER_USER_INACTIVE after asking for that one.
+ * Who a token speaks for: an access token or, with SLIDING_TOKENS, a sliding one. As Simple JWT's JWTAuthentication with both in
+ * AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, BEARER_NO_USER for one without a user,
+ * BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED after asking for that one.
  */
-export const makeAuthenticate =
-  ({ codec, users, revocations, rules, clock }: Parts) =>
-  async (token: string): Promise<Caller> => {
-    const claims = readAccess(token)
+export const makeAuthenticate = (parts: Parts) => {
+  const { codec, users, rules, clock, checkUserIsActive } = parts
+  const classes = tokenClasses(parts)
+  return async (token: string): Promise<Caller> => {
+    const claims = await readAny(token)
     if (claims.user_id === undefined) throw new KeyturnError('BEARER_NO_USER')
     const user = await users.findById(claims.user_id)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
-    if (!user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
+    if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
+    if (!isUnderPassword(claims, user, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
     return { userId: user.id, sid: claims.sid }
+  }
 
-    function readAccess(token: string) {
+  /** The claims of a token that is good in one of the classes; each of the others has its message in the refusal. */
+  async function readAny(token: string): Promise<Claims> {
+    const messages = []
+    let cause: unknown
+    for (const { token_class, token_type, isRevoked } of classes) {
       try {
         const claims = checkClaims(codec.read(token), clock(), rules)
-        demandType(claims, 'access')
-        if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
+        demandType(claims, token_type, rules)
+        if (await isRevoked(claims)) throw new KeyturnError('TOKEN_REVOKED')
         return claims
       } catch (error) {
         if (!(error instanceof KeyturnError) || error.status !== 401) throw error
         const { detail: message } = error.body as { detail: string }
-        const messages = [{ token_class: 'AccessToken', token_type: 'access', message }]
-        throw new KeyturnError('BEARER_INVALID', { cause: error, more: { messages } })
+        messages.push({ token_class, token_type, message })
+        cause = error
       }
     }
+    throw new KeyturnError('BEARER_INVALID', { cause, more: { messages } })
   }
+}
+
+function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts): readonly TokenClass[] {
+  const access: TokenClass = {
+    token_class: 'AccessToken',
+    token_type: 'access',
+    isRevoked: ({ sid, jti }) => revocations.has(sid, jti)
+  }
+  const slidingOne: TokenClass = {
+    token_class: 'SlidingToken',
+    token_type: 'sliding',
+    // It may live for days, longer than a worker remembers revocations: the store knows its session.
+    async isRevoked(claims) {
+      const place = sliding.placeOf(claims)
+      return place !== undefined && (await sessions.find(place.userId, place.sid)) === undefined
+    }
+  }
+  return slidingTokens ? [access, slidingOne] : [access]
+}

@@ -5,6 +5,7 @@ import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
 import { makeRefresh } from './refresh.ts'
 import { makeSessions } from './sessions.ts'
+import { makeSliding } from './sliding.ts'
 import { makeVerify } from './verify.ts'
 
 /** Every use case. */
@@ -13,6 +14,7 @@ export const makeFlows = (parts: Parts) => ({
   refresh: makeRefresh(parts),
   verify: makeVerify(parts),
   blacklist: makeBlacklist(parts),
+  sliding: makeSliding(parts),
   authenticate: makeAuthenticate(parts),
   sessions: makeSessions(parts),
   changePassword: makeChangePassword(parts)

@@ -5,4 +5,6 @@ export interface Outcome {
   readonly user_id?: string
   readonly sid?: string
   readonly verdict?: VerdictKind
+  /** `done`, or why a password that was to be written anew was not. */
+  readonly rehash?: string
 }

@@ -5,23 +5,34 @@ import type { Clock } from '../time.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
-import type { ClaimsFunction } from '../tokens/custom.ts'
-import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
+import type { SlidingTokens } from '../tokens/sliding.ts'
 import type { UserStore } from '../users/store.ts'
+import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
 export interface Parts {
   readonly users: UserStore
   readonly sessions: SessionStore
+  /** Refresh tokens of another issuer that it has revoked itself. */
+  readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
   readonly hasher: PasswordHasher
+  /** Draws the decoy of a username: Keys. */
+  readonly decoySecret: Buffer
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
-  /** Further claims of access tokens. */
-  readonly claimsOf: ClaimsFunction
+  readonly sliding: SlidingTokens
+  /** Whether a sliding token lets in at protected doors, and logs out: SLIDING_TOKENS. */
+  readonly slidingTokens: boolean
+  readonly hooks: Hooks
   readonly rules: ClaimRules
+  /** Whether whoever bears an access token must be active: CHECK_USER_IS_ACTIVE. */
+  readonly checkUserIsActive: boolean
+  /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
+  readonly updateLastLogin: boolean
   readonly clock: Clock
   /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */
   readonly passwordMinLength: number

@@ -1,64 +1,68 @@
-import { argon2id, hash, verify } from 'argon2'
-import type { Config } from '../config/settings.ts'
-import type { PasswordHasher } from './hasher.ts'
-import { makeQueue } from './queue.ts'
+import { argon2d, argon2i, argon2id, hash } from 'argon2'
+import { blank, type ReadDigest, type Writer } from './form.ts'
 
-export interface Argon2Settings {
+export interface Argon2Costs {
   /** KiB. */
   readonly memory: number
   /** Passes. */
   readonly time: number
   /** Lanes. */
   readonly parallelism: number
-  /** Calls that may wait. */
-  readonly queue: number
 }
 
-/** What the configuration says of it. */
-export const argon2Settings = (config: Config): Argon2Settings => ({
-  memory: config.argon2Memory,
-  time: config.argon2Time,
-  parallelism: config.argon2Parallelism,
-  queue: config.hashQueue
-})
-
-// argon2 runs on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once delayed a file call
-// by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).
-const atOnce = 2
+const types: Readonly<Record<string, typeof argon2d | typeof argon2i | typeof argon2id>> = {
+  argon2id,
+  argon2i,
+  argon2d
+}
 
 /** The largest cost that a stored digest may ask for: what the ARGON2_ settings allow at most. */
-const most = { memory: 1_048_576, time: 64, parallelism: 16 }
+const most: Argon2Costs = { memory: 1_048_576, time: 64, parallelism: 16 }
+
+const shape =
+  /^((?:argon2)?\$(argon2id|argon2i|argon2d)\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2}))\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
 
 /**
- * Hashes by argon2id with these costs; verifies argon2id digests of other, bounded costs too.
- * Throws as PasswordHasher says, and argon2's own error where memory runs out.
- * Source: RFC 9106 (argon2), its digest in PHC string format as the reference implementation writes it.
+ * Digests in PHC string format, and the same with `argon2` before it, as Django's Argon2PasswordHasher writes them: argon2id,
+ * before Django 3.2 argon2i, and argon2d where a project has chosen that.
+ * Source: RFC 9106; django/contrib/auth/hashers.py.
  */
-export function makeArgon2Hasher({ memory, time, parallelism, queue }: Argon2Settings): PasswordHasher {
-  const enqueue = makeQueue({ atOnce, waiting: queue })
-  const prefix = `$argon2id$v=19$m=${memory},t=${time},p=${parallelism}$`
-  // Nobody's digest: 16 bytes of salt and 32 of hash, all zero. To verify against it is exactly the work of a real one.
-  const decoy = `${prefix}${'A'.repeat(22)}$${'A'.repeat(43)}`
+export const readArgon2: ReadDigest = (digest) => {
+  const [, head = '', type = '', m, t, p, salt = '', stored = ''] = shape.exec(digest) ?? []
+  const costs = { memory: Number(m), time: Number(t), parallelism: Number(p) }
+  if (!isPayable(costs)) return undefined
+  const options = {
+    type: types[type] ?? argon2id,
+    memoryCost: costs.memory,
+    timeCost: costs.time,
+    parallelism: costs.parallelism,
+    salt: Buffer.from(salt, 'base64'),
+    hashLength: Buffer.from(stored, 'base64').length,
+    raw: true
+  } as const
   return {
-    hash: (password) =>
-      enqueue(() =>
-        hash(password, { type: argon2id, memoryCost: memory, timeCost: time, parallelism, hashLength: 32 })
-      ),
-    async verify(password, digest) {
-      const against = digest !== undefined && isVerifiable(digest) ? digest : decoy
-      const matches = await enqueue(() => verify(against, password))
-      return matches && against === digest
-    },
-    needsRehash: (digest) => !digest.startsWith(prefix)
+    hash: stored,
+    compute: async (password) => (await hash(password, options)).toString('base64').replace(/=+$/, ''),
+    decoy: `${head}$${blank(salt)}$${blank(stored)}`,
+    isFast: false
   }
 }
 
-/** Whether this is an argon2id digest that may be computed: argon2 would throw at a malformed one, and obey a costly one. */
-function isVerifiable(digest: string): boolean {
-  const match =
-    /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$/.exec(digest)
-  if (match === null) return false
-  const [memory = 0, time = 0, parallelism = 0] = match.slice(1).map(Number)
+/** argon2 would throw at costs that are too small, and obey those that are too large. */
+function isPayable({ memory, time, parallelism }: Argon2Costs): boolean {
   const isEnough = time >= 1 && parallelism >= 1 && memory >= 8 * parallelism
   return isEnough && memory <= most.memory && time <= most.time && parallelism <= most.parallelism
+}
+
+/** Keyturn's own form: argon2id of these costs, in PHC string format as the reference implementation writes it. */
+export function makeArgon2Writer({ memory, time, parallelism }: Argon2Costs): Writer {
+  const prefix = `$argon2id$v=19$m=${memory},t=${time},p=${parallelism}$`
+  return {
+    hash: (password) =>
+      hash(password, { type: argon2id, memoryCost: memory, timeCost: time, parallelism, hashLength: 32 }),
+    // Django writes the name of its hasher before it.
+    keeps: (digest) => digest.startsWith(prefix) || digest.startsWith(`argon2${prefix}`),
+    // 16 bytes of salt and 32 of hash.
+    decoy: `${prefix}${'a'.repeat(22)}$${'a'.repeat(43)}`
+  }
 }

@@ -1,12 +1,73 @@
+import type { Config } from '../config/settings.ts'
+import { equalInConstantTime } from '../random.ts'
+import { type Argon2Costs, makeArgon2Writer } from './argon2.ts'
+import { readDigest } from './digest.ts'
+import { djangoWriter } from './django.ts'
+import type { StoredDigest } from './form.ts'
+import { makeQueue } from './queue.ts'
+
 /** Hashes and checks passwords. Costs tens of milliseconds of CPU by design, so calls wait in a bounded queue. */
 export interface PasswordHasher {
-  /** The password as an argon2id digest (PHC string). Throws KeyturnError BUSY when the queue is full. */
+  /** The password as a new digest. Throws KeyturnError BUSY when the queue is full. */
   hash(password: string): Promise<string>
   /**
-   * Whether `password` is the one behind `digest`. Without a digest (no such user) it does the same work and answers false,
-   * so that the time tells nothing. Throws KeyturnError BUSY when the queue is full.
+   * Whether `password` is the one behind `digest`. Without a digest, and with one that cannot be read, it does the work of a
+   * new one and answers false, so that the time tells nothing. Throws KeyturnError BUSY when the queue is full.
    */
   verify(password: string, digest: string | undefined): Promise<boolean>
-  /** Whether `digest` was made with other parameters than today's. */
+  /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
   needsRehash(digest: string): boolean
+}
+
+/** Plain values, so that another process can be given them. */
+export interface HasherSettings extends Argon2Costs {
+  /** Calls that may wait. */
+  readonly queue: number
+  /** How digests are written. */
+  readonly form: 'argon2id' | 'django'
+  /** Whether a digest of another form is written anew at a login. */
+  readonly rehash: boolean
+}
+
+export const hasherSettings = (config: Config): HasherSettings => ({
+  memory: config.argon2Memory,
+  time: config.argon2Time,
+  parallelism: config.argon2Parallelism,
+  queue: config.hashQueue,
+  // In Django's own table the default is what every Django reads.
+  form: writesForDjango(config) ? 'django' : 'argon2id',
+  rehash: config.passwordRehash !== 'never'
+})
+
+const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
+  passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
+
+// argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once
+// delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).
+const atOnce = 2
+
+/**
+ * Verifies digests of every form, and writes those of one: argon2id of these costs, or what Django reads.
+ * Throws as PasswordHasher says, and argon2's own error where memory runs out.
+ */
+export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
+  const enqueue = makeQueue({ atOnce, waiting: queue })
+  const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
+  const nobodys = readDigest(writer.decoy) as StoredDigest
+  const matches = async (password: string, { hash, compute, isFast }: StoredDigest): Promise<boolean> => {
+    const isEqual = equalInConstantTime(await compute(password), hash)
+    // A fast digest would answer at once, and so tell who has one.
+    if (isFast) await nobodys.compute(password)
+    return isEqual
+  }
+  return {
+    hash: (password) => enqueue(() => writer.hash(password)),
+    async verify(password, digest) {
+      // PBKDF2 and scrypt take a password and the same with a NUL behind it as equal (HMAC pads its key with them).
+      const stored = digest === undefined || password.includes('\0') ? undefined : readDigest(digest)
+      const isEqual = await enqueue(() => matches(password, stored ?? nobodys))
+      return isEqual && stored !== undefined
+    },
+    needsRehash: (digest) => rehash && !writer.keeps(digest)
+  }
 }

@@ -5,6 +5,7 @@ import type { SessionPolicy } from '../../src/sessions/session.ts'
 import type { RevocationFeed, RevocationFollower, SessionStore } from '../../src/sessions/store.ts'
 import { systemClock } from '../../src/time.ts'
 import { aClient, aPolicy } from '../support/makers.ts'
+import { atMost } from '../support/slack.ts'
 
 /** An empty feed, and session stores that announce in it. */
 export interface OpenedFeed {
@@ -30,11 +31,14 @@ export async function follow(
   return { ...replica, follower }
 }
 
-/** Milliseconds until `isSo`, looked at every millisecond. Rejects when it takes longer than `most`. */
+/**
+ * Milliseconds until `isSo`, looked at every millisecond. Rejects when it takes longer than `most`, as far as atMost
+ * holds it.
+ */
 export async function until(isSo: () => boolean | Promise<boolean>, most: number): Promise<number> {
   const began = performance.now()
   while (!(await isSo())) {
-    if (performance.now() - began > most) throw new Error(`not so after ${most} ms`)
+    if (performance.now() - began > atMost(most)) throw new Error(`not so after ${most} ms`)
     await delay(1)
   }
   return performance.now() - began

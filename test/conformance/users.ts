@@ -67,7 +67,7 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
   })
 
   await t.test('a change changes one thing of one user', async (t) => {
-    const { store } = await open()
+    const { store, now, advance } = await open()
     const ann = (await store.create('ann', 'old')) as User
     const ben = (await store.create('ben', 'old')) as User
     await store.setPassword(ann.id, 'new')
@@ -76,7 +76,43 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new', isActive: false })
     await store.setActive(ann.id, true)
     t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    advance(60)
+    await store.recordLogin(ann.id)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new', lastLoginAt: now() })
     t.same(await store.findById(ben.id), ben)
+  })
+
+  await t.test('a digest is replaced unless it has changed meanwhile', async (t) => {
+    const { store } = await open()
+    const ann = (await store.create('ann', 'old')) as User
+    const ben = (await store.create('ben', 'old')) as User
+    t.equal(await store.replacePasswordHash(ann.id, 'old', 'new'), true)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    t.equal(await store.replacePasswordHash(ann.id, 'old', 'newer'), false)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    t.same(await store.findById(ben.id), ben)
+    t.equal(await store.replacePasswordHash('nobody', 'old', 'new'), false)
+    const at = ['a', 'b', 'c', 'd'].map((each) => store.replacePasswordHash(ben.id, 'old', each))
+    t.equal((await Promise.all(at)).filter((isReplaced) => isReplaced).length, 1, 'of several at once one wins')
+  })
+
+  await t.test('a lot draws the same users each time, and all lots all users', async (t) => {
+    const { store } = await open()
+    const lots = Array.from({ length: 500 }, (_, index) => index / 500)
+    t.same(await store.drawPasswordHashes(0.5), [])
+    const names = Array.from({ length: 20 }, (_, index) => `user ${index}`)
+    await store.create('user', 'user')
+    for (const lot of [0, 0.5, 1 - 2 ** -48]) t.same(await store.drawPasswordHashes(lot), ['user'])
+    for (const name of names) await store.create(name, name)
+    const first = new Map<string, number>()
+    for (const lot of lots) {
+      const drawn = await store.drawPasswordHashes(lot)
+      t.equal(drawn.length, 8)
+      t.equal(new Set(drawn).size, 8, 'each once, round the end of the table')
+      first.set(drawn[0] ?? '', lot)
+    }
+    t.ok(first.size > names.length / 3, `${first.size} users of ${names.length + 1} come first`)
+    for (const [name, lot] of first) t.equal((await store.drawPasswordHashes(lot))[0], name)
   })
 
   await t.test('a user who is deleted is gone, and the name is free', async (t) => {

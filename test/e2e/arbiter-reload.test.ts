@@ -31,9 +31,10 @@ t.test('SIGHUP every two seconds under load', { timeout: 300_000 }, async (t) =>
   const from = keyturn.lines().length
   const reloads = () => keyturn.lines().filter(({ msg }) => msg === 'Keyturn has reloaded').length
   const began = performance.now()
-  for (let turn = 1; performance.now() - began < seconds * 1000; turn++) {
+  // A busy machine may need longer for two.
+  for (let turn = 1; performance.now() - began < seconds * 1000 || reloads() < 2; turn++) {
     keyturn.child.kill('SIGHUP')
-    await delay(turn * 2000 - (performance.now() - began))
+    await delay(Math.max(100, turn * 2000 - (performance.now() - began)))
   }
   const asked = reloads()
   keyturn.child.kill('SIGHUP')

@@ -8,6 +8,7 @@ import t from 'tap'
 import { freePort } from '../support/engines.ts'
 import { type RunningKeyturn, runKeyturn, startKeyturn, post } from '../support/keyturn.ts'
 import { needsPostgres, needsRedis } from '../support/needs.ts'
+import { atMost } from '../support/slack.ts'
 
 const seconds = Number(process.env.KEYTURN_SECONDS ?? 24)
 const rotations = seconds < 60 ? 2 : 3
@@ -65,7 +66,7 @@ async function listKeys(): Promise<Record<string, string[]>> {
 async function until(isSo: () => boolean | Promise<boolean>, limit: number): Promise<number> {
   const began = Date.now()
   while (!(await isSo())) {
-    if (Date.now() - began > limit * 1000) throw new Error(`not so after ${limit} seconds: ${isSo}`)
+    if (Date.now() - began > atMost(limit * 1000)) throw new Error(`not so after ${limit} seconds: ${isSo}`)
     await sleep(50)
   }
   return (Date.now() - began) / 1000

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+import { atMost } from '../support/slack.ts'
 
 const password = 'correct horse'
 const secret = 'a secret that SIGNING_KEY has for this test'
@@ -68,7 +69,7 @@ async function isRefused(t: Test, env: Record<string, string>, lines: readonly R
 
 /** Asks again until the answer is `status`; at most ten seconds. */
 async function until(status: number, send: () => Promise<Answer>): Promise<Answer> {
-  const deadline = performance.now() + 10_000
+  const deadline = performance.now() + atMost(10_000)
   while (true) {
     const answer = await send()
     if (answer.status === status || performance.now() > deadline) return answer
@@ -166,9 +167,14 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
   while (!keyturn.output().stdout.includes('Keyturn stops')) await delay(10)
 
   const { hostname, port } = new URL(keyturn.url)
-  const late = connect(Number(port), hostname)
-  const [error] = await once(late, 'error')
-  t.equal(error.code, 'ECONNREFUSED', 'nobody new comes in')
+  // The workers hear of it a moment later.
+  const comesIn = () =>
+    new Promise<boolean>((resolve) => {
+      const late = connect(Number(port), hostname, () => resolve(true)).once('error', () => resolve(false))
+      t.teardown(() => late.destroy())
+    })
+  while (await comesIn()) await delay(10)
+  t.pass('nobody new comes in')
   busy.write(`${head}{"token":"x"}`)
   t.match(await busy.read(), /^HTTP\/1\.1 401 .*\r\nconnection: close\r\n/is, 'a request on an open connection')
   keyturn.child.kill('SIGTERM')
@@ -178,7 +184,7 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
   await Promise.all([slow.closed, busy.closed, idle.closed])
   t.equal(await stopped, 0, 'a second SIGTERM changes nothing')
   const ms = performance.now() - began
-  t.ok(ms > 1000 && ms < 5000, `idle connections had a moment: ${ms} ms`)
+  t.ok(ms > 1000 && ms < atMost(5000), `idle connections had a moment: ${ms} ms`)
   t.equal(keyturn.output().stderr, '')
 })
 
@@ -210,9 +216,9 @@ t.test(
       timed(quick, 'SIGINT'),
       timed(hastened, 'SIGINT')
     ])
-    t.ok(cutMs > 2900 && cutMs < 5000, `cut after ${cutMs} ms`)
-    t.ok(quickMs < 4000, `SIGINT: ${quickMs} ms`)
-    t.ok(hastenedMs < 4000, `SIGTERM, then SIGINT: ${hastenedMs} ms`)
+    t.ok(cutMs > 2900 && cutMs < atMost(5000), `cut after ${cutMs} ms`)
+    t.ok(quickMs < atMost(4000), `SIGINT: ${quickMs} ms`)
+    t.ok(hastenedMs < atMost(4000), `SIGTERM, then SIGINT: ${hastenedMs} ms`)
   }
 )
 
@@ -252,7 +258,7 @@ t.test('two processes on PostgreSQL and Redis', { skip: withoutPostgres() || wit
       headers: { 'retry-after': /^\d+$/ },
       body: { detail: 'Service temporarily unavailable.' }
     })
-    t.ok(down.ms < 3000, `answered after ${down.ms} ms`)
+    t.ok(down.ms < atMost(3000), `answered after ${down.ms} ms`)
     t.equal((await doorsOf(again).refresh(last.body.refresh)).status, 503)
     t.equal((await doorsOf(again).verify(last.body.access)).status, 200, 'to verify an access token takes no database')
     t.match(await doorsOf(again).ready(), {
@@ -283,7 +289,7 @@ t.test('Redis goes away and comes back', { skip: withoutRedis() }, async (t) => 
       headers: { 'retry-after': /^\d+$/ },
       body: { detail: 'Service temporarily unavailable.' }
     })
-    t.ok(answer.ms < 3000, `${name} was answered after ${Math.round(answer.ms)} ms`)
+    t.ok(answer.ms < atMost(3000), `${name} was answered after ${Math.round(answer.ms)} ms`)
   }
   for (const [signal, back] of [
     ['SIGKILL', () => redis.restart()],

@@ -8,6 +8,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** The rooms of src, each above those that may use it. A file beside them is a room too. */
 const rooms = [
+  'translations',
+  'languages',
   'errors',
   'time',
   'random',
@@ -33,7 +35,8 @@ const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [
   [/^pg$/, 'src/stores/sql'],
   [/^postgrator$/, 'src/stores/sql'],
   [/^@photostructure\/sqlite$/, 'src/stores/embedded'],
-  [/^argon2$/, 'src/passwords'],
+  [/^(argon2|bcryptjs)$/, 'src/passwords'],
+  [/^csv-parse$/, 'src/users'],
   [/^(fastify|fastify-plugin|@fastify\/.*)$/, 'routes', 'plugins', ...staircase],
   [/^(commander|read)$/, 'src/cli']
 ]

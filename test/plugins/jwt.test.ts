@@ -14,7 +14,7 @@ const refused = (detail: string): string => `401 ${JSON.stringify({ detail, code
 /** Workers look for new keys, and for revocations, every now and then. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await isSo()); tries++) {
-    if (tries > 500) throw new Error('not so after 5 seconds')
+    if (tries > 3000) throw new Error('not so after 30 seconds')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

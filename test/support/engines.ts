@@ -30,7 +30,7 @@ export type Engines = {
   readonly redis: string | undefined
   /** Paths of `initdb` and `postgres`, always of one version. */
   readonly postgres: { readonly initdb: string; readonly postgres: string } | undefined
-  /** Path of the Python that has Django and Simple JWT. */
+  /** Path of the Python that has Django, Simple JWT, and what Django's hashers need. */
   readonly django: string | undefined
 }
 
@@ -68,10 +68,10 @@ const NEEDS: readonly Need[] = [
   {
     engine: 'django',
     program: 'Django with Simple JWT',
-    // The second brings ES256 to PyJWT, which only recommends it.
-    packages: ['python3-djangorestframework-simplejwt', 'python3-cryptography'],
+    // The second brings ES256 to PyJWT, which only recommends it; the others bring two of Django's hashers, likewise.
+    packages: ['python3-djangorestframework-simplejwt', 'python3-cryptography', 'python3-argon2', 'python3-bcrypt'],
     variable: 'TEST_PYTHON',
-    value: 'a Python that has both',
+    value: 'a Python that has them',
     suites: 'Django'
   }
 ]
@@ -93,7 +93,7 @@ export function findEngines(): Engines {
 /** Looks for the packages' folders, which takes no time; asking Python takes half a second. */
 function findDjango(): string | undefined {
   const python = '/usr/bin/python3'
-  const parts = ['rest_framework_simplejwt', 'cryptography'] // the first depends on Django and PyJWT
+  const parts = ['rest_framework_simplejwt', 'cryptography', 'argon2', 'bcrypt'] // the first depends on Django and PyJWT
   const isThere = (part: string) => existsSync(`/usr/lib/python3/dist-packages/${part}`)
   return isExecutable(python) && parts.every(isThere) ? python : undefined
 }

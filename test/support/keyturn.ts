@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+/** The command itself, as a script for Node. */
+export const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
 export interface Finished {
   readonly code: number | null
@@ -31,9 +32,20 @@ export function aDataDir(t: Pick<Test, 'teardown'>): string {
   return folder
 }
 
-/** Runs `keyturn ...args` to its end; `input` is its standard input. */
-export async function runKeyturn(args: readonly string[], env: Record<string, string>, input = ''): Promise<Finished> {
+/** Starts `keyturn ...args`, whose standard input stays open. */
+export function spawnKeyturn(args: readonly string[], env: Record<string, string>): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, [main, ...args], { env: testSettings(env) })
+  child.stdin.on('error', () => {}) // a command that is refused reads nothing
+  return child
+}
+
+/** Runs `keyturn ...args` to its end; `input` is its standard input. */
+export async function runKeyturn(
+  args: readonly string[],
+  env: Record<string, string>,
+  input: string | Buffer = ''
+): Promise<Finished> {
+  const child = spawnKeyturn(args, env)
   const output = collect(child)
   child.stdin.end(input)
   const [code] = await once(child, 'close')

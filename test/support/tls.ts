@@ -1,10 +1,12 @@
-/** Certificates of a test's own, made with openssl, and a Redis that speaks TLS only. */
+/** Certificates of a test's own, made with openssl, and servers that speak TLS. */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import pg from 'pg'
 import { findEngines, freePort, openEnclosure, untilReady, whyMissing } from './engines.ts'
+import type { PostgresServer } from './postgres.ts'
 import { type RedisServer, startRedis } from './redis.ts'
 
 /** Paths of a key and its certificate, in PEM. */
@@ -106,4 +108,31 @@ export async function startTlsSentinel(certificates: Certificates, masterPort: n
     redis.disconnect()
   }
   return { port, stop: () => enclosure.close() }
+}
+
+/**
+ * Restarts a private PostgreSQL so that it speaks TLS with `pair`; with `isDemanded` it takes nobody over TCP without, as
+ * Heroku's does not.
+ */
+export async function turnOnTls(server: PostgresServer, pair: KeyPair, { isDemanded = false } = {}): Promise<void> {
+  const client = new pg.Client({ connectionString: server.url })
+  await client.connect()
+  const { rows } = await client.query('SHOW data_directory')
+  await client.query('ALTER SYSTEM SET ssl = on')
+  await client.end()
+  const folder: string = rows[0].data_directory
+  const { uid, gid } = statSync(folder)
+  for (const [name, file] of [
+    ['server.key', pair.key],
+    ['server.crt', pair.certificate]
+  ] as const) {
+    const copy = join(folder, name)
+    copyFileSync(file, copy)
+    // PostgreSQL refuses a key that others may read.
+    chmodSync(copy, 0o600)
+    chownSync(copy, uid, gid)
+  }
+  const access = join(folder, 'pg_hba.conf')
+  if (isDemanded) writeFileSync(access, readFileSync(access, 'utf8').replace(/^host\b/gm, 'hostssl'))
+  await server.restart()
 }

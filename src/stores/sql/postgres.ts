@@ -106,11 +106,22 @@ async function runExclusively<T>(
  */
 const unreachable = /^(08|28|3D|53|57|58|25006)/
 
+/** What helps when server and client do not agree on TLS. */
+const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
+  [/no encryption$/, '; encrypt with PGSSLMODE=require'],
+  [
+    /certificate|altnames/i,
+    '; trust who signed its certificate with NODE_EXTRA_CA_CERTS, or accept any with PGSSLMODE=no-verify'
+  ]
+]
+
 /** What has no SQLSTATE comes from the socket or is a timeout of pg. */
 function rethrow(error: Error & { readonly code?: string }): never {
   if (error instanceof pg.DatabaseError && !unreachable.test(error.code ?? '')) throw error
+  const reason = error.message || String(error.code)
+  const [, advice = ''] = aboutTls.find(([failure]) => failure.test(reason)) ?? []
   throw new KeyturnError('STORE_DOWN', {
-    detail: `PostgreSQL: ${error.message || error.code}`,
+    detail: `PostgreSQL: ${reason}${advice}`,
     retryAfter: 1,
     cause: error
   })

@@ -1,0 +1,44 @@
+import { readArgon2 } from './argon2.ts'
+import { readBcrypt, readFast, readPbkdf2, readScrypt } from './django.ts'
+import type { StoredDigest } from './form.ts'
+
+const forms = [readArgon2, readPbkdf2, readScrypt, readBcrypt, readFast]
+
+/** A digest of any form that can be verified; undefined for what nobody can log in with, such as Django's `!…`. */
+export function readDigest(digest: string): StoredDigest | undefined {
+  for (const read of forms) {
+    const stored = read(digest)
+    if (stored !== undefined) return stored
+  }
+  return undefined
+}
+
+/** What stands where another system keeps a password digest. */
+export type DigestKind = 'verifiable' | 'unverifiable' | 'unusable'
+
+/** Longest digest that is taken over. Django's column holds 128 characters, argon2 with long salts takes more. */
+const longestDigest = 512
+
+/** The forms that Django writes, or wrote once: django/contrib/auth/hashers.py. */
+const formOfDjango = /^(pbkdf2_sha256|pbkdf2_sha1|argon2|scrypt|bcrypt|bcrypt_sha256|md5|sha1|crypt)\$/
+
+/**
+ * Whether a login can succeed against `text`: not against a form or a cost that is not verified here, nor where Django has no
+ * usable password (`!…`, or nothing). Undefined for what is no digest at all, such as a password in clear.
+ */
+export function digestKind(text: string): DigestKind | undefined {
+  // No hasher writes such signs, and PostgreSQL holds no NUL.
+  if (text.length > longestDigest || /\p{C}/u.test(text)) return undefined
+  if (text === '' || text.startsWith('!')) return 'unusable'
+  if (readDigest(text) !== undefined) return 'verifiable'
+  return formOfDjango.test(text) ? 'unverifiable' : undefined
+}
+
+/**
+ * What to verify the password of a login against: the user's own digest or, for a name that nobody has and for a digest that
+ * lets nobody in, a decoy of one that was drawn from all users. Undefined when none of these can be read.
+ */
+export function digestToVerify(own: string | undefined, drawn: readonly string[]): string | undefined {
+  if (own !== undefined && readDigest(own) !== undefined) return own
+  return drawn.map((digest) => readDigest(digest)?.decoy).find((decoy) => decoy !== undefined)
+}

@@ -1,0 +1,68 @@
+/* Password digests at the doors: what a login and a password change leave in the table. */
+import t from 'tap'
+import { checkedByDjango } from '../support/django.ts'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { withoutDjango } from '../support/needs.ts'
+
+/** `aPassword`, by Django 3.2.25. */
+const ofDjango = 'pbkdf2_sha256$1000$rgD72Yw1NsNpgCm3qixqtt$RbdHgGJC/ZAdkG1yGajD/A60J0Qymkio5X6p+u1BP90='
+const fast = 'md5$SWPZm1lOJSdd5XLXrQn9eQ$d636e7048d0486d53a263f41c42a4ca1'
+
+async function logIn({ app, post, log }: TestApp, digest: string) {
+  const username = `user ${Math.random()}`
+  const user = await app.stores.users.create(username, digest)
+  const wrong = await post('/api/token/', { username, password: 'wrong' })
+  const right = await post('/api/token/', { username, password: aPassword })
+  return {
+    statuses: [wrong.statusCode, right.statusCode],
+    access: right.json<{ access: string }>().access,
+    rehash: log.at(-1)?.rehash,
+    digest: async () => (await app.stores.users.findByUsername(user?.username ?? ''))?.passwordHash ?? ''
+  }
+}
+
+t.test('PASSWORD_REHASH=argon2id, the default', async (t) => {
+  const app = await openApp(t)
+  for (const digest of [ofDjango, fast]) {
+    const login = await logIn(app, digest)
+    t.same(login.statuses, [401, 200])
+    t.equal(login.rehash, 'done', 'the log line says it')
+    t.match(await login.digest(), /^\$argon2id\$v=19\$m=8192,t=1,p=1\$/)
+  }
+  const login = await logIn(app, await app.app.hasher.hash(aPassword))
+  t.same(login.statuses, [401, 200])
+  t.equal(login.rehash, undefined)
+})
+
+t.test('PASSWORD_REHASH=django', { skip: withoutDjango(), timeout: 120_000 }, async (t) => {
+  const app = await openApp(t, { PASSWORD_REHASH: 'django' })
+  const kept = await logIn(app, ofDjango)
+  t.same(kept.statuses, [401, 200])
+  t.equal(await kept.digest(), ofDjango)
+  const replaced = await logIn(app, fast)
+  t.same(replaced.statuses, [401, 200])
+  t.match(await replaced.digest(), /^pbkdf2_sha256\$600000\$/)
+
+  const wanted = 'another horse'
+  const change = await app.post(
+    '/api/password/',
+    { current_password: aPassword, new_password: wanted },
+    { authorization: `Bearer ${kept.access}` }
+  )
+  t.equal(change.statusCode, 204)
+  const pairs = [
+    [aPassword, await replaced.digest()],
+    [wanted, await kept.digest()],
+    [aPassword, await kept.digest()]
+  ] as const
+  t.same(checkedByDjango(pairs), [true, true, false], 'Django reads what was written')
+})
+
+t.test('PASSWORD_REHASH=never', async (t) => {
+  const app = await openApp(t, { PASSWORD_REHASH: 'never' })
+  for (const digest of [ofDjango, fast]) {
+    const login = await logIn(app, digest)
+    t.same(login.statuses, [401, 200])
+    t.equal(await login.digest(), digest)
+  }
+})
