@@ -10,6 +10,7 @@ import { fewestReady, logIn, login, type RunningArbiter, startArbiter, until } f
 import { aDataDir } from '../support/keyturn.ts'
 import { type Call, startTraffic } from '../support/traffic.ts'
 
+t.setTimeout(300_000)
 const seconds = Number(process.env.KEYTURN_SECONDS ?? 8)
 
 /** GET and POST, with and without a store, and a login, which takes a hasher. */
@@ -24,7 +25,7 @@ async function someCalls(keyturn: RunningArbiter): Promise<Call[]> {
   ]
 }
 
-t.test('SIGHUP every two seconds under load', { timeout: 300_000 }, async (t) => {
+t.test('SIGHUP every two seconds under load', async (t) => {
   const keyturn = await startArbiter(t)
   const traffic = startTraffic(keyturn.url, await someCalls(keyturn))
   const first = [...keyturn.ready('worker'), ...keyturn.ready('hasher')]

@@ -18,6 +18,7 @@ import {
 } from '../support/keyturn.ts'
 import { needsPostgres, withoutPostgres } from '../support/needs.ts'
 
+t.setTimeout(300_000)
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const isUp = async ({ url }: RunningKeyturn): Promise<boolean> => (await fetch(`${url}/health/ready`)).status === 200
 
@@ -199,7 +200,7 @@ t.test('LISTEN_FDS: a socket that systemd has opened', async (t) => {
   })
 })
 
-t.test('started by npm, it stops with it', { timeout: 120_000 }, async (t) => {
+t.test('started by npm, it stops with it', async (t) => {
   const npm = {
     WEB_CONCURRENCY: '1',
     HOME: process.env.HOME ?? '',
