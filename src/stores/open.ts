@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditStore } from '../audit/store.ts'
+import type { ClientStore } from '../clients/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import type { KeyStore } from '../keys/store.ts'
@@ -13,6 +14,7 @@ import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
+import { makeClientStore } from './sql/clients.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
@@ -25,6 +27,7 @@ export interface Stores {
   readonly database: SqlDatabase
   readonly users: UserStore
   readonly keys: KeyStore
+  readonly clients: ClientStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
   readonly feed: RevocationFeed
@@ -48,6 +51,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       database,
       users: makeUserStore(database, clock),
       keys: makeKeyStore(database),
+      clients: makeClientStore(database, clock),
       audit: makeAuditStore(database),
       sessions,
       feed,
