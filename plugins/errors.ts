@@ -13,15 +13,27 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
     if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
-    if (error.status === 401) reply.header('www-authenticate', `${scheme} realm="api"`)
+    const isOAuth = request.routeOptions.url?.startsWith('/oauth/') === true
+    const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
+    if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-    reply.code(error.status).send(error.body)
+    reply.code(error.status).send(isOAuth ? error.oauthBody : error.body)
   }
   app.decorateRequest('refusal', undefined)
   app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : translate(error, request), request, reply)
   })
   app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
+}
+
+/** How a client authenticates: RFC 6749 §5.2. */
+const basicChallenge = ({ status }: KeyturnError): string | undefined =>
+  status === 401 ? 'Basic realm="api"' : undefined
+
+/** As Django REST framework has it; after a bad token it says so, and after no token it does not (RFC 6750 §3). */
+function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): string | undefined {
+  if (bearer !== undefined) return `${scheme} realm="api", error="${bearer}"`
+  return status === 401 ? `${scheme} realm="api"` : undefined
 }
 
 function translate(error: FastifyError, request: FastifyRequest): KeyturnError {

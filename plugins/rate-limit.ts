@@ -11,6 +11,7 @@ export interface RateLimits {
   readonly obtain: Limit
   readonly refresh: Limit
   readonly verify: Limit
+  readonly introspect: Limit
 }
 
 /**
@@ -29,7 +30,8 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
   app.decorate('rateLimits', {
     obtain: limit(config.rateLimitObtain),
     refresh: limit(config.rateLimitRefresh),
-    verify: limit(config.rateLimitVerify)
+    verify: limit(config.rateLimitVerify),
+    introspect: limit(config.rateLimitIntrospect)
   })
 }
 

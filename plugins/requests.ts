@@ -18,6 +18,10 @@ export function requestIdOf(request: IncomingMessage): string {
 export const resultOf = ({ outcome, refusal }: FastifyRequest): string =>
   outcome?.verdict ?? refusal?.code.toLowerCase() ?? 'ok'
 
+/** What a request was for: what its door does, unless the door does several things and says which it was. */
+export const eventOf = ({ outcome, routeOptions }: FastifyRequest): EventName | undefined =>
+  outcome?.event ?? routeOptions.config.event
+
 /** Gives every answer its X-Request-ID, and every request one log line that says what came of it. */
 async function requests(app: FastifyInstance): Promise<void> {
   app.decorateRequest('outcome', undefined)
@@ -40,7 +44,7 @@ async function requests(app: FastifyInstance): Promise<void> {
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 10) / 10,
         ip,
-        event: routeOptions.config.event
+        event: eventOf(request)
       }
       request.log.info(
         { ...line, ...(refusal === undefined ? {} : { refusal: refusal.code, detail: refusal.detail }), ...outcome },

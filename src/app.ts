@@ -3,12 +3,14 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
+import client from '../plugins/client.ts'
 import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import drain from '../plugins/drain.ts'
 import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
 import fields from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
+import form from '../plugins/form.ts'
 import jwt from '../plugins/jwt.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
@@ -17,6 +19,9 @@ import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import introspect from '../routes/oauth/introspect.ts'
+import revoke from '../routes/oauth/revoke.ts'
+import grantToken from '../routes/oauth/token.ts'
 import health from '../routes/ops/health.ts'
 import serveMetrics from '../routes/ops/metrics.ts'
 import password from '../routes/password.ts'
@@ -78,13 +83,14 @@ export async function buildApp(
     await app.register(fields)
     await app.register(stores, { config, clock })
     await app.register(audit, { clock })
+    await app.register(rateLimit, { config })
+    await app.register(client, { config, clock })
     await app.register(sessions, { config, clock })
     await app.register(passwords, { config, hasher })
     await app.register(jwt, { config, clock })
     await app.register(flows, { config, clock })
     await app.register(authentication, { types: config.authHeaderTypes })
     await app.register(cookie, { config })
-    await app.register(rateLimit, { config })
 
     await app.register(obtain)
     await app.register(refresh)
@@ -94,6 +100,12 @@ export async function buildApp(
     await app.register(endSession)
     await app.register(endAllSessions)
     await app.register(password)
+    await app.register(async (oauth) => {
+      await oauth.register(form)
+      await oauth.register(grantToken)
+      await oauth.register(introspect)
+      await oauth.register(revoke)
+    })
     await app.register(jwks, { maxAge: config.jwksMaxAge })
     await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
     await app.register(health)

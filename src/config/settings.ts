@@ -329,6 +329,7 @@ export const settings = {
   rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),
   rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
   rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
+  rateLimitIntrospect: rate({ default: 'off', about: 'Introspections from one address' }),
   forwardedAllowIps: list(
     { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
     'IP addresses or CIDR ranges, or *',

@@ -1,9 +1,12 @@
 import { makeBlacklist } from './blacklist.ts'
 import { makeAuthenticate } from './caller.ts'
+import { makeGrants } from './grants.ts'
+import { makeIntrospect } from './introspect.ts'
 import { makeObtain } from './obtain.ts'
 import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
 import { makeRefresh } from './refresh.ts'
+import { makeRevoke } from './revoke.ts'
 import { makeSessions } from './sessions.ts'
 import { makeVerify } from './verify.ts'
 
@@ -15,7 +18,10 @@ export const makeFlows = (parts: Parts) => ({
   blacklist: makeBlacklist(parts),
   authenticate: makeAuthenticate(parts),
   sessions: makeSessions(parts),
-  changePassword: makeChangePassword(parts)
+  changePassword: makeChangePassword(parts),
+  introspect: makeIntrospect(parts),
+  revoke: makeRevoke(parts),
+  grants: makeGrants(parts)
 })
 
 export type Flows = ReturnType<typeof makeFlows>

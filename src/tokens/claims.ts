@@ -1,3 +1,4 @@
+import { ownClientId } from '../clients/client.ts'
 import { KeyturnError } from '../errors.ts'
 import type { Payload } from './codec.ts'
 
@@ -12,6 +13,10 @@ export interface Claims {
   readonly sid: string | undefined
   /** Place in the session's line; refresh tokens only. */
   readonly gen: number | undefined
+  /** The client that a token of its own is for: it then has no user. */
+  readonly client_id: string | undefined
+  /** What the token may be used for, as one text (RFC 8693 §4.2). */
+  readonly scope: string | undefined
 }
 
 /** What is demanded of a token, and written into one. */
@@ -57,8 +62,22 @@ export interface TokenFacts {
   readonly gen?: number
 }
 
+/** The claims of a client's own access token begin with these (RFC 9068 §2.2: `sub` is the client, where there is no user). */
+export interface ClientTokenFacts {
+  readonly token_type: 'access'
+  readonly exp: number
+  readonly iat: number
+  readonly jti: string
+  readonly sub: string
+  readonly client_id: string
+}
+
 /** A token's claims: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
-export function buildClaims(facts: TokenFacts, { issuer, audience }: ClaimRules, more: CustomClaims = {}): object {
+export function buildClaims(
+  facts: TokenFacts | ClientTokenFacts,
+  { issuer, audience }: ClaimRules,
+  more: CustomClaims = {}
+): object {
   return {
     ...facts,
     ...more,
@@ -79,7 +98,7 @@ const issueSkew = 5
  * that are missing.
  */
 export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
-  const { exp, iat, nbf, jti, sub, iss, aud, token_type, user_id, sid, gen } = payload
+  const { exp, iat, nbf, jti, sub, iss, aud, token_type, user_id, sid, gen, scope } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
     throw invalid('exp, iat or nbf is no time')
@@ -95,8 +114,15 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
   if (jti === undefined) throw new KeyturnError('TOKEN_NO_ID')
+  const client_id = clientOf(payload)
   // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
-  return { token_type, exp, iat, jti, user_id: user_id === undefined ? undefined : String(user_id), sid, gen }
+  const user = user_id === undefined || client_id !== undefined ? undefined : String(user_id)
+  return { token_type, exp, iat, jti, user_id: user, sid, gen, client_id, scope: isText(scope) ? scope : undefined }
+}
+
+/** The client whose own token this is. A client is not a user, whatever else its token says. */
+function clientOf({ client_id, sub }: Payload): string | undefined {
+  return isText(client_id) && client_id !== ownClientId && client_id === sub ? client_id : undefined
 }
 
 /** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */

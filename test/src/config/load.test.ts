@@ -81,6 +81,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['RATE_LIMIT_OBTAIN', ['off', '1/s', '100/m', '999999999/h'], ['0/m', '5', '5/d', '-1/s', '20/minute']],
     ['RATE_LIMIT_REFRESH', ['5/s'], ['5/']],
     ['RATE_LIMIT_VERIFY', ['OFF'], ['on']],
+    ['RATE_LIMIT_INTROSPECT', ['100/s'], ['100']],
     ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
     ['REDIS_URL', ['redis://h', 'rediss://h'], ['http://h', 'redis:h']],
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
