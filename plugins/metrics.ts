@@ -14,7 +14,8 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   password_change: ['keyturn_password_changes_total', 'Password changes'],
   client_token: ['keyturn_client_tokens_total', 'Tokens that clients asked for, for themselves'],
   introspect: ['keyturn_introspections_total', 'Introspections'],
-  revoke: ['keyturn_revocations_total', 'Tokens that clients revoked']
+  revoke: ['keyturn_revocations_total', 'Tokens that clients revoked'],
+  forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about']
 }
 
 /** Counts what came of every request, by event; served at /metrics. */

@@ -29,6 +29,7 @@ import endAllSessions from '../routes/sessions/end-all.ts'
 import endSession from '../routes/sessions/end.ts'
 import listSessions from '../routes/sessions/list.ts'
 import blacklist from '../routes/token/blacklist.ts'
+import forwardAuth from '../routes/token/forward-auth.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
 import verify from '../routes/token/verify.ts'
@@ -95,6 +96,7 @@ export async function buildApp(
     await app.register(obtain)
     await app.register(refresh)
     await app.register(verify)
+    await app.register(forwardAuth, { config })
     await app.register(blacklist)
     await app.register(listSessions)
     await app.register(endSession)

@@ -53,6 +53,11 @@ export const errorTable = {
   },
   BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found', bearer: 'invalid_token' },
   BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive', bearer: 'invalid_token' },
+  SCOPE_MISSING: {
+    status: 403,
+    words: 'You do not have permission to perform this action.',
+    bearer: 'insufficient_scope'
+  },
   CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
   CLIENT_INVALID: { status: 401, words: 'Client authentication failed.', oauth: 'invalid_client' },
   CLIENT_OTHER: { status: 400, words: 'This token was issued to another client.', oauth: 'unauthorized_client' },

@@ -9,6 +9,7 @@ export type EventName =
   | 'client_token'
   | 'introspect'
   | 'revoke'
+  | 'forward_auth'
 
 /** One line of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
 export interface AuditEvent {
@@ -23,7 +24,7 @@ export interface AuditEvent {
   readonly requestId: string
 }
 
-const everyday: readonly EventName[] = ['verify', 'introspect', 'client_token']
+const everyday: readonly EventName[] = ['verify', 'introspect', 'forward_auth', 'client_token']
 
 /**
  * Whether an event belongs in the audit trail: what changes who can get in, and what points to a thief or a lost answer.

@@ -354,6 +354,18 @@ export const settings = {
     isOrigin
   ),
 
+  forwardAuthCookie: text(
+    { default: undefined, about: 'Name of a cookie in which forward-auth looks for an access token too' },
+    'a cookie name',
+    /^[\w!#$%&'*+.^`|~-]+$/
+  ),
+  forwardAuthMaxAge: duration({
+    default: '0s',
+    min: '0s',
+    max: '60s',
+    about: 'How long a proxy may keep an answer of forward-auth; a revocation is not seen for so long'
+  }),
+
   metricsToken: text({
     default: undefined,
     secret: true,

@@ -1,5 +1,6 @@
 import { makeBlacklist } from './blacklist.ts'
 import { makeAuthenticate } from './caller.ts'
+import { makeForwardAuth } from './forward-auth.ts'
 import { makeGrants } from './grants.ts'
 import { makeIntrospect } from './introspect.ts'
 import { makeObtain } from './obtain.ts'
@@ -19,6 +20,7 @@ export const makeFlows = (parts: Parts) => ({
   authenticate: makeAuthenticate(parts),
   sessions: makeSessions(parts),
   changePassword: makeChangePassword(parts),
+  forwardAuth: makeForwardAuth(parts),
   introspect: makeIntrospect(parts),
   revoke: makeRevoke(parts),
   grants: makeGrants(parts)

@@ -276,7 +276,9 @@ t.test('a client is not a user, and what it was given ends with it', async (t) =
     ['GET', '/api/sessions/'],
     ['DELETE', '/api/sessions/'],
     ['DELETE', `/api/sessions/${'0'.repeat(32)}/`],
-    ['POST', '/api/password/']
+    ['POST', '/api/password/'],
+    ['GET', '/api/token/forward-auth/'],
+    ['GET', '/api/token/forward-auth/?scope=orders.read']
   ] as const) {
     const answer = await service.app.inject({ method, url, headers })
     t.equal(answer.statusCode, 401, `${method} ${url}`)
