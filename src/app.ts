@@ -32,6 +32,7 @@ import blacklist from '../routes/token/blacklist.ts'
 import forwardAuth from '../routes/token/forward-auth.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
+import verifyBatch from '../routes/token/verify-batch.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
@@ -96,6 +97,7 @@ export async function buildApp(
     await app.register(obtain)
     await app.register(refresh)
     await app.register(verify)
+    await app.register(verifyBatch)
     await app.register(forwardAuth, { config })
     await app.register(blacklist)
     await app.register(listSessions)

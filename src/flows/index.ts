@@ -9,6 +9,7 @@ import { makeChangePassword } from './password.ts'
 import { makeRefresh } from './refresh.ts'
 import { makeRevoke } from './revoke.ts'
 import { makeSessions } from './sessions.ts'
+import { makeVerifyBatch } from './verify-batch.ts'
 import { makeVerify } from './verify.ts'
 
 /** Every use case. */
@@ -16,6 +17,7 @@ export const makeFlows = (parts: Parts) => ({
   obtain: makeObtain(parts),
   refresh: makeRefresh(parts),
   verify: makeVerify(parts),
+  verifyBatch: makeVerifyBatch(parts),
   blacklist: makeBlacklist(parts),
   authenticate: makeAuthenticate(parts),
   sessions: makeSessions(parts),

@@ -13,6 +13,9 @@ export interface Outcome {
   readonly verdict?: VerdictKind | 'active' | 'inactive'
   /** `done`, or why a password that was to be written anew was not. */
   readonly rehash?: string
+  /** How many tokens were asked about, and how many of them are good. */
+  readonly tokens?: number
+  readonly active?: number
 }
 
 /** Whose token it was. */
