@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
+import { securityHeaders } from './headers.ts'
 
 export interface ErrorsOptions {
   /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
@@ -56,7 +57,7 @@ function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
 /** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
 export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const { status, body } = new KeyturnError('NOT_FOUND')
-  reply.code(status).header('x-request-id', request.id).send(body)
+  reply.code(status).headers(securityHeaders).header('x-request-id', request.id).send(body)
 }
 
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */
@@ -65,9 +66,14 @@ export function answerBrokenRequest(error: Error & { code?: string }, socket: So
   const [status, words] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
   const body = JSON.stringify({ detail: words })
   if (socket.writable) {
-    socket.write(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
-    )
+    const fields = {
+      ...securityHeaders,
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      connection: 'close'
+    }
+    const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`HTTP/1.1 ${status}\r\n${head.join('')}\r\n${body}`)
   }
   socket.destroySoon()
 }

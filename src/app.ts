@@ -11,12 +11,13 @@ import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors
 import fields from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import form from '../plugins/form.ts'
+import headers from '../plugins/headers.ts'
 import jwt from '../plugins/jwt.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
 import rateLimit from '../plugins/rate-limit.ts'
-import requests, { requestIdOf } from '../plugins/requests.ts'
+import requests, { requestIdOf, requestLog } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import introspect from '../routes/oauth/introspect.ts'
@@ -63,6 +64,7 @@ export async function buildApp(
     // plugins/requests.ts writes the one line a request has.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
+    childLoggerFactory: requestLog,
     bodyLimit: config.bodyLimit,
     keepAliveTimeout: config.keepalive * 1000,
     requestTimeout: 60_000,
@@ -78,6 +80,7 @@ export async function buildApp(
     await app.register(drain)
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
     await app.register(requests)
+    await app.register(headers)
     await app.register(metrics)
     await app.register(negotiation)
     await app.register(cors, { config })

@@ -354,6 +354,11 @@ export const settings = {
     isOrigin
   ),
 
+  corsOrigins: list(
+    { default: [], about: 'Origins whose pages may call Keyturn, without cookies' },
+    'origins as https://app.example.com',
+    isOrigin
+  ),
   forwardAuthCookie: text(
     { default: undefined, about: 'Name of a cookie in which forward-auth looks for an access token too' },
     'a cookie name',

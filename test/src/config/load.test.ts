@@ -99,6 +99,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
       ['https://a.example', 'http://localhost:3000, https://b.example'],
       ['a.example', 'https://a.example/', '*']
     ],
+    ['CORS_ORIGINS', ['https://a.example', 'http://localhost:3000'], ['*', 'a.example', 'https://a.example/']],
     ['AUTH_HEADER_TYPES', ['Bearer', 'Bearer,JWT', 'Bearer JWT'], [',', 'Bea:rer']],
     [
       'FORWARDED_ALLOW_IPS',
