@@ -15,6 +15,11 @@ export const PasswordBody = Type.Object({
 
 export const TokenBody = Type.Object({ token: text('Any token of ours') })
 
+export const SlidingBody = Type.Object({ token: text('The sliding token') })
+
+/** What a door hands out that has one token to give. */
+export const Token = Type.Object({ token: Type.String() })
+
 /** In cookie mode the field may be absent: the cookie then counts. */
 export const refreshBody = (inCookieToo: boolean) => {
   const refresh = text('The refresh token')
