@@ -71,6 +71,8 @@ export async function buildApp(
     bodyLimit: config.bodyLimit,
     keepAliveTimeout: config.keepalive * 1000,
     requestTimeout: 60_000,
+    // A boot that hangs is ended by the arbiter, which says so in a line (src/cluster/plan.ts).
+    pluginTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: false,
     frameworkErrors: answerUnroutable,

@@ -1,20 +1,19 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { clientIdFault } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { parseDuration } from '../time.ts'
-import { longestUsername, normalizeUsername } from '../users/user.ts'
+import { dumpFormats } from '../users/dump/read.ts'
+import { exportFormats } from '../users/export.ts'
+import { normalizeUsername, usernameFault } from '../users/user.ts'
 import { explain, say } from './terminal.ts'
 
-/** A username as it is kept. What a login form would trim away, or a header could not carry, is no username. */
+/** A username as it is kept. */
 function parseUsername(text: string): string {
   const username = normalizeUsername(text)
-  if (username === '' || username !== username.trim())
-    throw new InvalidArgumentError('It must not be blank, or begin or end with white space.')
-  if (/\p{Cc}/u.test(username)) throw new InvalidArgumentError('It must not contain control characters.')
-  if ([...username].length > longestUsername)
-    throw new InvalidArgumentError(`It must have at most ${longestUsername} characters.`)
+  const fault = usernameFault(username)
+  if (fault !== undefined) throw new InvalidArgumentError(fault)
   return username
 }
 
@@ -104,7 +103,32 @@ function addUserCommands(group: Command): void {
     .description('show all users')
     .option('--json', 'a JSON object a line')
     .action(async (options) => (await users()).listUsers(options))
+  addTransferCommands(group)
 }
+
+function addTransferCommands(group: Command): void {
+  group
+    .command('import')
+    .description('take in the users of a Django dump, of CSV or of an export; run again, it goes on where it stopped')
+    .argument('<file>', 'the file; - is standard input')
+    .addOption(
+      new Option('--format <format>', 'what the file is (default: seen from its beginning)').choices(dumpFormats)
+    )
+    .option('--model <label>', 'which model of a Django dump the users are', 'auth.user')
+    .option('--username-field <name>', 'the field that is the username', 'username')
+    .option('--claim <field>', 'make this field a custom claim; may be repeated', collect, [])
+    .option('--update', 'overwrite users who are there already')
+    .option('--dry-run', 'tell what would happen, and write nothing')
+    .option('--report <file>', 'write the refused rows, and who cannot log in, a JSON object a line')
+    .action(async (file, options) => (await import('./users-import.ts')).importUsers(file, options))
+  group
+    .command('export')
+    .description('print all users, with their password digests')
+    .addOption(new Option('--format <format>', 'a JSON object a line, or CSV').choices(exportFormats).default('ndjson'))
+    .action(async (options) => (await import('./users-export.ts')).exportUsers(options))
+}
+
+const collect = (value: string, former: readonly string[]): readonly string[] => [...former, value]
 
 function addKeyCommands(group: Command): void {
   const keys = () => import('./keys.ts')
@@ -197,6 +221,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
   throw error
 })
+// Whoever does not want to hear why does not change what comes of it.
+process.stderr.on('error', () => {})
 
 makeProgram()
   .parseAsync()

@@ -14,7 +14,7 @@ export async function serve(): Promise<void> {
   const load = (): Config => loadConfig(process.env, checkSigningKey)
   const config = load()
   const log = await openLog(config)
-  process.exitCode = await runArbiter(config, {
+  const exitCode = await runArbiter(config, {
     log,
     load,
     say,
@@ -27,6 +27,8 @@ export async function serve(): Promise<void> {
         )
     }
   })
+  // At once: as Node takes itself down in its own time, one more SIGTERM would kill it, and be its exit status.
+  process.exit(exitCode)
 }
 
 const isEmbedded = ({ databaseUrl, redisUrl }: Config): boolean => databaseUrl === undefined || redisUrl === undefined

@@ -95,15 +95,18 @@ export async function listUsers({ json }: { readonly json?: boolean }): Promise<
   const toLine = json === true ? toJsonLine : toTableLine
   await withUsers(loadConfig(process.env), async (users) => {
     if (json !== true) print(tableLine('username', 'id', 'active', 'created'))
-    for await (const user of allUsers(users)) print(toLine(user))
+    for await (const page of userPages(users)) {
+      for (const user of page) print(toLine(user))
+    }
   })
 }
 
-async function* allUsers(users: UserStore): AsyncGenerator<User> {
+/** All users by name, in pages, so that memory holds one of them. */
+export async function* userPages(users: UserStore): AsyncGenerator<readonly User[]> {
   const limit = 500
   let page = await users.list('', limit)
   while (page.length > 0) {
-    yield* page
+    yield page
     page = await users.list(page.at(-1)?.username ?? '', limit)
   }
 }

@@ -69,14 +69,22 @@ export async function runArbiter(config: Config, parts: ArbiterParts): Promise<n
   }
 }
 
+/** A reload that runs. */
+interface Reload {
+  /** What it goes back to if a process cannot boot. */
+  readonly config: Config
+  readonly sizes: ReturnType<typeof sizesOf>
+  /** While it ran somebody asked for another one, perhaps after a correction. */
+  isAskedAgain: boolean
+}
+
 /** The life of the service: it boots, is up, and stops. */
 async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterParts): Promise<number> {
   const { log, say, greet } = parts
   let config = first
   let sizes = sizesOf(config)
   let phase: 'booting' | 'up' | 'stopping' = 'booting'
-  /** `repeat`: another one was asked for while it ran. */
-  let reload: 'none' | 'running' | 'repeat' = 'none'
+  let reload: Reload | undefined
   let exitCode = 0
   let hasNoUsers = false
   let lastReadyAt = performance.now()
@@ -93,9 +101,11 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
     failed(words) {
       lastWords = words
       if (phase === 'booting') giveUp(words)
-      else if (reload !== 'none') abandonReload(words)
+      else if (reload !== undefined) abandonReload(reload, words)
       else if (phase === 'up') log.error({ reason: words }, 'a process cannot boot; another one will be tried')
     },
+    // A reload is one for both: if only the workers can boot, not even they are replaced.
+    mayRelieve: () => pools.every((pool) => pool.state().isComplete),
     settled: () => advance()
   })
   const pools = [workers, hashers]
@@ -122,10 +132,12 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
       const processes = { workers: pids(workers), hashers: pids(hashers) }
       if (phase === 'booting') greet({ url: socket.url, hasNoUsers, ...processes })
       phase = 'up'
-      if (reload !== 'none') log.info(processes, 'Keyturn has reloaded')
-      const again = reload === 'repeat'
-      reload = 'none'
-      if (again) startReload()
+      if (reload !== undefined) {
+        log.info(processes, 'Keyturn has reloaded')
+        const { isAskedAgain } = reload
+        reload = undefined
+        if (isAskedAgain) startReload()
+      }
     }
     if (phase === 'up' && performance.now() - lastReadyAt > mostBarren) giveUp(lastWords)
   }
@@ -146,6 +158,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   }
 
   const startReload = (): void => {
+    const before = { config, sizes, isAskedAgain: false }
     try {
       config = parts.load()
     } catch (error) {
@@ -154,16 +167,20 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
       return
     }
     log.info('Keyturn reloads')
-    reload = 'running'
+    reload = before
     sizes = sizesOf(config)
     for (const pool of pools) pool.reload()
     resize()
   }
 
-  const abandonReload = (words: string): void => {
-    reload = 'none'
-    for (const pool of pools) pool.abandonReload()
+  const abandonReload = ({ isAskedAgain, ...before }: Reload, words: string): void => {
     log.error({ reason: words }, 'the reload is abandoned; the old processes go on')
+    reload = undefined
+    config = before.config
+    sizes = before.sizes
+    for (const pool of pools) pool.abandonReload()
+    resize()
+    if (isAskedAgain) startReload()
   }
 
   const recount = (by: 1 | -1): void => {
@@ -176,16 +193,21 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   const stopGently = (): void => {
     if (phase !== 'stopping') stop(config.shutdownDelay * 1000, config.gracefulTimeout * 1000)
   }
-  const unhear = hearSignals({
+  hearSignals({
     stop: stopGently,
     quit: () => stop(0, quickGrace),
     reload() {
-      if (reload !== 'none') reload = 'repeat'
+      if (reload !== undefined) reload.isAskedAgain = true
       else if (phase === 'up') startReload()
     },
     more: () => recount(1),
     fewer: () => recount(-1),
     note: (signal) => log.info(`${signal} asks for nothing: logs go to standard output, and a release starts anew`)
+  })
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'a defect; all processes end')
+    for (const pool of pools) pool.kill()
+    process.exit(1)
   })
   const parent = process.ppid
   const watch = setInterval(() => {
@@ -196,7 +218,6 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   resize()
   await end.reached
   clearInterval(watch)
-  unhear()
   if (exitCode === 0) log.info('Keyturn has stopped')
   return exitCode
 }
@@ -206,13 +227,14 @@ interface PoolsParts {
   readonly socket: ListeningSocket
   ready(worker: Child, hasNoUsers: boolean): void
   failed(words: string): void
+  mayRelieve(): boolean
   settled(): void
 }
 
 /** The workers and the hashers, and what goes between them. */
 function makePools(
   { hashQueue }: Config,
-  { log, socket, ready, failed, settled }: PoolsParts
+  { log, socket, ready, failed, mayRelieve, settled }: PoolsParts
 ): Readonly<Record<'workers' | 'hashers', Pool>> {
   const hashing = makeHashing(hashQueue)
   const workers = makePool('worker', {
@@ -229,6 +251,7 @@ function makePools(
         scraper.gone(worker)
       },
       failed,
+      mayRelieve,
       settled
     }
   })
@@ -242,6 +265,7 @@ function makePools(
       leaving: (hasher) => hashing.leave(hasher, false),
       gone: (hasher) => hashing.leave(hasher, true),
       failed,
+      mayRelieve,
       settled
     }
   })
@@ -249,15 +273,9 @@ function makePools(
   return { workers, hashers }
 }
 
-/** Calls the answer to each signal; what comes back stops it. */
-function hearSignals(answers: Readonly<Record<Request, (signal: string) => void>>): () => void {
-  const handlers = Object.entries(requests).map(
-    ([signal, request]) => [signal, () => answers[request](signal)] as const
-  )
-  for (const [signal, handler] of handlers) process.on(signal, handler)
-  return () => {
-    for (const [signal, handler] of handlers) process.off(signal, handler)
-  }
+/** Calls the answer to each signal, until the process ends: a platform may send SIGTERM to the very last. */
+function hearSignals(answers: Readonly<Record<Request, (signal: string) => void>>): void {
+  for (const [signal, request] of Object.entries(requests)) process.on(signal, () => answers[request](signal))
 }
 
 function makeEnd(): { reach(): void; readonly reached: Promise<void> } {

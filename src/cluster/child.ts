@@ -26,22 +26,31 @@ export function joinArbiter(
   for (const signal of unheard) process.on(signal, () => {})
   process.on('message', hear)
   process.on('disconnect', lost)
+  // The arbiter may have died while this file was loaded: that event is over, and nobody has heard it.
+  if (!process.connected) lost()
   const tell = (report: Report): void => {
     if (process.connected) process.send?.(report, undefined, undefined, () => {})
   }
   return {
     tell,
     async boot(start) {
+      const refuse = (error: unknown): void => {
+        const reason = explain(error)
+        if (reason === undefined) console.error(error)
+        const words = reason?.words ?? `A ${kind} cannot boot: ${(error as Error).message}`
+        process.send?.({ type: 'refused', words }, undefined, undefined, () => process.exit(1))
+      }
+      // What is thrown where nobody waits for it, as in a timer of a CLAIMS_MODULE, would else end it without a word.
+      process.on('uncaughtException', refuse)
       try {
         const { report, timeout } = await start()
         tell(report)
         // From the main thread: a loop that is blocked falls silent.
         if (timeout > 0) setInterval(() => tell({ type: 'beat' }), (timeout * 1000) / 4)
       } catch (error) {
-        const reason = explain(error)
-        if (reason === undefined) console.error(error)
-        const words = reason?.words ?? `A ${kind} cannot boot: ${(error as Error).message}`
-        process.send?.({ type: 'refused', words }, undefined, undefined, () => process.exit(1))
+        refuse(error)
+      } finally {
+        process.off('uncaughtException', refuse)
       }
     }
   }

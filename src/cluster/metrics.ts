@@ -39,7 +39,6 @@ export function makeScraper(pools: Readonly<Record<'workers' | 'hashers', Pool>>
       measuring = undefined
     })
     await measuring
-    await folding
     return (await sum([countProcesses(pools), departed, ...latest.values()])).metrics()
   }
 
@@ -56,13 +55,15 @@ export function makeScraper(pools: Readonly<Record<'workers' | 'hashers', Pool>>
       settle(worker)
     },
     gone(worker) {
-      const last = latest.get(worker)
-      latest.delete(worker)
       settle(worker)
-      if (last === undefined) return
-      const counts = last.filter(({ type }) => String(type) !== 'gauge')
+      const counts = latest.get(worker)?.filter(({ type }) => String(type) !== 'gauge')
+      if (counts === undefined) return
+      latest.set(worker, counts)
       folding = folding.then(async () => {
-        departed = await (await sum([departed, counts])).getMetricsAsJSON()
+        const all = await (await sum([departed, counts])).getMetricsAsJSON()
+        // Both in one moment: a scrape in between would count it twice, or not at all.
+        departed = all
+        latest.delete(worker)
       })
     }
   }

@@ -31,6 +31,8 @@ export interface PoolEvents {
   gone(child: Child): void
   /** It ended before it was ready; `words` say why. */
   failed(words: string): void
+  /** Whether processes whose replacements are ready may go. */
+  mayRelieve(): boolean
   /** The pool has done what was to be done. */
   settled(): void
 }
@@ -38,9 +40,9 @@ export interface PoolEvents {
 /** All processes of one kind: so many as wanted, each watched, relieved and replaced. Nothing else starts or ends one. */
 export interface Pool {
   resize(size: PoolSize): void
-  /** New processes first; the old ones go once as many new ones as wanted are ready. */
+  /** New processes first; the old ones go once as many new ones as wanted are ready, and they may go. */
   reload(): void
-  /** The new ones cannot boot: back to the old ones. */
+  /** New ones cannot boot: back to the old ones, unless they are gone. */
   abandonReload(): void
   /** Lets all go: `delay` and `grace` as in Order. Called again it can only be quicker. */
   drain(delay: number, grace: number): void
@@ -48,11 +50,18 @@ export interface Pool {
   kill(): void
   /** Does what is to be done now. It is called after each event, and has to be called a few times a second. */
   settle(): void
-  /**
-   * How many there are and how many of them are ready; settled once all that are wanted are ready and no older one
-   * serves.
-   */
-  state(): { readonly count: number; readonly ready: readonly Child[]; readonly isSettled: boolean }
+  state(): PoolState
+}
+
+export interface PoolState {
+  /** All processes. */
+  readonly count: number
+  /** Those that serve; who is silent does not. */
+  readonly ready: readonly Child[]
+  /** As many as wanted are ready that need no replacement. */
+  readonly isComplete: boolean
+  /** So it is, and no others serve. */
+  readonly isSettled: boolean
 }
 
 /** A process with what the plan needs to know of it. */
@@ -92,7 +101,10 @@ export function makePool(
 
   const start = (): void => {
     const child = fork(file, [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-    child.on('error', (error) => log.error({ err: error }, `a ${kind} cannot be started, or not be reached`))
+    child.on('error', (error) => {
+      if (child.pid === undefined) events.failed(`A ${kind} cannot be started: ${error.message}.`)
+      else log.error({ err: error, [kind]: child.pid }, `${kind} cannot be reached`)
+    })
     const { pid } = child
     if (pid === undefined) {
       tire(0)
@@ -134,9 +146,9 @@ export function makePool(
 
   const bury = (dead: Process, code: number | null, signal: NodeJS.Signals | null): void => {
     processes.delete(dead.pid)
-    const { state, readyAt, abortedAt, words } = dead
+    const { state, bornAt, readyAt, abortedAt, words } = dead
     const lived = readyAt === undefined ? 0 : performance.now() - readyAt
-    const facts = { [kind]: dead.pid, code, signal, seconds: Math.round(lived / 1000) }
+    const facts = { [kind]: dead.pid, code, signal, seconds: toSeconds(lived) }
     if (state === 'draining') log[isKilled ? 'debug' : 'info'](facts, `${kind} is gone`)
     else tire(lived)
     events.gone(dead)
@@ -145,7 +157,7 @@ export function makePool(
       log.error(facts, `${kind} died${hint}`)
     }
     if (state === 'booting') {
-      const late = abortedAt === undefined ? '' : `not ready after ${size.timeout / 1000} seconds, `
+      const late = abortedAt === undefined ? '' : `not ready after ${toSeconds(abortedAt - bornAt)} seconds, `
       events.failed(words ?? `A ${kind} cannot boot: ${late}it ended with ${signal ?? `code ${code}`}.`)
     }
     settle()
@@ -157,7 +169,13 @@ export function makePool(
     startAt = performance.now() + backOff(failures)
   }
 
+  const startAnew = (): void => {
+    failures = 0
+    startAt = 0
+  }
+
   const relieve = (each: Process, { delay, grace }: Leave): void => {
+    log.debug({ [kind]: each.pid }, `${kind} is relieved`)
     each.state = 'draining'
     each.killAt = Math.min(each.killAt ?? Number.POSITIVE_INFINITY, performance.now() + delay + grace + closing)
     each.tell({ type: 'drain', delay, grace })
@@ -166,7 +184,7 @@ export function makePool(
 
   const abort = (each: Process): void => {
     const silence = performance.now() - each.beatAt
-    log.error({ [kind]: each.pid, seconds: Math.round(silence / 1000) }, `${kind} is silent, and is ended`)
+    log.error({ [kind]: each.pid, seconds: toSeconds(silence) }, `${kind} is silent, and is ended`)
     each.abortedAt = performance.now()
     each.process.kill('SIGABRT')
     events.leaving?.(each)
@@ -181,7 +199,7 @@ export function makePool(
       id: pid,
       isSpent: isOld || isSpent
     }))
-    const todo = plan(members, { ...size, startAt }, now)
+    const todo = plan(members, { ...size, startAt, mayRelieve: events.mayRelieve() }, now)
     const named = (ids: readonly number[]) => ids.flatMap((id) => processes.get(id) ?? [])
     for (const each of named(todo.kill)) each.process.kill('SIGKILL')
     for (const each of named(todo.abort)) abort(each)
@@ -195,16 +213,21 @@ export function makePool(
       size = wanted
     },
     reload() {
-      for (const each of processes.values()) each.isOld = true
-      failures = 0
+      for (const each of processes.values()) {
+        // What it boots with is out of date already.
+        if (each.state === 'booting') relieve(each, { delay: 0, grace: size.grace })
+        each.isOld = true
+      }
+      startAnew()
     },
     abandonReload() {
-      for (const each of processes.values()) {
-        if (!each.isOld && each.state !== 'draining') relieve(each, { delay: 0, grace: size.grace })
+      const serving = [...processes.values()].filter(({ state }) => state !== 'draining')
+      if (!serving.some(({ isOld }) => isOld)) return
+      for (const each of serving) {
+        if (!each.isOld) relieve(each, { delay: 0, grace: size.grace })
         each.isOld = false
       }
-      failures = 0
-      startAt = 0
+      startAnew()
     },
     drain(delay, grace) {
       size = { ...size, count: 0 }
@@ -220,18 +243,18 @@ export function makePool(
     },
     settle,
     state() {
-      const all = [...processes.values()]
-      const serving = all.filter(({ state }) => state !== 'draining')
+      const serving = [...processes.values()].filter(
+        ({ state, abortedAt }) => state !== 'draining' && abortedAt === undefined
+      )
       const ready = serving.filter(({ state }) => state === 'ready')
       const fresh = ready.filter(({ isOld, isSpent }) => !isOld && !isSpent)
-      return {
-        count: all.length,
-        ready,
-        isSettled: fresh.length >= size.count && serving.length === fresh.length
-      }
+      const isComplete = fresh.length >= size.count
+      return { count: processes.size, ready, isComplete, isSettled: isComplete && fresh.length === serving.length }
     }
   }
 }
+
+const toSeconds = (ms: number): number => Math.round(ms / 1000)
 
 /** Into a channel that may be closed already: then there is nobody to tell. */
 function send(child: ChildProcess, order: Order, socket?: object): void {

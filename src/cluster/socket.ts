@@ -11,7 +11,7 @@ export interface ListeningSocket {
   close(): void
 }
 
-/** Node's own wrap of a socket. */
+/** Node's own wrap of a TCP socket. */
 interface TcpHandle {
   getsockname(out: Partial<AddressInfo>): number
   close(): void
@@ -26,31 +26,52 @@ const { _createServerHandle: createServerHandle } = net as unknown as {
   _createServerHandle(address: string | null, port: number, family: 4 | 6, fd?: number): TcpHandle | number
 }
 
+/** Where systemd puts the first socket that it passes. Source: sd_listen_fds(3). */
+const firstPassed = 3
+
 /**
  * Binds the address that all workers accept on. The socket of systemd's socket activation (LISTEN_FDS) is taken instead
- * where one was passed. Throws ConfigError naming PORT or HOST when it cannot be had.
+ * where one was passed. Throws ConfigError naming PORT, HOST or LISTEN_FDS when it cannot be had.
  */
 export async function openSocket(
   { host, port }: { readonly host: string; readonly port: number },
   env: NodeJS.ProcessEnv = process.env
 ): Promise<ListeningSocket> {
-  const isPassed = env.LISTEN_PID === String(process.pid) && Number(env.LISTEN_FDS) >= 1
-  const { address, family } = isPassed ? { address: null, family: 4 as const } : await resolve(host)
-  const handle = isPassed ? createServerHandle(address, -1, family, 3) : createServerHandle(address, port, family)
-  const bound: Partial<AddressInfo> = {}
+  if (env.LISTEN_PID === String(process.pid) && Number(env.LISTEN_FDS) >= 1) return takePassed()
+  const { address, family } = await resolve(host)
+  const handle = createServerHandle(address, port, family)
   // libuv tells that an address is in use only when the socket is looked at.
-  const failure = typeof handle === 'number' ? handle : handle.getsockname(bound)
-  if (typeof handle === 'number' || failure !== 0) {
-    const name = getSystemErrorName(failure)
-    const reason = name === 'EADDRINUSE' ? 'something else listens there already' : name
-    throw new ConfigError([`PORT: cannot listen on ${host} port ${port}, ${reason}.`])
-  }
-  const shown = isPassed ? (bound.address ?? host) : host
+  const failure = typeof handle === 'number' ? handle : handle.getsockname({})
+  if (typeof handle === 'number' || failure !== 0) throw portFault(host, port, getSystemErrorName(failure))
   return {
     handle,
-    url: `http://${isIPv6(shown) ? `[${shown}]` : shown}:${bound.port}`,
+    url: urlOf(handle, host),
     close: () => handle.close()
   }
+}
+
+/** The port cannot be had. `name` is the system's word for why, as EADDRINUSE. */
+export function portFault(host: string, port: number, name: string): ConfigError {
+  const reason = name === 'EADDRINUSE' ? 'something else listens there already' : name
+  return new ConfigError([`PORT: cannot listen on ${host} port ${port}, ${reason}.`])
+}
+
+/** systemd keeps its own hold of the socket: what is not accepted waits there for the next start. */
+function takePassed(): ListeningSocket {
+  const handle = createServerHandle(null, 0, 4, firstPassed)
+  // A Unix socket has no such method, and no address that X-Forwarded-For could be believed from.
+  if (typeof handle === 'number' || typeof handle.getsockname !== 'function') {
+    throw new ConfigError([`LISTEN_FDS: file descriptor ${firstPassed} is something else, expected a TCP socket.`])
+  }
+  return { handle, url: urlOf(handle), close: () => handle.close() }
+}
+
+/** `host` as it was asked for; by default what the socket says. */
+function urlOf(handle: TcpHandle, host?: string): string {
+  const bound: Partial<AddressInfo> = {}
+  handle.getsockname(bound)
+  const shown = host ?? bound.address ?? ''
+  return `http://${isIPv6(shown) ? `[${shown}]` : shown}:${bound.port}`
 }
 
 async function resolve(host: string): Promise<{ address: string; family: 4 | 6 }> {

@@ -1,4 +1,5 @@
 /* A worker: the application, on the arbiter's socket. It leaves when it is asked to, or when the arbiter is gone. */
+import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from '../app.ts'
@@ -9,6 +10,7 @@ import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { joinArbiter } from './child.ts'
 import { openLog } from './log.ts'
 import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
+import { portFault } from './socket.ts'
 
 /** How long a quick stop lets requests in flight finish, in milliseconds. */
 const quickGrace = 1000
@@ -42,10 +44,6 @@ const arbiter = joinArbiter(
   },
   () => leaveSoon()
 )
-process.on('uncaughtException', (error) => {
-  app?.log.fatal({ err: error }, 'a defect; this worker ends')
-  leaveSoon()
-})
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
@@ -57,11 +55,24 @@ await arbiter.boot(async () => {
   // A platform may signal all processes, as Heroku does.
   process.on('SIGTERM', () => void leave(0, config.gracefulTimeout * 1000, config.shutdownDelay * 1000))
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
-  const handle = await socket
-  await new Promise<void>((resolve) => built.server.listen(handle, config.backlog, resolve))
+  await listen(built.server, await socket, config)
   app = built
+  process.on('uncaughtException', (error) => {
+    built.log.fatal({ err: error }, 'a defect; this worker ends')
+    leaveSoon()
+  })
   return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
 })
+
+/** Accepts on the arbiter's socket. Throws ConfigError when somebody else has come to listen at the same address. */
+async function listen(server: Server, handle: object, { host, port, backlog }: Config): Promise<void> {
+  server.listen(handle, backlog)
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    throw portFault(host, port, (error as NodeJS.ErrnoException).code ?? '')
+  }
+}
 
 /** The metrics of all workers, by way of the arbiter. */
 function scrape(): Promise<string> {
@@ -94,8 +105,12 @@ async function isWithoutUsers({ stores }: FastifyInstance, { databaseUrl }: Conf
 async function leave(exitCode: number, graceMs: number, delayMs = 0): Promise<void> {
   // Nobody has been served yet.
   if (app === undefined) process.exit(exitCode)
-  await app.drain(graceMs, delayMs)
-  await measure()
+  try {
+    await app.drain(graceMs, delayMs)
+    await measure()
+  } catch (error) {
+    app.log.error({ err: error }, 'not everything could be closed')
+  }
   process.exit(exitCode)
 }
 

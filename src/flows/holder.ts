@@ -32,6 +32,8 @@ export const makeFindHolder = (parts: Parts) => {
     const holder = await lookUp(presented)
     if ('user' in holder || holder.refusal.code !== 'PASSWORD_CHANGED') return holder
     const hasEnded = await parts.sessions.revoke(presented.userId, presented.sid)
-    return hasEnded ? holder : { refusal: new KeyturnError('TOKEN_REVOKED') }
+    // One of another issuer may not have become a session yet.
+    const isFirst = hasEnded || presented.foreign !== undefined
+    return isFirst ? holder : { refusal: new KeyturnError('TOKEN_REVOKED') }
   }
 }

@@ -13,6 +13,27 @@ export function readDigest(digest: string): StoredDigest | undefined {
   return undefined
 }
 
+/** What stands where another system keeps a password digest. */
+export type DigestKind = 'verifiable' | 'unverifiable' | 'unusable'
+
+/** Longest digest that is taken over. Django's column holds 128 characters, argon2 with long salts takes more. */
+const longestDigest = 512
+
+/** The forms that Django writes, or wrote once: django/contrib/auth/hashers.py. */
+const formOfDjango = /^(pbkdf2_sha256|pbkdf2_sha1|argon2|scrypt|bcrypt|bcrypt_sha256|md5|sha1|crypt)\$/
+
+/**
+ * Whether a login can succeed against `text`: not against a form or a cost that is not verified here, nor where Django has no
+ * usable password (`!…`, or nothing). Undefined for what is no digest at all, such as a password in clear.
+ */
+export function digestKind(text: string): DigestKind | undefined {
+  // No hasher writes such signs, and PostgreSQL holds no NUL.
+  if (text.length > longestDigest || /\p{C}/u.test(text)) return undefined
+  if (text === '' || text.startsWith('!')) return 'unusable'
+  if (readDigest(text) !== undefined) return 'verifiable'
+  return formOfDjango.test(text) ? 'unverifiable' : undefined
+}
+
 /**
  * What to verify the password of a login against: the user's own digest or, for a name that nobody has and for a digest that
  * lets nobody in, a decoy of one that was drawn from all users. Undefined when none of these can be read.

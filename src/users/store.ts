@@ -1,3 +1,5 @@
+import type { GivenUser } from './import.ts'
+import type { Placing, PlacingOptions } from './placing.ts'
 import type { User } from './user.ts'
 
 /** Where users are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
@@ -23,6 +25,18 @@ export interface UserStore {
   recordLogin(id: string): Promise<void>
   setClaims(id: string, claims: User['claims']): Promise<void>
   delete(id: string): Promise<void>
-  /** By username, in pages: those after `afterUsername`, at most `limit`. */
+  /** By username, in pages: those after `afterUsername`, as the last one of the page before is called, at most `limit`. */
   list(afterUsername: string, limit: number): Promise<readonly User[]>
+}
+
+/** How many users a UserImport takes at once. */
+export const importBatch = 1000
+
+/** Takes the users of a dump into a store, batch by batch. */
+export interface UserImport {
+  /**
+   * Takes at most `importBatch` users in, all of them or none, and tells what became of each. To do it again changes nothing.
+   * Throws KeyturnError STORE_DOWN when the store cannot be reached.
+   */
+  place(users: readonly GivenUser[], options: Pick<PlacingOptions, 'update'>): Promise<readonly Placing[]>
 }

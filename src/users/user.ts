@@ -16,3 +16,15 @@ export const normalizeUsername = (username: string): string => username.normaliz
 
 /** Longest username, in characters after NFKC. */
 export const longestUsername = 254
+
+/**
+ * Why nobody may have this name, which is in NFKC, as a plain sentence; undefined when one may. What a login form would
+ * trim away, or a header could not carry, is no username.
+ */
+export function usernameFault(username: string): string | undefined {
+  if (username === '' || username !== username.trim()) return 'It must not be blank, or begin or end with white space.'
+  if (/\p{Cc}/u.test(username)) return 'It must not contain control characters.'
+  if (/\p{Surrogate}/u.test(username)) return 'It must be Unicode text.'
+  if ([...username].length > longestUsername) return `It must have at most ${longestUsername} characters.`
+  return undefined
+}

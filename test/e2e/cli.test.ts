@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { makeUserStore } from '../../src/stores/sql/users.ts'
 import { systemClock } from '../../src/time.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+import { onTerminal, withoutTerminal } from '../support/terminal.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const password = 'correct horse'
@@ -45,28 +46,6 @@ async function keyturn(args: readonly string[], env: Environment = {}, input: st
   child.stdin.end(input)
   const [code] = await once(child, 'close')
   return { code, ...texts }
-}
-
-/** Why there is no terminal to type at: util-linux' `script` makes one. */
-const withoutTerminal = (): string | false =>
-  spawnSync('script', ['--version'], { encoding: 'utf8' }).stdout?.includes('util-linux')
-    ? false
-    : 'no script(1) of util-linux'
-
-/** Runs `keyturn` on a terminal and types an answer at each prompt; `out` is what the terminal showed. */
-async function onTerminal(args: readonly string[], env: Environment, answers: readonly string[]): Promise<Run> {
-  const command = [process.execPath, main, ...args].map((word) => `'${word}'`).join(' ')
-  const child = spawn('script', ['-qefc', command, '/dev/null'], { env: { ...surroundings, ...cheap, ...env } })
-  const rest = answers.values()
-  let out = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    out += text
-    // Each prompt ends by putting the cursor behind it: what is typed now is read.
-    for (let prompts = text.split(/\x1b\[\d\dG/).length; prompts > 1; prompts--)
-      child.stdin.write(rest.next().value ?? '')
-  })
-  const [code] = await once(child, 'close')
-  return { code, out, err: '' }
 }
 
 /** Two at a time: as many as there are processors at least. */
@@ -174,7 +153,9 @@ t.test('what locks a user out ends the sessions', async (t) => {
 
 t.test('on a terminal a password is asked for twice and never shown', { skip: withoutTerminal() }, async (t) => {
   const env = { DATA_DIR: t.testdir() }
-  const typed = (...answers: readonly string[]) => onTerminal(['users', 'create', 'ann'], env, answers)
+  const onTty = (args: readonly string[], answers: readonly string[]) =>
+    onTerminal([process.execPath, main, ...args], { ...surroundings, ...cheap, ...env }, answers)
+  const typed = (...answers: readonly string[]) => onTty(['users', 'create', 'ann'], answers)
   t.match(await typed(`${password}\r`, 'another password\r'), { code: 1, out: /The two are not the same/ })
   t.match(await typed('\x03'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-C')
   t.match(await typed('\x04'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-D')
@@ -183,7 +164,7 @@ t.test('on a terminal a password is asked for twice and never shown', { skip: wi
   t.match(run, { code: 0, out: /Password for ann: .*Password for ann, again: .*Created the user "ann"/s })
   t.notMatch(run.out, password)
   t.match(await list(env), [{ username: 'ann' }])
-  const remove = (answer: string) => onTerminal(['users', 'delete', 'ann'], env, [answer])
+  const remove = (answer: string) => onTty(['users', 'delete', 'ann'], [answer])
   t.match(await remove('\r'), { code: 1, out: /Nothing was changed/ })
   t.match(await remove('y\r'), { code: 0, out: /Deleted "ann"/ })
 })

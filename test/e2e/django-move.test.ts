@@ -108,3 +108,40 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
   t.equal(await whoami(back.body.access), 'rui')
   t.equal(await keyturn.stop(), 0)
 })
+
+t.test(
+  'from the shared secret to ES256',
+  { skip: withoutDjango() || withoutPostgres(), timeout: 110_000 },
+  async (t) => {
+    const postgres = await needsPostgres(t, { tcp: true })
+    const DATABASE_URL = await postgres.createDatabase()
+    const secret = randomBytes(32).toString('hex')
+    const env = {
+      DATABASE_URL,
+      KEY_ENCRYPTION_SECRET: randomBytes(32).toString('hex'),
+      USERS_TABLE: 'auth_user',
+      DATA_DIR: t.testdir()
+    }
+    t.equal((await runKeyturn(['migrate'], env)).code, 0)
+    const before = await startDjangoProject(t, DATABASE_URL, secret)
+    await post(`${before}/do/`, { verb: 'create', username: 'vitor', password })
+    const { body: old } = await post(`${before}/token/`, { username: 'vitor', password })
+    const first = await startKeyturn(t, { ...env, SIGNING_KEY: secret })
+    const { body: ours } = await post(`${first.url}/api/token/`, { username: 'vitor', password })
+    t.equal(await first.stop(), 0)
+
+    const keyturn = await startKeyturn(t, { ...env, SIGNING_KEY_PREVIOUS: secret })
+    const django = await startDjangoProject(t, DATABASE_URL, secret, `${keyturn.url}/.well-known/jwks.json`)
+    const statusOf = async (token = '') =>
+      (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).status
+    t.equal(await statusOf(ours.access), 200, 'an access token signed with the secret')
+    for (const refresh of [ours.refresh, old.refresh]) {
+      const { status, body } = await post(`${keyturn.url}/api/token/refresh/`, { refresh: refresh ?? '' })
+      t.equal(status, 200, 'nobody has to log in again')
+      t.match(JSON.parse(Buffer.from(body.access?.split('.')[0] ?? '', 'base64url').toString()), { alg: 'ES256' })
+      t.equal(await statusOf(body.access), 200, 'and what they get is taken, by the JWKS')
+    }
+    t.equal(await statusOf(`${ours.access}x`), 401)
+    t.equal(await keyturn.stop(), 0)
+  }
+)

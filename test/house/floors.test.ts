@@ -36,6 +36,7 @@ const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [
   [/^postgrator$/, 'src/stores/sql'],
   [/^@photostructure\/sqlite$/, 'src/stores/embedded'],
   [/^(argon2|bcryptjs)$/, 'src/passwords'],
+  [/^csv-parse$/, 'src/users'],
   [/^(fastify|fastify-plugin|@fastify\/.*)$/, 'routes', 'plugins', ...staircase],
   [/^(commander|read)$/, 'src/cli']
 ]

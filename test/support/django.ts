@@ -7,10 +7,14 @@ const fixture = (name: string) => fileURLToPath(new URL(`../../../test/fixtures/
 
 /**
  * Starts test/fixtures/django/project.py, a whole Django project with Simple JWT that has its users in this database,
- * and resolves with its URL; it ends with `t`.
+ * and resolves with its URL; it ends with `t`. Given a JWKS' URL it takes access tokens of that issuer too.
  */
-export const startDjangoProject = (t: Pick<Test, 'teardown'>, databaseUrl: string, secret: string): Promise<string> =>
-  start(t, 'project.py', databaseUrl, secret)
+export const startDjangoProject = (
+  t: Pick<Test, 'teardown'>,
+  databaseUrl: string,
+  secret: string,
+  ...jwksUrl: readonly string[]
+): Promise<string> => start(t, 'project.py', databaseUrl, secret, ...jwksUrl)
 
 /**
  * Starts test/fixtures/django/service.py, a Django service with Simple JWT, and resolves with its URL; it ends with `t`.
@@ -27,6 +31,10 @@ async function start(t: Pick<Test, 'teardown'>, program: string, ...args: readon
   await untilReady(enclosure.spawn(python, [fixture(program), ...args]), enclosure, () => port() !== undefined)
   return `http://127.0.0.1:${port()}`
 }
+
+/** What test/fixtures/django/dump.py writes: the users of a Django project, by `dumpdata`. */
+export const dumpDjango = (format: 'json' | 'jsonl'): string =>
+  execFileSync(findPython(), [fixture('dump.py'), format], { encoding: 'utf8' })
 
 /** A digest of `password` by each hasher that this Django has, by algorithm, at Django's own costs. */
 export const digestsOfDjango = (password: string): Record<string, string> => runPasswords(['make'], password)

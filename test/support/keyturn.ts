@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
-const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+/** The command itself, as a script for Node. */
+export const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 
 export interface Finished {
   readonly code: number | null
@@ -31,9 +32,20 @@ export function aDataDir(t: Pick<Test, 'teardown'>): string {
   return folder
 }
 
-/** Runs `keyturn ...args` to its end; `input` is its standard input. */
-export async function runKeyturn(args: readonly string[], env: Record<string, string>, input = ''): Promise<Finished> {
+/** Starts `keyturn ...args`, whose standard input stays open. */
+export function spawnKeyturn(args: readonly string[], env: Record<string, string>): ChildProcessWithoutNullStreams {
   const child = spawn(process.execPath, [main, ...args], { env: testSettings(env) })
+  child.stdin.on('error', () => {}) // a command that is refused reads nothing
+  return child
+}
+
+/** Runs `keyturn ...args` to its end; `input` is its standard input. */
+export async function runKeyturn(
+  args: readonly string[],
+  env: Record<string, string>,
+  input: string | Buffer = ''
+): Promise<Finished> {
+  const child = spawnKeyturn(args, env)
   const output = collect(child)
   child.stdin.end(input)
   const [code] = await once(child, 'close')
@@ -59,9 +71,28 @@ export interface RunningKeyturn {
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
+export interface StartOptions {
+  /** What is run, where it is not `keyturn serve` itself. */
+  readonly command?: readonly [file: string, ...args: string[]]
+  readonly cwd?: string
+  /** A descriptor of this process that becomes its descriptor 3. */
+  readonly passed?: number
+}
+
+/** `keyturn serve`, as a command. */
+export const serveCommand = [process.execPath, main, 'serve'] as const
+
 /** `keyturn serve` on a free port, ready when this resolves, and ended with `t`. Rejects with its output when it does not start. */
-export async function startKeyturn(t: Pick<Test, 'teardown'>, env: Record<string, string>): Promise<RunningKeyturn> {
-  const child = spawn(process.execPath, [main, 'serve'], { env: testSettings({ PORT: '0', ...env }) })
+export async function startKeyturn(
+  t: Pick<Test, 'teardown'>,
+  env: Record<string, string>,
+  { command: [file, ...args] = serveCommand, cwd, passed }: StartOptions = {}
+): Promise<RunningKeyturn> {
+  const child = spawn(file, args, {
+    env: testSettings({ PORT: '0', ...env }),
+    cwd,
+    stdio: ['pipe', 'pipe', 'pipe', ...(passed === undefined ? [] : [passed])]
+  }) as ChildProcessWithoutNullStreams
   const output = collect(child)
   const closed = once(child, 'close')
   t.teardown(() => child.kill('SIGKILL'))

@@ -76,7 +76,7 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(
         `${users} WHERE ${column('username')} > $1 ORDER BY ${column('username')} LIMIT $2`,
-        [normalizeUsername(afterUsername), limit]
+        [afterUsername, limit]
       )
       return rows.map(toUser)
     }

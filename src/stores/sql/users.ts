@@ -74,7 +74,7 @@ export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'usernam
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(
         `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,
-        [normalizeUsername(afterUsername), limit]
+        [afterUsername, limit]
       )
       return rows.map(toUser)
     }

@@ -98,6 +98,23 @@ t.test('a model of one’s own', async (t) => {
   t.match(await makeDjangoUsers(db, table, 'username').findById('v@example.com'), { ...customer, id: 'v@example.com' })
 })
 
+t.test('a name that is not in NFKC, as Django may hold one, ends a page as any other', async (t) => {
+  const other = openPostgres(await server.createDatabase())
+  t.teardown(() => other.close())
+  await other.exclusively(async ({ script }) => {
+    await script(djangosUsers)
+    await script("UPDATE auth_user SET username = CASE id WHEN 1 THEN 'zoe' WHEN 2 THEN '\u{212a}elvin' ELSE 'ana' END")
+  })
+  const users = makeDjangoUsers(other, await readDjangoTable(other, 'auth_user', {}))
+  const names: string[] = []
+  for (let after = ''; names.length < 4; after = names.at(-1) ?? '') {
+    const [next] = await users.list(after, 1)
+    if (next === undefined) break
+    names.push(next.username)
+  }
+  t.same(names, ['ana', 'zoe', '\u{212a}elvin'])
+})
+
 t.test('what is not there is named', async (t) => {
   const read = (table: string, columns = {}) => readDjangoTable(db, table, columns)
   await t.rejects(read('auth_users'), { name: 'StoreError', message: /^USERS_TABLE: there is no table auth_users / })

@@ -2,9 +2,10 @@ import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import t, { type Test } from 'tap'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
@@ -13,9 +14,11 @@ import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
+import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { clientStoreSuite } from '../../conformance/clients.ts'
+import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
 import type { PostgresServer } from '../../support/postgres.ts'
@@ -24,21 +27,27 @@ import { type KeyPair, turnOnTls } from '../../support/tls.ts'
 
 const migrations = readdirSync(new URL('.', import.meta.resolve('#migrations/001.do.start.sql'))).toSorted()
 
+/** An embedded database without tables, in a folder of its own. */
+async function openScratch(t: Test): Promise<EmbeddedEngine> {
+  // Not t.testdir(): subtests share its name.
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-sql-'))
+  const db = openEmbedded(folder)
+  t.teardown(async () => {
+    await db.close()
+    rmSync(folder, { recursive: true })
+  })
+  return db
+}
+
 t.test('embedded', async (t) => {
   const openEmpty = async (t: Test) => {
-    // Not t.testdir(): subtests share its name.
-    const folder = mkdtempSync(join(tmpdir(), 'keyturn-sql-'))
-    const db = openEmbedded(folder)
-    t.teardown(async () => {
-      await db.close()
-      rmSync(folder, { recursive: true })
-    })
-    return { db, address: folder }
+    const db = await openScratch(t)
+    return { db, address: dirname(db.file) }
   }
   await databaseSuite(t, openEmpty)
 
   await t.test('an error that has ended the transaction is told as it is', async (t) => {
-    const db = (await openEmpty(t)).db as EmbeddedEngine
+    const db = await openScratch(t)
     db.run('CREATE TABLE once (a TEXT UNIQUE)')
     db.run("INSERT INTO once (a) VALUES ('x')")
     const insert = "INSERT OR ROLLBACK INTO once (a) VALUES ('x')"
@@ -88,6 +97,23 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     })
     await second
     t.same(log, ['first', 'second'])
+  })
+
+  await t.test('a name that somebody else takes during a batch is refused', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const other = new pg.Client({ connectionString: address })
+    await other.connect()
+    t.teardown(() => other.end())
+    await other.query('BEGIN')
+    await other.query("INSERT INTO keyturn_users VALUES ('1', 'ann', '!', 1, 0)")
+    const batch = [aGivenUser('2', 'ann'), aGivenUser('3', 'ben')]
+    const placing = makeUserImport(db, makeManualClock()).place(batch, { update: false })
+    const isWaiting = async () =>
+      (await db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'transactionid'")).length > 0
+    while (!(await isWaiting())) await sleep(10)
+    await other.query('COMMIT')
+    t.match(await placing, [{ kind: 'refused', reason: /has just taken/ }, { kind: 'created' }])
   })
 
   await t.test('numbers are numbers', async (t) => {
@@ -188,6 +214,8 @@ async function databaseSuite(
     await store.delete('ann')
     t.same(await store.list('', 10), [ben])
   })
+
+  await t.test('users that are imported', (t) => userImportSuite(t, openMigrated, openScratch))
 
   await t.test('keys: of several that come first, one is active', async (t) => {
     const { address, db } = await openEmpty(t)

@@ -1,0 +1,163 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { claimNames } from '../config/claim-names.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import { openEmbedded } from '../stores/embedded/engine.ts'
+import { openStores } from '../stores/open.ts'
+import { openTrialImport } from '../stores/sql/trial-import.ts'
+import { makeUserImport } from '../stores/sql/user-import.ts'
+import { systemClock } from '../time.ts'
+import { claimsFault } from '../tokens/custom.ts'
+import { type DumpFormat, readDump } from '../users/dump/read.ts'
+import { DumpError } from '../users/dump/row.ts'
+import { headerFault, type ImportOptions } from '../users/import.ts'
+import { takeIn } from '../users/intake.ts'
+import type { UserImport } from '../users/store.ts'
+import type { User } from '../users/user.ts'
+import { withDatabase } from './database.ts'
+import { makeTally, type Note, type Tally } from './import-tally.ts'
+import { type Input, openInput } from './input.ts'
+import { openProgress } from './progress.ts'
+import { Refusal, say } from './terminal.ts'
+
+/** The options of `keyturn users import`. */
+export interface ImportCommand {
+  readonly format?: DumpFormat
+  readonly model: string
+  readonly usernameField: string
+  readonly claim: readonly string[]
+  readonly update?: boolean
+  readonly dryRun?: boolean
+  readonly report?: string
+}
+
+/** Where users go. */
+interface Target {
+  readonly store: UserImport
+  /** Ends all sessions of a user. */
+  logOut(user: Pick<User, 'id' | 'username'>): Promise<unknown>
+}
+
+/**
+ * `keyturn users import FILE`: the users of a Django dump or of `users export`. It may be run again after whatever stopped it:
+ * those who are in are skipped. Throws Refusal when a row was refused, or the file cannot be read to its end.
+ */
+export async function importUsers(path: string, command: ImportCommand): Promise<void> {
+  const config = loadConfig(process.env)
+  if (config.usersTable !== undefined)
+    say(`They go into Keyturn's own table. While USERS_TABLE is set, the users in ${config.usersTable} count.`)
+  const input = await openInput(path)
+  // What was read by Ctrl-C goes in and is told; a second one ends the process at once.
+  process.once('SIGINT', input.stop)
+  try {
+    const tally = makeTally({ model: command.model, update: command.update === true, dryRun: command.dryRun === true })
+    const failure = await withTarget(config, command, (target) =>
+      withReport(command.report, (report) => takeInAll(input, target, toOptions(command, config), tally, report))
+    )
+    if (failure !== undefined && tally.rows() === 0) throw failure
+    const [counts, ...others] = tally.lines()
+    say(`${input.name}${command.dryRun === true ? ', a dry run' : ''}: ${counts}`)
+    for (const line of others) say(line)
+    if (failure !== undefined && command.dryRun !== true)
+      say('Run the same command again with the whole of it: who is in is skipped.')
+    if (failure !== undefined) throw failure
+    const fault = tally.fault()
+    if (fault !== undefined) throw new Refusal(fault)
+  } finally {
+    process.removeListener('SIGINT', input.stop)
+    input.stop()
+  }
+}
+
+type Options = ImportOptions & Pick<ImportCommand, 'format'> & { readonly update: boolean }
+
+function toOptions({ claim, update, ...command }: ImportCommand, config: Config): Options {
+  const names = claimNames(config)
+  return {
+    ...command,
+    update: update === true,
+    claimFields: claim,
+    claimsFault: (claims) => claimsFault(claims, names)
+  }
+}
+
+/** Takes the whole input in. What stops it half-way is given back rather than thrown: what is in is told first. */
+async function takeInAll(
+  input: Input,
+  { store, logOut }: Target,
+  options: Options,
+  tally: Tally,
+  report: (note: Note) => void
+): Promise<unknown> {
+  const rows = readDump(input.chunks, { format: options.format, headerFault: (names) => headerFault(names, options) })
+  const progress = openProgress()
+  try {
+    for await (const outcome of takeIn(rows, store, options)) {
+      const note = tally.add(outcome)
+      if (note !== undefined) report(note)
+      // Who is inactive now is logged out, as by users deactivate. Another digest ends no session: it may be of the same
+      // password, renewed at a login.
+      if (outcome.kind === 'updated' && outcome.user.isActive === false) await logOut(outcome.user)
+      progress.show({ rows: outcome.row, bytes: input.bytes(), totalBytes: input.totalBytes })
+    }
+    return undefined
+  } catch (error) {
+    return error instanceof DumpError ? new Refusal(`${input.name}: ${error.message}`) : error
+  } finally {
+    progress.end()
+  }
+}
+
+/** Opens what an import needs: for a dry run a scratch database, to update the sessions too. */
+async function withTarget<T>(
+  config: Config,
+  { update, dryRun }: ImportCommand,
+  work: (target: Target) => Promise<T>
+): Promise<T> {
+  const logOut = async (): Promise<void> => {} // nobody is, where nothing is changed
+  if (dryRun === true)
+    return await withDatabase(config, (database) =>
+      withScratch(async (scratch) => work({ store: await openTrialImport(database, scratch), logOut }))
+    )
+  if (update !== true)
+    return await withDatabase(config, (database) => work({ store: makeUserImport(database, systemClock), logOut }))
+  const { database, sessions, close } = await openStores(config, systemClock)
+  try {
+    const store = makeUserImport(database, systemClock)
+    return await work({ store, logOut: (user) => sessions.revokeAll(user[config.userIdField]) })
+  } finally {
+    await close()
+  }
+}
+
+/** An empty database in a folder of its own, which goes with it. */
+async function withScratch<T>(work: (scratch: ReturnType<typeof openEmbedded>) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'keyturn-import-'))
+  const scratch = openEmbedded(folder)
+  try {
+    return await work(scratch)
+  } finally {
+    await scratch.close()
+    await rm(folder, { recursive: true })
+  }
+}
+
+/** Writes notes as NDJSON. Throws Refusal when the file is there already, which may be the dump itself, or cannot be made. */
+async function withReport<T>(path: string | undefined, work: (report: (note: Note) => void) => Promise<T>): Promise<T> {
+  if (path === undefined) return await work(() => {})
+  let file: number
+  try {
+    file = openSync(path, 'wx', 0o600)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw new Refusal(`The report ${path} ${code === 'EEXIST' ? 'is there already' : `cannot be written (${code})`}.`)
+  }
+  try {
+    return await work((note) => void writeSync(file, `${JSON.stringify(note)}\n`))
+  } finally {
+    closeSync(file)
+  }
+}

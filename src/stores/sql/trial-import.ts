@@ -1,0 +1,31 @@
+import { randomUUID } from 'node:crypto'
+import { placeUsers } from '../../users/placing.ts'
+import type { UserImport } from '../../users/store.ts'
+import type { SqlDatabase } from './connection.ts'
+import { findHolders } from './user-import.ts'
+
+/**
+ * As an import, but what it would write goes to `scratch`, an empty database: so a name that comes twice is found however
+ * large the dump is, and memory holds one batch. Ids and usernames only, so that no digest lies about.
+ */
+export async function openTrialImport(db: SqlDatabase, scratch: SqlDatabase): Promise<UserImport> {
+  await scratch.query('CREATE TABLE keyturn_users (id TEXT NOT NULL PRIMARY KEY, username TEXT NOT NULL UNIQUE)')
+  return {
+    async place(users, { update }) {
+      const stored = await findHolders(db.query, users)
+      return await scratch.exclusively(async ({ query }) => {
+        // What the trial has renamed has its new name.
+        const tried = await findHolders(query, [...users, ...stored.map(({ id }) => ({ id }))])
+        const holders = new Map([...stored, ...tried].map((holder) => [holder.id, holder]))
+        const placings = placeUsers(users, [...holders.values()], { update, newId: randomUUID })
+        for (const placing of placings) {
+          if ('user' in placing) await query(note, [placing.user.id, placing.user.username])
+        }
+        return placings
+      })
+    }
+  }
+}
+
+const note = `INSERT INTO keyturn_users (id, username) VALUES ($1, $2)
+  ON CONFLICT (id) DO UPDATE SET username = excluded.username`

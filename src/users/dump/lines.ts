@@ -1,0 +1,46 @@
+import { type Chunks, jsonRow, longestRow, type Row } from './row.ts'
+
+const newline = 0x0a
+
+/**
+ * A JSON value a line (NDJSON, JSON Lines), as `users export` and Django's `dumpdata --format jsonl` write it. Blank lines are
+ * passed over. A line that cannot be read is a row with a fault: the next one begins anew. Not by node:readline, which also
+ * ends a line at U+2028, and JSON texts may hold one.
+ */
+export async function* readLines(chunks: Chunks): AsyncGenerator<Row> {
+  let line = 1
+  let held: Buffer[] = []
+  let heldBytes = 0
+
+  const hold = (bytes: Buffer): void => {
+    heldBytes += bytes.length
+    if (heldBytes > longestRow) held = []
+    else held.push(bytes)
+  }
+  const finish = (): Row | undefined => {
+    const row = heldBytes > longestRow ? { line, fault: `is longer than ${longestRow} bytes` } : parse(line, held)
+    line++
+    held = []
+    heldBytes = 0
+    return row
+  }
+
+  for await (const chunk of chunks) {
+    let from = 0
+    for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, from)) {
+      hold(chunk.subarray(from, at))
+      from = at + 1
+      const row = finish()
+      if (row !== undefined) yield row
+    }
+    hold(chunk.subarray(from))
+  }
+  const last = finish()
+  if (last !== undefined) yield last
+}
+
+function parse(line: number, pieces: readonly Buffer[]): Row | undefined {
+  const [only, ...more] = pieces
+  const bytes = more.length === 0 ? (only ?? Buffer.alloc(0)) : Buffer.concat(pieces)
+  return bytes.every((byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d)) ? undefined : jsonRow(line, bytes)
+}

@@ -1,0 +1,174 @@
+import { digestKind } from '../passwords/digest.ts'
+import { normalizeUsername, type User, usernameFault } from './user.ts'
+
+/** A user as a dump tells of it; undefined where it does not say. The password digest stays as it is. */
+export interface GivenUser extends Pick<User, 'username' | 'passwordHash'> {
+  readonly id: User['id'] | undefined
+  readonly isActive: boolean | undefined
+  readonly createdAt: number | undefined
+  readonly lastLoginAt: number | undefined
+  readonly claims: User['claims'] | undefined
+}
+
+export interface ImportOptions {
+  /** Which of the dump's models are the users, by Django's label. */
+  readonly model: string
+  /** The field that is the username: Django's USERNAME_FIELD. */
+  readonly usernameField: string
+  /** Fields that are to be custom claims. */
+  readonly claimFields: readonly string[]
+  /** Why a value can be no custom claims; undefined when it can. */
+  readonly claimsFault: (claims: unknown) => string | undefined
+}
+
+/** What became of one entry of a dump: a user, the label of another model, or all reasons why it is no user. */
+export type Reading =
+  | { readonly kind: 'user'; readonly user: GivenUser }
+  | { readonly kind: 'other'; readonly model: string }
+  | { readonly kind: 'refused'; readonly reason: string; readonly id?: string; readonly username?: string }
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** Where each value stands: by the name that Keyturn exports it under, and by Django's. The first that is there counts. */
+const names = {
+  password: ['password_hash', 'password'],
+  isActive: ['is_active'],
+  createdAt: ['created_at', 'date_joined'],
+  lastLoginAt: ['last_login_at', 'last_login']
+} as const
+
+/**
+ * Reads one entry of a dump: an object of Django's `dumpdata` (`{model, pk, fields}`), or one whose members are the columns of
+ * Django's auth_user or of `users export`. Never throws; a reason never holds a digest.
+ */
+export function readUser(entry: unknown, options: ImportOptions): Reading {
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
+    return { kind: 'refused', reason: 'is no object' }
+  const { model, pk, fields } = entry as Fields
+  if (typeof model !== 'string' || typeof fields !== 'object' || fields === null)
+    return readFields(entry as Fields, options)
+  if (model.toLowerCase() !== options.model.toLowerCase()) return { kind: 'other', model }
+  if (pk === undefined || pk === null)
+    return { kind: 'refused', reason: 'has no pk, which user_id claims name: dump it without --natural-primary' }
+  return readFields({ ...fields, id: pk }, options)
+}
+
+/** Why a CSV with these columns has no users, as a plain sentence; undefined when it has. */
+export function headerFault(columns: readonly string[], { usernameField }: ImportOptions): string | undefined {
+  const missing = [[usernameField], names.password].find((each) => !each.some((name) => columns.includes(name)))
+  return missing === undefined
+    ? undefined
+    : `Its first line is no header of users: JSON, or CSV with a column ${missing.join(' or ')}, is expected.`
+}
+
+function readFields(fields: Fields, { usernameField, claimFields, claimsFault }: ImportOptions): Reading {
+  const faults: string[] = []
+  const read = <T>(parse: (value: unknown) => T, candidates: readonly string[]): T | undefined => {
+    const name = candidates.find((each) => Object.hasOwn(fields, each)) ?? (candidates[0] as string)
+    try {
+      return parse(Object.hasOwn(fields, name) ? fields[name] : undefined)
+    } catch (error) {
+      if (!(error instanceof Fault)) throw error
+      faults.push(`${name} ${error.message}`)
+      return undefined
+    }
+  }
+  const id = read(parseId, ['id'])
+  const username = read(parseUsername, [usernameField])
+  const passwordHash = read(parseDigest, names.password)
+  const isActive = read(parseFlag, names.isActive)
+  const createdAt = read(parseTime, names.createdAt)
+  const lastLoginAt = read(parseTime, names.lastLoginAt)
+  const claims = read((own) => parseClaims(own, fields, claimFields, claimsFault), ['claims'])
+  if (username === undefined || passwordHash === undefined || faults.length > 0) {
+    const known = { ...(id !== undefined && { id }), ...(username !== undefined && { username }) }
+    return { kind: 'refused', reason: faults.join('; '), ...known }
+  }
+  return { kind: 'user', user: { id, username, passwordHash, isActive, createdAt, lastLoginAt, claims } }
+}
+
+/** Why a value cannot be what it stands for; to be read after the field's name. */
+class Fault extends Error {}
+
+/** CSV has no null: there an empty field is one. */
+const isAbsent = (value: unknown): boolean => value === undefined || value === null || value === ''
+
+function parseId(value: unknown): string | undefined {
+  if (isAbsent(value)) return undefined
+  // JSON.parse has rounded it by now. In CSV it stays the text it is.
+  if (typeof value === 'number' && !Number.isSafeInteger(value))
+    throw new Fault('is no whole number that JSON holds exactly: export the table as CSV')
+  const id = typeof value === 'number' ? String(value) : value
+  // It is the user_id of tokens, and stands in headers.
+  if (typeof id !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(id))
+    throw new Fault('is not a number or a text of 1 to 128 visible ASCII characters')
+  return id
+}
+
+function parseUsername(value: unknown): string {
+  if (isAbsent(value)) throw new Fault('is missing')
+  if (typeof value !== 'string') throw new Fault('is no text')
+  const username = normalizeUsername(value)
+  const fault = usernameFault(username)
+  if (fault !== undefined) throw new Fault(`cannot be used: ${fault.replace(/\.$/, '')}`)
+  return username
+}
+
+function parseDigest(value: unknown): string {
+  if (value === undefined) throw new Fault('is missing')
+  if (isAbsent(value)) return ''
+  // A password in clear must not get into the store, where it would look like a digest that nobody can verify.
+  if (typeof value !== 'string' || digestKind(value) === undefined)
+    throw new Fault('is no digest that Django or Keyturn writes: put ! there to import the user without a password')
+  return value
+}
+
+const flags: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  ...[true, 1, 'true', 't', '1'].map((value) => [value, true] as const),
+  ...[false, 0, 'false', 'f', '0'].map((value) => [value, false] as const)
+])
+
+function parseFlag(value: unknown): boolean | undefined {
+  if (isAbsent(value)) return undefined
+  const flag = flags.get(typeof value === 'string' ? value.toLowerCase() : value)
+  if (flag === undefined) throw new Fault('is neither true nor false')
+  return flag
+}
+
+const timeForm = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s?(Z|[+-]\d\d(?::?\d\d)?)?$/
+
+/** As Django, PostgreSQL and Keyturn write times, to whole seconds. Without a zone it is UTC, not the zone of this machine. */
+function parseTime(value: unknown): number | undefined {
+  if (isAbsent(value)) return undefined
+  const [, day, time, zone = 'Z'] = timeForm.exec(typeof value === 'string' ? value : '') ?? []
+  const offset = zone === 'Z' ? zone : `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`
+  const milliseconds = Date.parse(`${day}T${time}${offset}`)
+  if (Number.isNaN(milliseconds)) throw new Fault('is no time such as 2026-01-31T12:00:00Z')
+  return milliseconds / 1000
+}
+
+function parseClaims(
+  own: unknown,
+  fields: Fields,
+  claimFields: readonly string[],
+  claimsFault: ImportOptions['claimsFault']
+): User['claims'] | undefined {
+  const chosen = claimFields.filter((name) => !isAbsent(fields[name])).map((name) => [name, fields[name]] as const)
+  if (isAbsent(own) && chosen.length === 0) return undefined
+  const claims = { ...parseObject(isAbsent(own) ? {} : own), ...Object.fromEntries(chosen) }
+  const fault = claimsFault(claims)
+  if (fault !== undefined) throw new Fault(`cannot be used: ${fault}`)
+  return claims
+}
+
+/** In CSV an object is written as JSON. */
+function parseObject(value: unknown): object {
+  let object = value
+  try {
+    if (typeof value === 'string') object = JSON.parse(value)
+  } catch {
+    object = undefined
+  }
+  if (typeof object !== 'object' || object === null || Array.isArray(object)) throw new Fault('are no JSON object')
+  return object
+}

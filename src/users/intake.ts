@@ -1,0 +1,60 @@
+import type { Row } from './dump/row.ts'
+import { type GivenUser, type ImportOptions, readUser } from './import.ts'
+import type { Placing } from './placing.ts'
+import { importBatch, type UserImport } from './store.ts'
+
+/** What became of one row; `row` counts from one, as `line` does. */
+export type Outcome = { readonly row: number; readonly line: number } & (
+  | { readonly kind: 'created' | 'updated'; readonly user: GivenUser & { readonly id: string } }
+  | { readonly kind: 'skipped' }
+  | { readonly kind: 'refused'; readonly reason: string; readonly id?: string; readonly username?: string }
+  | { readonly kind: 'other'; readonly model: string }
+)
+
+interface Waiting {
+  readonly row: number
+  readonly line: number
+  readonly user: GivenUser
+}
+
+/**
+ * Takes the users of a dump in, and tells what became of each row, not quite in their order: users wait until there are enough
+ * for a batch. Those that were read before `rows` or the store failed are in, and told, before it throws.
+ */
+export async function* takeIn(
+  rows: AsyncIterable<Row>,
+  store: UserImport,
+  options: ImportOptions & { readonly update: boolean }
+): AsyncGenerator<Outcome> {
+  let count = 0
+  let waiting: Waiting[] = []
+  const place = async (): Promise<Outcome[]> => {
+    const batch = waiting
+    waiting = []
+    const users = batch.map(({ user }) => user)
+    const placings = users.length === 0 ? [] : await store.place(users, options)
+    return batch.map((each, index) => toOutcome(each, placings[index] as Placing))
+  }
+  try {
+    for await (const row of rows) {
+      const where = { row: ++count, line: row.line }
+      const reading = row.fault === undefined ? readUser(row.value, options) : refused(row.fault)
+      if (reading.kind === 'user') waiting.push({ ...where, user: reading.user })
+      else yield { ...where, ...reading }
+      if (waiting.length === importBatch) yield* await place()
+    }
+  } catch (error) {
+    yield* await place()
+    throw error
+  }
+  yield* await place()
+}
+
+const refused = (reason: string) => ({ kind: 'refused', reason }) as const
+
+const toOutcome = ({ row, line, user }: Waiting, placing: Placing): Outcome => {
+  const { id, username } = user
+  return placing.kind === 'refused'
+    ? { row, line, ...placing, username, ...(id !== undefined && { id }) }
+    : { row, line, ...placing }
+}

@@ -1,0 +1,211 @@
+/*
+ * Processes that die, hang or are stopped: who takes their place, and who notices. KEYTURN_SECONDS=90 also waits for the
+ * minute after which the arbiter gives up.
+ */
+import { once } from 'node:events'
+import { existsSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t from 'tap'
+import { isAlive, logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { aDataDir, post, runKeyturn, serveCommand } from '../support/keyturn.ts'
+import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+import { type Call, type Failure, startTraffic } from '../support/traffic.ts'
+
+t.setTimeout(300_000)
+const seconds = Number(process.env.KEYTURN_SECONDS ?? 0)
+
+async function someCalls(keyturn: RunningArbiter): Promise<Call[]> {
+  const { access } = await logIn(keyturn)
+  return [
+    { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 },
+    { method: 'GET', path: '/api/sessions/', headers: { authorization: `Bearer ${access}` }, status: 200 }
+  ]
+}
+
+/** A worker that is ready. */
+const aWorker = (keyturn: RunningArbiter): number => keyturn.ready('worker')[0] ?? 0
+const lifeOf = (keyturn: RunningArbiter, pid: number) => keyturn.lives('worker').find((life) => life.pid === pid)
+
+/** Seconds from `at` until these workers are gone, and as many as wanted are ready. */
+async function untilReplaced(
+  keyturn: RunningArbiter,
+  count: number,
+  victims: () => readonly number[],
+  at: number
+): Promise<number> {
+  const isGone = (pid: number) => lifeOf(keyturn, pid)?.goneAt !== undefined
+  await until(() => victims().every(isGone) && keyturn.ready('worker').length === count, 40)
+  return (Math.max(...keyturn.lives('worker').map(({ readyAt = 0 }) => readyAt)) - at) / 1000
+}
+
+/** Whether a request failed for no other reason than that its connection was the victim's. */
+function isExcused(keyturn: RunningArbiter, victims: readonly number[], at: number, failure: Failure): boolean {
+  const { before, begunAt } = failure
+  if (before === undefined) return begunAt <= at
+  return victims.includes(Number(keyturn.lines().find(({ reqId }) => reqId === before)?.pid))
+}
+
+t.test('kill -9 of a worker under load', async (t) => {
+  const keyturn = await startArbiter(t)
+  const traffic = startTraffic(keyturn.url, await someCalls(keyturn))
+  await until(() => traffic.report().answered.kept > 40, 20)
+  const victim = aWorker(keyturn)
+  process.kill(victim, 'SIGKILL')
+  const at = Date.now()
+  const seconds = await untilReplaced(keyturn, 2, () => [victim], at)
+  await delay(500)
+  const { failures, answered } = await traffic.stop()
+
+  t.comment(
+    `ready replacement after ${seconds.toFixed(2)} s; ${failures.length} failed (${failures.map(({ reason }) => reason)}) ` +
+      `of ${answered.kept + answered.fresh}`
+  )
+  // The promise is a second; a machine that runs other suites beside may boot ten times as slowly.
+  t.ok(seconds < 20, `replaced after ${seconds} s`)
+  t.strictSame(
+    failures.filter((failure) => !isExcused(keyturn, [victim], at, failure)),
+    [],
+    'only its connections'
+  )
+  t.match(
+    keyturn.lines().find(({ worker, code }) => worker === victim && code !== undefined),
+    { level: 'error', msg: 'worker died; perhaps out of memory', signal: 'SIGKILL', code: null }
+  )
+  t.equal(await keyturn.stop(), 0)
+  t.equal(keyturn.output().stderr, '')
+})
+
+t.test('a worker that is stopped, and one whose loop is blocked', async (t) => {
+  const timeout = 4
+  const folder = aDataDir(t)
+  const [module, marker] = ['claims.mjs', 'blocked'].map((name) => join(folder, name)) as [string, string]
+  const block = `writeFileSync(${JSON.stringify(marker)}, ''); while (true);`
+  writeFileSync(
+    module,
+    `import { writeFileSync } from 'node:fs'\nexport default ({ username }) => { if (username === 'endless') { ${block} } return {} }`
+  )
+  const keyturn = await startArbiter(t, { TIMEOUT: String(timeout), WEB_CONCURRENCY: '3', CLAIMS_MODULE: module })
+  const calls = await someCalls(keyturn)
+  await runKeyturn(['users', 'create', 'endless'], keyturn.settings, login.password)
+
+  const stopped = aWorker(keyturn)
+  process.kill(stopped, 'SIGSTOP')
+  // On a connection of its own: fetch would take one that it has kept, perhaps to the worker that is stopped.
+  const body = JSON.stringify({ ...login, username: 'endless' })
+  const headers = { 'content-type': 'application/json' }
+  const hanging = request(`${keyturn.url}/api/token/`, { method: 'POST', agent: false, headers }).end(body)
+  const failed = t.rejects(once(hanging, 'response'), 'its client is told by a closed connection')
+  await until(() => existsSync(marker), 20)
+  const at = Date.now()
+  const traffic = startTraffic(keyturn.url, calls, { kept: 0, fresh: 3 })
+  await failed
+  const silent = () => keyturn.lives('worker').filter(({ silentAt }) => silentAt !== undefined)
+  const replaced = await untilReplaced(keyturn, 3, () => [stopped, ...silent().map(({ pid }) => pid)], at)
+  const { failures, answered, longest } = await traffic.stop()
+
+  const blocked = silent().find(({ pid }) => pid !== stopped)
+  const of = silent().map(
+    ({ signal, silentAt = 0, goneAt = 0 }) =>
+      `${signal}: found after ${(silentAt - at) / 1000} s, gone after ${(goneAt - at) / 1000} s`
+  )
+  t.comment(`TIMEOUT ${timeout} s; ${of.join('; ')}; as many as wanted after ${replaced.toFixed(2)} s`)
+  t.comment(`meanwhile ${answered.fresh} answers by the third, the longest after ${Math.round(longest)} ms`)
+  t.equal(silent().length, 2)
+  t.equal(lifeOf(keyturn, stopped)?.signal, 'SIGKILL', 'who is stopped does not see SIGABRT')
+  t.match(blocked?.signal, /^SIG(ABRT|KILL)$/)
+  t.ok(replaced < timeout + 20, `replaced after ${replaced} s`)
+  t.strictSame(failures, [], 'the third has served all the time')
+  t.ok(answered.fresh > 50 && longest < 3000)
+  t.equal(await keyturn.stop(), 0)
+})
+
+t.test('a worker whose loop is blocked dies of SIGABRT', async (t) => {
+  const module = join(aDataDir(t), 'claims.mjs')
+  writeFileSync(module, 'export default () => { while (true); }')
+  const env = { TIMEOUT: '3', CLAIMS_MODULE: module, WEB_CONCURRENCY: '1' }
+  // What tap adds to the processes of a test hears SIGABRT.
+  const keyturn = await startArbiter(t, env, { command: ['env', '-u', 'NODE_OPTIONS', ...serveCommand] })
+  await runKeyturn(['users', 'create', login.username], keyturn.settings, login.password)
+  // A machine that is busy otherwise may need more than the half second that it is given before SIGKILL.
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const victim = aWorker(keyturn)
+    await t.rejects(post(`${keyturn.url}/api/token/`, login))
+    await until(() => lifeOf(keyturn, victim)?.goneAt !== undefined, 5)
+    if (lifeOf(keyturn, victim)?.signal === 'SIGABRT') break
+    await until(() => keyturn.ready('worker').length === 1, 30)
+  }
+  t.ok(keyturn.lives('worker').some(({ signal }) => signal === 'SIGABRT'))
+  t.equal(await keyturn.stop(), 0)
+})
+
+t.test('a defect in a worker', async (t) => {
+  const module = join(aDataDir(t), 'claims.mjs')
+  writeFileSync(module, 'export default () => { setTimeout(() => { throw new Error("a fault") }, 50); return {} }')
+  const keyturn = await startArbiter(t, { CLAIMS_MODULE: module })
+  await logIn(keyturn)
+  const died = await keyturn.next('worker died', 0)
+  t.match(died, { level: 'error', code: 1, signal: null })
+  t.match(
+    keyturn.lines().find(({ level }) => level === 'fatal'),
+    { pid: died.worker, msg: 'a defect; this worker ends', err: { message: 'a fault' } }
+  )
+  await until(() => keyturn.ready('worker').length === 2, 30)
+  t.equal(await keyturn.stop(), 0)
+  t.equal(keyturn.output().stderr, '')
+})
+
+t.test('a worker dies while the database is down', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
+  const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+  if (!postgres.isPrivate) return t.pass('TEST_DATABASE_URL is not ours to stop')
+  const env = {
+    DATABASE_URL: await postgres.createDatabase(),
+    REDIS_URL: redis.url,
+    KEY_ENCRYPTION_SECRET: 'a secret that seals what is in the database'
+  }
+  t.match(await runKeyturn(['migrate'], env), { code: 0 })
+  const keyturn = await startArbiter(t, env)
+  const { access } = await logIn(keyturn)
+  const verify = async () => (await post(`${keyturn.url}/api/token/verify/`, { token: access })).status
+  const first = keyturn.ready('worker')
+
+  await postgres.kill()
+  const from = keyturn.lines().length
+  keyturn.child.kill('SIGHUP')
+  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), { reason: /^DATABASE_URL: / })
+  t.strictSame(keyturn.ready('worker'), first)
+
+  process.kill(first[0] ?? 0, 'SIGKILL')
+  const failures = () => keyturn.lines().filter(({ msg }) => msg === 'a process cannot boot; another one will be tried')
+  await until(() => failures().length === 3, 30)
+  t.match(failures()[0], { level: 'error', reason: /^DATABASE_URL: cannot be used, .*ECONNREFUSED/ })
+  const births = keyturn
+    .lives('worker')
+    .slice(-3)
+    .map(({ bornAt }) => bornAt)
+  const waits = births.slice(1).map((bornAt, index) => bornAt - (births[index] ?? 0))
+  t.comment(`tried again after ${waits.join(' and ')} ms`)
+  t.ok((waits[0] ?? 0) >= 1000 && (waits[1] ?? 0) >= 2000, 'each time it waits longer')
+  t.equal(await verify(), 200, 'the other one goes on')
+
+  await postgres.restart()
+  await until(() => keyturn.ready('worker').length === 2, 30)
+  t.equal(await verify(), 200, 'back without anybody’s help')
+  t.equal(keyturn.output().stderr, '')
+
+  if (seconds >= 90) {
+    await postgres.kill()
+    for (const pid of keyturn.ready('worker')) process.kill(pid, 'SIGKILL')
+    const began = performance.now()
+    const [code] = await once(keyturn.child, 'close')
+    const waited = (performance.now() - began) / 1000
+    t.comment(`without a worker it gave up after ${waited.toFixed(1)} s`)
+    t.equal(code, 3)
+    t.ok(waited > 59 && waited < 75)
+    t.match(keyturn.output().stderr, /^DATABASE_URL: cannot be used, .*\n$/)
+    t.notOk([...keyturn.lives('worker'), ...keyturn.lives('hasher')].some(({ pid }) => isAlive(pid)))
+  } else {
+    t.equal(await keyturn.stop(), 0)
+  }
+})

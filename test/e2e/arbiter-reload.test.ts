@@ -1,0 +1,161 @@
+/*
+ * A reload (SIGHUP) replaces every process, and no client notices; or it replaces none. The suite reloads every two seconds
+ * for 8 seconds; KEYTURN_SECONDS=30 does it for 30.
+ */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { fewestReady, logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { aDataDir } from '../support/keyturn.ts'
+import { type Call, startTraffic } from '../support/traffic.ts'
+
+const seconds = Number(process.env.KEYTURN_SECONDS ?? 8)
+
+/** GET and POST, with and without a store, and a login, which takes a hasher. */
+async function someCalls(keyturn: RunningArbiter): Promise<Call[]> {
+  const { access } = await logIn(keyturn)
+  return [
+    { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 },
+    { method: 'GET', path: '/api/sessions/', headers: { authorization: `Bearer ${access}` }, status: 200 },
+    { method: 'GET', path: '/.well-known/jwks.json', status: 200 },
+    { method: 'POST', path: '/api/token/verify/', body: { token: 'none' }, status: 401 },
+    { method: 'POST', path: '/api/token/', body: login, status: 200 }
+  ]
+}
+
+t.test('SIGHUP every two seconds under load', { timeout: 300_000 }, async (t) => {
+  const keyturn = await startArbiter(t)
+  const traffic = startTraffic(keyturn.url, await someCalls(keyturn))
+  const first = [...keyturn.ready('worker'), ...keyturn.ready('hasher')]
+  const from = keyturn.lines().length
+  const reloads = () => keyturn.lines().filter(({ msg }) => msg === 'Keyturn has reloaded').length
+  const began = performance.now()
+  // A busy machine may need longer for two.
+  for (let turn = 1; performance.now() - began < seconds * 1000 || reloads() < 2; turn++) {
+    keyturn.child.kill('SIGHUP')
+    await delay(Math.max(100, turn * 2000 - (performance.now() - began)))
+  }
+  const asked = reloads()
+  keyturn.child.kill('SIGHUP')
+  await until(() => reloads() > asked, 20)
+  const { answered, failures, longest } = await traffic.stop()
+
+  t.comment(
+    `${seconds} s, ${reloads()} reloads, 2 workers: ${answered.kept} answers on kept and ${answered.fresh} on fresh ` +
+      `connections, ${failures.length} failures, the longest took ${Math.round(longest)} ms`
+  )
+  t.strictSame(failures.slice(0, 5), [], `${failures.length} failed`)
+  t.ok(answered.kept > 40 && answered.fresh > 20, 'there was load')
+  t.equal(fewestReady(keyturn.lines(), 'worker', from), 2, 'never fewer ready workers than wanted')
+  t.equal(fewestReady(keyturn.lines(), 'hasher', from), 1, 'nor hashers')
+  const last = [...keyturn.ready('worker'), ...keyturn.ready('hasher')]
+  t.equal(last.length, 3)
+  t.strictSame(
+    last.filter((pid) => first.includes(pid)),
+    [],
+    'all processes are new'
+  )
+  t.ok(reloads() >= 2, 'more than one')
+  t.equal(await keyturn.stop(), 0)
+  t.equal(keyturn.output().stderr, '')
+})
+
+/** A folder with an ENV_FILE and a CLAIMS_MODULE that it may name. */
+function aConfiguration(t: Test) {
+  const folder = aDataDir(t)
+  const write = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  return {
+    write: (lines: readonly string[]) => write('env', `${lines.join('\n')}\n`),
+    /** A module that fails a second after it is loaded. */
+    broken: write('claims.mjs', 'await new Promise((end) => setTimeout(end, 1000))\nthrow new Error("no claims today")')
+  }
+}
+
+const everyone = (keyturn: RunningArbiter) => [...keyturn.ready('worker'), ...keyturn.ready('hasher')]
+
+t.test('a reload that cannot be costs nothing', async (t) => {
+  const { write, broken } = aConfiguration(t)
+  const keyturn = await startArbiter(t, { ENV_FILE: write(['WEB_CONCURRENCY=2']) })
+  const traffic = startTraffic(keyturn.url, await someCalls(keyturn), { kept: 2, fresh: 1 })
+  const first = everyone(keyturn)
+  const from = keyturn.lines().length
+
+  write(['WEB_CONCURRENCY=two', 'LEEWAY=1y'])
+  keyturn.child.kill('SIGHUP')
+  t.match(await keyturn.next('there is no reload; everything stays as it is', from), {
+    level: 'error',
+    reason: /^WEB_CONCURRENCY: got "two".*\nLEEWAY: got "1y"/
+  })
+  t.equal(keyturn.lives('worker').length, 2, 'nobody was started')
+
+  write(['WEB_CONCURRENCY=3', `CLAIMS_MODULE=${broken}`])
+  keyturn.child.kill('SIGHUP')
+  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), {
+    level: 'error',
+    reason: /^CLAIMS_MODULE: .*no claims today\.$/
+  })
+  await until(() => keyturn.lives('worker').filter(({ goneAt, relievedAt }) => relievedAt && !goneAt).length === 0, 20)
+  const tried = keyturn.lives('worker').length
+  await delay(1500)
+  t.strictSame(everyone(keyturn), first, 'the old ones go on')
+  t.equal(keyturn.lives('worker').length, tried, 'and are as many as before: no others are tried')
+
+  keyturn.child.kill('SIGHUP')
+  await keyturn.next('Keyturn reloads')
+  write(['WEB_CONCURRENCY=3'])
+  keyturn.child.kill('SIGHUP')
+  await keyturn.next('Keyturn has reloaded')
+  t.equal(keyturn.ready('worker').length, 3, 'corrected while the faulty one was still tried')
+  t.strictSame(
+    everyone(keyturn).filter((pid) => first.includes(pid)),
+    []
+  )
+
+  t.strictSame((await traffic.stop()).failures, [])
+  t.equal(fewestReady(keyturn.lines(), 'worker', from), 2)
+  t.equal(await keyturn.stop(), 0)
+  t.equal(keyturn.output().stderr, '')
+})
+
+t.test('the old ones go only once all new ones are ready, hashers too', async (t) => {
+  const keyturn = await startArbiter(t)
+  const first = everyone(keyturn)
+  const from = keyturn.lines().length
+  keyturn.child.kill('SIGHUP')
+  await until(() => keyturn.lives('hasher').length === 2, 20)
+  const hasher = keyturn.lives('hasher').at(-1)?.pid ?? 0
+  process.kill(hasher, 'SIGSTOP')
+  await until(() => keyturn.ready('worker').length === 4, 20)
+  process.kill(hasher, 'SIGKILL')
+  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), {
+    reason: 'A hasher cannot boot: it ended with SIGKILL.'
+  })
+  await until(() => keyturn.lives('worker').filter(({ goneAt }) => goneAt !== undefined).length === 2, 20)
+  t.strictSame(everyone(keyturn), first)
+  t.equal(fewestReady(keyturn.lines(), 'worker', from), 2)
+  t.equal(fewestReady(keyturn.lines(), 'hasher', from), 1)
+  t.equal(await keyturn.stop(), 0)
+})
+
+t.test('many at once are two: the one that runs, and one more', async (t) => {
+  const keyturn = await startArbiter(t)
+  for (let n = 0; n < 10; n++) keyturn.child.kill('SIGHUP')
+  const from = keyturn.lines().length
+  await keyturn.next('Keyturn has reloaded', from)
+  for (let n = 0; n < 10; n++) keyturn.child.kill('SIGHUP')
+  await delay(20)
+  await until(() => keyturn.lines().at(-1)?.msg === 'Keyturn has reloaded' || !isReloading(keyturn), 30)
+  const reloads = keyturn.lines().filter(({ msg }) => msg === 'Keyturn reloads').length
+  t.ok(reloads >= 2 && reloads <= 4, `${reloads} reloads`)
+  t.equal(await keyturn.stop(), 0)
+})
+
+const isReloading = (keyturn: RunningArbiter): boolean => {
+  const lines = keyturn.lines()
+  const last = (message: string) => lines.findLastIndex(({ msg }) => msg === message)
+  return last('Keyturn reloads') > last('Keyturn has reloaded')
+}

@@ -1,0 +1,235 @@
+/* How it all ends: SIGTERM to the arbiter or to all processes at once, what is in flight then, and who is in a hurry. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { isAlive, logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { aDataDir, serveCommand, testSettings } from '../support/keyturn.ts'
+import { startTraffic } from '../support/traffic.ts'
+
+t.setTimeout(300_000)
+
+const everyone = (keyturn: RunningArbiter): number[] => [
+  keyturn.pid,
+  ...keyturn.ready('worker'),
+  ...keyturn.ready('hasher')
+]
+
+/** A module that takes two seconds for the claims of a login. */
+function slowClaims(t: Test): string {
+  const module = join(aDataDir(t), 'claims.mjs')
+  writeFileSync(module, 'export default () => new Promise((end) => setTimeout(end, 2000, {}))')
+  return module
+}
+
+/** One request on a connection of its own, which the server has begun to read, and waits for the rest of. */
+interface Begun {
+  readonly socket: Socket
+  /** Sends the rest. Resolves with the whole answer once the connection is closed; with an error's code where it breaks. */
+  end(): Promise<string>
+}
+
+async function begin(t: Test, { url }: RunningArbiter, path: string, body: object): Promise<Begun> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname).setEncoding('utf8')
+  t.teardown(() => socket.destroy())
+  const text = JSON.stringify(body)
+  const head = [`POST ${path} HTTP/1.1`, 'Host: x', 'Content-Type: application/json', `Content-Length: ${text.length}`]
+  // It says 100 when it has read the head: nobody has to guess how long that takes.
+  socket.write(`${[...head, 'Expect: 100-continue'].join('\r\n')}\r\n\r\n`)
+  const [sofar] = await once(socket, 'data')
+  if (!String(sofar).startsWith('HTTP/1.1 100')) throw new Error(sofar)
+  socket.write(text.slice(0, 5))
+  let answer = ''
+  socket.on('data', (chunk) => {
+    answer += chunk
+  })
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    answer += error.code
+  })
+  const closed = once(socket, 'close')
+  return {
+    socket,
+    async end() {
+      if (socket.writable) socket.write(text.slice(5))
+      await closed
+      return answer
+    }
+  }
+}
+
+const beginVerify = (t: Test, keyturn: RunningArbiter) => begin(t, keyturn, '/api/token/verify/', { token: 'none' })
+const beginLogin = (t: Test, keyturn: RunningArbiter) => begin(t, keyturn, '/api/token/', login)
+
+const troubles = (keyturn: RunningArbiter) =>
+  keyturn.lines().filter(({ level }) => /warn|error|fatal/.test(String(level)))
+const send = (pids: readonly number[], signal: NodeJS.Signals): void => {
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, signal)
+}
+
+t.test('SIGTERM with 100 requests in flight', async (t) => {
+  const graceful = 20
+  const to: readonly (readonly [whom: string, pids: (keyturn: RunningArbiter) => readonly number[]])[] = [
+    ['the arbiter', ({ pid }) => [pid]],
+    ['all processes, as Heroku does', everyone]
+  ]
+  for (const [whom, pidsOf] of to) {
+    const keyturn = await startArbiter(t, { CLAIMS_MODULE: slowClaims(t), GRACEFUL_TIMEOUT: String(graceful) })
+    await logIn(keyturn)
+    const bodies = await Promise.all(Array.from({ length: 80 }, () => beginVerify(t, keyturn)))
+    const logins = await Promise.all(Array.from({ length: 20 }, () => beginLogin(t, keyturn)))
+    const statuses = logins.map((each) => each.end())
+    const pids = pidsOf(keyturn)
+    const closed = once(keyturn.child, 'close')
+    const began = performance.now()
+    send(pids, 'SIGTERM')
+    // A platform may send it any number of times, to the very end.
+    const again = setInterval(() => send(pids, 'SIGTERM'), 2)
+    await delay(700)
+    const answers = await Promise.all(bodies.map((each) => each.end()))
+    const tokens = await Promise.all(statuses)
+    const [code] = await closed
+    clearInterval(again)
+    const seconds = (performance.now() - began) / 1000
+
+    t.comment(`to ${whom}: ${answers.length + tokens.length} answered, gone after ${seconds.toFixed(2)} s`)
+    t.strictSame(
+      answers.filter((answer) => !/^HTTP\/1\.1 401 .*\r\nconnection: close\r\n/is.test(answer)),
+      []
+    )
+    t.strictSame(
+      tokens.filter((answer) => !/^HTTP\/1\.1 200 .*"refresh":/is.test(answer)),
+      []
+    )
+    t.equal(code, 0, `signalled again and again, to ${whom}`)
+    t.ok(seconds < graceful)
+    t.strictSame(troubles(keyturn), [])
+    t.equal(keyturn.output().stderr, '')
+  }
+})
+
+t.test('who keeps a connection, and who comes anew, as SIGTERM arrives', async (t) => {
+  const keyturn = await startArbiter(t)
+  const { access } = await logIn(keyturn)
+  const call = { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 } as const
+  const traffic = startTraffic(keyturn.url, [call], { kept: 6, fresh: 3 })
+  await until(() => traffic.report().answered.kept > 60, 20)
+  t.equal(await keyturn.stop(), 0)
+  const { failures, answered } = await traffic.stop()
+  const [reset, refused] = ['ECONNRESET', 'ECONNREFUSED'].map((code) =>
+    failures.filter(({ reason }) => reason === code)
+  )
+  t.comment(
+    `${answered.kept + answered.fresh} answered, then ${refused?.length} refused; ${reset?.length} reset on arrival`
+  )
+  t.strictSame(
+    failures.filter(({ before }) => before !== undefined),
+    [],
+    'no request on an open connection failed'
+  )
+  t.equal(failures.length, Number(reset?.length) + Number(refused?.length))
+  // The kernel has let them in, and nobody had accepted them: of 9 clients at most as many.
+  t.ok(Number(reset?.length) < 9)
+})
+
+t.test('in a hurry', async (t) => {
+  const stuck = async (env: Record<string, string> = {}): Promise<RunningArbiter> => {
+    const keyturn = await startArbiter(t, { GRACEFUL_TIMEOUT: '60', CLAIMS_MODULE: slowClaims(t), ...env })
+    await logIn(keyturn)
+    await beginVerify(t, keyturn)
+    void (await beginLogin(t, keyturn)).end()
+    return keyturn
+  }
+  const gone = async (keyturn: RunningArbiter, what: string, most: number): Promise<void> => {
+    const began = performance.now()
+    const [code] = await once(keyturn.child, 'close')
+    const seconds = (performance.now() - began) / 1000
+    t.comment(`${what}: gone after ${seconds.toFixed(2)} s`)
+    t.equal(code, 0, what)
+    t.ok(seconds < most, `${seconds} s`)
+    t.equal(keyturn.output().stderr, '')
+  }
+  const interrupted = await stuck()
+  send(everyone(interrupted), 'SIGINT')
+  await gone(interrupted, 'SIGINT to all, as from a terminal', 4)
+
+  const hastened = await stuck()
+  hastened.child.kill('SIGTERM')
+  await hastened.next('worker is relieved', 0)
+  hastened.child.kill('SIGQUIT')
+  await gone(hastened, 'SIGTERM, then SIGQUIT', 4)
+
+  const cut = await stuck({ GRACEFUL_TIMEOUT: '3' })
+  cut.child.kill('SIGTERM')
+  await gone(cut, 'SIGTERM, and a request that never ends, GRACEFUL_TIMEOUT 3 s', 6)
+
+  const unready = await startArbiter(t)
+  unready.child.kill('SIGHUP')
+  await unready.next('worker boots')
+  unready.child.kill('SIGTERM')
+  await gone(unready, 'SIGTERM in a reload', 10)
+})
+
+/** `keyturn serve` that has just begun. */
+function begun(t: Test) {
+  const [file, ...args] = serveCommand
+  const env = testSettings({ PORT: '0', WEB_CONCURRENCY: '2', LOG_LEVEL: 'debug', DATA_DIR: aDataDir(t) })
+  const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
+  return {
+    child,
+    closed: once(child, 'close'),
+    text: () => text,
+    lives: () =>
+      [...text.matchAll(/"(?:worker|hasher)":(\d+),"msg":"(?:worker|hasher) boots"/g)].map(([, pid]) => Number(pid))
+  }
+}
+
+t.test('SIGTERM at the very beginning', async (t) => {
+  for (const [after, to] of [
+    ['worker boots', 'arbiter'],
+    ['hasher boots', 'all'],
+    ['hasher is ready', 'all']
+  ] as const) {
+    const { child, lives, closed, text } = begun(t)
+    await until(() => text().includes(after), 20)
+    send([child.pid ?? 0, ...(to === 'all' ? lives() : [])], 'SIGTERM')
+    const [code] = await closed
+    t.equal(code, 0, `to ${to} as ${after}`)
+    t.notOk(lives().some(isAlive))
+    t.notMatch(text(), /"level":"error"/)
+  }
+})
+
+t.test('SHUTDOWN_DELAY', async (t) => {
+  const keyturn = await startArbiter(t, { SHUTDOWN_DELAY: '2' })
+  const { access } = await logIn(keyturn)
+  const call = { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 } as const
+  const ready = async () => await fetch(`${keyturn.url}/health/ready`, { headers: { connection: 'close' } })
+  t.equal((await ready()).status, 200)
+  const closed = once(keyturn.child, 'close')
+  keyturn.child.kill('SIGTERM')
+  await keyturn.next('worker is relieved', 0)
+  await until(async () => (await ready()).status === 503, 1)
+  t.match(await (await ready()).json(), { status: 'down', checks: { serving: 'down', database: 'up' } })
+  const traffic = startTraffic(keyturn.url, [call])
+  await delay(1000)
+  const { answered, failures } = await traffic.stop()
+  t.strictSame(failures, [], 'everything is served as ever')
+  t.ok(answered.fresh > 5)
+  t.equal((await closed)[0], 0)
+  t.equal(keyturn.output().stderr, '')
+
+  const hasty = await startArbiter(t, { SHUTDOWN_DELAY: '60' })
+  hasty.child.kill('SIGTERM')
+  await hasty.next('worker is relieved', 0)
+  const began = performance.now()
+  t.equal(await hasty.stop('SIGINT'), 0)
+  t.ok(performance.now() - began < 4000, 'SIGINT waits for nobody')
+})

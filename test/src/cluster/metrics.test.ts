@@ -1,0 +1,148 @@
+import { Counter, Gauge, Registry } from '@platformatic/prom-client'
+import t from 'tap'
+import type { Child } from '../../../src/cluster/messages.ts'
+import { makeScraper, type Scraper } from '../../../src/cluster/metrics.ts'
+import type { Pool } from '../../../src/cluster/pool.ts'
+
+interface Worker extends Child {
+  /** Counts one request. */
+  count(): void
+  /** From now on it says nothing. */
+  hang(): void
+  /** Asks for the metrics of all. */
+  scrape(): Promise<string>
+  /** Tells its metrics without being asked, as at its end. */
+  measure(): Promise<void>
+}
+
+/** Workers that are ready, and the arbiter's sums. */
+function open(count: number) {
+  const workers: Worker[] = []
+  const pool = (ready: readonly Child[], more = 0) => ({ state: () => ({ count: ready.length + more, ready }) })
+  const pools = { workers: pool(workers, 1), hashers: pool([]) } as unknown as Record<'workers' | 'hashers', Pool>
+  const scraper = makeScraper(pools)
+  for (let n = 0; n < count; n++) workers.push(aWorker(scraper))
+  const gone = (worker: Worker): void => {
+    workers.splice(workers.indexOf(worker), 1)
+    worker.hang()
+    scraper.gone(worker)
+  }
+  return { workers, gone, add: () => workers.push(aWorker(scraper)) }
+}
+
+function aWorker(scraper: Scraper): Worker {
+  const registry = new Registry()
+  const requests = new Counter({ name: 'requests_total', help: 'Requests', registers: [registry] })
+  const memory = new Gauge({ name: 'memory_bytes', help: 'Memory', registers: [registry] })
+  memory.set(100)
+  let isHung = false
+  const waiting: ((text: string) => void)[] = []
+  const worker: Worker = {
+    pid: 0,
+    tell(order) {
+      if (order.type === 'measure') void worker.measure()
+      if (order.type === 'scraped') waiting.shift()?.(order.text)
+    },
+    count: () => requests.inc(),
+    hang() {
+      isHung = true
+    },
+    scrape: () =>
+      new Promise((resolve) => {
+        waiting.push(resolve)
+        scraper.reported(worker, { type: 'scrape' })
+      }),
+    async measure() {
+      const metrics = structuredClone(await registry.getMetricsAsJSON())
+      if (!isHung) scraper.reported(worker, { type: 'measured', metrics })
+    }
+  }
+  return worker
+}
+
+const valueOf = (text: string, name: string): number =>
+  Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${name} `))
+      ?.split(' ')[1] ?? Number.NaN
+  )
+
+t.test('a scrape sums up all workers, whichever is asked', async (t) => {
+  const { workers } = open(3)
+  const [one, two, three] = workers as [Worker, Worker, Worker]
+  for (const worker of [one, two, two, three, three, three]) worker.count()
+  const text = await one.scrape()
+  t.equal(valueOf(text, 'requests_total'), 6)
+  t.equal(valueOf(text, 'memory_bytes'), 300)
+  t.match(text, '# TYPE keyturn_processes gauge')
+  t.equal(valueOf(text, 'keyturn_processes{kind="workers",state="ready"}'), 3)
+  t.equal(valueOf(text, 'keyturn_processes{kind="workers",state="other"}'), 1)
+  t.equal(valueOf(text, 'keyturn_processes{kind="hashers",state="ready"}'), 0)
+  two.count()
+  t.equal(valueOf(await three.scrape(), 'requests_total'), 7)
+})
+
+t.test('two scrapes at once are one look, and both are answered', async (t) => {
+  const { workers } = open(2)
+  const [one, two] = workers as [Worker, Worker]
+  one.count()
+  const texts = await Promise.all([one.scrape(), two.scrape(), one.scrape()])
+  t.same(
+    texts.map((text) => valueOf(text, 'requests_total')),
+    [1, 1, 1]
+  )
+})
+
+t.test('the counts of a worker that is gone stay, its gauges go', async (t) => {
+  const { workers, gone, add } = open(2)
+  const [one, two] = workers as [Worker, Worker]
+  one.count()
+  two.count()
+  await two.measure()
+  gone(two)
+  t.equal(valueOf(await one.scrape(), 'requests_total'), 2)
+  t.equal(valueOf(await one.scrape(), 'memory_bytes'), 100)
+  add()
+  workers[1]?.count()
+  t.equal(valueOf(await one.scrape(), 'requests_total'), 3)
+})
+
+t.test('of a worker that hangs the last numbers count, after a second', async (t) => {
+  const { workers } = open(2)
+  const [one, two] = workers as [Worker, Worker]
+  two.count()
+  await one.scrape()
+  two.hang()
+  two.count()
+  one.count()
+  const began = performance.now()
+  t.equal(valueOf(await one.scrape(), 'requests_total'), 2)
+  t.ok(performance.now() - began > 950)
+})
+
+t.test('a worker that dies while it is asked is not waited for', async (t) => {
+  const { workers, gone } = open(2)
+  const [one, two] = workers as [Worker, Worker]
+  two.hang()
+  const scraped = one.scrape()
+  gone(two)
+  const began = performance.now()
+  await scraped
+  t.ok(performance.now() - began < 900)
+})
+
+t.test('a counter never runs backwards, whoever goes when', async (t) => {
+  for (let moments = 0; moments < 60; moments++) {
+    const { workers, gone } = open(4)
+    const [asker, one, two] = workers as [Worker, Worker, Worker]
+    for (const worker of workers) worker.count()
+    t.equal(valueOf(await asker.scrape(), 'requests_total'), 4)
+    gone(one)
+    const scraped = asker.scrape()
+    for (let moment = 0; moment < moments; moment++) await undefined
+    gone(two)
+    t.equal(valueOf(await scraped, 'requests_total'), 4, `another one is gone ${moments} moments later`)
+    t.equal(valueOf(await asker.scrape(), 'requests_total'), 4)
+  }
+})

@@ -1,0 +1,56 @@
+import { mock } from 'node:test'
+import t from 'tap'
+import type { HashJob } from '../../../src/cluster/messages.ts'
+import { makeRemoteHasher } from '../../../src/cluster/remote-hasher.ts'
+import type { PasswordHasher } from '../../../src/passwords/hasher.ts'
+
+const nobody = async (): Promise<never> => {
+  throw new Error('this process does not hash')
+}
+const local: PasswordHasher = { hash: nobody, verify: nobody, needsRehash: (digest) => digest === 'old' }
+
+function open() {
+  const asked: (readonly [id: number, job: HashJob])[] = []
+  return { asked, hasher: makeRemoteHasher(local, (id, job) => asked.push([id, job])) }
+}
+
+t.test('a job goes out, and its own answer comes back', async (t) => {
+  const { asked, hasher } = open()
+  const results = [hasher.hash('secret'), hasher.verify('secret', 'digest'), hasher.verify('secret', undefined)]
+  t.same(asked, [
+    [1, { kind: 'hash', password: 'secret' }],
+    [2, { kind: 'verify', password: 'secret', digest: 'digest' }],
+    [3, { kind: 'verify', password: 'secret' }]
+  ])
+  hasher.settle(3, { value: false })
+  hasher.settle(1, { value: 'the digest' })
+  hasher.settle(2, { value: true })
+  t.same(await Promise.all(results), ['the digest', true, false])
+  hasher.settle(2, { value: false })
+  hasher.settle(99, { value: true })
+  t.pass('an answer nobody waits for is no harm')
+})
+
+t.test('what the hashers cannot do now is BUSY', async (t) => {
+  const { hasher } = open()
+  const result = hasher.hash('secret')
+  hasher.settle(1, { busy: '64 wait already' })
+  await t.rejects(result, { code: 'BUSY', status: 503, retryAfter: 1, detail: '64 wait already' })
+})
+
+t.test('so is what nobody answers in 20 seconds', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => mock.timers.reset())
+  const { hasher } = open()
+  const result = hasher.verify('secret', 'digest')
+  const failed = t.rejects(result, { code: 'BUSY', detail: 'no hasher answered' })
+  mock.timers.tick(20_000)
+  await failed
+  hasher.settle(1, { value: true })
+})
+
+t.test('what needs no work is asked of this process', async (t) => {
+  const { hasher } = open()
+  t.equal(hasher.needsRehash('old'), true)
+  t.equal(hasher.needsRehash('new'), false)
+})

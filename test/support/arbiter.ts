@@ -1,0 +1,155 @@
+/*
+ * `keyturn serve` with all its processes: who was born, ready, relieved and gone, as the arbiter's log has it at level
+ * debug. The log is written before the deed is done, so it knows more than anybody who looks at the processes now and then.
+ */
+import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import type { LogLine } from './app.ts'
+import { aDataDir, post, type RunningKeyturn, runKeyturn, type StartOptions, startKeyturn } from './keyturn.ts'
+
+export type Kind = 'worker' | 'hasher'
+
+/** One process, from its birth to its end. Milliseconds since 1970, as the log has them. */
+export interface Life {
+  readonly kind: Kind
+  readonly pid: number
+  readonly bornAt: number
+  readyAt?: number
+  /** It was asked to finish. */
+  relievedAt?: number
+  /** It was taken for hung. */
+  silentAt?: number
+  goneAt?: number
+  signal?: string
+}
+
+export interface RunningArbiter extends RunningKeyturn {
+  readonly pid: number
+  /** Its environment: for commands on the same data. */
+  readonly settings: Record<string, string>
+  /** What was logged so far. */
+  lines(): readonly LogLine[]
+  /** All processes so far, oldest first. */
+  lives(kind: Kind): readonly Life[]
+  /** Those that are ready, by the log; oldest first. */
+  ready(kind: Kind): readonly number[]
+  /** Resolves with the first line of this message that comes after the first `from` lines, by default those of now. */
+  next(message: string, from?: number): Promise<LogLine>
+}
+
+/**
+ * Two workers and a hasher on embedded data, ready when this resolves; all of them are ended with `t`. Where `env` has an
+ * ENV_FILE, that one says how many.
+ */
+export async function startArbiter(
+  t: Pick<Test, 'teardown'>,
+  env: Record<string, string> = {},
+  options: StartOptions = {}
+): Promise<RunningArbiter> {
+  const settings: Record<string, string> = {
+    LOG_LEVEL: 'debug',
+    DATA_DIR: env.DATA_DIR ?? aDataDir(t),
+    ...(env.ENV_FILE === undefined ? { WEB_CONCURRENCY: '2' } : {}),
+    ...env
+  }
+  const keyturn = await startKeyturn(t, settings, options)
+  const { child, output } = keyturn
+  const lines: LogLine[] = []
+  let rest = ''
+  const read = (text: string): void => {
+    const whole = (rest + text).split('\n')
+    rest = whole.pop() ?? ''
+    for (const line of whole) lines.push(JSON.parse(line))
+  }
+  read(output().stdout)
+  child.stdout?.on('data', read)
+  const lives = (kind: Kind): Life[] => livesOf(lines, kind)
+  t.teardown(() => {
+    for (const { pid } of [...lives('worker'), ...lives('hasher')]) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+  })
+  return {
+    ...keyturn,
+    pid: child.pid ?? 0,
+    settings,
+    lines: () => lines,
+    lives,
+    ready: (kind) => lives(kind).flatMap((life) => (isReady(life) ? [life.pid] : [])),
+    async next(message, from = lines.length) {
+      const find = () => lines.find(({ msg }, index) => index >= from && msg === message)
+      await until(() => find() !== undefined, 30, `"${message}" is logged`)
+      return find() as LogLine
+    }
+  }
+}
+
+export const login = { username: 'vitor', password: 'correct horse' }
+
+/** Adds the user of `login`, and logs in. */
+export async function logIn({ url, settings }: RunningArbiter): Promise<{ access: string; refresh: string }> {
+  const { code, stderr } = await runKeyturn(['users', 'create', login.username], settings, login.password)
+  if (code !== 0) throw new Error(stderr)
+  const { access = '', refresh = '' } = (await post(`${url}/api/token/`, login)).body
+  return { access, refresh }
+}
+
+const isReady = ({ readyAt, relievedAt, silentAt, goneAt }: Life): boolean =>
+  readyAt !== undefined && relievedAt === undefined && silentAt === undefined && goneAt === undefined
+
+/** The lives of one kind that a log tells of. */
+export function livesOf(lines: readonly LogLine[], kind: Kind): Life[] {
+  const lives: Life[] = []
+  for (const line of lines) {
+    const at = Date.parse(String(line.time))
+    const pid = Number(line[kind])
+    // The newest of this id: the system may give it out again.
+    const life = lives.findLast((each) => each.pid === pid)
+    if (line.msg === `${kind} boots`) lives.push({ kind, pid, bornAt: at })
+    else if (life === undefined) continue
+    else if (line.msg === `${kind} is ready`) life.readyAt ??= at
+    else if (line.msg === `${kind} is relieved`) life.relievedAt ??= at
+    else if (line.msg === `${kind} is silent, and is ended`) life.silentAt ??= at
+    else if (line.code !== undefined) {
+      life.goneAt = at
+      life.signal = String(line.signal)
+    }
+  }
+  return lives
+}
+
+/** The lowest number that were ready at once, from the line of index `from` on. */
+export function fewestReady(lines: readonly LogLine[], kind: Kind, from: number): number {
+  const about = (some: readonly LogLine[]): LogLine[] => some.filter((line) => line[kind] !== undefined)
+  const [before, after] = [about(lines.slice(0, from)), about(lines.slice(from))]
+  const counts = Array.from({ length: after.length + 1 }, (_, index) => [...before, ...after.slice(0, index)])
+  return Math.min(...counts.map((history) => livesOf(history, kind).filter(isReady).length))
+}
+
+/** Whether there is such a process. One that is dead and not yet reaped by its parent is none. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    // An orphan waits for the init of the host, which may take its time, or never reap at all.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux'
+  }
+}
+
+/** Once all these processes have ended. Rejects after `limit` seconds. */
+export const untilGone = (pids: readonly number[], limit: number): Promise<number> =>
+  until(() => !pids.some(isAlive), limit, `the processes ${pids} are gone`)
+
+/** Resolves with the seconds until `isSo`. Rejects after `limit` seconds. */
+export async function until(
+  isSo: () => boolean | Promise<boolean>,
+  limit: number,
+  what = String(isSo)
+): Promise<number> {
+  const began = performance.now()
+  while (!(await isSo())) {
+    if (performance.now() - began > limit * 1000) throw new Error(`not so after ${limit} seconds: ${what}`)
+    await delay(10)
+  }
+  return (performance.now() - began) / 1000
+}
