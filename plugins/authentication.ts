@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { KeyturnError } from '../src/errors.ts'
 import type { Caller } from '../src/flows/caller.ts'
+import { readBearer } from '../src/tokens/bearer.ts'
 
 /**
  * `onRequest: app.authenticate` lets in whoever bears a good access token, as `request.caller`. The header is read as Simple
@@ -10,20 +10,12 @@ import type { Caller } from '../src/flows/caller.ts'
 async function authentication(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   app.decorateRequest('caller')
   app.decorate('authenticate', async (request) => {
-    request.caller = await app.flows.authenticate(readBearer(request.headers.authorization, types))
+    request.caller = await app.flows.authenticate(readBearer(request.headers.authorization, types, { anyCase: false }))
     request.outcome = {
       user_id: request.caller.userId,
       ...(request.caller.sid === undefined ? {} : { sid: request.caller.sid })
     }
   })
-}
-
-function readBearer(header: string | undefined, types: readonly string[]): string {
-  // Blanks and tabs in any number part the two, as Python's str.split has it.
-  const [type, token, ...more] = (header ?? '').split(/[ \t]+/).filter((part) => part !== '')
-  if (type === undefined || !types.includes(type)) throw new KeyturnError('BEARER_MISSING')
-  if (token === undefined || more.length > 0) throw new KeyturnError('BEARER_MALFORMED')
-  return token
 }
 
 declare module 'fastify' {

@@ -1,22 +1,29 @@
-import fastifyCors from '@fastify/cors'
+import fastifyCors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 
 /**
- * Lets pages of other origins read our answers: those of COOKIE_ORIGINS in cookie mode, with their cookie. For all others a
- * browser keeps the answer to itself; a request without Origin is not concerned.
+ * Lets pages of other origins call us and read our answers: those of CORS_ORIGINS, which bear their tokens themselves, and those
+ * of COOKIE_ORIGINS in cookie mode, with their cookie. For all others a browser keeps the answer to itself; a request without
+ * Origin is not concerned.
  */
 async function cors(app: FastifyInstance, { config }: { readonly config: Config }): Promise<void> {
-  const origins = config.cookieMode ? config.cookieOrigins : []
-  if (origins.length === 0) return
-  await app.register(fastifyCors, {
-    origin: [...origins],
-    credentials: true,
+  const withCookie = new Set(config.cookieMode ? config.cookieOrigins : [])
+  const allowed = new Set([...withCookie, ...config.corsOrigins])
+  if (allowed.size === 0) return
+  const common: FastifyCorsOptions = {
     methods: ['GET', 'POST', 'DELETE'],
-    exposedHeaders: ['www-authenticate', 'retry-after', 'x-request-id'],
+    exposedHeaders: ['www-authenticate', 'retry-after', 'ratelimit', 'ratelimit-policy', 'x-request-id'],
     maxAge: 600,
     strictPreflight: false
+  }
+  await app.register(fastifyCors, {
+    delegator: async ({ headers: { origin = '' } }) => ({
+      ...common,
+      origin: allowed.has(origin) ? origin : false,
+      credentials: withCookie.has(origin)
+    })
   })
 }
 

@@ -3,6 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import fp from 'fastify-plugin'
 import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
 import { chooseLanguage, translateBody } from '../src/languages.ts'
+import { securityHeaders } from './headers.ts'
 
 export interface ErrorsOptions {
   /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
@@ -14,15 +15,28 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
     if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
-    if (error.status === 401) reply.header('www-authenticate', `${scheme} realm="api"`)
+    const isOAuth = request.routeOptions.url?.startsWith('/oauth/') === true
+    const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
+    if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-    sendBody(error, request, reply)
+    if (isOAuth) reply.code(error.status).send(error.oauthBody)
+    else sendBody(error, request, reply)
   }
   app.decorateRequest('refusal', undefined)
   app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
   })
   app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
+}
+
+/** How a client authenticates: RFC 6749 §5.2. */
+const basicChallenge = ({ status }: KeyturnError): string | undefined =>
+  status === 401 ? 'Basic realm="api"' : undefined
+
+/** As Django REST framework has it; after a bad token it says so, and after no token it does not (RFC 6750 §3). */
+function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): string | undefined {
+  if (bearer !== undefined) return `${scheme} realm="api", error="${bearer}"`
+  return status === 401 ? `${scheme} realm="api"` : undefined
 }
 
 /**
@@ -60,7 +74,7 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
 
 /** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
 export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  reply.header('x-request-id', request.id)
+  reply.headers(securityHeaders).header('x-request-id', request.id)
   sendBody(new KeyturnError('NOT_FOUND'), request, reply)
 }
 
@@ -70,9 +84,14 @@ export function answerBrokenRequest(error: Error & { code?: string }, socket: So
   const [status, words] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
   const body = JSON.stringify({ detail: words })
   if (socket.writable) {
-    socket.write(
-      `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
-    )
+    const fields = {
+      ...securityHeaders,
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      connection: 'close'
+    }
+    const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+    socket.write(`HTTP/1.1 ${status}\r\n${head.join('')}\r\n${body}`)
   }
   socket.destroySoon()
 }

@@ -5,15 +5,17 @@ import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import { adoptsRefreshTokens } from '../src/keys/algorithms.ts'
+import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
 import { claimRules } from '../src/tokens/claims.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 import { makeSlidingTokens } from '../src/tokens/sliding.ts'
+import { makeRecentUsers } from '../src/users/recent.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
-  const { stores, codec, keyring, hasher, revocations } = app
+  const { stores, codec, keyring, hasher, revocations, clients } = app
   const rules = claimRules(config)
   const hooks = makeHooks(await loadHooksModule(config), {
     rules,
@@ -24,8 +26,11 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     'flows',
     makeFlows({
       users: stores.users,
+      recentUsers: makeRecentUsers(stores.users, clock),
+      clients,
       sessions: stores.sessions,
       revocations,
+      revocationWindow: revocationWindow(config),
       hasher,
       decoySecret: keyring.keys().decoySecret,
       codec,
@@ -60,4 +65,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(flows, { name: 'flows', dependencies: ['stores', 'sessions', 'jwt', 'passwords'] })
+export default fp(flows, { name: 'flows', dependencies: ['stores', 'sessions', 'jwt', 'passwords', 'client'] })

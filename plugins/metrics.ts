@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, Registry } from '@platformatic/prom-cli
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
-import { resultOf } from './requests.ts'
+import { eventOf, resultOf } from './requests.ts'
 
 /** The counter of each event; its `result` is a verdict, `ok`, or the code of a refusal in small letters. */
 const counters: Readonly<Record<EventName, readonly [name: string, help: string]>> = {
@@ -11,7 +11,11 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   verify: ['keyturn_verifications_total', 'Verifications'],
   logout: ['keyturn_logouts_total', 'Sessions ended by their refresh token'],
   session_end: ['keyturn_session_ends_total', 'Requests that ended sessions from the list'],
-  password_change: ['keyturn_password_changes_total', 'Password changes']
+  password_change: ['keyturn_password_changes_total', 'Password changes'],
+  client_token: ['keyturn_client_tokens_total', 'Tokens that clients asked for, for themselves'],
+  introspect: ['keyturn_introspections_total', 'Introspections'],
+  revoke: ['keyturn_revocations_total', 'Tokens that clients revoked'],
+  forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about']
 }
 
 /** Counts what came of every request, by event; served at /metrics. */
@@ -26,7 +30,7 @@ async function metrics(app: FastifyInstance): Promise<void> {
   ) as Record<EventName, Counter<'result'>>
   app.decorate('metrics', registry)
   app.addHook('onResponse', (request, _reply, done) => {
-    const { event } = request.routeOptions.config
+    const event = eventOf(request)
     if (event !== undefined) byEvent[event].inc({ result: resultOf(request) })
     done()
   })

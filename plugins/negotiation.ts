@@ -21,9 +21,10 @@ const parses = ['application/json', 'application/x-www-form-urlencoded', 'multip
 async function negotiation(app: FastifyInstance): Promise<void> {
   const paths = new Map<string, Path>()
   let closing = false
-  app.addHook('onRoute', ({ url, method, schema }) => {
+  for (const method of closable) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  app.addHook('onRoute', ({ url, method, schema, config }) => {
     // '*' is @fastify/cors' own, for preflights to paths that are not there.
-    if (closing || url === '*') return
+    if (closing || url === '*' || config?.answersAll === true) return
     const path = paths.get(url) ?? { methods: new Set(), schema, allow: '' }
     for (const each of [method].flat()) path.methods.add(each)
     path.allow = [...path.methods, 'OPTIONS'].join(', ')
@@ -32,12 +33,11 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', (request, reply, done) => {
     const path = paths.get(request.routeOptions.url ?? '')
     if (path !== undefined) reply.header('allow', path.allow).header('vary', 'Accept')
-    const isApi = request.url.startsWith('/api/')
-    done(!isApi || isAcceptable(request.headers.accept) ? undefined : new KeyturnError('NOT_ACCEPTABLE'))
+    const isOurs = request.url.startsWith('/api/') && request.routeOptions.config.answersAll !== true
+    done(!isOurs || isAcceptable(request.headers.accept) ? undefined : new KeyturnError('NOT_ACCEPTABLE'))
   })
   app.decorate('closePaths', () => {
     closing = true
-    for (const method of closable) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
     for (const [url, { methods, schema }] of paths) {
       const about = {
         name: schema?.summary ?? url,
@@ -69,6 +69,10 @@ function isAcceptable(accept: string | undefined): boolean {
 declare module 'fastify' {
   interface FastifyInstance {
     closePaths(): void
+  }
+  interface FastifyContextConfig {
+    /** The route takes every method and every Accept, which are not meant for us. */
+    answersAll?: boolean
   }
   interface FastifySchema {
     summary?: string

@@ -1,16 +1,17 @@
 import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config, Rate } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 
 /** What a route puts into its `config.rateLimit`: so many requests from one address, or no limit at all. */
-type Limit = { readonly max: number; readonly timeWindow: number } | false
+type Limit = { readonly name: keyof RateLimits; readonly max: number; readonly timeWindow: number } | false
 
 export interface RateLimits {
   readonly obtain: Limit
   readonly refresh: Limit
   readonly verify: Limit
+  readonly introspect: Limit
 }
 
 /**
@@ -25,12 +26,29 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
       return new KeyturnError('RATE_LIMITED', { detail: String(seconds), retryAfter: seconds })
     }
   })
-  const limit = (rate: Rate): Limit => (rate === null ? false : { max: rate.requests, timeWindow: rate.window * 1000 })
+  const limit = (name: keyof RateLimits, rate: Rate): Limit =>
+    rate === null ? false : { name, max: rate.requests, timeWindow: rate.window * 1000 }
   app.decorate('rateLimits', {
-    obtain: limit(config.rateLimitObtain),
-    refresh: limit(config.rateLimitRefresh),
-    verify: limit(config.rateLimitVerify)
+    obtain: limit('obtain', config.rateLimitObtain),
+    refresh: limit('refresh', config.rateLimitRefresh),
+    verify: limit('verify', config.rateLimitVerify),
+    introspect: limit('introspect', config.rateLimitIntrospect)
   })
+  app.addHook('onSend', async (request, reply) => {
+    const applied = request.routeOptions.config.rateLimit as Limit | undefined
+    if (applied && reply.hasHeader('x-ratelimit-limit')) tellLimit(reply, applied)
+  })
+}
+
+/**
+ * What is left of a limit, for clients that would rather not run into it: in the fields that a standard is coming to, instead of
+ * the plugin's own. Source: draft-ietf-httpapi-ratelimit-headers-10 §3 and §4.
+ */
+function tellLimit(reply: FastifyReply, { name, max, timeWindow }: Exclude<Limit, false>): void {
+  const { 'x-ratelimit-remaining': left, 'x-ratelimit-reset': reset } = reply.getHeaders()
+  for (const field of ['limit', 'remaining', 'reset']) reply.removeHeader(`x-ratelimit-${field}`)
+  reply.header('ratelimit-policy', `"${name}";q=${max};w=${timeWindow / 1000}`)
+  reply.header('ratelimit', `"${name}";r=${left};t=${reset}`)
 }
 
 declare module 'fastify' {

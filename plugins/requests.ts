@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifyServerOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
 import type { Outcome } from '../src/flows/outcome.ts'
@@ -14,15 +14,46 @@ export function requestIdOf(request: IncomingMessage): string {
   return typeof given === 'string' && /^[A-Za-z0-9+/=-]{20,200}$/.test(given) ? given : randomUUID()
 }
 
+/**
+ * A valid `traceparent` as it came, and the id of the trace it is part of; an invalid one counts as none.
+ * Source: W3C Trace Context §3.2.
+ */
+function readTrace({ headers }: IncomingMessage): { readonly traceparent: string; readonly id: string } | undefined {
+  const { traceparent } = headers
+  if (typeof traceparent !== 'string') return undefined
+  const shape = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?$/
+  const [, version, id, more] = shape.exec(traceparent) ?? []
+  // Versions to come may add to it; this one does not.
+  if (id === undefined || (version === '00' && more !== undefined)) return undefined
+  return { traceparent, id }
+}
+
+/** The log of one request: each of its lines names the trace that the request is part of. */
+export const requestLog: NonNullable<FastifyServerOptions['childLoggerFactory']> = (
+  logger,
+  bindings,
+  options,
+  request
+) => {
+  const trace = readTrace(request)
+  return logger.child(trace === undefined ? bindings : { ...bindings, trace_id: trace.id }, options)
+}
+
 /** What came of a request, in one word: the verdict, `ok`, or the code of the refusal in small letters. */
 export const resultOf = ({ outcome, refusal }: FastifyRequest): string =>
   outcome?.verdict ?? refusal?.code.toLowerCase() ?? 'ok'
 
-/** Gives every answer its X-Request-ID, and every request one log line that says what came of it. */
+/** What a request was for: what its door does, unless the door does several things and says which it was. */
+export const eventOf = ({ outcome, routeOptions }: FastifyRequest): EventName | undefined =>
+  outcome?.event ?? routeOptions.config.event
+
+/** Gives every answer its X-Request-ID, and its traceparent back, and every request one log line that says what came of it. */
 async function requests(app: FastifyInstance): Promise<void> {
   app.decorateRequest('outcome', undefined)
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
+    const trace = readTrace(request.raw)
+    if (trace !== undefined) reply.header('traceparent', trace.traceparent)
     done()
   })
   // JSON is UTF-8 by definition (RFC 8259 §8.1), and Django REST framework does not say it again.
@@ -40,7 +71,7 @@ async function requests(app: FastifyInstance): Promise<void> {
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime * 10) / 10,
         ip,
-        event: routeOptions.config.event
+        event: eventOf(request)
       }
       request.log.info(
         { ...line, ...(refusal === undefined ? {} : { refusal: refusal.code, detail: refusal.detail }), ...outcome },

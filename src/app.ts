@@ -3,20 +3,26 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
+import client from '../plugins/client.ts'
 import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import drain from '../plugins/drain.ts'
 import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
 import fields from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
+import form from '../plugins/form.ts'
+import headers from '../plugins/headers.ts'
 import jwt from '../plugins/jwt.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
 import rateLimit from '../plugins/rate-limit.ts'
-import requests, { requestIdOf } from '../plugins/requests.ts'
+import requests, { requestIdOf, requestLog } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import introspect from '../routes/oauth/introspect.ts'
+import revoke from '../routes/oauth/revoke.ts'
+import grantToken from '../routes/oauth/token.ts'
 import health from '../routes/ops/health.ts'
 import serveMetrics from '../routes/ops/metrics.ts'
 import password from '../routes/password.ts'
@@ -24,10 +30,12 @@ import endAllSessions from '../routes/sessions/end-all.ts'
 import endSession from '../routes/sessions/end.ts'
 import listSessions from '../routes/sessions/list.ts'
 import blacklist from '../routes/token/blacklist.ts'
+import forwardAuth from '../routes/token/forward-auth.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
 import sliding from '../routes/token/sliding.ts'
 import refreshSliding from '../routes/token/sliding-refresh.ts'
+import verifyBatch from '../routes/token/verify-batch.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
@@ -59,6 +67,7 @@ export async function buildApp(
     // plugins/requests.ts writes the one line a request has.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
+    childLoggerFactory: requestLog,
     bodyLimit: config.bodyLimit,
     keepAliveTimeout: config.keepalive * 1000,
     requestTimeout: 60_000,
@@ -76,6 +85,7 @@ export async function buildApp(
     await app.register(drain)
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
     await app.register(requests)
+    await app.register(headers)
     await app.register(metrics)
     await app.register(negotiation)
     await app.register(cors, { config })
@@ -83,17 +93,20 @@ export async function buildApp(
     await app.register(fields)
     await app.register(stores, { config, clock })
     await app.register(audit, { clock })
+    await app.register(rateLimit, { config })
+    await app.register(client, { config, clock })
     await app.register(sessions, { config, clock })
     await app.register(passwords, { config, hasher })
     await app.register(jwt, { config, clock })
     await app.register(flows, { config, clock })
     await app.register(authentication, { types: config.authHeaderTypes })
     await app.register(cookie, { config })
-    await app.register(rateLimit, { config })
 
     await app.register(obtain)
     await app.register(refresh)
     await app.register(verify)
+    await app.register(verifyBatch)
+    await app.register(forwardAuth, { config })
     await app.register(blacklist)
     if (config.slidingTokens) {
       await app.register(sliding)
@@ -103,6 +116,12 @@ export async function buildApp(
     await app.register(endSession)
     await app.register(endAllSessions)
     await app.register(password)
+    await app.register(async (oauth) => {
+      await oauth.register(form)
+      await oauth.register(grantToken)
+      await oauth.register(introspect)
+      await oauth.register(revoke)
+    })
     await app.register(jwks, { maxAge: config.jwksMaxAge })
     await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)

@@ -6,6 +6,10 @@ interface Refusal {
   /** Simple JWT's `code` member, only where it sends one. */
   readonly code?: string
   readonly words: string | ((detail: string) => string)
+  /** The `error` that OAuth doors answer, where it says more than the status (RFC 6749 §5.2, RFC 7009 §2.2.1). */
+  readonly oauth?: string
+  /** The `error` of the challenge that goes with it (RFC 6750 §3.1). */
+  readonly bearer?: string
 }
 
 /**
@@ -44,29 +48,57 @@ export const errorTable = {
     code: 'bad_authorization_header',
     words: 'Authorization header must contain two space-delimited values'
   },
-  BEARER_INVALID: { status: 401, code: 'token_not_valid', words: 'Given token not valid for any token type' },
+  BEARER_INVALID: {
+    status: 401,
+    code: 'token_not_valid',
+    words: 'Given token not valid for any token type',
+    bearer: 'invalid_token'
+  },
   BEARER_NO_USER: {
     status: 401,
     code: 'token_not_valid',
-    words: 'Token contained no recognizable user identification'
+    words: 'Token contained no recognizable user identification',
+    bearer: 'invalid_token'
   },
-  BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found' },
-  BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive' },
+  BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found', bearer: 'invalid_token' },
+  BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive', bearer: 'invalid_token' },
+  SCOPE_MISSING: {
+    status: 403,
+    words: 'You do not have permission to perform this action.',
+    bearer: 'insufficient_scope'
+  },
   BEARER_PASSWORD_CHANGED: {
     status: 401,
     code: 'password_changed',
-    words: "The user's password has been changed."
+    words: "The user's password has been changed.",
+    bearer: 'invalid_token'
   },
   CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
+  CLIENT_INVALID: { status: 401, words: 'Client authentication failed.', oauth: 'invalid_client' },
+  CLIENT_OTHER: { status: 400, words: 'This token was issued to another client.', oauth: 'unauthorized_client' },
+  OAUTH_REQUEST: { status: 400, words: (detail) => detail, oauth: 'invalid_request' },
+  GRANT_INVALID: { status: 400, words: (detail) => detail, oauth: 'invalid_grant' },
+  GRANT_UNSUPPORTED: {
+    status: 400,
+    words: 'The grant types are refresh_token and client_credentials.',
+    oauth: 'unsupported_grant_type'
+  },
+  SCOPE_INVALID: { status: 400, words: (detail) => detail, oauth: 'invalid_scope' },
+  REVOCATION_UNSUPPORTED: {
+    status: 400,
+    words: 'A token that Keyturn did not issue cannot be revoked alone.',
+    oauth: 'unsupported_token_type'
+  },
   RATE_LIMITED: {
     status: 429,
+    oauth: 'temporarily_unavailable',
     words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
   },
-  RULE_FAILED: { status: 500, words: 'A server error occurred.' },
-  CLAIMS_FAILED: { status: 500, words: 'A server error occurred.' },
-  BUSY: { status: 503, words: 'Service temporarily unavailable.' },
-  STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.' },
-  SERVER_ERROR: { status: 500, words: 'A server error occurred.' }
+  RULE_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
+  CLAIMS_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
+  BUSY: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
+  STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
+  SERVER_ERROR: { status: 500, words: 'A server error occurred.', oauth: 'server_error' }
 } as const satisfies Record<string, Refusal>
 
 export type ErrorCode = keyof typeof errorTable
@@ -111,8 +143,32 @@ export class KeyturnError extends Error {
   /** The JSON body of the answer. */
   get body(): object {
     if (this.fields !== undefined) return this.fields
-    const row: Refusal = errorTable[this.code]
-    const detail = typeof row.words === 'string' ? row.words : row.words(this.detail ?? '')
-    return { detail, ...(row.code === undefined ? {} : { code: row.code }), ...this.more }
+    const { code } = this.#row
+    return { detail: this.words, ...(code === undefined ? {} : { code }), ...this.more }
+  }
+
+  /** The JSON body of an OAuth door's answer (RFC 6749 §5.2), which allows no quotes, no backslashes and ASCII only. */
+  get oauthBody(): { readonly error: string; readonly error_description: string } {
+    const [field] = Object.entries(this.fields ?? {})
+    const words = field === undefined ? this.words : `${field[0]}: ${field[1].join(' ')}`
+    return {
+      error: this.#row.oauth ?? 'invalid_request',
+      error_description: words.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
+    }
+  }
+
+  /** What the answer says to people. */
+  get words(): string {
+    const { words } = this.#row
+    return typeof words === 'string' ? words : words(this.detail ?? '')
+  }
+
+  /** The `error` of the challenge, where there is one (RFC 6750 §3). */
+  get bearer(): string | undefined {
+    return this.#row.bearer
+  }
+
+  get #row(): Refusal {
+    return errorTable[this.code]
   }
 }

@@ -249,6 +249,14 @@ export const translations = {
     'zh-Hans': '用户未激活',
     ja: 'ユーザーは無効です'
   },
+  'You do not have permission to perform this action.': {
+    de: 'Sie sind zu dieser Aktion nicht berechtigt.',
+    es: 'No tiene permiso para realizar esta acción.',
+    fr: "Vous n'avez pas la permission d'effectuer cette action.",
+    'pt-BR': 'Você não tem permissão para executar esta ação.',
+    'zh-Hans': '您没有执行该操作的权限。',
+    ja: 'このアクションを実行する権限がありません。'
+  },
   // About fields
   'No data provided': {
     de: 'Keine Daten angegeben',
@@ -297,6 +305,38 @@ export const translations = {
     'pt-BR': 'Não é uma string válida.',
     'zh-Hans': '不是有效的字符串。',
     ja: '有効な文字列ではありません。'
+  },
+  'Expected a list of items but got type "{}".': {
+    de: 'Erwartet wurde eine Liste, erhalten wurde der Typ "{}".',
+    es: 'Se esperaba una lista de elementos, pero se recibió el tipo "{}".',
+    fr: 'Une liste était attendue, mais le type "{}" a été reçu.',
+    'pt-BR': 'Era esperada uma lista de itens, mas foi recebido o tipo "{}".',
+    'zh-Hans': '应为列表，但得到的类型是“{}”。',
+    ja: 'リストが必要ですが、型 "{}" を受け取りました。'
+  },
+  'This list may not be empty.': {
+    de: 'Diese Liste darf nicht leer sein.',
+    es: 'Esta lista no puede estar vacía.',
+    fr: 'Cette liste ne peut pas être vide.',
+    'pt-BR': 'Esta lista não pode estar vazia.',
+    'zh-Hans': '此列表不能为空。',
+    ja: 'このリストは空にできません。'
+  },
+  'Ensure this field has no more than {} elements.': {
+    de: 'Dieses Feld darf höchstens {} Elemente haben.',
+    es: 'Este campo no puede tener más de {} elementos.',
+    fr: 'Ce champ ne peut pas dépasser {} éléments.',
+    'pt-BR': 'Este campo não pode ter mais de {} elementos.',
+    'zh-Hans': '此字段不能超过 {} 个元素。',
+    ja: 'この項目は {} 個以内にしてください。'
+  },
+  'Item {}: Not a valid string.': {
+    de: 'Element {}: Keine gültige Zeichenkette.',
+    es: 'Elemento {}: No es una cadena válida.',
+    fr: "Élément {} : Ce n'est pas une chaîne valide.",
+    'pt-BR': 'Item {}: Não é uma string válida.',
+    'zh-Hans': '第 {} 项：不是有效的字符串。',
+    ja: '項目 {}: 有効な文字列ではありません。'
   },
   'Null characters are not allowed.': {
     de: 'Nullzeichen sind nicht erlaubt.',

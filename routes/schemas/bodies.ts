@@ -27,3 +27,6 @@ export const refreshBody = (inCookieToo: boolean) => {
 }
 
 export const Empty = Type.Object({})
+
+/** What is said of a token: of one that is not good, only that. */
+export const Introspection = Type.Object({ active: Type.Boolean() }, { additionalProperties: true })

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { outcomeOf } from '../../src/flows/outcome.ts'
 import { Empty, TokenBody } from '../schemas/bodies.ts'
 import { refusals } from '../schemas/errors.ts'
 
@@ -15,7 +16,7 @@ const verify: FastifyPluginAsyncTypebox = async (app) => {
     '/api/token/verify',
     { schema, config: { event: 'verify', rateLimit: app.rateLimits.verify } },
     async (request) => {
-      request.outcome = await app.flows.verify(request.body.token)
+      request.outcome = outcomeOf((await app.flows.verify(request.body.token)).claims)
       return {}
     }
   )

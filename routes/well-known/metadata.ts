@@ -12,8 +12,8 @@ export interface MetadataOptions {
 
 /**
  * GET /.well-known/oauth-authorization-server (RFC 8414), and the same as /.well-known/openid-configuration, where most gateways
- * look: it leads them to the JWKS. The issuer is ISSUER to the letter; without one there is nothing to tell, since a URL made
- * from the request's Host would be whatever the client says.
+ * look: it leads them to the JWKS and the OAuth doors. The issuer is ISSUER to the letter; without one there is nothing to tell,
+ * since a URL made from the request's Host would be whatever the client says.
  */
 export default async function metadata(
   app: FastifyInstance,
@@ -31,14 +31,28 @@ export default async function metadata(
   }
 }
 
+/** How a client may authenticate at each of the OAuth doors (src/clients/credentials.ts). */
+const methods = ['client_secret_basic', 'client_secret_post']
+
 function describe(issuer: string, { jti, user_id, token_type }: ClaimNames, app: FastifyInstance): object {
+  const base = issuer.replace(/\/$/, '')
   return {
     issuer,
-    jwks_uri: `${issuer.replace(/\/$/, '')}/.well-known/jwks.json`,
+    jwks_uri: `${base}/.well-known/jwks.json`,
+    token_endpoint: `${base}/oauth/token`,
+    token_endpoint_auth_methods_supported: methods,
+    grant_types_supported: ['refresh_token', 'client_credentials'],
+    introspection_endpoint: `${base}/oauth/introspect`,
+    introspection_endpoint_auth_methods_supported: methods,
+    revocation_endpoint: `${base}/oauth/revoke`,
+    revocation_endpoint_auth_methods_supported: methods,
     // RFC 8414 §2 demands the field and §3.2 forbids an empty list; there is no authorization endpoint.
     response_types_supported: ['none'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [app.keyring.keys().signing.algorithm],
-    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', jti, 'sid', user_id, token_type]
+    // Each once: USER_ID_CLAIM may be `sub`.
+    claims_supported: [
+      ...new Set(['iss', 'sub', 'aud', 'exp', 'iat', jti, 'sid', user_id, token_type, 'client_id', 'scope'])
+    ]
   }
 }

@@ -1,5 +1,15 @@
 /** What a door does, as logs, metrics and the audit trail call it. */
-export type EventName = 'login' | 'refresh' | 'verify' | 'logout' | 'session_end' | 'password_change'
+export type EventName =
+  | 'login'
+  | 'refresh'
+  | 'verify'
+  | 'logout'
+  | 'session_end'
+  | 'password_change'
+  | 'client_token'
+  | 'introspect'
+  | 'revoke'
+  | 'forward_auth'
 
 /** One line of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
 export interface AuditEvent {
@@ -14,6 +24,8 @@ export interface AuditEvent {
   readonly requestId: string
 }
 
+const everyday: readonly EventName[] = ['verify', 'introspect', 'forward_auth', 'client_token']
+
 /**
  * Whether an event belongs in the audit trail: what changes who can get in, and what points to a thief or a lost answer.
  * Everyday refreshes and verifications are in the metrics.
@@ -21,4 +33,4 @@ export interface AuditEvent {
 export const isAudited = ({ event, result }: Pick<AuditEvent, 'event' | 'result'>): boolean =>
   event === 'refresh'
     ? ['retried', 'recovered', 'reused', 'unknown'].includes(result)
-    : event !== 'verify' && result === 'ok'
+    : !everyday.includes(event) && result === 'ok'

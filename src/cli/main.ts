@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { clientIdFault } from '../clients/client.ts'
+import { parseScope } from '../clients/scope.ts'
+import { parseDuration } from '../time.ts'
 import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
 import { normalizeUsername, usernameFault } from '../users/user.ts'
@@ -12,6 +15,27 @@ function parseUsername(text: string): string {
   const fault = usernameFault(username)
   if (fault !== undefined) throw new InvalidArgumentError(fault)
   return username
+}
+
+function parseClientId(text: string): string {
+  const fault = clientIdFault(text)
+  if (fault !== undefined) throw new InvalidArgumentError(fault)
+  return text
+}
+
+function parseScopes(text: string): readonly string[] {
+  const scopes = parseScope(text)
+  if (scopes === undefined)
+    throw new InvalidArgumentError('A scope is printable ASCII without blanks, quotes and backslashes.')
+  return scopes
+}
+
+/** Whole seconds, at most 30 days: a secret that is never taken away is no rotation. */
+function parseOverlap(text: string): number {
+  const overlap = parseDuration(text)
+  if (overlap === undefined || overlap > 30 * 86_400)
+    throw new InvalidArgumentError('It must be a duration of at most 30d, in seconds or as 30s, 5m, 12h, 1d.')
+  return overlap
 }
 
 const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
@@ -50,6 +74,7 @@ function makeProgram(): Command {
   addUserCommands(program.command('users').description('who can log in'))
   addKeyCommands(program.command('keys').description('what signs access tokens'))
   addSessionCommands(program.command('sessions').description('where users are logged in'))
+  addClientCommands(program.command('clients').description('which services may ask about tokens'))
   return program
 }
 
@@ -154,6 +179,31 @@ function addSessionCommands(group: Command): void {
     .argument('<username>', 'whose', parseUsername)
     .argument('[id]', 'the session, as list shows it; all when absent')
     .action(async (username, id) => (await sessions()).revokeSessions(username, id))
+}
+
+function addClientCommands(group: Command): void {
+  const clients = () => import('./clients.ts')
+  const command = (name: string, description: string) =>
+    group.command(name).description(description).argument('<name>', 'the service, and its client_id', parseClientId)
+  const secretStdin = ['--secret-stdin', 'take a secret from a prompt or standard input instead of making one'] as const
+  command('create', 'add a service; prints its secret, which is not shown again')
+    .option('--scopes <words>', 'what tokens of its own may be for, with a blank between', parseScopes)
+    .option(...secretStdin)
+    .option('--json', 'print a JSON object')
+    .action(async (name, options) => (await clients()).createClient(name, options))
+  group
+    .command('list')
+    .description('show all services')
+    .option('--json', 'a JSON object a line')
+    .action(async (options) => (await clients()).listClients(options))
+  command('rotate-secret', 'give a service a new secret; prints it')
+    .option('--overlap <duration>', 'how long the old one stays good', parseOverlap, 0)
+    .option(...secretStdin)
+    .option('--json', 'print a JSON object')
+    .action(async (name, options) => (await clients()).rotateClientSecret(name, options))
+  command('delete', 'remove a service')
+    .option('--yes', 'do not ask')
+    .action(async (name, options) => (await clients()).deleteClient(name, options))
 }
 
 /** The exit status for `error`, after telling what there is to tell. */

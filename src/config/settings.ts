@@ -429,6 +429,7 @@ export const settings = {
   rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),
   rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
   rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
+  rateLimitIntrospect: rate({ default: 'off', about: 'Introspections from one address' }),
   forwardedAllowIps: list(
     { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
     'IP addresses or CIDR ranges, or *',
@@ -452,6 +453,23 @@ export const settings = {
     'origins as https://app.example.com',
     isOrigin
   ),
+
+  corsOrigins: list(
+    { default: [], about: 'Origins whose pages may call Keyturn, without cookies' },
+    'origins as https://app.example.com',
+    isOrigin
+  ),
+  forwardAuthCookie: text(
+    { default: undefined, about: 'Name of a cookie in which forward-auth looks for an access token too' },
+    'a cookie name',
+    /^[\w!#$%&'*+.^`|~-]+$/
+  ),
+  forwardAuthMaxAge: duration({
+    default: '0s',
+    min: '0s',
+    max: '60s',
+    about: 'How long a proxy may keep an answer of forward-auth; a revocation is not seen for so long'
+  }),
 
   metricsToken: text({
     default: undefined,

@@ -1,5 +1,7 @@
+import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
 import { type Claims, checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
+import type { RecentUser, RecentUsers } from '../users/recent.ts'
 import type { Parts } from './parts.ts'
 
 /** Whoever sent a request, by its token. */
@@ -7,6 +9,11 @@ export interface Caller {
   readonly userId: string
   /** The session of the token; undefined for a token that is not Keyturn's own. */
   readonly sid: string | undefined
+  readonly username: string
+  /** What the token may be used for: none when it does not say, or says what is no scope. */
+  readonly scopes: readonly string[]
+  /** The end of the token, in whole seconds since 1970. */
+  readonly expiresAt: number
 }
 
 /** A kind of token that lets its bearer in, by the names that a refusal has for it. */
@@ -18,21 +25,34 @@ interface TokenClass {
 }
 
 /**
- * Who a token speaks for: an access token or, with SLIDING_TOKENS, a sliding one. As Simple JWT's JWTAuthentication with both in
- * AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, BEARER_NO_USER for one without a user,
- * BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED after asking for that one.
+ * The user that a token of these claims lets in, whichever kind it is. As Simple JWT's JWTAuthentication.get_user. Throws
+ * KeyturnError BEARER_NO_USER for one without a user, BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED after
+ * asking for that one.
  */
-export const makeAuthenticate = (parts: Parts) => {
-  const { codec, users, rules, clock, checkUserIsActive } = parts
-  const classes = tokenClasses(parts)
-  return async (token: string): Promise<Caller> => {
-    const claims = await readAny(token)
+export const makeFindBearer =
+  ({ rules, checkUserIsActive }: Pick<Parts, 'rules' | 'checkUserIsActive'>, users: RecentUsers) =>
+  async (claims: Claims): Promise<RecentUser> => {
     if (claims.user_id === undefined) throw new KeyturnError('BEARER_NO_USER')
-    const user = await users.findById(claims.user_id)
+    const user = await users.findById(claims.user_id, rules.bindsPassword ? claims.hash_password : undefined)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
     if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
-    if (!isUnderPassword(claims, user, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
-    return { userId: user.id, sid: claims.sid }
+    if (!isUnderPassword(claims, user.passwordFingerprint, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
+    return user
+  }
+
+/**
+ * Who a token speaks for: an access token or, with SLIDING_TOKENS, a sliding one. As Simple JWT's JWTAuthentication with both in
+ * AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, and as makeFindBearer says.
+ */
+export const makeAuthenticate = (parts: Parts, users: RecentUsers) => {
+  const { codec, rules, clock } = parts
+  const classes = tokenClasses(parts)
+  const findBearer = makeFindBearer(parts, users)
+  return async (token: string): Promise<Caller> => {
+    const claims = await readAny(token)
+    const { id: userId, username } = await findBearer(claims)
+    const { sid, scope = '', exp: expiresAt } = claims
+    return { userId, sid, username, scopes: parseScope(scope) ?? [], expiresAt }
   }
 
   /** The claims of a token that is good in one of the classes; each of the others has its message in the refusal. */
@@ -65,10 +85,11 @@ function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts):
   const slidingOne: TokenClass = {
     token_class: 'SlidingToken',
     token_type: 'sliding',
-    // It may live for days, longer than a worker remembers revocations: the store knows its session.
+    // It may live for days, longer than a worker remembers revocations: the store knows its session. One of others has none.
     async isRevoked(claims) {
       const place = sliding.placeOf(claims)
-      return place !== undefined && (await sessions.find(place.userId, place.sid)) === undefined
+      if (place === undefined) return revocations.has(claims.sid, claims.jti)
+      return (await sessions.find(place.userId, place.sid)) === undefined
     }
   }
   return slidingTokens ? [access, slidingOne] : [access]

@@ -1,10 +1,25 @@
+import type { EventName } from '../audit/event.ts'
 import type { VerdictKind } from '../sessions/rotation.ts'
+import type { Claims } from '../tokens/claims.ts'
 
 /** What the log line of a request says of it, in the names of the log. */
 export interface Outcome {
+  /** Where it is not the event of the door. */
+  readonly event?: EventName
   readonly user_id?: string
   readonly sid?: string
-  readonly verdict?: VerdictKind
+  /** The client that asked. */
+  readonly client_id?: string
+  readonly verdict?: VerdictKind | 'active' | 'inactive'
   /** `done`, or why a password that was to be written anew was not. */
   readonly rehash?: string
+  /** How many tokens were asked about, and how many of them are good. */
+  readonly tokens?: number
+  readonly active?: number
 }
+
+/** Whose token it was. */
+export const outcomeOf = ({ user_id, sid }: Pick<Claims, 'user_id' | 'sid'>): Outcome => ({
+  ...(user_id === undefined ? {} : { user_id }),
+  ...(sid === undefined ? {} : { sid })
+})

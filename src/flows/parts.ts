@@ -1,3 +1,4 @@
+import type { ClientDirectory } from '../clients/directory.ts'
 import type { PasswordHasher } from '../passwords/hasher.ts'
 import type { Revocations } from '../sessions/revocations.ts'
 import type { SessionStore } from '../sessions/store.ts'
@@ -7,17 +8,23 @@ import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
 import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
 import type { SlidingTokens } from '../tokens/sliding.ts'
+import type { RecentUsers } from '../users/recent.ts'
 import type { UserStore } from '../users/store.ts'
 import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
 export interface Parts {
   readonly users: UserStore
+  /** The same, as they were a few seconds ago. */
+  readonly recentUsers: RecentUsers
+  readonly clients: Pick<ClientDirectory, 'find'>
   readonly sessions: SessionStore
   /** Refresh tokens of another issuer that it has revoked itself. */
   readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
+  /** How long a revocation is remembered, in whole seconds. */
+  readonly revocationWindow: number
   readonly hasher: PasswordHasher
   /** Draws the decoy of a username: Keys. */
   readonly decoySecret: Buffer

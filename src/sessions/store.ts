@@ -55,6 +55,8 @@ export interface SessionStore {
   revoke(userId: string, sid: string): Promise<boolean>
   /** Ends all sessions of the user, but for the one that is `kept`: the sids that ended. */
   revokeAll(userId: string, kept?: string): Promise<readonly string[]>
+  /** Revokes one access token alone, by its `jti` of 32 hex digits. Its session goes on. */
+  revokeToken(jti: string): Promise<void>
   /** Resolves when the store answers. */
   ping(): Promise<void>
   close(): Promise<void>

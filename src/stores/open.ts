@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditStore } from '../audit/store.ts'
+import type { ClientStore } from '../clients/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { adoptsRefreshTokens } from '../keys/algorithms.ts'
@@ -15,6 +16,7 @@ import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
+import { makeClientStore } from './sql/clients.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { type DjangoTable, readDjangoTable } from './sql/django-table.ts'
 import { makeDjangoUsers } from './sql/django-users.ts'
@@ -30,6 +32,7 @@ export interface Stores {
   readonly database: SqlDatabase
   readonly users: UserStore
   readonly keys: KeyStore
+  readonly clients: ClientStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
   /** What Simple JWT has revoked itself, in the same database. */
@@ -55,6 +58,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       database,
       users: await openUsers(config, database, clock),
       keys: makeKeyStore(database),
+      clients: makeClientStore(database, clock),
       audit: makeAuditStore(database),
       sessions,
       foreignBlacklist: await openForeignBlacklist(database),

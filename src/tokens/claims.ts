@@ -1,3 +1,4 @@
+import { ownClientId } from '../clients/client.ts'
 import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
@@ -21,6 +22,10 @@ export interface Claims {
   readonly refresh_exp: number | undefined
   /** The fingerprint of a password; only compared. */
   readonly hash_password: unknown
+  /** The client that a token of its own is for: it then has no user. */
+  readonly client_id: string | undefined
+  /** What the token may be used for, as one text (RFC 8693 §4.2). */
+  readonly scope: string | undefined
 }
 
 /** What is demanded of a token, and written into one. */
@@ -77,7 +82,7 @@ export interface TokenFacts {
 
 /** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
 export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
-  const { names, issuer, audience } = rules
+  const { names } = rules
   const { token_type, exp, iat, jti, refresh_exp, user, sid, gen } = facts
   return {
     [names.token_type]: token_type,
@@ -90,10 +95,35 @@ export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomCl
     ...(gen === undefined ? {} : { gen }),
     ...(rules.bindsPassword ? { [names.hash_password]: passwordFingerprint(user.passwordHash) } : {}),
     ...more,
-    ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
-    ...(issuer === undefined ? {} : { iss: issuer })
+    ...issuedBy(rules)
   }
 }
+
+/** What a client's own access token is made of. */
+export interface ClientTokenFacts extends Pick<TokenFacts, 'exp' | 'iat' | 'jti'> {
+  readonly clientId: string
+  readonly scopes: readonly string[]
+}
+
+/** The claims of a client's own access token. RFC 9068 §2.2: `sub` is the client, where there is no user. */
+export const buildClientClaims = (
+  { exp, iat, jti, clientId, scopes }: ClientTokenFacts,
+  rules: ClaimRules
+): object => ({
+  [rules.names.token_type]: 'access',
+  exp,
+  iat,
+  [rules.names.jti]: jti,
+  sub: clientId,
+  client_id: clientId,
+  ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
+  ...issuedBy(rules)
+})
+
+const issuedBy = ({ audience, issuer }: ClaimRules): object => ({
+  ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
+  ...(issuer === undefined ? {} : { iss: issuer })
+})
 
 /**
  * What other services look for in tokens that they verify: `sub` as soon as there is an issuer, since whoever reads `iss` reads
@@ -101,7 +131,7 @@ export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomCl
  */
 export const claimsForServices = (userId: string, { issuer, profile }: ClaimRules): CustomClaims => ({
   ...(issuer === undefined ? {} : { sub: userId }),
-  ...(profile === 'rfc9068' ? { client_id: 'keyturn' } : {})
+  ...(profile === 'rfc9068' ? { client_id: ownClientId } : {})
 })
 
 /**
@@ -116,7 +146,7 @@ const issueSkew = 5
  * that are missing.
  */
 export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
-  const { exp, iat, nbf, sub, iss, aud, sid, gen } = payload
+  const { exp, iat, nbf, sub, iss, aud, sid, gen, scope } = payload
   const { names } = rules
   const { [names.token_type]: token_type, [names.jti]: jti, [names.user_id]: user_id } = payload
   const { [names.refresh_exp]: refresh_exp, [names.hash_password]: hash_password } = payload
@@ -136,36 +166,49 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
   if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
+  const client_id = clientOf(payload)
   return {
     token_type,
     exp,
     iat,
     jti,
     // Simple JWT before 5.5.1 wrote numeric ids as numbers.
-    user_id: user_id === undefined ? undefined : String(user_id),
+    user_id: user_id === undefined || client_id !== undefined ? undefined : String(user_id),
     sid,
     gen,
     refresh_exp: isTime(refresh_exp) ? refresh_exp : undefined,
-    hash_password
+    hash_password,
+    client_id,
+    scope: isText(scope) ? scope : undefined
   }
 }
 
-/** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
-export function demandType(
-  { token_type, gen, refresh_exp }: Claims,
-  type: TokenFacts['token_type'],
-  { demanded }: ClaimRules
-): void {
-  if (token_type === type) return
-  if (token_type !== undefined) throw new KeyturnError('TOKEN_WRONG_TYPE')
-  // Refresh and sliding tokens of ours have these: one without a type was made while that claim had another name.
-  const isOurs = gen !== undefined || refresh_exp !== undefined
-  if (demanded.type || isOurs) throw new KeyturnError('TOKEN_NO_TYPE')
+/** The client whose own token this is. A client is not a user, whatever else its token says. */
+function clientOf({ client_id, sub }: Payload): string | undefined {
+  return isText(client_id) && client_id !== ownClientId && client_id === sub ? client_id : undefined
 }
 
-/** Whether a token is good under the password its user has by now; any is, unless tokens are bound to it. */
-export const isUnderPassword = ({ hash_password }: Claims, user: TokenUser, { bindsPassword }: ClaimRules): boolean =>
-  !bindsPassword || hash_password === passwordFingerprint(user.passwordHash)
+export type TokenType = TokenFacts['token_type']
+
+/** Whether the token may pass for one of `type`. */
+export function isOfType({ token_type, gen, refresh_exp }: Claims, type: TokenType, { demanded }: ClaimRules): boolean {
+  if (token_type !== undefined || demanded.type) return token_type === type
+  // Refresh and sliding tokens of ours have these: one without a type was made while that claim had another name.
+  return gen === undefined && refresh_exp === undefined
+}
+
+/** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
+export function demandType(claims: Claims, type: TokenType, rules: ClaimRules): void {
+  if (isOfType(claims, type, rules)) return
+  throw new KeyturnError(claims.token_type === undefined ? 'TOKEN_NO_TYPE' : 'TOKEN_WRONG_TYPE')
+}
+
+/** Whether a token is good under the password that has this fingerprint; any is, unless tokens are bound to it. */
+export const isUnderPassword = (
+  { hash_password }: Claims,
+  fingerprint: string,
+  { bindsPassword }: ClaimRules
+): boolean => !bindsPassword || hash_password === fingerprint
 
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
   value === undefined || is(value)

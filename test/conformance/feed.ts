@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { randomId } from '../../src/random.ts'
 import { makeRevocations, type Revocations } from '../../src/sessions/revocations.ts'
 import type { SessionPolicy } from '../../src/sessions/session.ts'
 import type { RevocationFeed, RevocationFollower, SessionStore } from '../../src/sessions/store.ts'
@@ -66,6 +67,21 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
     await until(() => replica.has(after.sid), 1000)
     t.equal(replica.has(before.sid), true)
     t.equal(replica.has(never.sid), false)
+  })
+
+  await t.test('an access token is revoked alone', async (t) => {
+    const { feed, openSessions } = await open()
+    const store = await openSessions(aPolicy())
+    const { userId, sid } = await login(store, 'ann')
+    const [early, late] = [randomId(), randomId()]
+    await store.revokeToken(early)
+    const replica = await follow(t, feed)
+    t.equal(replica.has(early), true)
+    await store.revokeToken(late)
+    await store.revokeToken(late)
+    await until(() => replica.has(late), 1000)
+    t.equal(replica.has(sid), false)
+    t.ok(await store.find(userId, sid), 'its session goes on')
   })
 
   await t.test('it arrives within 50 ms, at each of several followers', async (t) => {

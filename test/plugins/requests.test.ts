@@ -32,6 +32,59 @@ t.test('X-Request-ID is taken where it is one, and told to the client and the lo
   }
 })
 
+t.test('traceparent is in every line of the log, and comes back', async (t) => {
+  const { post, log } = await openApp(t)
+  const id = '4bf92f3577b34da6a3ce929d0e0e4736'
+  const good = [
+    `00-${id}-00f067aa0ba902b7-01`,
+    `00-${id}-00f067aa0ba902b7-00`,
+    `cc-${id}-00f067aa0ba902b7-01-what-comes`
+  ]
+  for (const traceparent of good) {
+    t.equal((await post(verify, {}, { traceparent })).headers.traceparent, traceparent)
+    t.equal(log.at(-1)?.trace_id, id)
+  }
+  const bad = [
+    '',
+    id,
+    `00-${id}-00f067aa0ba902b7`,
+    `00-${id}-00f067aa0ba902b7-01-more`,
+    `00-${id.toUpperCase()}-00f067aa0ba902b7-01`,
+    `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`,
+    `00-${id}-${'0'.repeat(16)}-01`,
+    `ff-${id}-00f067aa0ba902b7-01`,
+    `00-${id}-00f067aa0ba902b7-01, 00-${id}-00f067aa0ba902b7-01`
+  ]
+  for (const traceparent of bad) {
+    t.equal((await post(verify, {}, { traceparent })).headers.traceparent, undefined, `not ${traceparent}`)
+    t.notOk('trace_id' in (log.at(-1) ?? {}))
+  }
+})
+
+t.test('every answer tells browsers to do nothing with it', async (t) => {
+  const { app, post } = await openApp(t)
+  const wanted = {
+    'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY'
+  }
+  const answers = [
+    await post(verify, {}),
+    await post(verify, '{'),
+    await app.inject('/nowhere'),
+    await app.inject('/api/%zz'),
+    await app.inject({ method: 'OPTIONS', url: verify }),
+    await app.inject({ method: 'DELETE', url: verify }),
+    await app.inject('/health/live'),
+    await app.inject('/.well-known/jwks.json'),
+    await app.inject('/api/token/forward-auth/')
+  ]
+  for (const { headers, raw } of answers) t.match(headers, wanted, raw.req.url ?? '')
+  for (const { headers } of answers) t.notOk('strict-transport-security' in headers)
+})
+
 t.test("the client's address: the last entry of X-Forwarded-For, and only from a trusted peer", async (t) => {
   const clientOf = async ({ app, log }: TestApp, remoteAddress: string, forwarded?: string): Promise<unknown> => {
     const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded }
@@ -83,7 +136,17 @@ t.test('rate limits, by address and door', async (t) => {
   t.match(log.at(-1), { status: 429, refusal: 'RATE_LIMITED', route: '/api/token' })
   throttled(t, await post('/api/token', {}))
 
-  t.equal((await from('192.0.2.1')).statusCode, 400, 'another address')
+  const first = await from('192.0.2.1')
+  t.equal(first.statusCode, 400, 'another address')
+  t.match(first.headers, { 'ratelimit-policy': '"obtain";q=2;w=60', ratelimit: '"obtain";r=1;t=60' })
+  t.match((await from('127.0.0.1')).headers, {
+    'ratelimit-policy': '"obtain";q=2;w=60',
+    ratelimit: /^"obtain";r=0;t=\d+$/
+  })
+  t.same(
+    Object.keys(first.headers).filter((name) => name.startsWith('x-ratelimit')),
+    []
+  )
   t.equal((await from('127.0.0.1', '/api/token/', 'GET')).statusCode, 405, 'only what costs is counted')
   t.equal((await from('127.0.0.1', '/api/token/', 'OPTIONS')).statusCode, 200)
   t.equal((await from('127.0.0.1', '/api/token/blacklist/')).statusCode, 400, 'a logout is never refused')
@@ -198,6 +261,7 @@ t.test('what is no request is answered in our words too', async (t) => {
       new RegExp(`^HTTP/1\\.1 ${status} [^]*Content-Type: application/json\r\n[^]*Connection: close`, 'i'),
       name
     )
+    t.match(head, /\r\nx-content-type-options: nosniff\r\n/)
     t.same(JSON.parse(body ?? ''), { detail })
   }
 })

@@ -2,6 +2,7 @@
  * Refresh tokens that Simple JWT issued, shown to a Keyturn that has its SIGNING_KEY: each becomes a session, once.
  */
 import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
@@ -52,7 +53,13 @@ t.test('twenty at once: one session, and one successor for all', async (t) => {
   service.clock.advance(11)
   const late = await refresh(token)
   t.same([late.statusCode, late.json()], [401, blacklisted], 'shown again after the grace it is theft')
-  t.equal((await verify(access)).statusCode, 401)
+  let status = 200
+  for (let tries = 0; tries < 50 && status === 200; tries++) {
+    // The worker hears of it within milliseconds.
+    await delay(20)
+    status = (await verify(access)).statusCode
+  }
+  t.equal(status, 401)
   t.same((await refresh(token)).json(), blacklisted, 'and starts no second session')
   t.same((await verify(token)).json(), { non_field_errors: ['Token is blacklisted'] })
 

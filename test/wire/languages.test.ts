@@ -46,10 +46,20 @@ t.test('doors answer in the language asked for', async (t) => {
       { token: 'x' },
       '401 | en | Accept, Accept-Language | {"detail":"Token is invalid","code":"token_not_valid"}'
     ],
+    [
+      '/api/token/verify/batch/',
+      'fr',
+      { tokens: ['x', 1] },
+      '400 | fr | Accept, Accept-Language | {"tokens":["Élément 1 : Ce n\'est pas une chaîne valide."]}'
+    ],
     ['/api/nowhere/', 'es', {}, '404 | es | Accept-Language | {"detail":"No encontrado."}']
   ]
   for (const [path, language, body, answer] of rows) t.equal(await ask(path, language, body), answer)
 
+  const bearer = { authorization: `Bearer ${access}`, 'accept-language': 'de' }
+  const forbidden = await app.inject({ url: '/api/token/forward-auth/?scope=admin', headers: bearer })
+  t.equal(forbidden.body, '{"detail":"Sie sind zu dieser Aktion nicht berechtigt."}')
+  t.match(forbidden.headers, { vary: 'Authorization, Accept-Language', 'content-language': 'de' })
   const put = await app.inject({ method: 'PUT', url: '/api/token/', headers: { 'accept-language': 'fr' } })
   t.equal(put.body, '{"detail":"Méthode \\"PUT\\" non autorisée."}')
   t.match(put.headers, { allow: 'POST, OPTIONS', 'content-language': 'fr' })

@@ -133,13 +133,16 @@ export async function openEmbeddedSessions(
     )
   }
 
+  /** Tells every worker, and forgets what no access token can outlive, in the transaction of the caller. */
+  const announce = (ids: readonly string[]): void => {
+    for (const id of ids) engine.run('INSERT INTO keyturn_revocations (id, revoked_at) VALUES ($1, $2)', [id, clock()])
+    if (ids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
+  }
+
   /** Ends sessions and tells every worker, in the transaction of the caller. */
   const end = (sids: readonly string[]): void => {
-    for (const sid of sids) {
-      engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
-      engine.run('INSERT INTO keyturn_revocations (id, revoked_at) VALUES ($1, $2)', [sid, clock()])
-    }
-    if (sids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
+    for (const sid of sids) engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
+    announce(sids)
   }
 
   const liveOnes = (userId: string): readonly Session[] =>
@@ -234,6 +237,9 @@ export async function openEmbeddedSessions(
         end(ended)
         return ended
       })
+    },
+    async revokeToken(jti) {
+      engine.transaction(() => announce([jti]))
     },
     async ping() {
       engine.run('SELECT 1')

@@ -92,6 +92,10 @@ export function openRedisSessions(
       await finish(userId, ended)
       return ended
     },
+    async revokeToken(jti) {
+      await announce(redis, names.feed, window, [jti])
+      await untilReplicated(redis, names.feed)
+    },
     async ping() {
       await redis.ping()
     },

@@ -81,6 +81,9 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['RATE_LIMIT_OBTAIN', ['off', '1/s', '100/m', '999999999/h'], ['0/m', '5', '5/d', '-1/s', '20/minute']],
     ['RATE_LIMIT_REFRESH', ['5/s'], ['5/']],
     ['RATE_LIMIT_VERIFY', ['OFF'], ['on']],
+    ['RATE_LIMIT_INTROSPECT', ['100/s'], ['100']],
+    ['FORWARD_AUTH_MAX_AGE', ['0', '60s'], ['61']],
+    ['FORWARD_AUTH_COOKIE', ['access', '__Host-access'], ['a b', 'a=b']],
     ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
     ['REDIS_URL', ['redis://h', 'rediss://h'], ['http://h', 'redis:h']],
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
@@ -100,6 +103,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
       ['https://a.example', 'http://localhost:3000, https://b.example'],
       ['a.example', 'https://a.example/', '*']
     ],
+    ['CORS_ORIGINS', ['https://a.example', 'http://localhost:3000'], ['*', 'a.example', 'https://a.example/']],
     ['AUTH_HEADER_TYPES', ['Bearer', 'Bearer,JWT', 'Bearer JWT'], [',', 'Bea:rer']],
     [
       'FORWARDED_ALLOW_IPS',

@@ -10,12 +10,14 @@ import t, { type Test } from 'tap'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
+import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
+import { clientStoreSuite } from '../../conformance/clients.ts'
 import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
@@ -188,6 +190,13 @@ async function databaseSuite(
     userStoreSuite(t, async () => {
       const clock = makeManualClock()
       return { store: makeUserStore(await openMigrated(t), clock), now: clock, advance: clock.advance }
+    })
+  )
+
+  await t.test('clients', (t) =>
+    clientStoreSuite(t, async () => {
+      const clock = makeManualClock()
+      return { store: makeClientStore(await openMigrated(t), clock), now: clock, advance: clock.advance }
     })
   )
 

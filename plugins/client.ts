@@ -1,0 +1,103 @@
+import { normalizeIP } from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { type Client, isProvenBy } from '../src/clients/client.ts'
+import { type ClientParameters, readCredentials } from '../src/clients/credentials.ts'
+import { type ClientDirectory, makeClientDirectory } from '../src/clients/directory.ts'
+import type { Config } from '../src/config/settings.ts'
+import { KeyturnError } from '../src/errors.ts'
+import type { Clock } from '../src/time.ts'
+
+/** How often a worker reads the clients anew, in milliseconds: for so long one that was deleted is still let in. */
+const interval = 1000
+
+/**
+ * Failed authentications of one client from one address in a minute, before they are not even looked at. Counted in the
+ * process.
+ */
+const mostFailures = 10
+
+/**
+ * The clients as this worker knows them, and `preValidation: app.authenticateClient`, which lets in one of them as
+ * `request.client`.
+ */
+async function client(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
+  const directory = makeClientDirectory(app.stores.clients, config.revocationStaleness)
+  await directory.update()
+  follow(app, directory)
+  app.decorate('clients', directory)
+
+  /**
+   * By address and client, so that whoever guesses locks out nobody elsewhere, and a service with an old secret no
+   * neighbour.
+   */
+  const failures = app.createRateLimit({
+    max: mostFailures,
+    timeWindow: 60_000,
+    keyGenerator: ({ ip, clientId }) => `${normalizeIP(ip)} ${clientId.slice(0, 64)}`
+  })
+  app.decorateRequest('client')
+  app.decorateRequest('clientId', '')
+  app.decorate('authenticateClient', async (request) => {
+    const credentials = readCredentials(request.headers.authorization, request.body as ClientParameters)
+    request.clientId = credentials[0].id
+    const past = await failures(request, { increment: false })
+    if (!past.isAllowed && past.remaining === 0) throw throttled(past.ttl)
+    const proven = credentials.find((each) => isProvenBy(directory.find(each.id), each, clock()))
+    if (proven === undefined) {
+      await failures(request)
+      const isKnown = directory.find(request.clientId) !== undefined
+      // An id that nobody has may be a secret in the wrong place: it is not logged.
+      throw new KeyturnError('CLIENT_INVALID', {
+        detail: isKnown ? `another secret than ${request.clientId}'s` : 'no such client'
+      })
+    }
+    request.client = directory.find(proven.id) as Client
+    request.outcome = { client_id: proven.id }
+  })
+}
+
+/** Reads the clients anew until the application closes. An outage is told once. */
+function follow(app: FastifyInstance, directory: ClientDirectory): void {
+  let isTold = false
+  let reading: Promise<void> | undefined
+  const read = async (): Promise<void> => {
+    try {
+      await directory.update()
+      isTold = false
+    } catch (error) {
+      if (!isTold) app.log.warn({ err: error }, 'the clients cannot be read; they stay as they are for a while')
+      isTold = true
+    }
+  }
+  const timer = setInterval(() => {
+    reading ??= read().finally(() => {
+      reading = undefined
+    })
+  }, interval)
+  timer.unref()
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    await reading
+  })
+}
+
+function throttled(ttlMs: number): KeyturnError {
+  const seconds = Math.max(1, Math.ceil(ttlMs / 1000))
+  return new KeyturnError('RATE_LIMITED', { detail: String(seconds), retryAfter: seconds })
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    clients: ClientDirectory
+    authenticateClient(request: FastifyRequest): Promise<void>
+  }
+  interface FastifyRequest {
+    /** Only in routes that authenticate clients. */
+    client: Client
+    /** Who the request says it comes from, which is not believed yet. */
+    clientId: string
+  }
+}
+
+export default fp(client, { name: 'client', dependencies: ['stores', 'rate-limit'] })

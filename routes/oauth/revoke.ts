@@ -1,0 +1,28 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { describeClient } from '../../src/sessions/session.ts'
+import { Empty, TokenBody } from '../schemas/bodies.ts'
+import { oauthRefusals } from '../schemas/errors.ts'
+
+/**
+ * POST /oauth/revoke: ends what a token is good for (RFC 7009). 200 also for a token that is good for nothing (§2.2).
+ */
+const revoke: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['oauth'],
+    summary: 'OAuth Revoke',
+    description: 'Takes a refresh or a sliding token and ends its session, or an access token and revokes it alone.',
+    body: TokenBody,
+    response: { 200: Empty, ...oauthRefusals(400, 401, 415, 429, 503) }
+  }
+  const config = { event: 'revoke' as const }
+  app.post('/oauth/revoke', { schema, config, preValidation: app.authenticateClient }, async (request) => {
+    const outcome = await app.flows.revoke(
+      request.client,
+      request.body.token,
+      describeClient(request.ip, request.headers['user-agent'])
+    )
+    request.outcome = { ...request.outcome, ...outcome }
+    return {}
+  })
+}
+export default revoke

@@ -1,0 +1,50 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { KeyturnError } from '../../src/errors.ts'
+import { describeClient } from '../../src/sessions/session.ts'
+import { oauthRefusals } from '../schemas/errors.ts'
+
+const TokenRequest = Type.Object({
+  grant_type: Type.String({ description: 'refresh_token or client_credentials' }),
+  refresh_token: Type.Optional(Type.String({ description: 'For refresh_token: the refresh token of a user' })),
+  scope: Type.Optional(
+    Type.String({ description: 'For client_credentials: words of the scopes that the client may have' })
+  )
+})
+
+const TokenAnswer = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Integer({ description: 'Seconds' }),
+  refresh_token: Type.Optional(Type.String()),
+  scope: Type.Optional(Type.String())
+})
+
+/** POST /oauth/token: the next tokens of a user's session, or a token of the client's own (RFC 6749 §4.4, §6). */
+const token: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['oauth'],
+    summary: 'OAuth Token',
+    description: 'Takes a refresh token, or the client’s own credentials, and returns an access token.',
+    body: TokenRequest,
+    response: { 200: TokenAnswer, ...oauthRefusals(400, 401, 415, 429, 503) }
+  }
+  const config = { event: 'client_token' as const }
+  app.post('/oauth/token', { schema, config, preValidation: app.authenticateClient }, async (request) => {
+    const { grant_type, refresh_token, scope } = request.body
+    if (grant_type === 'client_credentials') return app.flows.grants.clientCredentials(request.client, scope)
+    if (grant_type !== 'refresh_token') throw new KeyturnError('GRANT_UNSUPPORTED')
+    if (refresh_token === undefined) throw new KeyturnError('OAUTH_REQUEST', { detail: 'refresh_token is missing.' })
+    // Only a narrower scope than before could be granted (RFC 6749 §6), and a session has none that could be narrowed.
+    if (scope !== undefined)
+      throw new KeyturnError('SCOPE_INVALID', { detail: 'A session has no scope to choose from.' })
+    const result = await app.flows.grants.refreshToken(
+      refresh_token,
+      describeClient(request.ip, request.headers['user-agent'])
+    )
+    request.outcome = { ...request.outcome, ...result.outcome }
+    if ('refusal' in result) throw result.refusal
+    return result.answer
+  })
+}
+export default token

@@ -1,0 +1,101 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { parseScope } from '../../src/clients/scope.ts'
+import type { Config } from '../../src/config/settings.ts'
+import { KeyturnError } from '../../src/errors.ts'
+import type { Caller } from '../../src/flows/caller.ts'
+import type { Pass } from '../../src/flows/forward-auth.ts'
+import { readBearer } from '../../src/tokens/bearer.ts'
+
+type Settings = Pick<Config, 'authHeaderTypes' | 'forwardAuthCookie' | 'forwardAuthMaxAge'>
+
+/**
+ * Any method /api/token/forward-auth/: may this request pass, and whose is it? As nginx auth_request, Traefik, Caddy,
+ * Envoy, HAProxy and others ask about each request of theirs. Some of them keep its method, and Envoy appends its path.
+ *
+ * The answer is 200, 401, 403, or 503 when it cannot be known: nginx makes a 500 of anything else. It is found in
+ * onRequest, so that no body is read, and by the access token alone. The refresh cookie of COOKIE_MODE counts for
+ * nothing: it is for Keyturn only (RFC 6749 §1.5), a proxy would hand it to every service behind it, and whoever stole
+ * it could use it here without ever rotating it, which is how a theft is found.
+ */
+export default async function forwardAuth(
+  app: FastifyInstance,
+  { config }: { readonly config: Settings }
+): Promise<void> {
+  const vary = config.forwardAuthCookie === undefined ? 'Authorization' : 'Authorization, Cookie'
+  for (const { url, requiredOf } of doors) {
+    app.route({
+      url,
+      method: [...app.supportedMethods],
+      schema: {
+        tags: ['token'],
+        summary: 'Forward Auth',
+        description: 'Tells a proxy whether the request with this access token may pass, and whose it is.'
+      },
+      config: { event: 'forward_auth', cors: false, answersAll: true },
+      async onRequest(request, reply) {
+        reply.header('vary', vary).header('cache-control', 'no-store')
+        const pass = await app.flows.forwardAuth(readToken(request, config), requiredOf(request))
+        const { userId: user_id, sid } = pass.caller
+        request.outcome = { user_id, ...(sid === undefined ? {} : { sid }) }
+        reply.headers(showCaller(pass.caller)).header('cache-control', cacheControl(pass, config.forwardAuthMaxAge))
+        return reply.send({})
+      },
+      handler() {}
+    })
+  }
+}
+
+/** Below the door the query is that of the request asked about, which must not choose what is required of it. */
+const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
+  {
+    url: '/api/token/forward-auth',
+    requiredOf: (request) => readRequired((request.query as { scope?: unknown }).scope)
+  },
+  { url: '/api/token/forward-auth/*', requiredOf: () => [] }
+]
+
+/** The scopes of ?scope=, however often it is there. What can be no scope is one that no token has. */
+const readRequired = (scope: unknown = ''): readonly string[] => parseScope([scope].flat().join(' ')) ?? ['']
+
+/**
+ * The token in Authorization; where that is absent or of a type that is meant for the service behind, the one in the
+ * cookie.
+ */
+function readToken({ headers, cookies }: FastifyRequest, { authHeaderTypes, forwardAuthCookie }: Settings): string {
+  const inCookie = forwardAuthCookie === undefined ? undefined : cookies[forwardAuthCookie]
+  try {
+    return readBearer(headers.authorization, authHeaderTypes, { anyCase: true })
+  } catch (error) {
+    if (inCookie !== undefined && error instanceof KeyturnError && error.code === 'BEARER_MISSING') return inCookie
+    throw error
+  }
+}
+
+/**
+ * Each header is there in every answer, empty where there is nothing to tell: of one that is missing some proxies would
+ * pass on what the client itself has sent.
+ */
+const showCaller = ({ userId, username, sid, scopes, expiresAt }: Caller): Readonly<Record<string, string>> => ({
+  'x-auth-user-id': encode(userId),
+  'x-auth-username': encode(username),
+  'x-auth-session-id': encode(sid ?? ''),
+  'x-auth-scope': scopes.join(' '),
+  'x-auth-expires': String(Math.floor(expiresAt))
+})
+
+/**
+ * One line of ASCII: all but what prints is percent-encoded, and the percent sign too, so that decoding always gives
+ * the original.
+ */
+const encode = (text: string): string =>
+  text.replace(/[^\x21-\x24\x26-\x7e]/gu, (each) =>
+    Buffer.from(each).toString('hex').toUpperCase().replace(/../g, '%$&')
+  )
+
+/**
+ * For as long as a proxy may go by this answer, a revocation is not seen: never longer than the operator said, nor than
+ * the token lives. Without `must-revalidate` a shared cache may not keep what was asked with Authorization (RFC 9111
+ * §3.5).
+ */
+const cacheControl = ({ secondsLeft }: Pass, most: number): string =>
+  most === 0 ? 'private, max-age=0' : `max-age=${Math.max(0, Math.min(most, secondsLeft))}, must-revalidate`

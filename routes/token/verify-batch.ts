@@ -1,0 +1,36 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import Type from 'typebox'
+import { longestToken } from '../../src/tokens/jws.ts'
+import { Introspection } from '../schemas/bodies.ts'
+import { refusals } from '../schemas/errors.ts'
+
+/** Tokens that may be verified at once. */
+const most = 100
+
+const TokensBody = Type.Object({
+  tokens: Type.Array(Type.String(), { minItems: 1, maxItems: most, description: 'Tokens of any type' })
+})
+
+/**
+ * POST /api/token/verify/batch/: what verify says of each of several tokens, in their order, and the claims of those
+ * that are good.
+ */
+const verifyBatch: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Verify Batch',
+    description: `Takes up to ${most} tokens of any type and says of each whether it is good, with its claims.`,
+    body: TokensBody,
+    response: { 200: Type.Object({ results: Type.Array(Introspection) }), ...refusals(400, 413, 429, 503) }
+  }
+  const config = { event: 'verify' as const, rateLimit: app.rateLimits.verify }
+  // As many tokens as there may be, each as long as it may be, and blanks between them.
+  const bodyLimit = Math.max(app.initialConfig.bodyLimit ?? 0, most * (longestToken + 64))
+  app.post('/api/token/verify/batch', { schema, config, bodyLimit }, async (request, reply) => {
+    const results = await app.flows.verifyBatch(request.body.tokens)
+    request.outcome = { tokens: results.length, active: results.filter(({ active }) => active).length }
+    reply.header('cache-control', 'no-store')
+    return { results }
+  })
+}
+export default verifyBatch

@@ -1,0 +1,13 @@
+import type { Client } from './client.ts'
+
+/** Where clients are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
+export interface ClientStore {
+  /** All of them, by id. */
+  list(): Promise<readonly Client[]>
+  /** The new client; undefined when the id is taken. */
+  create(id: string, secretHash: string, scopes: readonly string[]): Promise<Client | undefined>
+  /** Gives it another secret; the one before stays good for `overlap` seconds. False when there is no such client. */
+  rotateSecret(id: string, secretHash: string, overlap: number): Promise<boolean>
+  /** False when there was none. */
+  delete(id: string): Promise<boolean>
+}

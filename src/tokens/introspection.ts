@@ -1,0 +1,43 @@
+import type { Claims, TokenType } from './claims.ts'
+import type { Payload } from './codec.ts'
+
+interface ActiveToken {
+  readonly active: true
+  readonly [name: string]: unknown
+}
+
+/** What is said of a token, in wire names. */
+export type Introspection = { readonly active: false } | ActiveToken
+
+/** All that is said of a token that is not good: the reason would help somebody who tries tokens (RFC 7662 §2.2). */
+export const inactive: Introspection = { active: false }
+
+/** A good token by its claims, as they are in it. */
+export function showClaims({ active: _, ...claims }: Payload): ActiveToken {
+  return { active: true, ...claims }
+}
+
+export interface TokenDescription {
+  readonly claims: Claims
+  readonly use: TokenType
+  readonly username?: string
+}
+
+/**
+ * A good token as RFC 7662 §2.2 describes it: what it carries, and over that what Keyturn itself says, under the names of RFC 7662
+ * whatever settings call the claims. `token_type` is how an access or a sliding token is used (RFC 6749 §5.1), which is another
+ * thing than Simple JWT's claim of that name: that is told as `token_use`. A refresh token is not used as Bearer, and so has no
+ * `token_type`.
+ */
+export function describeToken(payload: Payload, { claims, use, username }: TokenDescription): ActiveToken {
+  const { token_type: _, ...carried } = payload
+  const { jti, user_id, client_id } = claims
+  return {
+    ...showClaims(carried),
+    ...(use === 'refresh' ? {} : { token_type: 'Bearer' }),
+    token_use: use,
+    ...(jti === undefined ? {} : { jti }),
+    sub: user_id ?? client_id,
+    ...(username === undefined ? {} : { username })
+  }
+}

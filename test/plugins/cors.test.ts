@@ -1,0 +1,66 @@
+/* CORS_ORIGINS: pages of other origins that call Keyturn and bear their tokens themselves. Cookies: cookie.test.ts. */
+import t from 'tap'
+import { openApp } from '../support/app.ts'
+
+const app = 'https://app.example.com'
+const refresh = '/api/token/refresh/'
+
+t.test('off by default', async (t) => {
+  const { app: service, post } = await openApp(t)
+  t.equal((await post(refresh, {}, { origin: app })).headers['access-control-allow-origin'], undefined)
+  const headers = { origin: app, 'access-control-request-method': 'POST' }
+  const preflight = await service.inject({ method: 'OPTIONS', url: refresh, headers })
+  t.equal(preflight.statusCode, 200, 'the description of the door, as Django REST framework has it')
+  t.equal(preflight.headers['access-control-allow-origin'], undefined)
+})
+
+t.test('pages that are named may call and read, without cookies, and no others', async (t) => {
+  const { app: service, post } = await openApp(t, { CORS_ORIGINS: `${app} http://localhost:3000` })
+  const preflight = (origin: string, method = 'POST', url = refresh) =>
+    service.inject({
+      method: 'OPTIONS',
+      url,
+      headers: {
+        origin,
+        'access-control-request-method': method,
+        'access-control-request-headers': 'authorization,content-type'
+      }
+    })
+  for (const origin of [app, 'http://localhost:3000']) {
+    const allowed = await preflight(origin)
+    t.equal(allowed.statusCode, 204)
+    t.match(allowed.headers, {
+      'access-control-allow-origin': origin,
+      'access-control-allow-methods': 'GET, POST, DELETE',
+      'access-control-allow-headers': 'authorization,content-type',
+      'access-control-max-age': '600',
+      vary: /Origin/
+    })
+    t.notOk('access-control-allow-credentials' in allowed.headers)
+    const answer = await post(refresh, {}, { origin })
+    t.match(answer, { statusCode: 400, headers: { 'access-control-allow-origin': origin, vary: /Accept.*Origin/ } })
+    const exposed = String(answer.headers['access-control-expose-headers'])
+    t.same(exposed.split(', '), ['www-authenticate', 'retry-after', 'ratelimit', 'ratelimit-policy', 'x-request-id'])
+  }
+  for (const origin of ['https://evil.example', 'http://app.example.com', `${app}.evil.example`, 'null']) {
+    for (const answer of [await preflight(origin), await post(refresh, {}, { origin })]) {
+      t.notOk('access-control-allow-origin' in answer.headers, origin)
+      t.match(answer.headers.vary, /Origin/, 'or a cache would hand it to another page')
+    }
+  }
+  t.equal((await service.inject('/nowhere')).statusCode, 404)
+  t.equal((await service.inject({ method: 'GET', url: refresh })).statusCode, 405)
+  const keys = await service.inject({ url: '/.well-known/jwks.json', headers: { origin: 'https://evil.example' } })
+  t.equal(keys.headers['access-control-allow-origin'], '*', 'what is public stays public')
+})
+
+t.test('beside COOKIE_ORIGINS, whose pages alone may send the cookie', async (t) => {
+  const other = 'https://other.example.com'
+  const env = { COOKIE_MODE: 'on', COOKIE_ORIGINS: app, CORS_ORIGINS: other }
+  const { post } = await openApp(t, env)
+  const own = await post(refresh, {}, { origin: app })
+  t.match(own.headers, { 'access-control-allow-origin': app, 'access-control-allow-credentials': 'true' })
+  const answer = await post(refresh, {}, { origin: other })
+  t.equal(answer.headers['access-control-allow-origin'], other)
+  t.notOk('access-control-allow-credentials' in answer.headers)
+})
