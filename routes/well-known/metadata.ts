@@ -1,10 +1,28 @@
 import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
 import { KeyturnError } from '../../src/errors.ts'
+import { openRefusals } from '../schemas/errors.ts'
 
 export interface MetadataOptions {
   readonly issuer: string | undefined
   /** Whole seconds. */
   readonly maxAge: number
+}
+
+const Metadata = Type.Object(
+  { issuer: Type.String(), jwks_uri: Type.String() },
+  {
+    additionalProperties: true,
+    title: 'Metadata',
+    description: 'As RFC 8414 §2 has it',
+    examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
+  }
+)
+
+/** Both names by which it is asked for. */
+const doors = {
+  serverMetadata: '/.well-known/oauth-authorization-server',
+  openidConfiguration: '/.well-known/openid-configuration'
 }
 
 /**
@@ -13,9 +31,14 @@ export interface MetadataOptions {
  * from the request's Host would be whatever the client says.
  */
 export default async function metadata(app: FastifyInstance, { issuer, maxAge }: MetadataOptions): Promise<void> {
-  const schema = { tags: ['keys'], summary: 'Server Metadata', description: 'Where this server says what it serves.' }
-  for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
-    app.get(url, { schema }, async (_request, reply) => {
+  const schema = {
+    tags: ['keys'],
+    summary: 'Server Metadata',
+    description: 'Where this server says what it serves.',
+    response: { 200: Metadata, ...openRefusals('NO_METADATA') }
+  }
+  for (const [operationId, url] of Object.entries(doors)) {
+    app.get(url, { schema: { ...schema, operationId } }, async (_request, reply) => {
       if (issuer === undefined || !URL.canParse(issuer)) {
         throw new KeyturnError('NO_METADATA')
       }
