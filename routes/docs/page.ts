@@ -26,6 +26,7 @@ export default async function page(app: FastifyInstance): Promise<void> {
     routePrefix: '/docs',
     staticCSP: policy,
     theme: { title: 'Keyturn' },
-    uiConfig: { tryItOutEnabled: true, displayRequestDuration: true, persistAuthorization: false }
+    // Without the bar that would show documents of other services: the policy lets none in.
+    uiConfig: { layout: 'BaseLayout', tryItOutEnabled: true, displayRequestDuration: true, persistAuthorization: false }
   })
 }
