@@ -12,14 +12,17 @@
 import { constants, createHmac, type KeyObject, randomBytes, sign, timingSafeEqual, verify } from 'node:crypto'
 import { cpus } from 'node:os'
 import type { FastifyInstance } from 'fastify'
+import { loadConfig } from '../src/config/load.ts'
 import type { Parts } from '../src/flows/parts.ts'
 import { makeVerify } from '../src/flows/verify.ts'
 import { type AlgorithmName, algorithms, isSecretAlgorithm } from '../src/keys/algorithms.ts'
 import type { Keys } from '../src/keys/keyring.ts'
 import { makeRevocations } from '../src/sessions/revocations.ts'
 import { systemClock } from '../src/time.ts'
+import { claimRules } from '../src/tokens/claims.ts'
 import type { TokenCodec } from '../src/tokens/codec.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
+import { makeSlidingTokens } from '../src/tokens/sliding.ts'
 import { openCodec } from '../test/support/codec.ts'
 import { makeKeyPair } from '../test/support/forger.ts'
 
@@ -162,12 +165,13 @@ async function compare({ codec, keyring }: FastifyInstance, bare: Bare): Promise
 
 /** The flow of POST /api/token/verify/ with what it needs for an access token; a list of 10,000 revocations beside it. */
 function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> {
-  const rules = { leeway: 0, issuer: undefined, audience: [] }
+  const rules = claimRules(loadConfig({}))
   const revocations = makeRevocations({ window: 3600, staleness: 3600 }, systemClock)
   revocations.add(Array.from({ length: 10_000 }, (_, index) => ({ id: `${index}`, revokedAt: systemClock() })))
   revocations.heard()
-  const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock)
-  return makeVerify({ codec, refresh, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
+  const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock, { adopts: false })
+  const sliding = makeSlidingTokens(codec, randomBytes(32), { lifetime: 300, refreshLifetime: 300 }, rules, systemClock)
+  return makeVerify({ codec, refresh, sliding, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
 }
 
 const row = (cells: readonly string[]): string =>

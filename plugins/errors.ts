@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
+import { chooseLanguage, translateBody } from '../src/languages.ts'
 import { securityHeaders } from './headers.ts'
 
 export interface ErrorsOptions {
@@ -18,11 +19,12 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-    reply.code(error.status).send(isOAuth ? error.oauthBody : error.body)
+    if (isOAuth) reply.code(error.status).send(error.oauthBody)
+    else sendBody(error, request, reply)
   }
   app.decorateRequest('refusal', undefined)
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    send(error instanceof KeyturnError ? error : translate(error, request), request, reply)
+    send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
   })
   app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
 }
@@ -37,7 +39,23 @@ function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): stri
   return status === 401 ? `${scheme} realm="api"` : undefined
 }
 
-function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
+/**
+ * The body in the language that the request likes best. A request that says nothing of languages gets the answer it always got,
+ * to the byte: what comes from Simple JWT's clients in the field is compared with it.
+ */
+function sendBody({ status, body }: KeyturnError, request: FastifyRequest, reply: FastifyReply): void {
+  reply.code(status)
+  const wanted = request.headers['accept-language']
+  if (wanted === undefined) return void reply.send(body)
+  const language = chooseLanguage(wanted)
+  const others = reply.getHeader('vary')
+  reply
+    .header('content-language', language)
+    .header('vary', others === undefined ? 'Accept-Language' : `${others}, Accept-Language`)
+    .send(language === 'en' ? body : translateBody(body, language))
+}
+
+function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnError {
   const as = (code: ErrorCode, detail?: string) =>
     new KeyturnError(code, { cause: error, ...(detail === undefined ? {} : { detail }) })
   switch (error.code) {
@@ -56,8 +74,8 @@ function translate(error: FastifyError, request: FastifyRequest): KeyturnError {
 
 /** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
 export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  const { status, body } = new KeyturnError('NOT_FOUND')
-  reply.code(status).headers(securityHeaders).header('x-request-id', request.id).send(body)
+  reply.headers(securityHeaders).header('x-request-id', request.id)
+  sendBody(new KeyturnError('NOT_FOUND'), request, reply)
 }
 
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */

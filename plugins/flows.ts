@@ -1,19 +1,27 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
+import { makeHooks } from '../src/flows/hooks.ts'
+import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
+import { adoptsRefreshTokens } from '../src/keys/algorithms.ts'
 import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
-import { loadClaimsFunction } from '../src/tokens/custom.ts'
+import { claimRules } from '../src/tokens/claims.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
+import { makeSlidingTokens } from '../src/tokens/sliding.ts'
 import { makeRecentUsers } from '../src/users/recent.ts'
 
 /** Gives every use case its parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const { stores, codec, keyring, hasher, revocations, clients } = app
-  const { leeway, issuer, audience, blacklistAfterRotation } = config
-  const rules = { leeway, issuer, audience }
+  const rules = claimRules(config)
+  const hooks = makeHooks(await loadHooksModule(config), {
+    rules,
+    checkUserIsActive: config.checkUserIsActive,
+    failed: (hook, error) => app.log.error({ err: error, hook }, 'a hook failed, and the login went on without it')
+  })
   app.decorate(
     'flows',
     makeFlows({
@@ -26,19 +34,27 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       hasher,
       decoySecret: keyring.keys().decoySecret,
       codec,
-      access: makeAccessTokens(
+      access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
+      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, {
+        adopts: adoptsRefreshTokens(config)
+      }),
+      sliding: makeSlidingTokens(
         codec,
-        { lifetime: config.accessTokenLifetime, profile: config.tokenProfile },
+        keyring.keys().jtiSecret,
+        { lifetime: config.slidingTokenLifetime, refreshLifetime: config.slidingTokenRefreshLifetime },
         rules,
         clock
       ),
-      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock),
-      claimsOf: await loadClaimsFunction(config.claimsModule),
+      foreignBlacklist: stores.foreignBlacklist,
+      slidingTokens: config.slidingTokens,
+      hooks,
       rules,
+      checkUserIsActive: config.checkUserIsActive,
+      updateLastLogin: config.updateLastLogin,
       clock,
       passwordMinLength: config.passwordMinLength,
       rotate: config.rotateRefreshTokens,
-      blacklistAfterRotation
+      blacklistAfterRotation: config.blacklistAfterRotation
     })
   )
 }

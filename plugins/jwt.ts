@@ -76,40 +76,45 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
   let byKid = new Map<string, JWT>()
   let signing: JWT
   /** Takes tokens that name no key of ours. Simple JWT's name none, and it takes those that name any. */
-  let unnamed: JWT | undefined
+  let unnamed: readonly JWT[] = []
   /** Never changes: it is derived from the internal key, or fixed. */
   let refresh: JWT
   /** Headers of tokens that were accepted: a key writes the same one each time, and it need not be read again. */
-  let byHead = new Map<string, JWT>()
+  let byHead = new Map<string, readonly JWT[]>()
   /** Only tokens that were accepted, so that forged ones push none out. Neither outlives a key: a change of keys empties both. */
   let accepted = new Map<string, Payload>()
 
   const invalid = (detail: string, cause?: unknown) => new KeyturnError('TOKEN_INVALID', { detail, cause })
 
-  const findKey = (head: string): JWT => {
+  const findKeys = (head: string): readonly JWT[] => {
     const header = readHeader(head)
     if (typeof header === 'string') throw invalid(header)
-    const key = byKid.get(header.kid ?? '') ?? unnamed
-    if (key === undefined) throw invalid('kid is not known')
-    return key
+    const key = byKid.get(header.kid ?? '')
+    const keys = key === undefined ? unnamed : [key]
+    if (keys.length === 0) throw invalid('kid is not known')
+    return keys
   }
 
   const verify = (token: string): Payload => {
     const jws = splitToken(token)
     if (typeof jws === 'string') throw invalid(jws)
-    const key = byHead.get(jws.head) ?? findKey(jws.head)
-    const payload = checkSignature(key, token)
+    const keys = byHead.get(jws.head) ?? findKeys(jws.head)
+    const payload = checkSignature(keys, token)
     if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
-    if (byHead.size < mostHeads) byHead.set(jws.head, key)
+    if (byHead.size < mostHeads) byHead.set(jws.head, keys)
     return Object.freeze(payload)
   }
 
-  const checkSignature = (key: JWT, token: string): Payload => {
-    try {
-      return key.verify<Payload>(token)
-    } catch (cause) {
-      throw invalid((cause as { code?: string }).code ?? 'unreadable', cause)
+  const checkSignature = (keys: readonly JWT[], token: string): Payload => {
+    let cause: unknown
+    for (const key of keys) {
+      try {
+        return key.verify<Payload>(token)
+      } catch (error) {
+        cause = error
+      }
     }
+    throw invalid((cause as { code?: string }).code ?? 'unreadable', cause)
   }
 
   return {
@@ -118,7 +123,7 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
       for (const key of keys.verifying) verifiers.set(key.kid, byKid.get(key.kid) ?? (await openKey(key, typ)))
       refresh ??= await openKey(keys.refresh, 'JWT')
       signing = verifiers.get(keys.signing.kid) as JWT
-      unnamed = keys.unnamed && signing
+      unnamed = keys.unnamed.map(({ kid }) => verifiers.get(kid) as JWT)
       // With a shared secret both kinds are signed with the one key, and either verifies them.
       byKid = verifiers.set(keys.refresh.kid, verifiers.get(keys.refresh.kid) ?? refresh)
       byHead = new Map()

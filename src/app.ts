@@ -36,10 +36,13 @@ import blacklist from '../routes/token/blacklist.ts'
 import forwardAuth from '../routes/token/forward-auth.ts'
 import obtain from '../routes/token/obtain.ts'
 import refresh from '../routes/token/refresh.ts'
+import sliding from '../routes/token/sliding.ts'
+import refreshSliding from '../routes/token/sliding-refresh.ts'
 import verifyBatch from '../routes/token/verify-batch.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
+import { claimNames } from './config/claim-names.ts'
 import type { Config } from './config/settings.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
@@ -107,6 +110,10 @@ export async function buildApp(
     await app.register(verifyBatch)
     await app.register(forwardAuth, { config })
     await app.register(blacklist)
+    if (config.slidingTokens) {
+      await app.register(sliding)
+      await app.register(refreshSliding)
+    }
     await app.register(listSessions)
     await app.register(endSession)
     await app.register(endAllSessions)
@@ -118,7 +125,7 @@ export async function buildApp(
       await oauth.register(revoke)
     })
     await app.register(jwks, { maxAge: config.jwksMaxAge })
-    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge })
+    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken, scrape })
     await app.register(serveDocument)

@@ -1,3 +1,5 @@
+import type { Told } from './translations.ts'
+
 /** What the outside is told: a status, and a body whose words are Simple JWT's wherever it has the case. */
 interface Refusal {
   readonly status: number
@@ -11,7 +13,7 @@ interface Refusal {
 }
 
 /**
- * Every way a request can be refused. One row a code: docs/errors.md is compared with it.
+ * Every way a request can be refused. One row a code: docs/errors.md is compared with it, and translations.ts.
  * Words given as a function take the error's `detail`, which is then public; in the other rows `detail` goes to the log only.
  */
 export const errorTable = {
@@ -25,9 +27,16 @@ export const errorTable = {
   MEDIA_TYPE: { status: 415, words: (type) => `Unsupported media type "${type}" in request.` },
   LOGIN_FAILED: { status: 401, words: 'No active account found with the given credentials' },
   USER_GONE: { status: 401, words: 'No active account found for the given token.' },
+  PASSWORD_CHANGED: { status: 401, words: "The user's password has been changed." },
   TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid' },
   TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired' },
   TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim" },
+  TOKEN_REFRESH_EXPIRED: {
+    status: 401,
+    code: 'token_not_valid',
+    words: (claim) => `Token '${claim}' claim has expired`
+  },
+  TOKEN_NO_REFRESH_EXPIRY: { status: 401, code: 'token_not_valid', words: (claim) => `Token has no '${claim}' claim` },
   TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id' },
   TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type' },
   TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type' },
@@ -58,6 +67,12 @@ export const errorTable = {
     words: 'You do not have permission to perform this action.',
     bearer: 'insufficient_scope'
   },
+  BEARER_PASSWORD_CHANGED: {
+    status: 401,
+    code: 'password_changed',
+    words: "The user's password has been changed.",
+    bearer: 'invalid_token'
+  },
   CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
   CLIENT_INVALID: { status: 401, words: 'Client authentication failed.', oauth: 'invalid_client' },
   CLIENT_OTHER: { status: 400, words: 'This token was issued to another client.', oauth: 'unauthorized_client' },
@@ -79,6 +94,7 @@ export const errorTable = {
     oauth: 'temporarily_unavailable',
     words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
   },
+  RULE_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
   CLAIMS_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
   BUSY: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
   STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
@@ -88,7 +104,10 @@ export const errorTable = {
 export type ErrorCode = keyof typeof errorTable
 
 /** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
-export type FieldMessages = Readonly<Record<string, readonly string[]>>
+export type FieldMessages = Readonly<Record<string, readonly FieldMessage[]>>
+
+/** Only what is in translations.ts: such messages are made in many rooms, and the compiler is in all of them. */
+export type FieldMessage = Told
 
 export interface ErrorOptions {
   /** Text for the words that take one, otherwise for the log only. Never a token, password or key. */

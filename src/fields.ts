@@ -1,4 +1,4 @@
-import type { FieldMessages } from './errors.ts'
+import type { FieldMessage, FieldMessages } from './errors.ts'
 
 /*
  * Django REST framework's rules for text fields, as Simple JWT's endpoints have them: a number is read as its text, white
@@ -25,7 +25,7 @@ export function readFields(body: unknown, rules: Readonly<Record<string, FieldRu
     return { messages: { non_field_errors: [`Invalid data. Expected a dictionary, but got ${pythonTypeOf(body)}.`] } }
   }
   const fields: Record<string, FieldValue> = {}
-  const messages: Record<string, readonly string[]> = {}
+  const messages: Record<string, readonly FieldMessage[]> = {}
   for (const [name, { isRequired, mostItems }] of Object.entries(rules)) {
     const value =
       body !== undefined && Object.hasOwn(body as object, name) ? (body as Record<string, unknown>)[name] : undefined
@@ -38,7 +38,7 @@ export function readFields(body: unknown, rules: Readonly<Record<string, FieldRu
 }
 
 /** A field's value, or what is wrong with it in Django REST framework's words. */
-type Read<T> = { readonly value: T } | { readonly faults: readonly string[] }
+type Read<T> = { readonly value: T } | { readonly faults: readonly FieldMessage[] }
 
 /** A list of texts, none of them looked at: one that is no good must not spoil the others (ListField). */
 function readTexts(value: unknown, most: number): Read<readonly string[]> {
@@ -59,7 +59,7 @@ function readText(value: unknown): Read<string> {
   const text = strip(String(value))
   if (text === '') return { faults: ['This field may not be blank.'] }
   // The reference asks both of its validators, and tells what each of them says.
-  const faults = text.includes('\0') ? ['Null characters are not allowed.'] : []
+  const faults: FieldMessage[] = text.includes('\0') ? ['Null characters are not allowed.'] : []
   const surrogate = /\p{Surrogate}/u.exec(text)
   if (surrogate !== null) {
     faults.push(`Surrogate characters are not allowed: U+${surrogate[0].charCodeAt(0).toString(16).toUpperCase()}.`)

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { describeClient } from '../../src/sessions/session.ts'
 import { Empty } from '../schemas/bodies.ts'
 import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
 import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
@@ -10,7 +11,7 @@ const revoke: FastifyPluginAsyncTypebox = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Revoke',
-    description: 'Takes a refresh token and ends its session, or an access token and revokes it alone.',
+    description: 'Takes a refresh or a sliding token and ends its session, or an access token and revokes it alone.',
     consumes: [form],
     security: byClient,
     body: ClientTokenBody,
@@ -30,7 +31,11 @@ const revoke: FastifyPluginAsyncTypebox = async (app) => {
   }
   const config = { event: 'revoke' as const }
   app.post('/oauth/revoke', { schema, config, preValidation: app.authenticateClient }, async (request) => {
-    const outcome = await app.flows.revoke(request.client, request.body.token)
+    const outcome = await app.flows.revoke(
+      request.client,
+      request.body.token,
+      describeClient(request.ip, request.headers['user-agent'])
+    )
     request.outcome = { ...request.outcome, ...outcome }
     return {}
   })

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { KeyturnError } from '../../src/errors.ts'
+import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken } from '../schemas/bodies.ts'
 import { byClient, clientParameters, form } from '../schemas/client.ts'
 import { bodyRefusals, missing, oauthRefusals } from '../schemas/errors.ts'
@@ -64,7 +65,10 @@ const token: FastifyPluginAsyncTypebox = async (app) => {
     // Only a narrower scope than before could be granted (RFC 6749 §6), and a session has none that could be narrowed.
     if (scope !== undefined)
       throw new KeyturnError('SCOPE_INVALID', { detail: 'A session has no scope to choose from.' })
-    const result = await app.flows.grants.refreshToken(refresh_token)
+    const result = await app.flows.grants.refreshToken(
+      refresh_token,
+      describeClient(request.ip, request.headers['user-agent'])
+    )
     request.outcome = { ...request.outcome, ...result.outcome }
     if ('refusal' in result) throw result.refusal
     return result.answer

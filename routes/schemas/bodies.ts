@@ -20,6 +20,14 @@ export const PasswordBody = Type.Object(
 
 export const TokenBody = Type.Object({ token: text('Any token of ours') }, { examples: [{ token: anAccessToken }] })
 
+export const SlidingBody = Type.Object({ token: text('The sliding token') }, { examples: [{ token: aRefreshToken }] })
+
+/** What a door hands out that has one token to give. */
+export const Token = Type.Object(
+  { token: Type.String() },
+  { title: 'Token', description: 'The sliding token', examples: [{ token: aRefreshToken }] }
+)
+
 /** In cookie mode the field may be absent: the cookie then counts. */
 export const refreshBody = (inCookieToo: boolean) => {
   const refresh = text('The refresh token')

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { describeClient } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -12,7 +13,8 @@ const blacklist: FastifyPluginAsyncTypebox = async (app) => {
     response: { 200: Empty, ...refusals(missing('refresh'), ...bodyRefusals, 401, 403, 503) }
   }
   app.post('/api/token/blacklist', { schema, config: { event: 'logout' } }, async (request, reply) => {
-    request.outcome = await app.flows.blacklist(request.body.refresh ?? app.refreshCookie.demand(request))
+    const token = request.body.refresh ?? app.refreshCookie.demand(request)
+    request.outcome = await app.flows.blacklist(token, describeClient(request.ip, request.headers['user-agent']))
     app.refreshCookie.clear(reply)
     return {}
   })

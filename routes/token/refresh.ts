@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
+import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -27,7 +28,7 @@ const refresh: FastifyPluginAsyncTypebox = async (app) => {
     { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
     async (request, reply) => {
       const token = request.body.refresh ?? app.refreshCookie.demand(request)
-      const result = await app.flows.refresh(token)
+      const result = await app.flows.refresh(token, describeClient(request.ip, request.headers['user-agent']))
       request.outcome = result.outcome
       if ('refusal' in result) throw result.refusal
       reply.header('cache-control', 'no-store')

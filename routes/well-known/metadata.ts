@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import type { ClaimNames } from '../../src/config/claim-names.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { openRefusals } from '../schemas/errors.ts'
 
@@ -7,6 +8,8 @@ export interface MetadataOptions {
   readonly issuer: string | undefined
   /** Whole seconds. */
   readonly maxAge: number
+  /** The claims of access tokens that settings may rename. */
+  readonly names: ClaimNames
 }
 
 const Metadata = Type.Object(
@@ -27,10 +30,13 @@ const doors = {
 
 /**
  * GET /.well-known/oauth-authorization-server (RFC 8414), and the same as /.well-known/openid-configuration, where most gateways
- * look: it leads them to the JWKS and the OAuth doors. The issuer is ISSUER to the letter; without one there is nothing to tell, since a URL made
- * from the request's Host would be whatever the client says.
+ * look: it leads them to the JWKS and the OAuth doors. The issuer is ISSUER to the letter; without one there is nothing to tell,
+ * since a URL made from the request's Host would be whatever the client says.
  */
-export default async function metadata(app: FastifyInstance, { issuer, maxAge }: MetadataOptions): Promise<void> {
+export default async function metadata(
+  app: FastifyInstance,
+  { issuer, maxAge, names }: MetadataOptions
+): Promise<void> {
   const schema = {
     tags: ['keys'],
     summary: 'Server Metadata',
@@ -43,7 +49,7 @@ export default async function metadata(app: FastifyInstance, { issuer, maxAge }:
         throw new KeyturnError('NO_METADATA')
       }
       reply.header('cache-control', `public, max-age=${maxAge}`).header('access-control-allow-origin', '*')
-      return describe(issuer, app)
+      return describe(issuer, names, app)
     })
   }
 }
@@ -51,7 +57,7 @@ export default async function metadata(app: FastifyInstance, { issuer, maxAge }:
 /** How a client may authenticate at each of the OAuth doors (src/clients/credentials.ts). */
 const methods = ['client_secret_basic', 'client_secret_post']
 
-function describe(issuer: string, app: FastifyInstance): object {
+function describe(issuer: string, { jti, user_id, token_type }: ClaimNames, app: FastifyInstance): object {
   const base = issuer.replace(/\/$/, '')
   return {
     issuer,
@@ -67,6 +73,9 @@ function describe(issuer: string, app: FastifyInstance): object {
     response_types_supported: ['none'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [app.keyring.keys().signing.algorithm],
-    claims_supported: ['iss', 'sub', 'aud', 'exp', 'iat', 'jti', 'sid', 'user_id', 'token_type', 'client_id', 'scope']
+    // Each once: USER_ID_CLAIM may be `sub`.
+    claims_supported: [
+      ...new Set(['iss', 'sub', 'aud', 'exp', 'iat', jti, 'sid', user_id, token_type, 'client_id', 'scope'])
+    ]
   }
 }

@@ -68,6 +68,10 @@ function makeProgram(): Command {
     .description('look at the configuration, and whether the stores it names answer')
     .option('--print', 'show the configuration in force, secrets masked')
     .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
+  program
+    .command('doctor')
+    .description('look at the database of a Django project, and say what would work; nothing is written')
+    .action(async () => (await import('./doctor.ts')).doctor())
   addUserCommands(program.command('users').description('who can log in'))
   addKeyCommands(program.command('keys').description('what signs access tokens'))
   addSessionCommands(program.command('sessions').description('where users are logged in'))

@@ -1,9 +1,9 @@
+import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault } from '../passwords/policy.ts'
-import { openStores, type Stores } from '../stores/open.ts'
-import { makeUserStore } from '../stores/sql/users.ts'
+import { openStores, openUsers, type Stores } from '../stores/open.ts'
 import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
@@ -40,19 +40,20 @@ export async function setPassword(username: string, options: PasswordOptions): P
 
 /** `keyturn users set-claims NAME`: the custom claims of the user's access tokens, a JSON object from standard input. */
 export async function setClaims(username: string): Promise<void> {
-  const claims = parseClaims(await readInput())
-  await withUser(loadConfig(process.env), username, ({ users }, user) => users.setClaims(user.id, claims))
+  const config = loadConfig(process.env)
+  const claims = parseClaims(await readInput(), claimNames(config))
+  await withUser(config, username, ({ users }, user) => users.setClaims(user.id, claims))
   say(`Set the claims of ${JSON.stringify(username)}: they are in its access tokens from the next login or refresh on.`)
 }
 
-function parseClaims(json: string): User['claims'] {
+function parseClaims(json: string, names: ClaimNames): User['claims'] {
   let claims: User['claims']
   try {
     claims = JSON.parse(json)
   } catch {
     throw new Refusal('Standard input is no JSON: nothing was changed.')
   }
-  const fault = claimsFault(claims)
+  const fault = claimsFault(claims, names)
   if (fault !== undefined) throw new Refusal(`Nothing was changed: ${fault}.`)
   return claims
 }
@@ -107,8 +108,14 @@ async function* allUsers(users: UserStore): AsyncGenerator<User> {
   }
 }
 
-const toJsonLine = ({ id, username, isActive, createdAt }: User): string =>
-  JSON.stringify({ id, username, is_active: isActive, created_at: showTime(createdAt) })
+const toJsonLine = ({ id, username, isActive, createdAt, lastLoginAt }: User): string =>
+  JSON.stringify({
+    id,
+    username,
+    is_active: isActive,
+    created_at: showTime(createdAt),
+    last_login_at: lastLoginAt === undefined ? null : showTime(lastLoginAt)
+  })
 
 const toTableLine = ({ id, username, isActive, createdAt }: User): string =>
   tableLine(username, id, isActive ? 'yes' : 'no', showTime(createdAt))
@@ -146,4 +153,4 @@ export async function withUser<T>(
 }
 
 const withUsers = <T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> =>
-  withDatabase(config, (database) => work(makeUserStore(database, systemClock)))
+  withDatabase(config, async (database) => work(await openUsers(config, database, systemClock)))

@@ -33,7 +33,8 @@ export const ownClientId = 'keyturn'
 
 /**
  * Why a text cannot be a client's id; undefined when it can. It is the `sub` of the client's own tokens, and must not
- * pass for a user there (RFC 9700 §4.15): the ids of users are UUIDs, or numbers where they are Django's.
+ * pass for a user there (RFC 9700 §4.15): the ids of users are UUIDs, or numbers where they are Django's. Where they are
+ * usernames (USER_ID_FIELD) an operator has to see to it, and Keyturn itself goes by `client_id` (src/tokens/claims.ts).
  */
 export function clientIdFault(id: string): string | undefined {
   if (!/^[a-z][a-z0-9._-]{0,62}$/.test(id))

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
+import { claimNameFaults } from './claim-names.ts'
 import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
 
 /** A configuration that cannot be: one line a fault, each naming the variable, what it got and what it wants. */
@@ -19,14 +20,22 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export type Check = (config: Config) => readonly string[]
 
 const together: Check = (config) => {
-  const faults: string[] = []
+  const faults = [...claimNameFaults(config)]
   if (config.databaseUrl !== undefined && config.signingKey === undefined && config.keyEncryptionSecret === undefined) {
     faults.push(
       'KEY_ENCRYPTION_SECRET: not set, expected a text of at least 32 characters, since DATABASE_URL is set and signing keys are kept there (or set SIGNING_KEY).'
     )
   }
+  if (config.usersTable !== undefined && config.databaseUrl === undefined) {
+    faults.push(
+      'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django keeps its users.'
+    )
+  }
   if (config.sessionAbsoluteLifetime < config.refreshTokenLifetime) {
     faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than REFRESH_TOKEN_LIFETIME, expected at least as long.')
+  }
+  if (config.slidingTokens && config.sessionAbsoluteLifetime < config.slidingTokenRefreshLifetime) {
+    faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME, expected at least as long.')
   }
   if (config.cookieName.startsWith('__Host-') && config.cookieDomain !== undefined) {
     faults.push(

@@ -61,8 +61,8 @@ const truths: Readonly<Record<string, boolean>> = {
   off: false
 }
 
-const boolean = (row: Row<boolean>): Setting<boolean> =>
-  setting(row, 'true or false', (text) => truths[text.toLowerCase()])
+const boolean = <D extends boolean | undefined>(row: Row<D>): Setting<boolean | D> =>
+  setting<boolean | D>(row, 'true or false', (text) => truths[text.toLowerCase()])
 
 const choice = <const T extends string, D extends T | undefined>(choices: readonly T[], row: Row<D>): Setting<T | D> =>
   setting<T | D>(row, `one of ${choices.join(', ')}`, (text) =>
@@ -91,6 +91,20 @@ const list = (
     return items.length > 0 && items.every(accepts) ? items : undefined
   })
 
+/** Claims whose meaning is given, by RFC 7519, RFC 9068 or Keyturn: no setting may call another one so. */
+const givenClaims = ['exp', 'iat', 'nbf', 'iss', 'aud', 'sub', 'client_id', 'sid', 'gen']
+
+/** The name of a claim, or one of `others`. */
+const claimName = (row: Row<string>, ...others: readonly string[]): Setting<string> =>
+  setting(
+    row,
+    ['a name that no other claim has, as id or https://example.com/id', ...others].join(', or '),
+    (value) => {
+      const isName = /^[A-Za-z][\w:/.-]{0,99}$/.test(value) && !(value in Object.prototype) && value !== 'none'
+      return others.includes(value) || (isName && !givenClaims.includes(value)) ? value : undefined
+    }
+  )
+
 /** At most so many requests in so many seconds; null is no limit. */
 export type Rate = { readonly requests: number; readonly window: number } | null
 
@@ -115,6 +129,23 @@ const isAddressRange = (value: string): boolean => {
 
 const isOrigin = (value: string): boolean =>
   /^https?:\/\//.test(value) && URL.canParse(value) && new URL(value).origin === value
+
+/** Source: RFC 7518 §3.1, RFC 8037 §3.1. */
+const algorithmNames = [
+  'HS256',
+  'HS384',
+  'HS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA'
+] as const
 
 /**
  * Every setting, once. The variable is the key in capitals: accessTokenLifetime is ACCESS_TOKEN_LIFETIME.
@@ -174,6 +205,25 @@ export const settings = {
     about: 'Redis for sessions; without it they live in a file under DATA_DIR'
   }),
   dataDir: text({ default: './data', about: 'Folder of the embedded data' }),
+  usersTable: text(
+    {
+      default: undefined,
+      defaultText: 'Keyturn’s own',
+      about:
+        'Table of DATABASE_URL where Django keeps its users: auth_user, or that of a user model of your own (docs/from-simple-jwt.md)'
+    },
+    'the name of a table, perhaps after that of its schema and a dot',
+    /^[\p{L}_][\p{L}\p{N}_$]{0,62}(\.[\p{L}_][\p{L}\p{N}_$]{0,62})?$/u
+  ),
+  usersColumns: list(
+    {
+      default: [],
+      about:
+        'Columns of USERS_TABLE that are not called id, username, password, is_active, date_joined or last_login there: id=uuid,username=email'
+    },
+    'pairs as id=uuid, of id, username, password, is_active, date_joined or last_login and the column for it',
+    (pair) => /^(id|username|password|is_active|date_joined|last_login)=[\p{L}_][\p{L}\p{N}_$]{0,62}$/u.test(pair)
+  ),
   redisTlsVerify: boolean({
     default: true,
     about: 'Check the certificate of a rediss:// server; false accepts a self-signed one, as Heroku has it'
@@ -194,28 +244,22 @@ export const settings = {
     default: undefined,
     about: 'Public key in PEM of SIGNING_KEY; derived from it when absent, ignored for a secret'
   }),
-  algorithm: choice(
-    [
-      'HS256',
-      'HS384',
-      'HS512',
-      'RS256',
-      'RS384',
-      'RS512',
-      'PS256',
-      'PS384',
-      'PS512',
-      'ES256',
-      'ES384',
-      'ES512',
-      'EdDSA'
-    ],
-    {
-      default: undefined,
-      defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
-      about: 'Algorithm of access tokens'
-    }
-  ),
+  algorithm: choice(algorithmNames, {
+    default: undefined,
+    defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
+    about: 'Algorithm of access tokens'
+  }),
+  signingKeyPrevious: text({
+    default: undefined,
+    secret: true,
+    about:
+      'The former SIGNING_KEY: what it signed is good until it expires. For a move to another key, or to managed ones'
+  }),
+  algorithmPrevious: choice(algorithmNames, {
+    default: undefined,
+    defaultText: 'HS256',
+    about: 'Algorithm of SIGNING_KEY_PREVIOUS'
+  }),
   keyEncryptionSecret: text(
     {
       default: undefined,
@@ -247,6 +291,21 @@ export const settings = {
     max: '365d',
     about: 'How long a refresh token is good; a session that is not refreshed for so long is over'
   }),
+  slidingTokens: boolean({
+    default: false,
+    about: 'Sliding tokens: one token for requests and refreshes, at /api/token/sliding/'
+  }),
+  slidingTokenLifetime: duration({ default: '5m', min: '1s', max: '365d', about: 'How long a sliding token is good' }),
+  slidingTokenRefreshLifetime: duration({
+    default: '1d',
+    min: '1s',
+    max: '365d',
+    about: 'How long after a login its sliding tokens may be refreshed'
+  }),
+  slidingTokenRefreshExpClaim: claimName({
+    default: 'refresh_exp',
+    about: 'Claim that says until when a sliding token may be refreshed'
+  }),
   sessionAbsoluteLifetime: duration({
     default: '30d',
     min: '1s',
@@ -272,6 +331,12 @@ export const settings = {
     about:
       'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
   }),
+  adoptRefreshTokens: boolean({
+    default: undefined,
+    defaultText: 'true where one of these keys is a secret, otherwise false',
+    about:
+      'Take over refresh tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS: each once, as a session'
+  }),
   revocationStaleness: duration({
     default: '30s',
     min: '2s',
@@ -289,9 +354,14 @@ export const settings = {
     default: 'simplejwt',
     about: 'Form of access tokens: as Simple JWT makes them, or RFC 9068 (typ at+jwt, sub, client_id)'
   }),
+  hooksModule: text({
+    default: undefined,
+    about:
+      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed (docs/hooks.md)'
+  }),
   claimsModule: text({
     default: undefined,
-    about: 'File of a module whose default function gives further claims for a user (docs/keys.md)'
+    about: 'File of a module whose default function is the claims of HOOKS_MODULE'
   }),
   leeway: duration({
     default: '0s',
@@ -305,11 +375,41 @@ export const settings = {
     (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
   ),
 
+  userIdField: choice(['id', 'username'], {
+    default: 'id',
+    about: 'Field of a user that tokens carry and sessions are kept under; another one logs everybody out'
+  }),
+  userIdClaim: claimName({ default: 'user_id', about: 'Claim that says whose a token is' }, 'sub'),
+  tokenTypeClaim: claimName(
+    {
+      default: 'token_type',
+      about: 'Claim that tells access, refresh and sliding tokens apart; none: a token of others need not have it'
+    },
+    'none'
+  ),
+  jtiClaim: claimName(
+    { default: 'jti', about: 'Claim with the id of a token; none: a token of others need not have it' },
+    'none'
+  ),
+
+  checkRevokeToken: boolean({
+    default: undefined,
+    defaultText: 'false; true with USERS_TABLE',
+    about: 'A token is good only under the password it was made under: it carries a hash of the stored digest'
+  }),
+  revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),
+  checkUserIsActive: boolean({
+    default: true,
+    about: 'Only active users log in, refresh and are let in; false does not look at it'
+  }),
+  updateLastLogin: boolean({ default: false, about: 'Each login is dated with the user' }),
+
   argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
   argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
   argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),
   passwordRehash: choice(['argon2id', 'django', 'never'], {
-    default: 'argon2id',
+    default: undefined,
+    defaultText: 'argon2id; django with USERS_TABLE',
     about:
       'What a login makes of a password hash of another form: argon2id; django, for a table that Django reads too, keeps what Django wrote and otherwise writes pbkdf2_sha256; never leaves all as they are (docs/from-simple-jwt.md)'
   }),

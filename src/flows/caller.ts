@@ -1,13 +1,13 @@
 import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
-import { checkClaims, demandType } from '../tokens/claims.ts'
-import type { RecentUsers } from '../users/recent.ts'
+import { type Claims, checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
+import type { RecentUser, RecentUsers } from '../users/recent.ts'
 import type { Parts } from './parts.ts'
 
-/** Whoever sent a request, by its access token. */
+/** Whoever sent a request, by its token. */
 export interface Caller {
   readonly userId: string
-  /** The session of the access token; undefined for a token that is not Keyturn's own. */
+  /** The session of the token; undefined for a token that is not Keyturn's own. */
   readonly sid: string | undefined
   readonly username: string
   /** What the token may be used for: none when it does not say, or says what is no scope. */
@@ -16,34 +16,81 @@ export interface Caller {
   readonly expiresAt: number
 }
 
-type CallerParts = Pick<Parts, 'codec' | 'revocations' | 'rules' | 'clock'> & { readonly users: RecentUsers }
+/** A kind of token that lets its bearer in, by the names that a refusal has for it. */
+interface TokenClass {
+  readonly token_class: string
+  readonly token_type: 'access' | 'sliding'
+  /** Whether the token was revoked. */
+  readonly isRevoked: (claims: Claims) => boolean | Promise<boolean>
+}
 
 /**
- * Who an access token speaks for. As Simple JWT's JWTAuthentication. Throws KeyturnError BEARER_INVALID for a token that is no
- * good access token, BEARER_NO_USER for one without a user, BEARER_USER_GONE and BEARER_USER_INACTIVE after asking for that one.
+ * The user that a token of these claims lets in, whichever kind it is. As Simple JWT's JWTAuthentication.get_user. Throws
+ * KeyturnError BEARER_NO_USER for one without a user, BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED after
+ * asking for that one.
  */
-export const makeAuthenticate =
-  ({ codec, users, revocations, rules, clock }: CallerParts) =>
-  async (token: string): Promise<Caller> => {
-    const claims = readAccess(token)
+export const makeFindBearer =
+  ({ rules, checkUserIsActive }: Pick<Parts, 'rules' | 'checkUserIsActive'>, users: RecentUsers) =>
+  async (claims: Claims): Promise<RecentUser> => {
     if (claims.user_id === undefined) throw new KeyturnError('BEARER_NO_USER')
-    const user = await users.findById(claims.user_id)
+    const user = await users.findById(claims.user_id, rules.bindsPassword ? claims.hash_password : undefined)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
-    if (!user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
-    const { sid, scope = '', exp: expiresAt } = claims
-    return { userId: user.id, sid, username: user.username, scopes: parseScope(scope) ?? [], expiresAt }
+    if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
+    if (!isUnderPassword(claims, user.passwordFingerprint, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
+    return user
+  }
 
-    function readAccess(token: string) {
+/**
+ * Who a token speaks for: an access token or, with SLIDING_TOKENS, a sliding one. As Simple JWT's JWTAuthentication with both in
+ * AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, and as makeFindBearer says.
+ */
+export const makeAuthenticate = (parts: Parts, users: RecentUsers) => {
+  const { codec, rules, clock } = parts
+  const classes = tokenClasses(parts)
+  const findBearer = makeFindBearer(parts, users)
+  return async (token: string): Promise<Caller> => {
+    const claims = await readAny(token)
+    const { id: userId, username } = await findBearer(claims)
+    const { sid, scope = '', exp: expiresAt } = claims
+    return { userId, sid, username, scopes: parseScope(scope) ?? [], expiresAt }
+  }
+
+  /** The claims of a token that is good in one of the classes; each of the others has its message in the refusal. */
+  async function readAny(token: string): Promise<Claims> {
+    const messages = []
+    let cause: unknown
+    for (const { token_class, token_type, isRevoked } of classes) {
       try {
         const claims = checkClaims(codec.read(token), clock(), rules)
-        demandType(claims, 'access')
-        if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
+        demandType(claims, token_type, rules)
+        if (await isRevoked(claims)) throw new KeyturnError('TOKEN_REVOKED')
         return claims
       } catch (error) {
         if (!(error instanceof KeyturnError) || error.status !== 401) throw error
         const { detail: message } = error.body as { detail: string }
-        const messages = [{ token_class: 'AccessToken', token_type: 'access', message }]
-        throw new KeyturnError('BEARER_INVALID', { cause: error, more: { messages } })
+        messages.push({ token_class, token_type, message })
+        cause = error
       }
     }
+    throw new KeyturnError('BEARER_INVALID', { cause, more: { messages } })
   }
+}
+
+function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts): readonly TokenClass[] {
+  const access: TokenClass = {
+    token_class: 'AccessToken',
+    token_type: 'access',
+    isRevoked: ({ sid, jti }) => revocations.has(sid, jti)
+  }
+  const slidingOne: TokenClass = {
+    token_class: 'SlidingToken',
+    token_type: 'sliding',
+    // It may live for days, longer than a worker remembers revocations: the store knows its session. One of others has none.
+    async isRevoked(claims) {
+      const place = sliding.placeOf(claims)
+      if (place === undefined) return revocations.has(claims.sid, claims.jti)
+      return (await sessions.find(place.userId, place.sid)) === undefined
+    }
+  }
+  return slidingTokens ? [access, slidingOne] : [access]
+}

@@ -1,4 +1,4 @@
-import { KeyturnError } from '../errors.ts'
+import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { digestToVerify } from '../passwords/digest.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
@@ -12,9 +12,10 @@ export interface Credentials {
 }
 
 /**
- * The active user whose name and password these are, and what became of a digest that is not written as configured.
- * Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user inactive, after the same work;
- * FIELDS_INVALID for what is too long, BUSY when too many logins wait.
+ * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
+ * configured. Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user who may not, after the
+ * same work; FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot be told whether the
+ * user may.
  *
  * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
  * verified at the costs of some user's digest. Which user's is drawn by a keyed hash of the name, so a name always costs the
@@ -23,7 +24,7 @@ export interface Credentials {
  * who do not are many; and whoever has an account could log in until it is the measure. Here an account is one lot of many.
  */
 export const makeCheckCredentials =
-  ({ users, hasher, decoySecret }: Pick<Parts, 'users' | 'hasher' | 'decoySecret'>) =>
+  ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
   async (credentials: Credentials): Promise<{ readonly user: User; readonly outcome: Outcome }> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
@@ -34,18 +35,21 @@ export const makeCheckCredentials =
     ])
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest)
-    if (user === undefined || digest !== user.passwordHash || !matches || !user.isActive)
+    if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
       throw new KeyturnError('LOGIN_FAILED')
-    const rehash = hasher.needsRehash(digest) ? await writeAnew(user, password) : undefined
-    return { user, outcome: { user_id: user.id, ...(rehash === undefined ? {} : { rehash }) } }
+    const outcome = { user_id: user.id }
+    return hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
-    async function writeAnew({ id, passwordHash }: User, password: string): Promise<string> {
+    async function writeAnew(user: User): Promise<{ user: User; outcome: Outcome }> {
       try {
-        const isReplaced = await users.replacePasswordHash(id, passwordHash, await hasher.hash(password))
-        return isReplaced ? 'done' : 'the password was changed meanwhile'
+        const passwordHash = await hasher.hash(password)
+        const isReplaced = await users.replacePasswordHash(user.id, user.passwordHash, passwordHash)
+        if (!isReplaced) return { user, outcome: { ...outcome, rehash: 'the password was changed meanwhile' } }
+        // With the digest as it is now: tokens may be bound to it (CHECK_REVOKE_TOKEN).
+        return { user: { ...user, passwordHash }, outcome: { ...outcome, rehash: 'done' } }
       } catch (error) {
-        return (error as Error).message
+        return { user, outcome: { ...outcome, rehash: (error as Error).message } }
       }
     }
   }
@@ -55,7 +59,7 @@ const lotOf = (secret: Buffer, username: string): number =>
   hmac(secret, normalizeUsername(username)).readUIntBE(0, 6) / 2 ** 48
 
 function refuseOverlong({ username, password }: Credentials): void {
-  const fields: Record<string, readonly string[]> = {}
+  const fields: Record<string, readonly FieldMessage[]> = {}
   if ([...normalizeUsername(username)].length > longestUsername) {
     fields.username = [`Ensure this field has no more than ${longestUsername} characters.`]
   }

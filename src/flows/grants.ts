@@ -1,6 +1,7 @@
 import type { Client } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
+import type { SessionClient } from '../sessions/session.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { makeRefresh } from './refresh.ts'
@@ -35,10 +36,10 @@ export const makeGrants = (parts: Parts) => {
      * taken without a client too: sessions belong to users, not to clients. Refuses with GRANT_INVALID; throws
      * STORE_DOWN.
      */
-    async refreshToken(token: string): Promise<GrantResult> {
+    async refreshToken(token: string, requester: SessionClient): Promise<GrantResult> {
       const event = 'refresh'
       try {
-        const result = await refresh(token)
+        const result = await refresh(token, requester)
         const outcome = { ...result.outcome, event } as const
         if ('refusal' in result) return { refusal: asGrant(result.refusal), outcome }
         const { access: access_token, refresh: refresh_token } = result

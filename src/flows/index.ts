@@ -1,3 +1,4 @@
+import { makeCurrentUsers } from '../users/recent.ts'
 import { makeBlacklist } from './blacklist.ts'
 import { makeAuthenticate } from './caller.ts'
 import { makeForwardAuth } from './forward-auth.ts'
@@ -9,6 +10,7 @@ import { makeChangePassword } from './password.ts'
 import { makeRefresh } from './refresh.ts'
 import { makeRevoke } from './revoke.ts'
 import { makeSessions } from './sessions.ts'
+import { makeSliding } from './sliding.ts'
 import { makeVerifyBatch } from './verify-batch.ts'
 import { makeVerify } from './verify.ts'
 
@@ -19,7 +21,8 @@ export const makeFlows = (parts: Parts) => ({
   verify: makeVerify(parts),
   verifyBatch: makeVerifyBatch(parts),
   blacklist: makeBlacklist(parts),
-  authenticate: makeAuthenticate(parts),
+  sliding: makeSliding(parts),
+  authenticate: makeAuthenticate(parts, makeCurrentUsers(parts.users)),
   sessions: makeSessions(parts),
   changePassword: makeChangePassword(parts),
   forwardAuth: makeForwardAuth(parts),

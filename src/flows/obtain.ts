@@ -1,27 +1,25 @@
 import { newestGeneration, type SessionClient } from '../sessions/session.ts'
-import { customClaims } from '../tokens/custom.ts'
-import { type Credentials, makeCheckCredentials } from './credentials.ts'
+import type { Credentials } from './credentials.ts'
+import { makeLogIn } from './login.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
 /**
- * A username and a password for an access and a refresh token of a new session. As Simple JWT's TokenObtainPairView.
- * Throws as makeCheckCredentials says, and KeyturnError CLAIMS_FAILED before a session starts.
+ * A username and a password for an access and a refresh token of a new session. As Simple JWT's TokenObtainPairView. Throws as
+ * makeLogIn says.
  */
 export const makeObtain = (parts: Parts) => {
-  const { sessions, access, refresh, claimsOf } = parts
-  const checkCredentials = makeCheckCredentials(parts)
+  const { access, refresh } = parts
+  const logIn = makeLogIn(parts)
   return async (
     credentials: Credentials,
     client: SessionClient
   ): Promise<{ access: string; refresh: string; outcome: Outcome }> => {
-    const { user, outcome } = await checkCredentials(credentials)
-    const custom = await customClaims(claimsOf, user, { grant: 'login', sid: undefined })
-    const { session } = await sessions.start(user.id, client)
+    const { user, session, custom, outcome } = await logIn(credentials, client)
     return {
-      refresh: refresh.issue(user.id, session.sid, newestGeneration(session)),
-      access: access.issue(user.id, session.sid, custom),
-      outcome: { ...outcome, sid: session.sid }
+      refresh: refresh.issue(user, session.sid, newestGeneration(session)),
+      access: access.issue(user, session.sid, custom),
+      outcome
     }
   }
 }

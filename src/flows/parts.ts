@@ -6,10 +6,11 @@ import type { Clock } from '../time.ts'
 import type { AccessTokens } from '../tokens/access.ts'
 import type { ClaimRules } from '../tokens/claims.ts'
 import type { TokenCodec } from '../tokens/codec.ts'
-import type { ClaimsFunction } from '../tokens/custom.ts'
-import type { RefreshTokens } from '../tokens/refresh.ts'
+import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
+import type { SlidingTokens } from '../tokens/sliding.ts'
 import type { RecentUsers } from '../users/recent.ts'
 import type { UserStore } from '../users/store.ts'
+import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
 export interface Parts {
@@ -18,6 +19,8 @@ export interface Parts {
   readonly recentUsers: RecentUsers
   readonly clients: Pick<ClientDirectory, 'find'>
   readonly sessions: SessionStore
+  /** Refresh tokens of another issuer that it has revoked itself. */
+  readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
   /** How long a revocation is remembered, in whole seconds. */
@@ -28,9 +31,15 @@ export interface Parts {
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
-  /** Further claims of access tokens. */
-  readonly claimsOf: ClaimsFunction
+  readonly sliding: SlidingTokens
+  /** Whether a sliding token lets in at protected doors, and logs out: SLIDING_TOKENS. */
+  readonly slidingTokens: boolean
+  readonly hooks: Hooks
   readonly rules: ClaimRules
+  /** Whether whoever bears an access token must be active: CHECK_USER_IS_ACTIVE. */
+  readonly checkUserIsActive: boolean
+  /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
+  readonly updateLastLogin: boolean
   readonly clock: Clock
   /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */
   readonly passwordMinLength: number

@@ -1,4 +1,4 @@
-import { KeyturnError } from '../errors.ts'
+import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import type { Caller } from './caller.ts'
 import type { Parts } from './parts.ts'
@@ -25,5 +25,5 @@ export const makeChangePassword =
     await sessions.revokeAll(user.id, caller.sid)
   }
 
-const invalid = (field: string, message: string): KeyturnError =>
+const invalid = (field: string, message: FieldMessage): KeyturnError =>
   new KeyturnError('FIELDS_INVALID', { fields: { [field]: [message] } })

@@ -1,5 +1,7 @@
 import { KeyturnError } from '../errors.ts'
-import { customClaims } from '../tokens/custom.ts'
+import type { SessionClient } from '../sessions/session.ts'
+import { makeAdopt } from './adopt.ts'
+import { makeFindHolder } from './holder.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -9,21 +11,25 @@ export type RefreshResult =
   | { readonly refusal: KeyturnError; readonly outcome: Outcome }
 
 /**
- * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's TokenRefreshView.
- * Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED, TOKEN_REUSED, and USER_GONE when the
- * user is inactive or deleted.
+ * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's
+ * TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED,
+ * TOKEN_REUSED, and as makeFindHolder says.
  *
- * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs the client nothing, while a
- * rotation whose answer was lost to it would pass for theft once the grace is over.
+ * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs
+ * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
  */
-export const makeRefresh =
-  ({ users, sessions, access, refresh, claimsOf, rotate }: Parts) =>
-  async (token: string): Promise<RefreshResult> => {
+export const makeRefresh = (parts: Parts) => {
+  const { sessions, access, refresh, hooks, rotate } = parts
+  const findHolder = makeFindHolder(parts)
+  const adopt = makeAdopt(parts)
+  return async (token: string, client: SessionClient): Promise<RefreshResult> => {
     const presented = refresh.read(token)
     const { userId, sid } = presented
-    const user = await users.findById(userId)
-    if (!user?.isActive) return { refusal: new KeyturnError('USER_GONE'), outcome: { user_id: userId, sid } }
-    const custom = await customClaims(claimsOf, user, { grant: 'refresh', sid })
+    const holder = await findHolder(presented)
+    if ('refusal' in holder) return { ...holder, outcome: { user_id: userId, sid } }
+    const { user } = holder
+    const custom = await hooks.claims(user, { grant: 'refresh', sid })
+    await adopt(presented, client)
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
     switch (verdict.kind) {
@@ -33,9 +39,10 @@ export const makeRefresh =
         return { refusal: new KeyturnError('TOKEN_REUSED'), outcome }
       default:
         return {
-          access: access.issue(userId, sid, custom),
-          ...(rotate ? { refresh: refresh.issue(userId, sid, verdict.newest) } : {}),
+          access: access.issue(user, sid, custom),
+          ...(rotate ? { refresh: refresh.issue(user, sid, verdict.newest) } : {}),
           outcome
         }
     }
   }
+}

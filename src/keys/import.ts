@@ -7,10 +7,10 @@ import { type Key, pairKey, secretKey } from './key.ts'
 type KeySettings = Pick<Config, 'signingKey' | 'verifyingKey' | 'algorithm' | 'production'>
 
 /**
- * SIGNING_KEY and VERIFYING_KEY as a key for ALGORITHM (HS256 when that is absent, as Simple JWT has it); undefined without SIGNING_KEY.
- * Either is PEM (a certificate too, as VERIFYING_KEY), a JWK, or a JWKS of which the first key for ALGORITHM is taken; a
- * SIGNING_KEY may also be a secret. Throws an Error whose message is a fault line: a key of the wrong type, too weak
- * (RFC 7518 §3.2, §3.3), or not its own pair.
+ * SIGNING_KEY and VERIFYING_KEY as a key for ALGORITHM (HS256 when that is absent, as Simple JWT has it); undefined
+ * without SIGNING_KEY. Either is PEM (a certificate too, as VERIFYING_KEY), a JWK, or a JWKS of which the first key for
+ * ALGORITHM is taken; a SIGNING_KEY may also be a secret. Throws an Error whose message is a fault line: a key of the
+ * wrong type, too weak (RFC 7518 §3.2, §3.3), or not its own pair.
  */
 export function importSigningKey(config: KeySettings): Key | undefined {
   if (config.signingKey === undefined) return undefined
@@ -24,7 +24,28 @@ export function importSigningKey(config: KeySettings): Key | undefined {
   return typeof jwk?.kid === 'string' && jwk.kid !== '' ? { ...key, kid: jwk.kid } : key
 }
 
-/** A private key for `keyturn keys import`, in any form SIGNING_KEY takes. Throws as importSigningKey, and for a secret. */
+/**
+ * SIGNING_KEY_PREVIOUS as a key for ALGORITHM_PREVIOUS; undefined when it is not set. Throws as importSigningKey, by
+ * its own name.
+ */
+export function importPreviousKey({ signingKeyPrevious, algorithmPrevious, production }: Config): Key | undefined {
+  try {
+    return importSigningKey({
+      signingKey: signingKeyPrevious,
+      verifyingKey: undefined,
+      algorithm: algorithmPrevious,
+      production
+    })
+  } catch (error) {
+    throw new Error(
+      (error as Error).message.replace('SIGNING_KEY', 'SIGNING_KEY_PREVIOUS').replace('ALGORITHM', 'ALGORITHM_PREVIOUS')
+    )
+  }
+}
+
+/**
+ * A private key for `keyturn keys import`, in any form SIGNING_KEY takes. Throws as importSigningKey, and for a secret.
+ */
 export function importPrivateKey(text: string, algorithm: AlgorithmName): Key {
   if (isSecretAlgorithm(algorithm)) throw new Error(`${algorithm}: expected an algorithm of a key pair, as ES256.`)
   return importSigningKey({ signingKey: text, verifyingKey: undefined, algorithm, production: false }) as Key
@@ -160,6 +181,7 @@ export function checkSigningKey(config: Config): readonly string[] {
       ]
     }
     importSigningKey(config)
+    importPreviousKey(config)
     return []
   } catch (error) {
     return [(error as Error).message]

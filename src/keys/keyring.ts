@@ -3,7 +3,7 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import type { Clock } from '../time.ts'
 import { isSecretAlgorithm } from './algorithms.ts'
-import { importSigningKey } from './import.ts'
+import { importPreviousKey, importSigningKey } from './import.ts'
 import { generateKey, type Key, pairKey, secretKey } from './key.ts'
 import { planRotation, type RotationPolicy } from './rotation.ts'
 import { seal, unseal } from './sealing.ts'
@@ -13,11 +13,20 @@ import type { KeyPurpose, KeyStore, StoredKey } from './store.ts'
 export interface Keys {
   /** Signs access tokens. */
   readonly signing: Key
-  /** Verify access tokens: the signing key, the next one and the retired ones. What is public of them is in the JWKS. */
+  /**
+   * Verify access tokens: the signing key, the next one, the retired ones and SIGNING_KEY_PREVIOUS. What is public of
+   * them is in the JWKS.
+   */
   readonly verifying: readonly Key[]
-  /** Verifies tokens that name none of our keys: SIGNING_KEY, since Simple JWT's tokens name no key. Of managed keys each is named. */
-  readonly unnamed: Key | undefined
-  /** Signs refresh tokens: SIGNING_KEY itself when that is a secret, as Simple JWT has it, otherwise one derived from the internal key. */
+  /**
+   * Verify tokens that name none of our keys: SIGNING_KEY and the previous one, since Simple JWT's tokens name no key.
+   * Of managed keys each is named.
+   */
+  readonly unnamed: readonly Key[]
+  /**
+   * Signs refresh tokens: SIGNING_KEY itself when that is a secret, as Simple JWT has it, otherwise one derived from
+   * the internal key.
+   */
   readonly refresh: Key
   /** Derives the `jti` of refresh tokens. Nobody else holds it, even where SIGNING_KEY is shared. */
   readonly jtiSecret: Buffer
@@ -49,11 +58,12 @@ export function rotationPolicy(config: Config): RotationPolicy {
   const jwksLifetime = config.jwksMaxAge
   // Until every worker has seen a change: each looks every two seconds (plugins/jwt.ts).
   const untilSeen = 5
+  const longestLifetime = Math.max(config.accessTokenLifetime, config.slidingTokens ? config.slidingTokenLifetime : 0)
   return {
     interval: config.keyRotationInterval,
     // Twice, since a verifier may fetch the JWKS through a cache that has kept it for as long already.
     publishAhead: 2 * jwksLifetime + untilSeen,
-    keepRetired: config.accessTokenLifetime + config.leeway + 2 * jwksLifetime + untilSeen
+    keepRetired: longestLifetime + config.leeway + 2 * jwksLifetime + untilSeen
   }
 }
 
@@ -64,6 +74,7 @@ export function rotationPolicy(config: Config): RotationPolicy {
 export async function openKeyring(config: Config, options: KeyringOptions): Promise<Keyring> {
   const { store, clock } = options
   const fixed = importSigningKey(config)
+  const given = [fixed, importPreviousKey(config)].filter((key) => key !== undefined)
   const policy = rotationPolicy(config)
   const opened = new Map<string, Key>()
   const open = (stored: StoredKey): Key => {
@@ -79,8 +90,8 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
     const managed = stored.filter(({ purpose }) => purpose === 'access')
     return {
       signing: fixed ?? open(active(stored, 'access') as StoredKey),
-      verifying: fixed === undefined ? managed.map(open) : [fixed],
-      unnamed: fixed,
+      verifying: fixed === undefined ? [...managed.map(open), ...given] : given,
+      unnamed: given,
       refresh:
         fixed !== undefined && isSecretAlgorithm(fixed.algorithm)
           ? fixed

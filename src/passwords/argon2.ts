@@ -60,7 +60,8 @@ export function makeArgon2Writer({ memory, time, parallelism }: Argon2Costs): Wr
   return {
     hash: (password) =>
       hash(password, { type: argon2id, memoryCost: memory, timeCost: time, parallelism, hashLength: 32 }),
-    keeps: (digest) => digest.startsWith(prefix),
+    // Django writes the name of its hasher before it.
+    keeps: (digest) => digest.startsWith(prefix) || digest.startsWith(`argon2${prefix}`),
     // 16 bytes of salt and 32 of hash.
     decoy: `${prefix}${'a'.repeat(22)}$${'a'.repeat(43)}`
   }

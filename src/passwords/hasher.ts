@@ -23,8 +23,10 @@ export interface PasswordHasher {
 export interface HasherSettings extends Argon2Costs {
   /** Calls that may wait. */
   readonly queue: number
-  /** What becomes of a digest at a login, and how new ones are written. */
-  readonly rehash: Config['passwordRehash']
+  /** How digests are written. */
+  readonly form: 'argon2id' | 'django'
+  /** Whether a digest of another form is written anew at a login. */
+  readonly rehash: boolean
 }
 
 export const hasherSettings = (config: Config): HasherSettings => ({
@@ -32,8 +34,13 @@ export const hasherSettings = (config: Config): HasherSettings => ({
   time: config.argon2Time,
   parallelism: config.argon2Parallelism,
   queue: config.hashQueue,
-  rehash: config.passwordRehash
+  // In Django's own table the default is what every Django reads.
+  form: writesForDjango(config) ? 'django' : 'argon2id',
+  rehash: config.passwordRehash !== 'never'
 })
+
+const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
+  passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
 
 // argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once
 // delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).
@@ -43,9 +50,9 @@ const atOnce = 2
  * Verifies digests of every form, and writes those of one: argon2id of these costs, or what Django reads.
  * Throws as PasswordHasher says, and argon2's own error where memory runs out.
  */
-export function makePasswordHasher({ queue, rehash, ...costs }: HasherSettings): PasswordHasher {
+export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
   const enqueue = makeQueue({ atOnce, waiting: queue })
-  const writer = rehash === 'django' ? djangoWriter : makeArgon2Writer(costs)
+  const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
   const nobodys = readDigest(writer.decoy) as StoredDigest
   const matches = async (password: string, { hash, compute, isFast }: StoredDigest): Promise<boolean> => {
     const isEqual = equalInConstantTime(await compute(password), hash)
@@ -61,6 +68,6 @@ export function makePasswordHasher({ queue, rehash, ...costs }: HasherSettings):
       const isEqual = await enqueue(() => matches(password, stored ?? nobodys))
       return isEqual && stored !== undefined
     },
-    needsRehash: (digest) => rehash !== 'never' && !writer.keeps(digest)
+    needsRehash: (digest) => rehash && !writer.keeps(digest)
   }
 }

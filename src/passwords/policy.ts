@@ -1,3 +1,5 @@
+import type { FieldMessage } from '../errors.ts'
+
 /** Bytes in UTF-8. Longer ones are refused, never cut. */
 export const longestPassword = 1024
 
@@ -12,7 +14,7 @@ export interface PasswordPolicy {
  * Why `password` may not be set, as a plain sentence; undefined when it may. It never contains the password.
  * No rules of composition: NIST SP 800-63B §3.1.1.2 advises against them.
  */
-export function passwordFault(password: string, { minLength, username }: PasswordPolicy): string | undefined {
+export function passwordFault(password: string, { minLength, username }: PasswordPolicy): FieldMessage | undefined {
   if (password.includes('\0')) return 'The password must not contain a NUL character.'
   // A lone surrogate is not text: as UTF-8 each becomes the same replacement character, and so each matches every other.
   if (/\p{Surrogate}/u.test(password)) return 'The password must be Unicode text.'

@@ -1,6 +1,6 @@
 /**
- * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is refreshed.
- * Times are whole seconds since 1970, by the store's own clock.
+ * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is
+ * refreshed. Times are whole seconds since 1970, by the store's own clock.
  */
 export interface Session {
   readonly userId: string
@@ -15,7 +15,10 @@ export interface Session {
   readonly absoluteExp: number
   /** When the session is over unless it is refreshed: the `exp` of the newest refresh token. */
   readonly expiresAt: number
-  /** When the three generations before the newest one's predecessor were superseded, newest first; 0 where that is not known. */
+  /**
+   * When the three generations before the newest one's predecessor were superseded, newest first; 0 where that is not
+   * known.
+   */
   readonly supersededAt: readonly [number, number, number]
   /** The oldest generation superseded in the current burst, and when that was; both 0 before the first rotation. */
   readonly anchorGeneration: number
@@ -33,7 +36,10 @@ export interface SessionClient {
 // What nearly every browser says, and so tells nothing.
 const noise = /Mozilla\/5\.0 |AppleWebKit\/[\d.]+ |\(KHTML, like Gecko\) |Gecko\/\d+ /g
 
-/** A client for the session list, by what its request says of itself, without control characters. A store may keep less of it. */
+/**
+ * A client for the session list, by what its request says of itself, without control characters. A store may keep less
+ * of it.
+ */
 export const describeClient = (ip: string, userAgent = ''): SessionClient => ({
   ip,
   userAgent: userAgent
@@ -60,7 +66,15 @@ export interface SessionPolicy {
   readonly rotate: boolean
   /** Sessions a user may have at once; 0 is no limit. */
   readonly maxPerUser: number
+  /**
+   * Whether refresh tokens of another issuer may become sessions, so that the end of all sessions has to be remembered
+   * for them.
+   */
+  readonly adopts: boolean
 }
+
+/** Nobody's refresh tokens live longer, in whole seconds: a year. */
+export const longestForeignLife = 31_536_000
 
 /** A session as it is when it starts. */
 export function startSession(

@@ -9,19 +9,44 @@ export interface PresentedGeneration {
   readonly generation: number
 }
 
+/** A refresh token that another issuer signed with a key we hold. Times are whole seconds since 1970. */
+export interface ForeignToken {
+  readonly userId: string
+  /** Of the session that it becomes: derived from the token, so that it is the same each time. */
+  readonly sid: string
+  /** 0 when the token does not say. */
+  readonly issuedAt: number
+  readonly expiresAt: number
+}
+
 /**
- * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step. A session that
- * it ends is in the revocation feed before it resolves, and known to a replica of the server where there is one. It throws
- * KeyturnError STORE_DOWN when the store cannot be reached; it may then have happened or not, and calling it again finishes it.
+ * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step. A
+ * session that it ends is in the revocation feed before it resolves, and known to a replica of the server where there
+ * is one. It throws KeyturnError STORE_DOWN when the store cannot be reached; it may then have happened or not, and
+ * calling it again finishes it.
  */
 export interface SessionStore {
-  /** Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. */
+  /**
+   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. `lifetime`, in
+   * whole seconds, takes the place of the policy's.
+   */
   start(
     userId: string,
-    client: SessionClient
+    client: SessionClient,
+    lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
-  /** Check and change in one step: of any number of callers with the same generation, one rotates. */
-  rotate(presented: PresentedGeneration): Promise<RotationVerdict>
+  /**
+   * Starts the session of a foreign token, whose generation 0 the token then is. False, and nothing is done, when that
+   * was done before, or when all sessions of the user were ended after the token was issued.
+   */
+  adopt(token: ForeignToken, client: SessionClient): Promise<boolean>
+  /** Whether a foreign token has been adopted, by the session it became: that may be over. */
+  isAdopted(userId: string, sid: string): Promise<boolean>
+  /**
+   * Check and change in one step: of any number of callers with the same generation, one rotates. `rotates` takes the place of
+   * the policy's: with false none does, and the generation stays the newest, as in a session of sliding tokens.
+   */
+  rotate(presented: PresentedGeneration, rotates?: boolean): Promise<RotationVerdict>
   /** The session, unless it is over. */
   find(userId: string, sid: string): Promise<Session | undefined>
   /** The user's sessions that are not over, newest first. */

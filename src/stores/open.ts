@@ -5,10 +5,12 @@ import type { AuditStore } from '../audit/store.ts'
 import type { ClientStore } from '../clients/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
+import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
@@ -16,6 +18,9 @@ import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import { makeClientStore } from './sql/clients.ts'
 import type { SqlDatabase } from './sql/connection.ts'
+import { type DjangoTable, readDjangoTable } from './sql/django-table.ts'
+import { makeDjangoUsers } from './sql/django-users.ts'
+import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
 import { StoreError } from './error.ts'
@@ -30,6 +35,8 @@ export interface Stores {
   readonly clients: ClientStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
+  /** What Simple JWT has revoked itself, in the same database. */
+  readonly foreignBlacklist: ForeignBlacklist
   readonly feed: RevocationFeed
   /** What seals the keys at rest. */
   readonly keySecret: string
@@ -49,11 +56,12 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
     const { sessions, feed } = await openSessions(config, database, clock)
     return {
       database,
-      users: makeUserStore(database, clock),
+      users: await openUsers(config, database, clock),
       keys: makeKeyStore(database),
       clients: makeClientStore(database, clock),
       audit: makeAuditStore(database),
       sessions,
+      foreignBlacklist: await openForeignBlacklist(database),
       feed,
       keySecret: keySecret(config),
       async check() {
@@ -97,6 +105,23 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
   })
 }
 
+/** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
+export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
+  const table = await openDjangoTable(config, database)
+  return table === undefined
+    ? makeUserStore(database, clock, config.userIdField)
+    : makeDjangoUsers(database, table, config.userIdField)
+}
+
+/** Where Django keeps its users, when USERS_TABLE says so. Throws StoreError when that is not there or lacks a column. */
+export async function openDjangoTable(
+  { usersTable, usersColumns }: Config,
+  database: SqlDatabase
+): Promise<DjangoTable | undefined> {
+  if (usersTable === undefined) return undefined
+  return await readDjangoTable(database, usersTable, Object.fromEntries(usersColumns.map((pair) => pair.split('='))))
+}
+
 async function bringUpToDate(database: SqlDatabase): Promise<void> {
   if ((await pendingMigrations(database)) === 0) return
   if (database.dialect === 'postgres') {
@@ -123,7 +148,8 @@ async function openSessions(
     absoluteLifetime: config.sessionAbsoluteLifetime,
     grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
     rotate: config.rotateRefreshTokens,
-    maxPerUser: config.maxSessionsPerUser
+    maxPerUser: config.maxSessionsPerUser,
+    adopts: adoptsRefreshTokens(config)
   }
   const window = revocationWindow(config)
   const { redisUrl } = config

@@ -1,18 +1,27 @@
 import { ownClientId } from '../clients/client.ts'
+import { type ClaimNames, claimNames } from '../config/claim-names.ts'
+import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
+import { passwordFingerprint } from '../passwords/fingerprint.ts'
+import type { User } from '../users/user.ts'
 import type { Payload } from './codec.ts'
 
-/** Claims that were checked. Names are those on the wire (RFC 7519 §4.1; token_type, user_id: Simple JWT's). */
+/** Claims that were checked. Here they have the names of RFC 7519 §4.1 and Simple JWT, whatever settings call them in tokens. */
 export interface Claims {
   readonly token_type: unknown
   readonly exp: number
   readonly iat: number | undefined
-  readonly jti: string
+  /** Only with JTI_CLAIM=none, and only of others' tokens, undefined. */
+  readonly jti: string | undefined
   readonly user_id: string | undefined
   /** The session; absent in tokens that are not Keyturn's own. */
   readonly sid: string | undefined
   /** Place in the session's line; refresh tokens only. */
   readonly gen: number | undefined
+  /** Until when it may be refreshed; sliding tokens only. */
+  readonly refresh_exp: number | undefined
+  /** The fingerprint of a password; only compared. */
+  readonly hash_password: unknown
   /** The client that a token of its own is for: it then has no user. */
   readonly client_id: string | undefined
   /** What the token may be used for, as one text (RFC 8693 §4.2). */
@@ -25,66 +34,105 @@ export interface ClaimRules {
   readonly leeway: number
   readonly issuer: string | undefined
   readonly audience: readonly string[]
+  readonly profile: Config['tokenProfile']
+  readonly names: ClaimNames
+  /** Whether a token must have a type, and an id. */
+  readonly demanded: { readonly type: boolean; readonly id: boolean }
+  /** Whether tokens are bound to the password of their user: CHECK_REVOKE_TOKEN. */
+  readonly bindsPassword: boolean
 }
+
+export const claimRules = (config: Config): ClaimRules => ({
+  leeway: config.leeway,
+  issuer: config.issuer,
+  audience: config.audience,
+  profile: config.tokenProfile,
+  names: claimNames(config),
+  demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' },
+  // A password that is changed by Django ends no session by itself.
+  bindsPassword: config.checkRevokeToken ?? config.usersTable !== undefined
+})
 
 /** Claims of a deployment's own. */
 export type CustomClaims = Readonly<Record<string, unknown>>
 
 /** What custom claims may not be named: they would be believed to come from Keyturn. */
-export const reservedClaims: ReadonlySet<string> = new Set([
-  ...[
-    'token_type',
-    'exp',
-    'iat',
-    'nbf',
-    'jti',
-    'user_id',
-    'sid',
-    'gen',
-    'sub',
-    'iss',
-    'aud',
-    'client_id',
-    'refresh_exp'
-  ],
-  // JSON and JavaScript differ in what this is.
-  '__proto__'
-])
+export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
+  new Set([
+    ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id'],
+    ...Object.values(names),
+    // JSON and JavaScript differ in what this is.
+    '__proto__'
+  ])
 
-/** The claims every token of ours begins with, in Simple JWT's order. */
+/** What a token says of its user. */
+export type TokenUser = Pick<User, 'id' | 'passwordHash'>
+
+/** What every token of ours is made of. */
 export interface TokenFacts {
-  readonly token_type: 'access' | 'refresh'
+  readonly token_type: 'access' | 'refresh' | 'sliding'
   readonly exp: number
   readonly iat: number
   readonly jti: string
-  readonly user_id: string
+  readonly refresh_exp?: number
+  readonly user: TokenUser
   readonly sid: string
   readonly gen?: number
 }
 
-/** The claims of a client's own access token begin with these (RFC 9068 §2.2: `sub` is the client, where there is no user). */
-export interface ClientTokenFacts {
-  readonly token_type: 'access'
-  readonly exp: number
-  readonly iat: number
-  readonly jti: string
-  readonly sub: string
-  readonly client_id: string
-}
-
-/** A token's claims: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
-export function buildClaims(
-  facts: TokenFacts | ClientTokenFacts,
-  { issuer, audience }: ClaimRules,
-  more: CustomClaims = {}
-): object {
+/** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
+export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
+  const { names } = rules
+  const { token_type, exp, iat, jti, refresh_exp, user, sid, gen } = facts
   return {
-    ...facts,
+    [names.token_type]: token_type,
+    exp,
+    iat,
+    [names.jti]: jti,
+    ...(refresh_exp === undefined ? {} : { [names.refresh_exp]: refresh_exp }),
+    [names.user_id]: user.id,
+    sid,
+    ...(gen === undefined ? {} : { gen }),
+    ...(rules.bindsPassword ? { [names.hash_password]: passwordFingerprint(user.passwordHash) } : {}),
     ...more,
-    ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
-    ...(issuer === undefined ? {} : { iss: issuer })
+    ...issuedBy(rules)
   }
 }
+
+/** What a client's own access token is made of. */
+export interface ClientTokenFacts extends Pick<TokenFacts, 'exp' | 'iat' | 'jti'> {
+  readonly clientId: string
+  readonly scopes: readonly string[]
+}
+
+/** The claims of a client's own access token. RFC 9068 §2.2: `sub` is the client, where there is no user. */
+export const buildClientClaims = (
+  { exp, iat, jti, clientId, scopes }: ClientTokenFacts,
+  rules: ClaimRules
+): object => ({
+  [rules.names.token_type]: 'access',
+  exp,
+  iat,
+  [rules.names.jti]: jti,
+  sub: clientId,
+  client_id: clientId,
+  ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
+  ...issuedBy(rules)
+})
+
+const issuedBy = ({ audience, issuer }: ClaimRules): object => ({
+  ...(audience.length > 0 ? { aud: audience.length === 1 ? audience[0] : audience } : {}),
+  ...(issuer === undefined ? {} : { iss: issuer })
+})
+
+/**
+ * What other services look for in tokens that they verify: `sub` as soon as there is an issuer, since whoever reads `iss` reads
+ * it too; `client_id` by RFC 9068 §2.2.
+ */
+export const claimsForServices = (userId: string, { issuer, profile }: ClaimRules): CustomClaims => ({
+  ...(issuer === undefined ? {} : { sub: userId }),
+  ...(profile === 'rfc9068' ? { client_id: ownClientId } : {})
+})
 
 /**
  * Hosts' clocks differ by a little, and `iat` is rounded down to the second: a token from a host whose clock is ahead must
@@ -98,7 +146,10 @@ const issueSkew = 5
  * that are missing.
  */
 export function checkClaims(payload: Payload, now: number, rules: ClaimRules): Claims {
-  const { exp, iat, nbf, jti, sub, iss, aud, token_type, user_id, sid, gen, scope } = payload
+  const { exp, iat, nbf, sub, iss, aud, sid, gen, scope } = payload
+  const { names } = rules
+  const { [names.token_type]: token_type, [names.jti]: jti, [names.user_id]: user_id } = payload
+  const { [names.refresh_exp]: refresh_exp, [names.hash_password]: hash_password } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
     throw invalid('exp, iat or nbf is no time')
@@ -107,17 +158,29 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   if (!isOptional(aud, isAudience)) throw invalid('aud is no text and no list of texts')
   if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
   if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
+  if (token_type === 'sliding' && !isOptional(refresh_exp, isTime)) throw invalid('refresh_exp is no time')
   if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
   if (iat !== undefined && iat > now + rules.leeway + issueSkew) throw invalid('iat is in the future')
   if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss is another')
   if (rules.audience.length > 0 && !isForUs(aud, rules.audience)) throw invalid('aud is another')
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
-  if (jti === undefined) throw new KeyturnError('TOKEN_NO_ID')
+  if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
   const client_id = clientOf(payload)
-  // Simple JWT before 5.5.1 wrote numeric user ids as numbers.
-  const user = user_id === undefined || client_id !== undefined ? undefined : String(user_id)
-  return { token_type, exp, iat, jti, user_id: user, sid, gen, client_id, scope: isText(scope) ? scope : undefined }
+  return {
+    token_type,
+    exp,
+    iat,
+    jti,
+    // Simple JWT before 5.5.1 wrote numeric ids as numbers.
+    user_id: user_id === undefined || client_id !== undefined ? undefined : String(user_id),
+    sid,
+    gen,
+    refresh_exp: isTime(refresh_exp) ? refresh_exp : undefined,
+    hash_password,
+    client_id,
+    scope: isText(scope) ? scope : undefined
+  }
 }
 
 /** The client whose own token this is. A client is not a user, whatever else its token says. */
@@ -125,11 +188,27 @@ function clientOf({ client_id, sub }: Payload): string | undefined {
   return isText(client_id) && client_id !== ownClientId && client_id === sub ? client_id : undefined
 }
 
-/** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
-export function demandType(claims: Claims, type: TokenFacts['token_type']): void {
-  if (claims.token_type === undefined) throw new KeyturnError('TOKEN_NO_TYPE')
-  if (claims.token_type !== type) throw new KeyturnError('TOKEN_WRONG_TYPE')
+export type TokenType = TokenFacts['token_type']
+
+/** Whether the token may pass for one of `type`. */
+export function isOfType({ token_type, gen, refresh_exp }: Claims, type: TokenType, { demanded }: ClaimRules): boolean {
+  if (token_type !== undefined || demanded.type) return token_type === type
+  // Refresh and sliding tokens of ours have these: one without a type was made while that claim had another name.
+  return gen === undefined && refresh_exp === undefined
 }
+
+/** Throws KeyturnError TOKEN_NO_TYPE or TOKEN_WRONG_TYPE unless the token is of `type`. */
+export function demandType(claims: Claims, type: TokenType, rules: ClaimRules): void {
+  if (isOfType(claims, type, rules)) return
+  throw new KeyturnError(claims.token_type === undefined ? 'TOKEN_NO_TYPE' : 'TOKEN_WRONG_TYPE')
+}
+
+/** Whether a token is good under the password that has this fingerprint; any is, unless tokens are bound to it. */
+export const isUnderPassword = (
+  { hash_password }: Claims,
+  fingerprint: string,
+  { bindsPassword }: ClaimRules
+): boolean => !bindsPassword || hash_password === fingerprint
 
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
   value === undefined || is(value)

@@ -1,6 +1,4 @@
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { ConfigError } from '../config/load.ts'
+import type { ClaimNames } from '../config/claim-names.ts'
 import { KeyturnError } from '../errors.ts'
 import type { User } from '../users/user.ts'
 import { type CustomClaims, reservedClaims } from './claims.ts'
@@ -12,56 +10,47 @@ export interface ClaimsContext {
   readonly sid: string | undefined
 }
 
-/** The user as a claims function sees it: never the password hash. */
+/** The user as a deployment's own functions see it: never the password hash. */
 export type ClaimsUser = Pick<User, 'id' | 'username' | 'isActive' | 'claims'>
 
-/** The default export of CLAIMS_MODULE: further claims of a user's access tokens. It is asked at each login and each refresh. */
+export const withoutPassword = ({ id, username, isActive, claims }: User): ClaimsUser => ({
+  id,
+  username,
+  isActive,
+  claims
+})
+
+/** Further claims of a user's access tokens: `claims` of HOOKS_MODULE. It is asked at each login and each refresh. */
 export type ClaimsFunction = (user: ClaimsUser, context: ClaimsContext) => CustomClaims | Promise<CustomClaims>
 
 /** Longest custom claims, as bytes of JSON: with them a token stays within the 4096 characters that are ever read. */
 const longestClaims = 2048
 
-/** The claims kept with the user alone. */
-const recordedClaims: ClaimsFunction = ({ claims }) => claims
-
-/** Loads CLAIMS_MODULE, a path from the working directory. Throws ConfigError when it is no module with a default function. */
-export async function loadClaimsFunction(path: string | undefined): Promise<ClaimsFunction> {
-  if (path === undefined) return recordedClaims
-  const fault = (reason: string) => new ConfigError([`CLAIMS_MODULE: got ${JSON.stringify(path)}, ${reason}.`])
-  const module: { default?: unknown } = await import(pathToFileURL(resolve(path)).href).catch((error) => {
-    const [line = ''] = String((error as Partial<Error> | undefined)?.message ?? error).split('\n')
-    throw fault(`which cannot be loaded: ${line}`)
-  })
-  if (typeof module.default !== 'function') throw fault('expected a module whose default export is a function')
-  const custom = module.default as ClaimsFunction
-  return async (user, context) => ({ ...user.claims, ...(await custom(user, context)) })
-}
+/** Gives the custom claims of a user's next access token. */
+export type CustomClaimsOf = (user: User, context: ClaimsContext) => Promise<CustomClaims>
 
 /**
- * The custom claims of a user's next access token. Throws KeyturnError CLAIMS_FAILED (500, and no token) when the function
- * fails, or gives what no claims can be: a reserved name, no object, too much.
+ * Asks `claimsOf`, and takes of its answer only what can be claims. Throws KeyturnError CLAIMS_FAILED (500, and no token) when
+ * the function fails, or gives a reserved name, no object, or too much.
  */
-export async function customClaims(
-  claimsOf: ClaimsFunction,
-  user: User,
-  context: ClaimsContext
-): Promise<CustomClaims> {
+export function makeCustomClaims(claimsOf: ClaimsFunction, names: ClaimNames): CustomClaimsOf {
   const failed = (detail: string, cause?: unknown) => new KeyturnError('CLAIMS_FAILED', { detail, cause })
-  const { id, username, isActive, claims } = user
-  let custom: CustomClaims
-  try {
-    custom = await claimsOf({ id, username, isActive, claims }, context)
-  } catch (error) {
-    throw failed('the claims function failed', error)
+  return async (user, context) => {
+    let custom: CustomClaims
+    try {
+      custom = await claimsOf(withoutPassword(user), context)
+    } catch (error) {
+      throw failed('the claims function failed', error)
+    }
+    const fault = claimsFault(custom, names)
+    if (fault !== undefined) throw failed(fault)
+    // Plain members only: a toJSON among them would speak for the whole token.
+    return JSON.parse(JSON.stringify(custom))
   }
-  const fault = claimsFault(custom)
-  if (fault !== undefined) throw failed(fault)
-  // Plain members only: a toJSON among them would speak for the whole token.
-  return JSON.parse(JSON.stringify(custom))
 }
 
 /** Why a value, or what JSON makes of it, cannot be custom claims; undefined when it can. */
-export function claimsFault(value: unknown): string | undefined {
+export function claimsFault(value: unknown, names: ClaimNames): string | undefined {
   let json: string | undefined
   try {
     json = JSON.stringify(value)
@@ -71,7 +60,7 @@ export function claimsFault(value: unknown): string | undefined {
   const claims: unknown = json === undefined ? undefined : JSON.parse(json)
   if (json === undefined || typeof claims !== 'object' || claims === null || Array.isArray(claims))
     return 'the claims are no object'
-  const reserved = Object.keys(claims).find((name) => reservedClaims.has(name))
+  const reserved = Object.keys(claims).find((name) => reservedClaims(names).has(name))
   if (reserved !== undefined) return `the claim ${reserved} is Keyturn's own`
   return Buffer.byteLength(json) > longestClaims ? `the claims are longer than ${longestClaims} bytes` : undefined
 }

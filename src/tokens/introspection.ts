@@ -1,4 +1,4 @@
-import type { Claims } from './claims.ts'
+import type { Claims, TokenType } from './claims.ts'
 import type { Payload } from './codec.ts'
 
 interface ActiveToken {
@@ -17,22 +17,27 @@ export function showClaims({ active: _, ...claims }: Payload): ActiveToken {
   return { active: true, ...claims }
 }
 
+export interface TokenDescription {
+  readonly claims: Claims
+  readonly use: TokenType
+  readonly username?: string
+}
+
 /**
- * A good token as RFC 7662 §2.2 describes it: what it carries, and over that what Keyturn itself says. `token_type` is
- * how an access token is used (RFC 6749 §5.1), which is another thing than Simple JWT's claim of that name: that is
- * told as `token_use`. A refresh token is not used as Bearer, and so has no `token_type`.
+ * A good token as RFC 7662 §2.2 describes it: what it carries, and over that what Keyturn itself says, under the names of RFC 7662
+ * whatever settings call the claims. `token_type` is how an access or a sliding token is used (RFC 6749 §5.1), which is another
+ * thing than Simple JWT's claim of that name: that is told as `token_use`. A refresh token is not used as Bearer, and so has no
+ * `token_type`.
  */
-export function describeToken(
-  { token_type: use, ...payload }: Payload,
-  claims: Claims,
-  username?: string
-): ActiveToken {
+export function describeToken(payload: Payload, { claims, use, username }: TokenDescription): ActiveToken {
+  const { token_type: _, ...carried } = payload
+  const { jti, user_id, client_id } = claims
   return {
-    ...showClaims(payload),
-    ...(use === 'access' ? { token_type: 'Bearer' } : {}),
+    ...showClaims(carried),
+    ...(use === 'refresh' ? {} : { token_type: 'Bearer' }),
     token_use: use,
-    jti: claims.jti,
-    sub: claims.user_id ?? claims.client_id,
+    ...(jti === undefined ? {} : { jti }),
+    sub: user_id ?? client_id,
     ...(username === undefined ? {} : { username })
   }
 }

@@ -1,15 +1,37 @@
+import { passwordFingerprint } from '../passwords/fingerprint.ts'
 import type { Clock } from '../time.ts'
 import type { UserStore } from './store.ts'
 import type { User } from './user.ts'
 
-/** What is kept of a user: never the password hash. */
-export type RecentUser = Pick<User, 'id' | 'username' | 'isActive'>
+/** What is kept of a user. Of the password only what tokens may tell of it, never the hash. */
+export interface RecentUser extends Pick<User, 'id' | 'username' | 'isActive'> {
+  readonly passwordFingerprint: string
+}
 
 /** Users as they were a few seconds ago, for doors that see a request of theirs many times a second. */
 export interface RecentUsers {
-  /** Throws KeyturnError STORE_DOWN when the store cannot be reached and the user was not seen before. */
-  findById(id: string): Promise<RecentUser | undefined>
+  /**
+   * One who is remembered under another password than that of `fingerprint` is looked up anew: the token that bears it may
+   * be younger than what is remembered. Throws KeyturnError STORE_DOWN when the store cannot be reached and the user was
+   * not seen before.
+   */
+  findById(id: string, fingerprint?: unknown): Promise<RecentUser | undefined>
 }
+
+const describe = ({ id, username, isActive, passwordHash }: User): RecentUser => ({
+  id,
+  username,
+  isActive,
+  passwordFingerprint: passwordFingerprint(passwordHash)
+})
+
+/** The same of users as they are now: for doors that change something. */
+export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUsers => ({
+  async findById(id) {
+    const user = await store.findById(id)
+    return user && describe(user)
+  }
+})
 
 /** How old a user may be, in whole seconds: for so long one who was deactivated in the table is still let in. */
 const fresh = 5
@@ -33,7 +55,7 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
   const look = async (id: string): Promise<RecentUser | undefined> => {
     try {
       const user = await store.findById(id)
-      return remember(id, user && { id: user.id, username: user.username, isActive: user.isActive })
+      return remember(id, user && describe(user))
     } catch (error) {
       const last = seen.get(id)
       if (last === undefined) throw error
@@ -42,8 +64,10 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
     }
   }
   return {
-    async findById(id) {
+    async findById(id, fingerprint) {
       const last = seen.get(id)
+      const isOther = fingerprint !== undefined && (last?.user?.passwordFingerprint ?? fingerprint) !== fingerprint
+      if (isOther) return await look(id)
       if (last !== undefined && clock() - last.at < fresh) return last.user
       const answer = looking.get(id) ?? look(id).finally(() => looking.delete(id))
       looking.set(id, answer)

@@ -19,6 +19,8 @@ export interface UserStore {
    */
   drawPasswordHashes(lot: number): Promise<readonly string[]>
   setActive(id: string, isActive: boolean): Promise<void>
+  /** Dates the user's last login: now. */
+  recordLogin(id: string): Promise<void>
   setClaims(id: string, claims: User['claims']): Promise<void>
   delete(id: string): Promise<void>
   /** By username, in pages: those after `afterUsername`, at most `limit`. */

@@ -1,5 +1,6 @@
 /** Someone who can log in. Times are whole seconds since 1970. */
 export interface User {
+  /** What tokens carry, and sessions are kept under: the field that USER_ID_FIELD names. */
   readonly id: string
   readonly username: string
   readonly passwordHash: string

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import type { Test } from 'tap'
+import { randomId } from '../../src/random.ts'
 import { decide } from '../../src/sessions/rotation.ts'
 import { newestGeneration, type Session, type SessionPolicy } from '../../src/sessions/session.ts'
 import type { SessionStore } from '../../src/sessions/store.ts'
@@ -43,6 +44,42 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal(verdicts.filter(({ kind }) => kind === 'rotated').length, 1)
     t.equal(verdicts.filter(({ kind }) => kind === 'retried').length, 49)
     t.equal(new Set(verdicts.map((verdict) => JSON.stringify('newest' in verdict && verdict.newest))).size, 1)
+  })
+
+  await t.test('a foreign token becomes a session once, however many try', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ lifetime: 100 }))
+    const userId = user()
+    const token = { userId, sid: randomId(), issuedAt: now(), expiresAt: now() + 500 }
+    t.equal(await store.isAdopted(userId, token.sid), false)
+    const started = await Promise.all(Array.from({ length: 20 }, () => store.adopt(token, aClient)))
+    t.equal(started.filter(Boolean).length, 1)
+    t.equal(await store.isAdopted(userId, token.sid), true)
+    t.equal(await store.isAdopted(user(), token.sid), false)
+    t.match(await store.find(userId, token.sid), {
+      generation: 0,
+      createdAt: now(),
+      expiresAt: now() + 100,
+      client: aClient
+    })
+    t.equal((await store.rotate({ userId, sid: token.sid, generation: 0 })).kind, 'rotated')
+    t.equal((await store.rotate({ userId, sid: token.sid, generation: 0 })).kind, 'retried')
+    t.equal(await store.revoke(userId, token.sid), true)
+    t.equal(await store.adopt(token, aClient), false, 'not even when its session is over')
+    await advance(499)
+    t.equal(await store.isAdopted(userId, token.sid), true, 'as long as the token lives')
+  })
+
+  await t.test('the end of all sessions counts for foreign tokens issued before', async (t) => {
+    const { store, now, advance } = await open(aPolicy())
+    const userId = user()
+    const token = (issuedAt: number) => ({ userId, sid: randomId(), issuedAt, expiresAt: now() + 500 })
+    const { sid } = (await store.start(userId, aClient)).session
+    await store.revokeAll(userId, sid)
+    t.equal(await store.adopt(token(now()), aClient), false, 'in the same second')
+    t.equal(await store.adopt(token(0), aClient), false, 'at a time it does not tell')
+    t.equal(await store.adopt({ ...token(now()), userId: user() }, aClient), true, 'somebody else')
+    await advance(1)
+    t.equal(await store.adopt(token(now()), aClient), true, 'after it')
   })
 
   await t.test('a reuse after the grace ends the session', async (t) => {
@@ -143,6 +180,32 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.match(await store.rotate({ userId, sid, generation: 3 }), { kind: 'current', newest: { number: 3 } })
     await advance(40)
     t.equal((await store.rotate({ userId, sid, generation: 3 })).kind, 'unknown')
+  })
+
+  await t.test('a session may have a lifetime of its own, and one generation', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
+    const userId = user()
+    const { session } = await store.start(userId, aClient, 200)
+    const { sid } = session
+    t.equal(session.expiresAt, now() + 200)
+    t.equal((await store.start(userId, aClient, 1000)).session.expiresAt, now() + 250, 'never beyond the absolute end')
+    const keep = () => store.rotate({ userId, sid, generation: 0 }, false)
+    for (const seconds of [0, 150]) {
+      await advance(seconds)
+      const verdicts = await Promise.all([keep(), keep(), keep()])
+      for (const verdict of verdicts) {
+        t.same(verdict, {
+          kind: 'current',
+          newest: { number: 0, issuedAt: session.createdAt, expiresAt: session.expiresAt }
+        })
+      }
+      t.same(await store.find(userId, sid), { ...session, lastUsedAt: now() })
+    }
+    await advance(50)
+    t.same(await keep(), { kind: 'unknown' })
+    const another = (await store.start(userId, aClient, 200)).session
+    await store.revoke(userId, another.sid)
+    t.same(await store.rotate({ userId, sid: another.sid, generation: 0 }, false), { kind: 'unknown' })
   })
 
   await t.test('random histories come out as decide says', async (t) => {

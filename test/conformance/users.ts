@@ -67,7 +67,7 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
   })
 
   await t.test('a change changes one thing of one user', async (t) => {
-    const { store } = await open()
+    const { store, now, advance } = await open()
     const ann = (await store.create('ann', 'old')) as User
     const ben = (await store.create('ben', 'old')) as User
     await store.setPassword(ann.id, 'new')
@@ -76,6 +76,9 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new', isActive: false })
     await store.setActive(ann.id, true)
     t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
+    advance(60)
+    await store.recordLogin(ann.id)
+    t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new', lastLoginAt: now() })
     t.same(await store.findById(ben.id), ben)
   })
 

@@ -16,7 +16,7 @@ import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../sup
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const password = 'correct horse'
-const hasher = makePasswordHasher({ memory: 8192, time: 1, parallelism: 1, queue: 1, rehash: 'never' })
+const hasher = makePasswordHasher({ memory: 8192, time: 1, parallelism: 1, queue: 1, form: 'argon2id', rehash: false })
 
 type Environment = Readonly<Record<string, string>>
 

@@ -1,5 +1,5 @@
 /*
- * Access tokens between Keyturn and a real Django service with Simple JWT: by the secret both hold, and by our JWKS.
+ * Access and sliding tokens between Keyturn and a real Django service with Simple JWT: by the secret both hold, and by our JWKS.
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +18,7 @@ async function whoami(django: string, token: string): Promise<{ status: number; 
 
 /** Keyturn with one user, whose access tokens soon expire. */
 async function keyturnWithUser(t: Test, settings: Record<string, string>): Promise<RunningKeyturn> {
-  const env = { DATA_DIR: aDataDir(t), ACCESS_TOKEN_LIFETIME: `${lifetime}s`, ...settings }
+  const env = { DATA_DIR: aDataDir(t), ACCESS_TOKEN_LIFETIME: `${lifetime}s`, SLIDING_TOKENS: 'true', ...settings }
   t.equal((await runKeyturn(['users', 'create', 'vitor'], env, 'correct horse')).code, 0)
   return await startKeyturn(t, env)
 }
@@ -44,6 +44,9 @@ async function suite(t: Test, keyturn: RunningKeyturn, django: string, algorithm
   t.equal(readPart(access, 0).alg, algorithm)
   const { user_id, exp } = readPart(access, 1)
   t.strictSame(await whoami(django, access), { status: 200, body: { user_id } }, 'it takes our access token')
+  const credentials = { username: 'vitor', password: 'correct horse' }
+  const { token = '' } = (await post(`${keyturn.url}/api/token/sliding/`, credentials)).body
+  t.strictSame(await whoami(django, token), { status: 200, body: { user_id } }, 'and our sliding token')
   t.match(await whoami(django, tamper(access)), { status: 401, body: { code: 'token_not_valid' } }, 'tampered')
   await sleep(Number(exp) * 1000 - Date.now() + 500)
   t.match(await whoami(django, access), { status: 401, body: { code: 'token_not_valid' } }, 'expired')

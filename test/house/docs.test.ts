@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { settingsTable } from '../../src/config/describe.ts'
+import { settings, variableOf } from '../../src/config/settings.ts'
 import type { Connection } from '../../src/stores/redis/client.ts'
 import { defineScripts } from '../../src/stores/redis/scripts.ts'
 import { describeApi } from '../support/openapi.ts'
@@ -23,6 +24,15 @@ t.test('docs/configuration.md has the table of settings', async (t) => {
 
 t.test('docs/openapi.json is what the service says of itself', async (t) => {
   t.equal(read('docs/openapi.json'), await describeApi(), 'npm run openapi writes it anew')
+})
+
+t.test('docs/from-simple-jwt.md names settings that are there, and theirs once each', async (t) => {
+  const rows = [...read('docs/from-simple-jwt.md').matchAll(/^\| `([A-Z_]+)` \| ([^|]+) \|/gm)]
+  const names = rows.map(([, name]) => name)
+  t.ok(names.length > 30)
+  t.equal(new Set(names).size, names.length)
+  const ours = new Set(Object.keys(settings).map(variableOf))
+  for (const [, name = '', answer] of rows) t.equal(ours.has(name), answer === 'the same', `${name} is ${answer}`)
 })
 
 const folder = 'src/stores/redis/lua'

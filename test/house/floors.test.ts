@@ -8,6 +8,8 @@ const root = fileURLToPath(new URL('../../../', import.meta.url))
 
 /** The rooms of src, each above those that may use it. A file beside them is a room too. */
 const rooms = [
+  'translations',
+  'languages',
   'errors',
   'time',
   'random',

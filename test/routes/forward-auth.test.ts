@@ -106,10 +106,10 @@ t.test('who does not pass is told 401, whatever it is, and to log in or to refre
     ['no ASCII', 'Bearer tökén', true],
     ['a forged one', `Bearer ${access.slice(0, -8)}AAAAAAAA`, true],
     ['a refresh token', `Bearer ${refresh}`, true],
-    ['an expired one', `Bearer ${signShared({ ...claims, exp: now, user_id: userId }, secret)}`, true],
-    ['a client’s', `Bearer ${signShared({ ...claims, user_id: userId, sub: 'b', client_id: 'b' }, secret)}`, true],
-    ['one without a user', `Bearer ${signShared(claims, secret)}`, true],
-    ['a user nobody knows', `Bearer ${signShared({ ...claims, user_id: '7' }, secret)}`, true]
+    ['an expired one', `Bearer ${signShared(secret, { ...claims, exp: now, user_id: userId })}`, true],
+    ['a client’s', `Bearer ${signShared(secret, { ...claims, user_id: userId, sub: 'b', client_id: 'b' })}`, true],
+    ['one without a user', `Bearer ${signShared(secret, claims)}`, true],
+    ['a user nobody knows', `Bearer ${signShared(secret, { ...claims, user_id: '7' })}`, true]
   ]
   for (const [name, authorization, isBad] of rows) {
     for (const url of [door, `${door}?scope=orders.read`, `${door}orders`]) {
@@ -125,7 +125,7 @@ t.test('who does not pass is told 401, whatever it is, and to log in or to refre
       )
     }
   }
-  t.equal((await ask(service, bearer(signShared({ ...claims, user_id: userId }, secret)))).statusCode, 200)
+  t.equal((await ask(service, bearer(signShared(secret, { ...claims, user_id: userId })))).statusCode, 200)
 })
 
 t.test('a session that has ended, and a user who is inactive, do not pass any more', async (t) => {
@@ -145,6 +145,41 @@ t.test('a session that has ended, and a user who is inactive, do not pass any mo
   service.clock.advance(5)
   const answer = await ask(service, bearer(again.access))
   t.match(answer.json(), { detail: 'User is inactive', code: 'user_inactive' })
+})
+
+t.test(
+  'the password of CHECK_REVOKE_TOKEN is that of a few seconds ago, but a newer token is never refused for it',
+  async (t) => {
+    const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true' })
+    const { access, userId } = await service.logIn()
+    t.equal((await ask(service, bearer(access))).statusCode, 200)
+    await service.app.stores.users.setPassword(userId, await service.app.hasher.hash('another horse'))
+    const next = (await service.post('/api/token/', { username: 'vitor', password: 'another horse' })).json()
+    t.equal((await ask(service, bearer(next.access))).statusCode, 200, 'at once')
+    const answer = await ask(service, bearer(access))
+    t.equal(answer.statusCode, 401)
+    t.match(answer.json(), { code: 'password_changed' })
+    t.match(answer.headers, { 'www-authenticate': 'Bearer realm="api", error="invalid_token"' })
+  }
+)
+
+t.test('CHECK_USER_IS_ACTIVE=false lets the inactive pass, as at every door', async (t) => {
+  const service = await openApp(t, { CHECK_USER_IS_ACTIVE: 'false' })
+  const { access, userId } = await service.logIn()
+  await service.app.stores.users.setActive(userId, false)
+  t.equal((await ask(service, bearer(access))).statusCode, 200)
+})
+
+t.test('a sliding token passes with SLIDING_TOKENS, until its session ends', async (t) => {
+  const service = await openApp(t, { SLIDING_TOKENS: 'true' })
+  const { id } = await service.addUser('vitor', aPassword)
+  const { token } = (await service.post('/api/token/sliding/', { username: 'vitor', password: aPassword })).json()
+  const { sid, exp } = decodePart(token, 1)
+  const answer = await ask(service, bearer(token))
+  t.equal(answer.statusCode, 200)
+  t.match(answer.headers, { 'x-auth-user-id': id, 'x-auth-session-id': sid, 'x-auth-expires': String(exp) })
+  t.equal((await service.post('/api/token/blacklist/', { refresh: token })).statusCode, 200)
+  t.equal((await ask(service, bearer(token))).statusCode, 401)
 })
 
 t.test('a scope that is required', async (t) => {
@@ -195,7 +230,7 @@ t.test('headers of one line of ASCII, which decode to what they were', async (t)
   const shared = await openApp(t, { SIGNING_KEY: secret })
   const { userId } = await shared.logIn()
   const claims = { token_type: 'access', exp: shared.clock() + 60.5, jti: 'x', user_id: userId, sid: 'a\r\nb: c\ud800' }
-  const { headers } = await ask(shared, bearer(signShared(claims, secret)))
+  const { headers } = await ask(shared, bearer(signShared(secret, claims)))
   t.match(headers, { 'x-auth-session-id': 'a%0D%0Ab:%20c%EF%BF%BD', 'x-auth-expires': String(shared.clock() + 60) })
 })
 

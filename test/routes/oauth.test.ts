@@ -7,6 +7,7 @@ import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { addClient, basic, postForm, type TestClient } from '../support/client.ts'
 import { decodePart, signShared } from '../support/forger.ts'
+import { aModule } from '../support/modules.ts'
 
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
 const introspectPath = '/oauth/introspect'
@@ -90,11 +91,11 @@ t.test('introspection of a refresh token asks for its session', async (t) => {
 
 t.test('{"active":false} and nothing else, whatever is wrong', async (t) => {
   const secret = 'a secret that other services hold as well'
-  const service = await openApp(t, { SIGNING_KEY: secret })
+  const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'false' })
   const gateway = await addClient(service)
   const { access, userId } = await service.logIn('vitor')
   const now = service.clock()
-  const sign = (claims: object) => signShared({ exp: now + 60, jti: 'x', ...claims }, secret)
+  const sign = (claims: object) => signShared(secret, { exp: now + 60, jti: 'x', ...claims })
   const rows: readonly (readonly [name: string, token: string])[] = [
     ['a word', 'x'],
     ['an 8 kB word', 'x'.repeat(8192)],
@@ -102,7 +103,7 @@ t.test('{"active":false} and nothing else, whatever is wrong', async (t) => {
     ['a forged signature', `${access.slice(0, -8)}AAAAAAAA`],
     ['no type', sign({ user_id: userId })],
     ['a type that is no use', sign({ token_type: 'id', user_id: userId })],
-    ['a refresh token of somebody else', sign({ token_type: 'refresh', user_id: userId })],
+    ['a refresh token of somebody else, which is not adopted', sign({ token_type: 'refresh', user_id: userId })],
     ['a refresh token that claims to be ours', sign({ token_type: 'refresh', user_id: userId, sid: 'x', gen: 0 })],
     ['no user and no client', sign({ token_type: 'access' })],
     ['a user nobody knows', sign({ token_type: 'access', user_id: 'nobody' })],
@@ -188,7 +189,7 @@ t.test('revocation of what is no good is 200 too', async (t) => {
   const gateway = await addClient(service)
   const { access } = await service.logIn('vitor')
   const now = service.clock()
-  const sign = (claims: object) => signShared({ token_type: 'access', user_id: '1', ...claims }, secret)
+  const sign = (claims: object) => signShared(secret, { token_type: 'access', user_id: '1', ...claims })
   const jti = '0123456789abcdef0123456789abcdef'
   const nothing = ['x', `${access.slice(0, -8)}AAAAAAAA`, sign({ exp: now, jti }), sign({ exp: now + 60 })]
   for (const token of nothing) t.equal((await gateway.post('/oauth/revoke', { token })).statusCode, 200)
@@ -474,4 +475,231 @@ t.test('while the clients cannot be read they are believed for a while, and it i
   t.equal(service.log.filter(({ msg }) => /clients cannot be read/.test(String(msg))).length, 1)
   t.equal((await gateway.post(introspectPath, { token: 'x' })).statusCode, 200)
   list.restore()
+})
+
+t.test('a sliding token: asked about as Bearer, and revoked with its session', async (t) => {
+  const service = await openApp(t, { SLIDING_TOKENS: 'true', SLIDING_TOKEN_LIFETIME: '12h' })
+  const gateway = await addClient(service)
+  const { id } = await service.addUser('vitor', aPassword)
+  const { token } = (await service.post('/api/token/sliding/', { username: 'vitor', password: aPassword })).json()
+  const later = (await service.post('/api/token/sliding/refresh/', { token })).json().token
+  t.match((await gateway.post(introspectPath, { token })).json(), {
+    active: true,
+    token_type: 'Bearer',
+    token_use: 'sliding',
+    sub: id,
+    username: 'vitor',
+    refresh_exp: claimsOf(token).refresh_exp
+  })
+  refused(
+    t,
+    await gateway.post('/oauth/token', { grant_type: 'refresh_token', refresh_token: token }),
+    400,
+    'invalid_grant',
+    'it has a door of its own'
+  )
+  t.equal((await gateway.post('/oauth/revoke', { token })).statusCode, 200)
+  t.match(service.log.at(-1), { event: 'revoke', user_id: id, sid: claimsOf(token).sid })
+  // Beyond what a worker remembers of revocations: the store is asked.
+  for (const hours of [0, 11]) {
+    service.clock.advance(hours * 3600)
+    t.equal((await gateway.post(introspectPath, { token: later })).body, inactive)
+    const headers = { authorization: `Bearer ${later}` }
+    t.equal((await service.app.inject({ url: '/api/sessions/', headers })).statusCode, 401)
+  }
+})
+
+t.test('a sliding token of another issuer', async (t) => {
+  const secret = 'a secret that other services hold as well'
+  const [service, off] = [
+    await openApp(t, { SIGNING_KEY: secret, SLIDING_TOKENS: 'true' }),
+    await openApp(t, { SIGNING_KEY: secret })
+  ]
+  const gateway = await addClient(service)
+  const { userId } = await service.logIn()
+  const jti = '0123456789abcdef0123456789abcdef'
+  const sign = (userId: string) =>
+    signShared(secret, { token_type: 'sliding', exp: service.clock() + 60, jti, user_id: userId })
+  const token = sign(userId)
+  t.match((await gateway.post(introspectPath, { token })).json(), { active: true, token_use: 'sliding', sub: userId })
+  const headers = { authorization: `Bearer ${token}` }
+  t.equal((await service.app.inject({ url: '/api/sessions/', headers })).statusCode, 200)
+  t.equal((await gateway.post('/oauth/revoke', { token })).statusCode, 200)
+  t.equal(await toldOnceHeard(gateway, token), inactive)
+  t.equal((await service.app.inject({ url: '/api/sessions/', headers })).statusCode, 401, 'it has no session: its jti')
+
+  const unused = sign((await off.logIn()).userId)
+  t.equal((await off.post('/api/token/verify/', { token: unused })).statusCode, 200)
+  t.equal(
+    (await (await addClient(off)).post(introspectPath, { token: unused })).body,
+    inactive,
+    'good for nothing here'
+  )
+})
+
+t.test('a refresh token of another issuer, before and after it is adopted', async (t) => {
+  const secret = 'a secret that other services hold as well'
+  const service = await openApp(t, { SIGNING_KEY: secret })
+  const gateway = await addClient(service)
+  const { id } = await service.addUser('vitor', aPassword)
+  const now = service.clock()
+  const foreign = (jti: string) =>
+    signShared(secret, { token_type: 'refresh', exp: now + 86_400, iat: now, jti, user_id: id })
+  const told = async (token: string) => (await gateway.post(introspectPath, { token })).json()
+  const revoke = async (token: string) => (await gateway.post('/oauth/revoke', { token })).statusCode
+  const status = async (refresh: string) => (await service.post('/api/token/refresh/', { refresh })).statusCode
+
+  const unused = foreign('a')
+  t.match(await told(unused), { active: true, token_use: 'refresh', sub: id, jti: 'a', username: 'vitor' })
+  t.match(await told(unused), { active: true }, 'asking does not adopt it')
+  t.equal(await revoke(unused), 200)
+  t.match(service.log.at(-1), { event: 'revoke', user_id: id, sid: /^[0-9a-f]{32}$/ })
+  t.same(await told(unused), { active: false })
+  t.equal(await status(unused), 401, 'and nobody can adopt it any more')
+  t.equal(await revoke(unused), 200, 'again')
+  t.match(service.log.at(-1), { verdict: 'unknown' })
+
+  const used = foreign('b')
+  const grant = { grant_type: 'refresh_token', refresh_token: used }
+  const { access_token, refresh_token } = (await gateway.post('/oauth/token', grant)).json()
+  t.match(claimsOf(refresh_token), { gen: 1 }, 'the token endpoint adopts it')
+  t.same(await told(used), { active: false }, 'superseded')
+  t.match(await told(refresh_token), { active: true })
+  t.equal(await revoke(used), 200, 'by a service that lost the answer')
+  t.same(await told(refresh_token), { active: false })
+  t.equal(await toldOnceHeard(gateway, access_token), inactive)
+
+  const listed = foreign('c')
+  t.intercept(service.app.stores.foreignBlacklist, 'has', { value: async (jti: string) => jti === 'c' })
+  t.same(await told(listed), { active: false }, 'on the blacklist of its issuer')
+  t.equal(await revoke(listed), 200)
+  t.match(service.log.at(-1), { verdict: 'unknown' })
+})
+
+t.test('introspection with CHECK_REVOKE_TOKEN asks for the password a token was made under', async (t) => {
+  const secret = 'a secret that other services hold as well'
+  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', SIGNING_KEY: secret })
+  const gateway = await addClient(service)
+  const { access, refresh, userId } = await service.logIn()
+  const told = async (token: string) => (await gateway.post(introspectPath, { token })).body
+  for (const token of [access, refresh]) t.match(await told(token), /^{"active":true,/)
+  await service.app.stores.users.setPassword(userId, await service.app.hasher.hash('another horse'))
+  service.clock.advance(5)
+  for (const token of [access, refresh]) t.equal(await told(token), inactive)
+  const refreshed = await service.post('/api/token/refresh/', { refresh })
+  t.match(refreshed.json(), { detail: "The user's password has been changed." }, 'asking has ended no session')
+  const again = await service.post('/api/token/refresh/', { refresh })
+  t.match(again.json(), { detail: 'Token is blacklisted' }, 'the refresh has')
+
+  const now = service.clock()
+  const foreign = { exp: now + 60, iat: now, jti: 'x', user_id: userId }
+  t.match(
+    await told(signShared(secret, { token_type: 'refresh', ...foreign })),
+    /^{"active":true,/,
+    'it would be adopted'
+  )
+  t.equal(await told(signShared(secret, { token_type: 'access', ...foreign })), inactive, 'it would not be let in')
+})
+
+t.test('introspection goes by CHECK_USER_IS_ACTIVE, and for a refresh token by the rule of HOOKS_MODULE', async (t) => {
+  const lax = await openApp(t, { CHECK_USER_IS_ACTIVE: 'false' })
+  const gateway = await addClient(lax)
+  const inactiveUser = await lax.logIn()
+  await lax.app.stores.users.setActive(inactiveUser.userId, false)
+  for (const token of [inactiveUser.access, inactiveUser.refresh])
+    t.match((await gateway.post(introspectPath, { token })).json(), { active: true }, 'as at every door')
+
+  const rule = `export const userAuthenticationRule = ({ claims }) => {
+    if (claims.broken) throw new Error('broken')
+    return !claims.suspended
+  }`
+  const service = await openApp(t, { HOOKS_MODULE: aModule(t, rule) })
+  const asking = await addClient(service)
+  const { access, refresh, userId } = await service.logIn()
+  const told = async (token: string) => (await asking.post(introspectPath, { token })).json()
+  t.match(await told(refresh), { active: true })
+  await service.app.stores.users.setClaims(userId, { suspended: true })
+  t.same(await told(refresh), { active: false }, 'it would not be refreshed')
+  t.match(await told(access), { active: true }, 'protected doors do not ask the rule')
+  await service.app.stores.users.setClaims(userId, { broken: true })
+  refused(t, await asking.post(introspectPath, { token: refresh }), 500, 'server_error', 'nobody knows')
+})
+
+t.test('RFC 7662 has its names, whatever claims are called', async (t) => {
+  const names = { USER_ID_CLAIM: 'sub', JTI_CLAIM: 'tid', TOKEN_TYPE_CLAIM: 'kind' }
+  const service = await openApp(t, { ...names, ISSUER: 'https://auth.example' })
+  const billing = await addClient(service, 'billing')
+  const { access, userId } = await service.logIn('vitor')
+  const { exp, iat, tid, sid } = claimsOf(access)
+  const common = {
+    active: true,
+    token_type: 'Bearer',
+    token_use: 'access',
+    kind: 'access',
+    iss: 'https://auth.example'
+  }
+  t.same((await billing.post(introspectPath, { token: access })).json(), {
+    ...common,
+    exp,
+    iat,
+    tid,
+    jti: tid,
+    sub: userId,
+    sid,
+    username: 'vitor'
+  })
+
+  const { access_token: token } = (await billing.post('/oauth/token', { grant_type: 'client_credentials' })).json()
+  const own = claimsOf(token)
+  t.same(Object.keys(own), ['kind', 'exp', 'iat', 'tid', 'sub', 'client_id', 'iss'])
+  t.same((await billing.post(introspectPath, { token })).json(), { ...common, ...own, jti: own.tid })
+  await service.app.stores.users.create('billing', 'x')
+  for (const url of ['/api/sessions/', '/api/token/forward-auth/']) {
+    const answer = await service.app.inject({ url, headers: { authorization: `Bearer ${token}` } })
+    t.match(answer.json(), { detail: 'Token contained no recognizable user identification' }, 'a client is no user')
+  }
+  t.equal((await billing.post('/oauth/revoke', { token })).statusCode, 200)
+  t.equal(await toldOnceHeard(billing, token), inactive)
+  const metadata = (await service.app.inject('/.well-known/oauth-authorization-server')).json()
+  t.same(metadata.claims_supported, ['iss', 'sub', 'aud', 'exp', 'iat', 'tid', 'sid', 'kind', 'client_id', 'scope'])
+})
+
+t.test('a client that has the name of a user, where tokens carry names', async (t) => {
+  const service = await openApp(t, { USER_ID_CLAIM: 'sub', USER_ID_FIELD: 'username' })
+  const client = await addClient(service, 'vitor')
+  await service.addUser('vitor', aPassword)
+  const { access } = (await service.post('/api/token/', { username: 'vitor', password: aPassword })).json()
+  const { access_token } = (await client.post('/oauth/token', { grant_type: 'client_credentials' })).json()
+  t.equal(claimsOf(access).sub, claimsOf(access_token).sub)
+  const status = async (token: string) =>
+    (await service.app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })).statusCode
+  t.same([await status(access), await status(access_token)], [200, 401])
+})
+
+t.test('what TOKEN_TYPE_CLAIM and JTI_CLAIM do not demand of others', async (t) => {
+  const secret = 'a secret that other services hold as well'
+  const service = await openApp(t, { SIGNING_KEY: secret, TOKEN_TYPE_CLAIM: 'none', JTI_CLAIM: 'none' })
+  const gateway = await addClient(service)
+  const { userId } = await service.logIn()
+  const claims = { exp: service.clock() + 60, user_id: userId }
+  const token = signShared(secret, claims)
+  t.same((await gateway.post(introspectPath, { token })).json(), {
+    active: true,
+    ...claims,
+    token_type: 'Bearer',
+    token_use: 'access',
+    sub: userId,
+    username: 'vitor'
+  })
+  refused(t, await gateway.post('/oauth/revoke', { token }), 400, 'unsupported_token_type', 'it has no id')
+  t.equal((await gateway.post(introspectPath, { token: signShared(secret, { ...claims, gen: 0 }) })).body, inactive)
+})
+
+t.test('OAuth doors answer in English: RFC 6749 §5.2 allows nothing but ASCII', async (t) => {
+  const service = await openApp(t)
+  const { authorization } = await addClient(service)
+  const headers = { authorization, 'accept-language': 'ja' }
+  const answer = await postForm(service, introspectPath, {}, headers)
+  t.equal(answer.json().error_description, 'token: This field is required.')
+  t.notOk('content-language' in answer.headers)
 })

@@ -76,9 +76,11 @@ t.test('the validators would find something', async (t) => {
 })
 
 t.test('every door is there once, with what a reader needs', async (t) => {
-  const operations = operationsOf(await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m' })))
+  const operations = operationsOf(
+    await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m', SLIDING_TOKENS: 'true' }))
+  )
   t.same(
-    [...operations.keys()].filter((name) => !name.includes('/sliding/')),
+    [...operations.keys()],
     [
       'POST /api/token/',
       'POST /api/token/refresh/',
@@ -86,6 +88,8 @@ t.test('every door is there once, with what a reader needs', async (t) => {
       'POST /api/token/verify/batch/',
       'GET /api/token/forward-auth/',
       'POST /api/token/blacklist/',
+      'POST /api/token/sliding/',
+      'POST /api/token/sliding/refresh/',
       'GET /api/sessions/',
       'DELETE /api/sessions/',
       'DELETE /api/sessions/{id}/',
@@ -155,7 +159,7 @@ const resolve = ({ components }: Document, schema: { readonly $ref?: string }): 
   schema.$ref === undefined ? schema : (components.schemas[schema.$ref.split('/').at(-1) as string] as object)
 
 t.test('answers are as it says', async (t) => {
-  const service = await openApp(t, { ISSUER: 'https://auth.example', RATE_LIMIT_OBTAIN: '5/m' })
+  const service = await openApp(t, { ISSUER: 'https://auth.example', RATE_LIMIT_OBTAIN: '5/m', SLIDING_TOKENS: 'true' })
   const { app, post } = service
   const document = await documentOf(service)
   const seen = new Set<string>()
@@ -183,6 +187,12 @@ t.test('answers are as it says', async (t) => {
   check('POST /api/token/verify/', await post('/api/token/verify/', { token: access }, { accept: 'text/html' }))
   for (const body of [{ tokens: [access, 'no token'] }, { tokens: [] }])
     check('POST /api/token/verify/batch/', await post('/api/token/verify/batch/', body))
+
+  const sliding = await post('/api/token/sliding/', { username: 'vitor', password: aPassword })
+  const { token } = check('POST /api/token/sliding/', sliding).json()
+  check('POST /api/token/sliding/', await post('/api/token/sliding/', {}))
+  for (const body of [{ token }, {}, { token: access }])
+    check('POST /api/token/sliding/refresh/', await post('/api/token/sliding/refresh/', body))
 
   await get('/api/token/forward-auth/')
   await get('/api/token/forward-auth/', { authorization })

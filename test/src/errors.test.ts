@@ -7,7 +7,7 @@ t.test('an error has the status and the body of its row', async (t) => {
   t.same(expired.body, { detail: 'Token is expired', code: 'token_not_valid' }, 'the detail is for the log')
   t.same(new KeyturnError('LOGIN_FAILED').body, { detail: 'No active account found with the given credentials' })
   t.equal(new KeyturnError('LOGIN_FAILED').message, 'LOGIN_FAILED')
-  const fields = { username: ['This field is required.'] }
+  const fields = { username: ['This field is required.'] } as const
   t.same(new KeyturnError('FIELDS_INVALID', { fields }).body, fields)
   t.equal(new KeyturnError('BUSY', { retryAfter: 3 }).retryAfter, 3)
 })

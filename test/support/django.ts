@@ -4,22 +4,27 @@ import type { Test } from 'tap'
 import { findEngines, openEnclosure, untilReady, whyMissing } from './engines.ts'
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../../test/fixtures/django/${name}`, import.meta.url))
-const service = fixture('service.py')
+
+/**
+ * Starts test/fixtures/django/project.py, a whole Django project with Simple JWT that has its users in this database,
+ * and resolves with its URL; it ends with `t`.
+ */
+export const startDjangoProject = (t: Pick<Test, 'teardown'>, databaseUrl: string, secret: string): Promise<string> =>
+  start(t, 'project.py', databaseUrl, secret)
 
 /**
  * Starts test/fixtures/django/service.py, a Django service with Simple JWT, and resolves with its URL; it ends with `t`.
  * `key` is the shared secret with HS256, and the JWKS' URL with ES256.
  */
-export async function startDjango(
-  t: Pick<Test, 'teardown'>,
-  algorithm: 'HS256' | 'ES256',
-  key: string
-): Promise<string> {
+export const startDjango = (t: Pick<Test, 'teardown'>, algorithm: 'HS256' | 'ES256', key: string): Promise<string> =>
+  start(t, 'service.py', algorithm, key)
+
+async function start(t: Pick<Test, 'teardown'>, program: string, ...args: readonly string[]): Promise<string> {
   const python = findPython()
   const enclosure = await openEnclosure('django', 'SIGKILL')
   t.teardown(() => enclosure.close())
   const port = () => /^listens on (\d+)$/m.exec(enclosure.log())?.[1]
-  await untilReady(enclosure.spawn(python, [service, algorithm, key]), enclosure, () => port() !== undefined)
+  await untilReady(enclosure.spawn(python, [fixture(program), ...args]), enclosure, () => port() !== undefined)
   return `http://127.0.0.1:${port()}`
 }
 

@@ -61,8 +61,8 @@ export const decodePart = (token: string, part: 0 | 1): Record<string, unknown> 
 export const joinSigned = (algorithm: string, key: KeyObject, head: string, body: string): string =>
   `${head}.${body}.${signatureOf(algorithm, key, `${head}.${body}`).toString('base64url')}`
 
-/** A token of HS256, as whoever holds the same SIGNING_KEY signs it. */
-export const signShared = (claims: object, secret: string): string =>
+/** A token as another holder of a shared secret makes it, by HS256. */
+export const signShared = (secret: string, claims: object): string =>
   joinSigned('HS256', createSecretKey(Buffer.from(secret)), encode({ alg: 'HS256', typ: 'JWT' }), encode(claims))
 
 /** A new key for an algorithm; of RSA the same one for all six, so that a test of their mixing means something. */

@@ -1,5 +1,5 @@
 /*
- * What Simple JWT's four doors answer to a request, whoever it is about: methods, content types, bodies, field values.
+ * What Simple JWT's doors answer to a request, whoever it is about: methods, content types, bodies, field values.
  * Recorded from its newest source on a live server; rows that begin with "Keyturn:" differ on purpose, and say how.
  */
 import { METHODS } from 'node:http'
@@ -12,7 +12,9 @@ const doors = [
   { path: '/api/token/', name: 'Token Obtain Pair', fields: ['username', 'password'] },
   { path: '/api/token/refresh/', name: 'Token Refresh', fields: ['refresh'] },
   { path: '/api/token/verify/', name: 'Token Verify', fields: ['token'] },
-  { path: '/api/token/blacklist/', name: 'Token Blacklist', fields: ['refresh'] }
+  { path: '/api/token/blacklist/', name: 'Token Blacklist', fields: ['refresh'] },
+  { path: '/api/token/sliding/', name: 'Token Obtain Sliding', fields: ['username', 'password'] },
+  { path: '/api/token/sliding/refresh/', name: 'Token Refresh Sliding', fields: ['token'] }
 ] as const
 
 const json = { 'content-type': 'application/json' }
@@ -35,7 +37,7 @@ interface Row {
   readonly body?: string | Buffer | Readable
 }
 
-const { app, logIn } = await openApp(t)
+const { app, logIn } = await openApp(t, { SLIDING_TOKENS: 'true' })
 const login = await logIn('42')
 
 /** Sends a row to a door, and compares all of the answer that Simple JWT has, with the headers that go with every answer. */
@@ -344,7 +346,7 @@ t.test('field values', async (t) => {
       body: `{${fields.map((field) => `"${field}":"\ufeff"`).join()}}`,
       status: 401,
       answer:
-        path === '/api/token/'
+        path === '/api/token/' || path === '/api/token/sliding/'
           ? detail('No active account found with the given credentials')
           : JSON.stringify({ detail: 'Token is invalid', code: 'token_not_valid' })
     })

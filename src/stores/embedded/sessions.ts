@@ -1,6 +1,6 @@
 import { randomId } from '../../random.ts'
 import { decide } from '../../sessions/rotation.ts'
-import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
+import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { EmbeddedEngine } from './engine.ts'
@@ -29,6 +29,15 @@ const schema = `
     revoked_at BIGINT NOT NULL
   );
   CREATE INDEX IF NOT EXISTS keyturn_revocations_time ON keyturn_revocations (revoked_at);
+  CREATE TABLE IF NOT EXISTS keyturn_adoptions (
+    sid TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+  );
+  CREATE TABLE IF NOT EXISTS keyturn_session_ends (
+    user_id TEXT PRIMARY KEY,
+    ended_at BIGINT NOT NULL
+  );
 `
 
 interface SessionRow {
@@ -152,23 +161,48 @@ export async function openEmbeddedSessions(
           .map(({ sid }) => sid)
 
   return {
-    async start(userId, client) {
+    async start(userId, client, lifetime = policy.lifetime) {
       return engine.transaction(() => {
         // Each login clears away a few sessions that are over, so that the file does not grow with them.
         engine.run(
           'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
           [clock()]
         )
-        const session = startSession(userId, randomId(), client, clock(), policy)
+        const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
         insert(session)
         const ended = oldestBeyondLimit(userId)
         end(ended)
         return { session, ended }
       })
     },
-    async rotate({ userId, sid, generation }) {
+    async adopt({ userId, sid, issuedAt, expiresAt }, client) {
       return engine.transaction(() => {
-        const decision = decide(read(userId, sid), generation, clock(), policy)
+        engine.run('DELETE FROM keyturn_adoptions WHERE expires_at <= $1', [clock()])
+        const isFirst = engine.run(
+          'INSERT INTO keyturn_adoptions (sid, user_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING sid',
+          [sid, userId, expiresAt]
+        )
+        const endedSince = engine.run('SELECT 1 FROM keyturn_session_ends WHERE user_id = $1 AND ended_at >= $2', [
+          userId,
+          issuedAt
+        ])
+        if (isFirst.length === 0 || endedSince.length > 0) return false
+        insert(startSession(userId, sid, client, clock(), policy))
+        return true
+      })
+    },
+    async isAdopted(userId, sid) {
+      return (
+        engine.run('SELECT 1 FROM keyturn_adoptions WHERE sid = $1 AND user_id = $2 AND expires_at > $3', [
+          sid,
+          userId,
+          clock()
+        ]).length > 0
+      )
+    },
+    async rotate({ userId, sid, generation }, rotates = policy.rotate) {
+      return engine.transaction(() => {
+        const decision = decide(read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
         if (decision.session !== undefined) update(decision.session)
         else if (decision.verdict.kind === 'reused') end([sid])
         return decision.verdict
@@ -189,6 +223,14 @@ export async function openEmbeddedSessions(
     },
     async revokeAll(userId, kept) {
       return engine.transaction(() => {
+        if (policy.adopts) {
+          engine.run(
+            `INSERT INTO keyturn_session_ends (user_id, ended_at) VALUES ($1, $2)
+             ON CONFLICT (user_id) DO UPDATE SET ended_at = excluded.ended_at`,
+            [userId, clock()]
+          )
+          engine.run('DELETE FROM keyturn_session_ends WHERE ended_at < $1', [clock() - longestForeignLife])
+        }
         const ended = liveOnes(userId)
           .map(({ sid }) => sid)
           .filter((sid) => sid !== kept)

@@ -1,9 +1,20 @@
-/** The names of everything Keyturn keeps in Redis. One user's keys share a hash tag, so a script touches one cluster slot. */
-export const makeNames = (prefix = 'keyturn:') => ({
+/**
+ * The names of everything Keyturn keeps in Redis. One user's keys share a hash tag, so a script touches one cluster
+ * slot.
+ */
+export const makeNames = (prefix = 'keyturn:') => {
   /** Braces end a hash tag, so those in a user's id are written otherwise. */
-  sessions: (userId: string): string => `${prefix}{${userId.replace(/[{}%]/g, encodeURIComponent)}}`,
-  /** The revocation feed: one stream for all. */
-  feed: `${prefix}revocations`
-})
+  const ofUser = (userId: string): string => `${prefix}{${userId.replace(/[{}%]/g, encodeURIComponent)}}`
+  return {
+    /** The user's sessions. */
+    sessions: ofUser,
+    /** There once a refresh token of another issuer has been adopted as this session. */
+    adopted: (userId: string, sid: string): string => `${ofUser(userId)}:adopted:${sid}`,
+    /** When all sessions of the user were ended, for tokens that are adopted later. */
+    ended: (userId: string): string => `${ofUser(userId)}:ended`,
+    /** The revocation feed: one stream for all. */
+    feed: `${prefix}revocations`
+  }
+}
 
 export type Names = ReturnType<typeof makeNames>

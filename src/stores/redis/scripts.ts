@@ -2,13 +2,14 @@ import { readFileSync } from 'node:fs'
 import type { Result } from 'ioredis'
 import type { RotationVerdict } from '../../sessions/rotation.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
-import type { PresentedGeneration } from '../../sessions/store.ts'
+import type { ForeignToken, PresentedGeneration } from '../../sessions/store.ts'
 import type { Connection } from './client.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<[now: number, ended: Buffer[]], Context>
-    keyturnRevokeBuffer(...args: (string | Buffer)[]): Result<Buffer[], Context>
+    keyturnAdopt(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
+    keyturnRevokeBuffer(...args: (string | Buffer | number)[]): Result<Buffer[], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
@@ -29,10 +30,13 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 /** Lua has no Infinity: a grace longer than any time stands for it. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
+/** Each script with the number of its keys. */
+const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1 }
+
 /** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
-  for (const name of ['start', 'rotate', 'revoke', 'announce']) {
-    redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys: 1, lua: read(name) })
+  for (const [name, numberOfKeys] of Object.entries(scripts)) {
+    redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua: read(name) })
   }
 }
 
@@ -57,6 +61,31 @@ export async function start(
   return { now, ended: ended.map((each) => each.toString('hex')) }
 }
 
+/** Starts the session of a refresh token of another issuer; false when that was done before, or may not be. */
+export async function adopt(
+  redis: Connection,
+  [sessions, adopted, ended]: readonly [sessions: string, adopted: string, ended: string],
+  { sid, issuedAt, expiresAt }: Omit<ForeignToken, 'userId'>,
+  client: Buffer,
+  policy: SessionPolicy
+): Promise<boolean> {
+  const bytes = Buffer.from(sid, 'hex')
+  const { lifetime, absoluteLifetime } = policy
+  return (
+    (await redis.keyturnAdopt(
+      sessions,
+      adopted,
+      ended,
+      bytes,
+      client,
+      lifetime,
+      absoluteLifetime,
+      issuedAt,
+      expiresAt
+    )) === 1
+  )
+}
+
 /** The verdict on a presented generation, carried out; `ended` for a session whose end is not yet in the feed. */
 export async function rotate(
   redis: Connection,
@@ -76,9 +105,18 @@ export async function rotate(
   return { kind, newest: { number, issuedAt, expiresAt } }
 }
 
-/** Marks one session as ended, or all others than that one: the sids that have. */
-export async function revoke(redis: Connection, key: string, which: 'one' | 'others', sid: string): Promise<string[]> {
-  const ended = await redis.keyturnRevokeBuffer(key, which, Buffer.from(sid, 'hex'))
+/**
+ * Marks one session as ended, or all others than that one: the sids that have. `memory` is how long the end of all others
+ * is remembered, in whole seconds.
+ */
+export async function revoke(
+  redis: Connection,
+  [sessions, allEnded]: readonly [sessions: string, allEnded: string],
+  which: 'one' | 'others',
+  sid: string,
+  memory: number
+): Promise<string[]> {
+  const ended = await redis.keyturnRevokeBuffer(sessions, allEnded, which, Buffer.from(sid, 'hex'), memory)
   return ended.map((each) => each.toString('hex'))
 }
 

@@ -1,15 +1,18 @@
 import { randomId } from '../../random.ts'
-import { type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
+import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
 import { type Connection, failClosed, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
-import { announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import { adopt, announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
-  /** For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the time. */
+  /**
+   * For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the
+   * time.
+   */
   readonly clock?: Clock
   /** Tests put another clock into the scripts. */
   readonly readScript?: ReadScript
@@ -18,7 +21,10 @@ export interface RedisSessionsOptions {
 /** Sessions that are announced with one command. */
 const batch = 500
 
-/** Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole seconds. */
+/**
+ * Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole
+ * seconds.
+ */
 export function openRedisSessions(
   redis: Connection,
   policy: SessionPolicy,
@@ -42,15 +48,24 @@ export function openRedisSessions(
   }
 
   return failClosed<SessionStore>({
-    async start(userId, client) {
+    async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()
-      const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), policy)
+      const own = { ...policy, lifetime }
+      const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), own)
       await finish(userId, ended)
-      return { session: startSession(userId, sid, client, now, policy), ended }
+      return { session: startSession(userId, sid, client, now, own), ended }
     },
-    async rotate(presented) {
+    async adopt(token, client) {
+      const { userId, sid } = token
+      const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
+      return await adopt(redis, keys, token, encodeClient(client), policy)
+    },
+    async isAdopted(userId, sid) {
+      return (await redis.exists(names.adopted(userId, sid))) === 1
+    },
+    async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
-      const verdict = await rotate(redis, names.sessions(userId), presented, policy)
+      const verdict = await rotate(redis, names.sessions(userId), presented, { ...policy, rotate: rotates })
       if (verdict.kind === 'reused' || verdict.kind === 'ended') await finish(userId, [sid])
       return verdict.kind === 'ended' ? { kind: 'unknown' } : verdict
     },
@@ -67,12 +82,13 @@ export function openRedisSessions(
         .sort((a, b) => b.createdAt - a.createdAt)
     },
     async revoke(userId, sid) {
-      const ended = await revoke(redis, names.sessions(userId), 'one', sid)
+      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'one', sid, 0)
       await finish(userId, ended)
       return ended.length > 0
     },
     async revokeAll(userId, kept = '') {
-      const ended = await revoke(redis, names.sessions(userId), 'others', kept)
+      const memory = policy.adopts ? longestForeignLife : 0
+      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'others', kept, memory)
       await finish(userId, ended)
       return ended
     },

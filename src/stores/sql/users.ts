@@ -14,10 +14,12 @@ interface UserRow {
   readonly claims: string | null
 }
 
-const columns = 'id, username, password_hash, is_active, created_at, last_login_at, claims'
-
-/** Users in the table keyturn_users; `clock` dates those that are created. */
-export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
+/**
+ * Users in the table keyturn_users; `clock` dates them. Their id is the column `key`, USER_ID_FIELD: nobody
+ * outside knows another one.
+ */
+export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
+  const columns = `${key} AS id, username, password_hash, is_active, created_at, last_login_at, claims`
   const first = async (sql: string, value: string): Promise<User | undefined> => {
     // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
     if (value.includes('\0')) return undefined
@@ -27,7 +29,7 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
   return {
     findByUsername: (username) =>
       first(`SELECT ${columns} FROM keyturn_users WHERE username = $1`, normalizeUsername(username)),
-    findById: (id) => first(`SELECT ${columns} FROM keyturn_users WHERE id = $1`, id),
+    findById: (id) => first(`SELECT ${columns} FROM keyturn_users WHERE ${key} = $1`, id),
     async create(username, passwordHash) {
       const [row] = await db.query<UserRow>(
         `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at) VALUES ($1, $2, $3, 1, $4)
@@ -37,11 +39,11 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
       return row && toUser(row)
     },
     async setPassword(id, passwordHash) {
-      await db.query('UPDATE keyturn_users SET password_hash = $2 WHERE id = $1', [id, passwordHash])
+      await db.query(`UPDATE keyturn_users SET password_hash = $2 WHERE ${key} = $1`, [id, passwordHash])
     },
     async replacePasswordHash(id, verified, passwordHash) {
       const rows = await db.query(
-        'UPDATE keyturn_users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING id',
+        `UPDATE keyturn_users SET password_hash = $3 WHERE ${key} = $1 AND password_hash = $2 RETURNING id`,
         [id, verified, passwordHash]
       )
       return rows.length > 0
@@ -58,13 +60,16 @@ export function makeUserStore(db: SqlQueries, clock: Clock): UserStore {
       return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
     },
     async setActive(id, isActive) {
-      await db.query('UPDATE keyturn_users SET is_active = $2 WHERE id = $1', [id, isActive ? 1 : 0])
+      await db.query(`UPDATE keyturn_users SET is_active = $2 WHERE ${key} = $1`, [id, isActive ? 1 : 0])
+    },
+    async recordLogin(id) {
+      await db.query(`UPDATE keyturn_users SET last_login_at = $2 WHERE ${key} = $1`, [id, clock()])
     },
     async setClaims(id, claims) {
-      await db.query('UPDATE keyturn_users SET claims = $2 WHERE id = $1', [id, JSON.stringify(claims)])
+      await db.query(`UPDATE keyturn_users SET claims = $2 WHERE ${key} = $1`, [id, JSON.stringify(claims)])
     },
     async delete(id) {
-      await db.query('DELETE FROM keyturn_users WHERE id = $1', [id])
+      await db.query(`DELETE FROM keyturn_users WHERE ${key} = $1`, [id])
     },
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(

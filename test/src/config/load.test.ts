@@ -89,6 +89,10 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
     ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
+    ['ALGORITHM_PREVIOUS', ['HS256', 'es256'], ['none']],
+    ['ADOPT_REFRESH_TOKENS', ['on', 'false'], ['once']],
+    ['USERS_TABLE', ['auth_user', 'shop.user', 'Nutzer_ä'], ['a b', 'a.b.c', '1a', 'a;b', '"a"']],
+    ['USERS_COLUMNS', ['id=uuid', 'username=email, last_login=seen'], ['uuid', 'email=x', 'id=a b', 'id=']],
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
     ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
@@ -106,12 +110,29 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
       ['*', '10.0.0.0/8', '::1, fd00::/8', '127.0.0.1/32', '::/0'],
       ['10.0.0.0/33', 'fd00::/129', '10.0.0', 'example.com', '10.0.0.0/8/8', '10.0.0.0/']
     ],
+    ['USER_ID_FIELD', ['id', 'Username'], ['email', 'ID field']],
+    [
+      'USER_ID_CLAIM',
+      ['sub', 'uid', 'https://example.com/user-id'],
+      ['none', 'sid', 'exp', 'a b', '_id', 'constructor']
+    ],
+    ['TOKEN_TYPE_CLAIM', ['typ', 'none', `x${'y'.repeat(99)}`], ['sub', 'gen', `x${'y'.repeat(100)}`]],
+    ['JTI_CLAIM', ['id', 'none'], ['iat', 'client_id', 'é']],
+    ['CHECK_USER_IS_ACTIVE', ['false'], ['no']],
+    ['UPDATE_LAST_LOGIN', ['true'], ['yes']],
+    ['CHECK_REVOKE_TOKEN', ['on'], ['y']],
+    ['REVOKE_TOKEN_CLAIM', ['pw'], ['none', 'aud']],
+    ['SLIDING_TOKENS', ['true'], ['yes']],
+    ['SLIDING_TOKEN_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_LIFETIME', ['1', '365d'], ['0', '366d']],
+    ['SLIDING_TOKEN_REFRESH_EXP_CLAIM', ['until'], ['none', 'exp']],
     ['LOG_LEVEL', ['silent', 'TRACE'], ['loud']],
     ['LOG_FORMAT', ['json', 'Pretty'], ['text']],
     ['KEY_ENCRYPTION_SECRET', ['x'.repeat(32)], ['x'.repeat(31)]]
   ]
   const others: Environment = {
     KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    DATABASE_URL: 'postgres://h/d',
     SESSION_ABSOLUTE_LIFETIME: '30d',
     REFRESH_TOKEN_LIFETIME: '1d'
   }
@@ -139,8 +160,17 @@ t.test('what does not go together', async (t) => {
     /^SESSION_ABSOLUTE_LIFETIME: shorter/
   ])
   t.same(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
+  const sliding = { SLIDING_TOKEN_REFRESH_LIFETIME: '2d', SESSION_ABSOLUTE_LIFETIME: '1d' }
+  t.match(faultsOf({ ...sliding, SLIDING_TOKENS: 'true' }), [
+    /^SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME/
+  ])
+  t.same(faultsOf(sliding), [])
   t.match(faultsOf({ COOKIE_DOMAIN: 'example.com' }), [/^COOKIE_DOMAIN: set/])
   t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
+  t.match(faultsOf({ USER_ID_CLAIM: 'token_type', TOKEN_TYPE_CLAIM: 'none' }), [
+    'USER_ID_CLAIM: got "token_type", expected a name that no other claim has.'
+  ])
+  t.same(faultsOf({ USER_ID_CLAIM: 'jti', JTI_CLAIM: 'user_id' }), [])
   const check = (config: Config) => [`HOST: got ${config.host}.`, 'PORT: mine.']
   t.match(faultsOf({ PORT: 'x' }, check), [/^PORT: got/, 'HOST: got 127.0.0.1.'], 'a variable is told once')
 })
@@ -164,7 +194,7 @@ t.test('a value may come by a file', async (t) => {
 
   writeFileSync(
     join(folder, 'env'),
-    '# ours\nPORT=81\nNODE_ENV="production"\nLEEWAY=\nSIGNING_KEY_FILE=' + join(folder, 'key')
+    `# ours\nPORT=81\nNODE_ENV="production"\nLEEWAY=\nSIGNING_KEY_FILE=${join(folder, 'key')}`
   )
   const ENV_FILE = join(folder, 'env')
   t.match(loadConfig({ ENV_FILE }), { port: 81, production: true, leeway: 0, signingKey: 'from the file' })

@@ -2,18 +2,21 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { loadConfig } from '../../../src/config/load.ts'
 import { KeyturnError } from '../../../src/errors.ts'
 import { makeCheckCredentials } from '../../../src/flows/credentials.ts'
+import { makeHooks } from '../../../src/flows/hooks.ts'
 import { readDigest } from '../../../src/passwords/digest.ts'
 import { makePasswordHasher, type PasswordHasher } from '../../../src/passwords/hasher.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { migrate } from '../../../src/stores/sql/migrate.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
+import { claimRules } from '../../../src/tokens/claims.ts'
 import type { UserStore } from '../../../src/users/store.ts'
 import type { User } from '../../../src/users/user.ts'
 
-const hasher = makePasswordHasher({ memory: 8, time: 1, parallelism: 1, queue: 64, rehash: 'argon2id' })
+const hasher = makePasswordHasher({ memory: 8, time: 1, parallelism: 1, queue: 64, form: 'argon2id', rehash: true })
 const decoySecret = Buffer.alloc(32, 'secret')
 
 const password = 'correct horse \u{e9}\u{1f511}'
@@ -44,10 +47,12 @@ function aSpy() {
   return { spy, digests }
 }
 
+const hooks = makeHooks({}, { rules: claimRules(loadConfig({})), checkUserIsActive: true, failed: () => {} })
+
 /** What a login at each of these names is verified against. */
 async function verifiedAgainst(users: UserStore, names: readonly string[], secret = decoySecret) {
   const { spy, digests } = aSpy()
-  const check = makeCheckCredentials({ users, hasher: spy, decoySecret: secret })
+  const check = makeCheckCredentials({ users, hasher: spy, decoySecret: secret, hooks })
   for (const username of names) await check({ username, password }).catch(() => {})
   return digests
 }
@@ -84,14 +89,14 @@ t.test('a digest that lets nobody in costs what an unknown name costs', async (t
   await users.create('ben', ofDjango)
   t.same(await verifiedAgainst(users, ['ann']), [readDigest(ofDjango)?.decoy])
   const all: PasswordHasher = { ...hasher, verify: async () => true }
-  const check = makeCheckCredentials({ users, hasher: all, decoySecret })
+  const check = makeCheckCredentials({ users, hasher: all, decoySecret, hooks })
   await t.rejects(check({ username: 'ann', password }), { code: 'LOGIN_FAILED' }, 'even if the decoy matched')
   await t.rejects(check({ username: 'nobody', password }), { code: 'LOGIN_FAILED' })
 })
 
 t.test('a login writes the password anew, once, and only if it is the right one of an active user', async (t) => {
   const users = await openUsers(t)
-  const check = makeCheckCredentials({ users, hasher, decoySecret })
+  const check = makeCheckCredentials({ users, hasher, decoySecret, hooks })
   const ann = (await users.create('ann', ofDjango)) as User
   const digestOf = async (id: string) => (await users.findById(id))?.passwordHash ?? ''
 
@@ -115,7 +120,12 @@ t.test('what cannot be written anew does not refuse the login', async (t) => {
   const users = await openUsers(t)
   const ann = (await users.create('ann', ofDjango)) as User
   const login = async (changes: { users?: Partial<UserStore>; hasher?: Partial<PasswordHasher> }) => {
-    const parts = { users: { ...users, ...changes.users }, hasher: { ...hasher, ...changes.hasher }, decoySecret }
+    const parts = {
+      users: { ...users, ...changes.users },
+      hasher: { ...hasher, ...changes.hasher },
+      decoySecret,
+      hooks
+    }
     return (await makeCheckCredentials(parts)({ username: 'ann', password })).outcome
   }
   const down = () => Promise.reject(new KeyturnError('STORE_DOWN', { detail: 'gone' }))
@@ -135,7 +145,7 @@ t.test('what cannot be written anew does not refuse the login', async (t) => {
 t.test('what is too long is refused before anything is asked', async (t) => {
   const users = await openUsers(t)
   const { spy, digests } = aSpy()
-  const check = makeCheckCredentials({ users, hasher: spy, decoySecret })
+  const check = makeCheckCredentials({ users, hasher: spy, decoySecret, hooks })
   await t.rejects(check({ username: 'x'.repeat(255), password: 'x'.repeat(1025) }), {
     code: 'FIELDS_INVALID',
     fields: { username: [/254 characters/], password: [/1024 bytes/] }

@@ -60,6 +60,9 @@ t.test('what is due', async (t) => {
 
 t.test('the policy that follows from the settings', async (t) => {
   const policyOf = (env: Record<string, string>) => rotationPolicy(loadConfig(env))
+  const sliding = { SLIDING_TOKEN_LIFETIME: '12h', ACCESS_TOKEN_LIFETIME: '5m' }
+  const withSliding = policyOf({ ...sliding, SLIDING_TOKENS: 'true' }).keepRetired
+  t.equal(withSliding - policyOf(sliding).keepRetired, 12 * 3600 - 300, 'as long as a sliding token lives')
   t.match(policyOf({}), { interval: 30 * 86_400, publishAhead: 1205 })
   t.ok(policyOf({}).keepRetired >= 300 + 2 * 600)
   const short = policyOf({ JWKS_MAX_AGE: '1s', KEY_ROTATION_INTERVAL: '1m', LEEWAY: '7', ACCESS_TOKEN_LIFETIME: '60' })

@@ -1,9 +1,10 @@
 import { hash as argon2Hash } from 'argon2'
 import fc from 'fast-check'
 import t from 'tap'
-import { type HasherSettings, makePasswordHasher } from '../../../src/passwords/hasher.ts'
+import { loadConfig } from '../../../src/config/load.ts'
+import { type HasherSettings, hasherSettings, makePasswordHasher } from '../../../src/passwords/hasher.ts'
 
-const cheap: HasherSettings = { memory: 8, time: 1, parallelism: 1, queue: 64, rehash: 'argon2id' }
+const cheap: HasherSettings = { memory: 8, time: 1, parallelism: 1, queue: 64, form: 'argon2id', rehash: true }
 const hasher = makePasswordHasher(cheap)
 
 t.test('a password matches its own digest only', async (t) => {
@@ -20,8 +21,8 @@ t.test('nothing is cut, nor normalised', async (t) => {
     ['a'.repeat(1024), 'a'.repeat(1023)],
     ['\u{e9}', 'e\u{301}']
   ] as const) {
-    for (const rehash of ['argon2id', 'django'] as const) {
-      const digest = await makePasswordHasher({ ...cheap, rehash }).hash(password)
+    for (const form of ['argon2id', 'django'] as const) {
+      const digest = await makePasswordHasher({ ...cheap, form }).hash(password)
       t.equal(await hasher.verify(password, digest), true)
       t.equal(await hasher.verify(other, digest), false)
     }
@@ -102,8 +103,8 @@ const isSame = (a: string, b: string): boolean => {
 const isCheap = (digest: string): boolean => !/m=\d{4,},|t=\d{2,},/.test(digest)
 
 t.test('what is written, and what is written anew', async (t) => {
-  const byMode = (rehash: HasherSettings['rehash']) => makePasswordHasher({ ...cheap, rehash })
-  const [argon2id, django, never] = [byMode('argon2id'), byMode('django'), byMode('never')]
+  const by = (changes: Partial<HasherSettings>) => makePasswordHasher({ ...cheap, ...changes })
+  const [argon2id, django, never] = [by({}), by({ form: 'django' }), by({ rehash: false })]
   t.match(await argon2id.hash('p'), /^\$argon2id\$/)
   t.match(await never.hash('p'), /^\$argon2id\$/)
   const written = await django.hash('p')
@@ -114,7 +115,8 @@ t.test('what is written, and what is written anew', async (t) => {
   const rows: readonly (readonly [digest: string, anew: { argon2id: boolean; django: boolean }])[] = [
     [await argon2id.hash('p'), { argon2id: false, django: true }],
     ['$argon2id$v=19$m=8,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: true, django: true }],
-    ['argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: true, django: false }],
+    ['argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: false, django: false }],
+    ['argon2$argon2id$v=19$m=8,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: true, django: false }],
     [written, { argon2id: true, django: false }],
     ['pbkdf2_sha256$1000$salt$hash', { argon2id: true, django: false }],
     ['pbkdf2_sha1$1000$salt$hash', { argon2id: true, django: false }],
@@ -131,8 +133,21 @@ t.test('what is written, and what is written anew', async (t) => {
   }
 })
 
+t.test('the form that settings ask for', async (t) => {
+  const django = { DATABASE_URL: 'postgres://h/d', SIGNING_KEY: 'x', USERS_TABLE: 'auth_user' }
+  const rows: readonly (readonly [env: Record<string, string>, form: HasherSettings['form'], rehash: boolean])[] = [
+    [{}, 'argon2id', true],
+    [{ PASSWORD_REHASH: 'django' }, 'django', true],
+    [{ PASSWORD_REHASH: 'never' }, 'argon2id', false],
+    [django, 'django', true],
+    [{ ...django, PASSWORD_REHASH: 'never' }, 'django', false],
+    [{ ...django, PASSWORD_REHASH: 'argon2id' }, 'argon2id', true]
+  ]
+  for (const [env, form, rehash] of rows) t.match(hasherSettings(loadConfig(env)), { form, rehash })
+})
+
 t.test('an unknown user, an unusable digest and a fast one cost what a wrong password costs', async (t) => {
-  const slow = makePasswordHasher({ memory: 16_384, time: 2, parallelism: 1, queue: 1, rehash: 'argon2id' })
+  const slow = makePasswordHasher({ memory: 16_384, time: 2, parallelism: 1, queue: 1, form: 'argon2id', rehash: true })
   const digests = {
     wrong: await slow.hash('correct horse'),
     unknown: undefined,
@@ -159,7 +174,7 @@ t.test('an unknown user, an unusable digest and a fast one cost what a wrong pas
 })
 
 t.test('calls beyond the queue are refused at once', async (t) => {
-  const small = makePasswordHasher({ memory: 8192, time: 1, parallelism: 1, queue: 1, rehash: 'argon2id' })
+  const small = makePasswordHasher({ memory: 8192, time: 1, parallelism: 1, queue: 1, form: 'argon2id', rehash: true })
   const calls = Array.from({ length: 5 }, () => small.verify('p', undefined))
   const outcomes = await Promise.allSettled(calls)
   t.same(

@@ -19,6 +19,16 @@ t.test('embedded sessions', async (t) => {
   }))
 })
 
+t.test('an adoption is forgotten once its token has expired', async (t) => {
+  const store = await openEmbeddedSessions(engine, aPolicy(), window, clock)
+  const adopt = (sid: string) => store.adopt({ userId: 'u', sid, issuedAt: 0, expiresAt: clock() + 500 }, aClient)
+  t.equal(await adopt('a'), true)
+  clock.advance(500)
+  t.equal(await store.isAdopted('u', 'a'), false)
+  t.equal(await adopt('b'), true)
+  t.same(engine.run('SELECT sid FROM keyturn_adoptions WHERE user_id = $1', ['u']), [{ sid: 'b' }])
+})
+
 t.test('sessions that are over do not stay in the file', async (t) => {
   const store = await openEmbeddedSessions(engine, aPolicy({ lifetime: 100 }), window, clock)
   clock.advance(100_000_000)

@@ -51,6 +51,15 @@ t.test('by its own clock, a session is what its tokens say', async (t) => {
   await store.close()
 })
 
+t.test('an adoption is forgotten once its token has expired', async (t) => {
+  const names = makeNames(`${prefix}adopted:`)
+  const store = openRedisSessions(redis, aPolicy(), window, { names })
+  const token = { userId: 'u', sid: 'a'.repeat(32), issuedAt: 0, expiresAt: systemClock() + 500 }
+  t.equal(await store.adopt(token, aClient), true)
+  const seconds = await redis.ttl(names.adopted('u', token.sid))
+  t.ok(seconds > 490 && seconds <= 500, `${seconds} s`)
+})
+
 t.test('sessions that are over do not stay beside live ones', async (t) => {
   const names = makeNames(`${prefix}over:`)
   const store = openRedisSessions(redis, aPolicy({ lifetime: 100 }), window, { names, clock, readScript })

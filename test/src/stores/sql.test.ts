@@ -174,6 +174,21 @@ async function databaseSuite(
     })
   )
 
+  await t.test('USER_ID_FIELD=username: the name is the id', async (t) => {
+    const store = makeUserStore(await openMigrated(t), makeManualClock(), 'username')
+    const ann = await store.create('ann', 'old')
+    const ben = await store.create('ben', 'old')
+    t.match([ann, ben], [{ id: 'ann' }, { id: 'ben' }])
+    t.same(await store.findById('ann'), ann)
+    t.same(await store.findByUsername('ann'), ann)
+    await store.setPassword('ann', 'new')
+    await store.setActive('ann', false)
+    await store.setClaims('ann', { team: 'blue' })
+    t.same(await store.list('', 10), [{ ...ann, passwordHash: 'new', isActive: false, claims: { team: 'blue' } }, ben])
+    await store.delete('ann')
+    t.same(await store.list('', 10), [ben])
+  })
+
   await t.test('keys: of several that come first, one is active', async (t) => {
     const { address, db } = await openEmpty(t)
     await migrate(db)

@@ -1,22 +1,16 @@
 /* What else is in an access token: claims of a module, claims kept with the user, and those that settings ask for. */
-import { writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
 import t, { type Test } from 'tap'
+import { claimNames } from '../../../src/config/claim-names.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 import { reservedClaims } from '../../../src/tokens/claims.ts'
-import { claimsFault, loadClaimsFunction } from '../../../src/tokens/custom.ts'
+import { claimsFault } from '../../../src/tokens/custom.ts'
 import { aPassword, openApp, type TestApp } from '../../support/app.ts'
 import { decodePart } from '../../support/forger.ts'
 import { aDataDir, runKeyturn } from '../../support/keyturn.ts'
+import { aModule } from '../../support/modules.ts'
 
+const names = claimNames(loadConfig({}))
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
-
-/** The path of a module with this text. */
-function aModule(t: Test, text: string): string {
-  const path = join(aDataDir(t), 'claims.mjs')
-  writeFileSync(path, text)
-  return path
-}
 
 /** A module whose function gives what `app.answers` was given last: it is looked up anew for each token. */
 const steered = `
@@ -92,7 +86,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
       },
       /the claims function failed/
     ],
-    ...[...reservedClaims]
+    ...[...reservedClaims(names)]
       .filter((name) => name !== '__proto__')
       .map((name) => [`names ${name}`, () => ({ [name]: 'x' }), new RegExp(`${name} is Keyturn's own`)] as const),
     ['names __proto__', () => JSON.parse('{"__proto__":1}'), /__proto__ is Keyturn's own/],
@@ -131,46 +125,13 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
 
 t.test('values that are no objects', async (t) => {
   for (const value of [undefined, null, 5, 'x', true, [], [{}]])
-    t.match(claimsFault(value), /no object/, JSON.stringify(value))
-  for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value), undefined)
+    t.match(claimsFault(value, names), /no object/, JSON.stringify(value))
+  for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value, names), undefined)
   const service = await openSteered(t)
   for (const value of [undefined, null, {}]) {
     steering.claimsAnswer = () => value
     t.equal((await service.logIn(`user of ${value}`)).access.split('.').length, 3, `${value} adds nothing`)
   }
-})
-
-t.test('a module that cannot be taken fails the start with one line', async (t) => {
-  const missing = join(aDataDir(t), 'missing.mjs')
-  const rows: readonly (readonly [path: string, fault: RegExp])[] = [
-    [missing, /which cannot be loaded: Cannot find module/],
-    [aModule(t, 'export const claims = () => ({})'), /expected a module whose default export is a function/],
-    [aModule(t, 'export default { name: "x" }'), /default export is a function/],
-    [aModule(t, 'export default ('), /which cannot be loaded: /],
-    [aModule(t, 'throw new Error("first line\\nsecond line")'), /which cannot be loaded: first line/],
-    [aModule(t, 'throw undefined'), /which cannot be loaded/],
-    [aModule(t, 'import "no-such-package-anywhere"'), /which cannot be loaded: Cannot find package/]
-  ]
-  for (const [path, fault] of rows) {
-    const error = await loadClaimsFunction(path).then(
-      () => undefined,
-      (reason) => reason
-    )
-    t.equal(error?.name, 'ConfigError', String(fault))
-    t.match(error?.message, fault)
-    t.match(error?.message, /^CLAIMS_MODULE: got ".*", [^\n]+\.$/)
-    t.notMatch(error?.message, /\n/, 'one line')
-  }
-  const { code, stderr } = await runKeyturn(['serve'], { DATA_DIR: aDataDir(t), PORT: '0', CLAIMS_MODULE: missing })
-  t.equal(code, 78)
-  t.match(stderr, /^CLAIMS_MODULE: [^\n]*\n$/)
-  const path = aModule(t, 'export default () => ({ found: true })')
-  const found = await loadClaimsFunction(relative(process.cwd(), path))
-  t.same(
-    await found({ id: '1', username: 'x', isActive: true, claims: { kept: 1 } }, { grant: 'login', sid: undefined }),
-    { kept: 1, found: true },
-    'a path from the working directory'
-  )
 })
 
 t.test('claims kept with a user', async (t) => {

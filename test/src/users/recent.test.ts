@@ -1,6 +1,7 @@
 /* Users as they were a few seconds ago: for doors that cannot ask for each request. */
 import t from 'tap'
 import { KeyturnError } from '../../../src/errors.ts'
+import { passwordFingerprint } from '../../../src/passwords/fingerprint.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { makeRecentUsers } from '../../../src/users/recent.ts'
 import type { User } from '../../../src/users/user.ts'
@@ -36,7 +37,11 @@ function open() {
 t.test('a user is asked for once in five seconds, however many want it at once', async (t) => {
   const { clock, asked, state, recent } = open()
   const found = await Promise.all(Array.from({ length: 20 }, () => recent.findById('1')))
-  t.same(found[19], { id: '1', username: 'ann', isActive: true }, 'without the password hash')
+  t.same(
+    found[19],
+    { id: '1', username: 'ann', isActive: true, passwordFingerprint: passwordFingerprint('digest') },
+    'without the password hash'
+  )
   state.user = aUser({ isActive: false })
   clock.advance(4)
   t.match(await recent.findById('1'), { isActive: true })
@@ -48,6 +53,25 @@ t.test('a user is asked for once in five seconds, however many want it at once',
   t.equal(await recent.findById('1'), undefined)
   t.equal(await recent.findById('1'), undefined)
   t.equal(asked.length, 3, 'that there is none is remembered too')
+})
+
+t.test('one who is remembered under another password is asked for anew', async (t) => {
+  const { asked, state, recent } = open()
+  const [before, after] = [passwordFingerprint('digest'), passwordFingerprint('another')]
+  await recent.findById('1', before)
+  await recent.findById('1', before)
+  t.equal(asked.length, 1)
+  state.user = aUser({ passwordHash: 'another' })
+  t.match(await recent.findById('1', before), { passwordFingerprint: before }, 'nobody has told yet')
+  t.match(await recent.findById('1', after), { passwordFingerprint: after })
+  t.equal(asked.length, 2)
+  t.match(await recent.findById('1'), { passwordFingerprint: after })
+  await recent.findById('1', after)
+  t.equal(asked.length, 2)
+  await recent.findById('1', before)
+  t.equal(asked.length, 3, 'a token of the past costs a look each time, as at the other doors')
+  state.isDown = true
+  t.match(await recent.findById('1', before), { passwordFingerprint: after }, 'while the store is away, as last seen')
 })
 
 t.test('while the store is away a user stays as last seen, and who was not seen is not known', async (t) => {

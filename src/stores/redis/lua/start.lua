@@ -2,7 +2,7 @@
 -- KEYS[1]  {user}: the user's sessions, a hash of sid -> record (src/stores/redis/record.ts)
 -- ARGV[1]  sid, 16 bytes
 -- ARGV[2]  the client's address and user agent, as the session list shows them
--- ARGV[3]  lifetime of a refresh token, seconds
+-- ARGV[3]  how long it lives unless it is refreshed, seconds
 -- ARGV[4]  absolute lifetime of a session, seconds
 -- ARGV[5]  sessions the user may have; 0 is no limit
 -- ARGV[6]  a random number: where this login begins to clear away

@@ -1,0 +1,26 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { SlidingBody, Token } from '../schemas/bodies.ts'
+import { bodyRefusals, refusals } from '../schemas/errors.ts'
+
+/** POST /api/token/sliding/refresh/: a sliding token for a later one. As Simple JWT's TokenRefreshSlidingView. */
+const refreshSliding: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Refresh Sliding',
+    description: 'Takes a sliding token and returns one that is good for longer, until it may be refreshed no more.',
+    body: SlidingBody,
+    response: { 200: Token, ...refusals(400, ...bodyRefusals, 401, 'USER_GONE', 429, 503) }
+  }
+  app.post(
+    '/api/token/sliding/refresh',
+    { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
+    async (request, reply) => {
+      const result = await app.flows.sliding.refresh(request.body.token)
+      request.outcome = result.outcome
+      if ('refusal' in result) throw result.refusal
+      reply.header('cache-control', 'no-store')
+      return { token: result.token }
+    }
+  )
+}
+export default refreshSliding

@@ -1,0 +1,30 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { describeClient } from '../../src/sessions/session.ts'
+import { CredentialsBody, Token } from '../schemas/bodies.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
+
+/** POST /api/token/sliding/: a username and a password for a sliding token. As Simple JWT's TokenObtainSlidingView. */
+const sliding: FastifyPluginAsyncTypebox = async (app) => {
+  const schema = {
+    tags: ['token'],
+    summary: 'Token Obtain Sliding',
+    description: 'Takes a username and a password and returns a sliding token that proves them.',
+    body: CredentialsBody,
+    response: {
+      200: Token,
+      ...refusals(missing('username'), ...bodyRefusals, 'LOGIN_FAILED', 429, 'BUSY', 'STORE_DOWN')
+    }
+  }
+  app.post(
+    '/api/token/sliding',
+    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
+    async (request, reply) => {
+      const client = describeClient(request.ip, request.headers['user-agent'])
+      const { outcome, token } = await app.flows.sliding.obtain(request.body, client)
+      request.outcome = outcome
+      reply.header('cache-control', 'no-store')
+      return { token }
+    }
+  )
+}
+export default sliding

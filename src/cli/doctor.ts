@@ -1,0 +1,123 @@
+import { createVerifier } from 'fast-jwt'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
+import { adoptsRefreshTokens } from '../keys/algorithms.ts'
+import { checkSigningKey, importSigningKey } from '../keys/import.ts'
+import { readDigest } from '../passwords/digest.ts'
+import { openDatabase, openDjangoTable } from '../stores/open.ts'
+import type { SqlDatabase } from '../stores/sql/connection.ts'
+import { hasAuthUser, inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
+import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { print, Refusal } from './terminal.ts'
+
+/** `good` works, `note` is worth knowing, `wrong` has to be mended. */
+type Finding = readonly [kind: 'good' | 'note' | 'wrong', words: string]
+
+/**
+ * `keyturn doctor`: looks at a Django project's database, writes nothing, and says what would work with this
+ * configuration, a line a finding. Throws Refusal when something has to be mended.
+ */
+export async function doctor(): Promise<void> {
+  const config = loadConfig(process.env, checkSigningKey)
+  if (config.databaseUrl === undefined) {
+    throw new Refusal(
+      'DATABASE_URL is not set: there is no database of Django to look at. check-config looks at the rest.'
+    )
+  }
+  const database = await openDatabase(config)
+  try {
+    const findings = [
+      await examineTables(database),
+      ...(await examineUsers(config, database)),
+      ...(await examineTokens(config, database))
+    ]
+    for (const [kind, words] of findings) print(`${kind.padEnd(5)}  ${words}`)
+    const wrong = findings.filter(([kind]) => kind === 'wrong').length
+    if (wrong > 0) throw new Refusal(wrong === 1 ? 'One thing has to be mended.' : `${wrong} things have to be mended.`)
+  } finally {
+    await database.close()
+  }
+}
+
+async function examineTables(database: SqlDatabase): Promise<Finding> {
+  return (await pendingMigrations(database)) === 0
+    ? ['good', 'Keyturn’s own tables are there (keyturn_*), beside those of Django.']
+    : ['wrong', 'Keyturn’s own tables are missing or old. Run: keyturn migrate']
+}
+
+async function examineUsers(config: Config, database: SqlDatabase): Promise<Finding[]> {
+  const table = await openDjangoTable(config, database)
+  if (table === undefined) {
+    return (await hasAuthUser(database))
+      ? [
+          [
+            'note',
+            'There is Django’s table auth_user. USERS_TABLE=auth_user would use it as it is; users import would copy it.'
+          ]
+        ]
+      : [['note', 'USERS_TABLE is not set, and there is no table auth_user: users are Keyturn’s own.']]
+  }
+  const { users, inactive, unreachable, digests } = await inspectUsers(database, table)
+  const strange = `${unreachable} usernames begin or end with white space, or have more than 254 characters: they cannot log in.`
+  return [
+    ['good', `${config.usersTable} has ${users} users, ${inactive} of them inactive.`],
+    ...(unreachable > 0 ? [['note', strange] as const] : []),
+    ...digests.map(judgeDigests)
+  ]
+}
+
+function judgeDigests({ form, count, example }: UsersInspection['digests'][number]): Finding {
+  if (form === '!') return ['note', `${count} users have no usable password, and cannot log in with one.`]
+  if (readDigest(example) !== undefined) return ['good', `${count} passwords are ${form}: they work.`]
+  return ['wrong', `${count} passwords are of a form that Keyturn cannot verify (${form.slice(0, 40) || 'empty'}).`]
+}
+
+/** Whether those who are logged in by Simple JWT stay so. */
+async function examineTokens(config: Config, database: SqlDatabase): Promise<Finding[]> {
+  if (!adoptsRefreshTokens(config)) {
+    return [
+      ['note', 'Refresh tokens of Simple JWT are not adopted (ADOPT_REFRESH_TOKENS): everybody has to log in again.']
+    ]
+  }
+  const outstanding = await inspectOutstanding(database)
+  if (outstanding === undefined) {
+    return [
+      [
+        'note',
+        'Simple JWT’s blacklist app is not installed: whether SIGNING_KEY is Django’s cannot be seen here, and a token that was blacklisted elsewhere is not known.'
+      ]
+    ]
+  }
+  if (outstanding.newest === undefined)
+    return [['note', 'No refresh token of Simple JWT is alive: there is nobody to be taken over.']]
+  return isOurs(config, outstanding.newest)
+    ? [
+        [
+          'good',
+          `SIGNING_KEY is the one Django signs with: ${outstanding.count} refresh tokens go on working, each once.`
+        ]
+      ]
+    : [
+        [
+          'wrong',
+          'The newest refresh token of Django is not signed with SIGNING_KEY by ALGORITHM: everybody would have to log in again.'
+        ]
+      ]
+}
+
+function isOurs(config: Config, token: string): boolean {
+  const key = importSigningKey(config)
+  if (key === undefined) return false
+  const verify = createVerifier({
+    key: key.secretBytes ?? key.publicText,
+    algorithms: [key.algorithm],
+    ignoreExpiration: true,
+    ignoreNotBefore: true
+  })
+  try {
+    verify(token)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,90 @@
+import { KeyturnError } from '../errors.ts'
+import type { SessionClient } from '../sessions/session.ts'
+import type { ClaimRules } from '../tokens/claims.ts'
+import {
+  type ClaimsFunction,
+  type ClaimsUser,
+  type CustomClaimsOf,
+  makeCustomClaims,
+  withoutPassword
+} from '../tokens/custom.ts'
+import type { User } from '../users/user.ts'
+import type { Credentials } from './credentials.ts'
+
+/** What a deployment adds of its own: the named exports of HOOKS_MODULE, each as wanted. */
+export interface HooksModule {
+  readonly claims?: ClaimsFunction
+  /** Whether a user may log in or refresh whose password or token was right. Simple JWT's USER_AUTHENTICATION_RULE. */
+  readonly userAuthenticationRule?: (user: ClaimsUser) => boolean | Promise<boolean>
+  /** Is told of a session that has started, before the answer. Simple JWT's ON_LOGIN_SUCCESS. */
+  readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
+  /** Is told of a login that failed, before the answer: the password is twenty stars. Simple JWT's ON_LOGIN_FAILED. */
+  readonly onLoginFailed?: (credentials: Credentials, client: SessionClient) => unknown
+}
+
+export interface LoginContext extends SessionClient {
+  readonly sid: string
+}
+
+/** The hooks as flows call them: all are there, and what goes wrong in a deployment's own has been dealt with. */
+export interface Hooks {
+  /** Throws KeyturnError CLAIMS_FAILED. */
+  readonly claims: CustomClaimsOf
+  /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: who cannot be asked about is not let in. */
+  mayAuthenticate(user: User): Promise<boolean>
+  /** Never throws: nobody is refused because somebody else could not be told. Nor does the next one. */
+  onLoginSuccess(user: User, login: LoginContext): Promise<void>
+  onLoginFailed(credentials: Credentials, client: SessionClient): Promise<void>
+}
+
+export interface HooksOptions {
+  readonly rules: ClaimRules
+  readonly checkUserIsActive: boolean
+  /** Is told of a hook that failed where nobody else is. */
+  readonly failed: (hook: keyof HooksModule, error: unknown) => void
+  /** How long a hook may take, in milliseconds: what it waits for may never come, and a login would wait with it. */
+  readonly timeoutMs?: number
+}
+
+const stars = '*'.repeat(20)
+
+export function makeHooks(
+  { claims, userAuthenticationRule: rule, onLoginSuccess, onLoginFailed }: HooksModule,
+  { rules, checkUserIsActive, failed, timeoutMs = 5000 }: HooksOptions
+): Hooks {
+  const inTime = <T>(ask: () => T | Promise<T>): Promise<T> => answerWithin(timeoutMs, ask)
+  const tell = (hook: keyof HooksModule, ask: () => unknown): Promise<void> =>
+    inTime(ask).then(
+      () => {},
+      (error) => failed(hook, error)
+    )
+  // Claims kept with the user are in the token too, unless the function gives one of the same name.
+  const claimsOf: ClaimsFunction = async (user, context) => ({ ...user.claims, ...(await claims?.(user, context)) })
+  return {
+    claims: makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names),
+    async mayAuthenticate(user) {
+      if (checkUserIsActive && !user.isActive) return false
+      if (rule === undefined) return true
+      const answer: unknown = await inTime(() => rule(withoutPassword(user))).catch((cause) => {
+        throw new KeyturnError('RULE_FAILED', { detail: 'userAuthenticationRule failed', cause })
+      })
+      if (typeof answer === 'boolean') return answer
+      throw new KeyturnError('RULE_FAILED', { detail: `userAuthenticationRule gave ${typeof answer}, no boolean` })
+    },
+    onLoginSuccess: (user, login) => tell('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
+    onLoginFailed: ({ username }, client) =>
+      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, client))
+  }
+}
+
+async function answerWithin<T>(timeoutMs: number, ask: () => T | Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+  })
+  try {
+    return await Promise.race([ask(), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

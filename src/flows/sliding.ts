@@ -1,0 +1,47 @@
+import { KeyturnError } from '../errors.ts'
+import type { SessionClient } from '../sessions/session.ts'
+import type { Credentials } from './credentials.ts'
+import { makeFindHolder } from './holder.ts'
+import { makeLogIn } from './login.ts'
+import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
+
+/** As a RefreshResult: a refusal has an outcome too. */
+export type SlidingResult =
+  | { readonly token: string; readonly outcome: Outcome }
+  | { readonly refusal: KeyturnError; readonly outcome: Outcome }
+
+/** What can be done with sliding tokens alone: src/tokens/sliding.ts says what they are. */
+export const makeSliding = (parts: Parts) => {
+  const { sliding, sessions, hooks } = parts
+  const logIn = makeLogIn(parts)
+  const findHolder = makeFindHolder(parts)
+  return {
+    /**
+     * A username and a password for a sliding token of a new session. As Simple JWT's TokenObtainSlidingView. Throws as
+     * makeLogIn says.
+     */
+    async obtain(credentials: Credentials, client: SessionClient): Promise<{ token: string; outcome: Outcome }> {
+      const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
+      return { token: sliding.issue(user, session, custom), outcome }
+    },
+
+    /**
+     * A sliding token for a later one. As Simple JWT's TokenRefreshSlidingView. Throws KeyturnError TOKEN_* for a token that
+     * cannot be read or has come to its `refresh_exp`; refuses with TOKEN_REVOKED, and as makeFindHolder says.
+     */
+    async refresh(token: string): Promise<SlidingResult> {
+      const presented = sliding.read(token)
+      const { userId, sid, claims } = presented
+      const holder = await findHolder(presented)
+      if ('refusal' in holder) return { ...holder, outcome: { user_id: userId, sid } }
+      const refreshExp = sliding.refreshExpOf(claims)
+      const custom = await hooks.claims(holder.user, { grant: 'refresh', sid })
+      const verdict = await sessions.rotate(presented, false)
+      const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
+      if (!('newest' in verdict)) return { refusal: new KeyturnError('TOKEN_REVOKED'), outcome }
+      const session = { sid, expiresAt: verdict.newest.expiresAt }
+      return { token: sliding.issue(holder.user, session, custom, refreshExp), outcome }
+    }
+  }
+}

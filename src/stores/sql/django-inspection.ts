@@ -1,0 +1,54 @@
+import { longestUsername } from '../../users/user.ts'
+import type { SqlQueries } from './connection.ts'
+import type { DjangoTable } from './django-table.ts'
+
+/** What a table of Django's users holds, as far as it matters to logins. */
+export interface UsersInspection {
+  readonly users: number
+  readonly inactive: number
+  /** Usernames that no login can name: it trims its fields, and they have a bound. */
+  readonly unreachable: number
+  /**
+   * How many digests there are of each form: what stands before their first $, or `!` for an unusable one. Each with an
+   * example.
+   */
+  readonly digests: readonly { readonly form: string; readonly count: number; readonly example: string }[]
+}
+
+/** Reads the whole table once. Throws KeyturnError STORE_DOWN. */
+export async function inspectUsers(db: SqlQueries, { name, column, has }: DjangoTable): Promise<UsersInspection> {
+  const [facts] = await db.query<Omit<UsersInspection, 'digests'>>(
+    `SELECT count(*) AS users, count(*) FILTER (WHERE ${has('is_active') ? `NOT ${column('is_active')}` : 'false'}) AS inactive,
+       count(*) FILTER (WHERE ${column('username')} ~ '^\\s|\\s$' OR char_length(${column('username')}) > $1) AS unreachable
+     FROM ${name}`,
+    [longestUsername]
+  )
+  const password = column('password')
+  const digests = await db.query<UsersInspection['digests'][number]>(
+    `SELECT CASE WHEN ${password} LIKE '!%' THEN '!' ELSE split_part(${password}, '$', 1) END AS form,
+       count(*) AS count, min(${password}) AS example FROM ${name} GROUP BY 1 ORDER BY count DESC, example`
+  )
+  return { users: 0, inactive: 0, unreachable: 0, ...facts, digests }
+}
+
+/**
+ * Refresh tokens that Simple JWT handed out and that are not over: how many, and the newest one; undefined without its
+ * blacklist app.
+ */
+export async function inspectOutstanding(
+  db: SqlQueries
+): Promise<{ readonly count: number; readonly newest: string | undefined } | undefined> {
+  const [found] = await db.query("SELECT to_regclass('token_blacklist_outstandingtoken')::text AS name")
+  if (found?.name === null) return undefined
+  const alive = `FROM token_blacklist_outstandingtoken o LEFT JOIN token_blacklist_blacklistedtoken b ON b.token_id = o.id
+    WHERE o.expires_at > now() AND b.id IS NULL`
+  const [total] = await db.query<{ count: number }>(`SELECT count(*) AS count ${alive}`)
+  const [newest] = await db.query<{ token: string }>(`SELECT o.token ${alive} ORDER BY o.id DESC LIMIT 1`)
+  return { count: total?.count ?? 0, newest: newest?.token }
+}
+
+/** Whether there is a table that could be Django's own. */
+export async function hasAuthUser(db: SqlQueries): Promise<boolean> {
+  const [found] = await db.query("SELECT to_regclass('auth_user')::text AS name")
+  return found?.name !== null
+}

@@ -1,0 +1,128 @@
+import type { UserStore } from '../../users/store.ts'
+import { normalizeUsername, type User } from '../../users/user.ts'
+import { StoreError } from '../error.ts'
+import type { SqlQueries, SqlValue } from './connection.ts'
+import type { DjangoTable, UserColumn } from './django-table.ts'
+
+interface UserRow {
+  readonly id: string
+  readonly username: string
+  readonly password_hash: string
+  readonly is_active: boolean
+  readonly created_at: number | null
+  readonly last_login_at: number | null
+}
+
+/**
+ * Users where Django keeps them, looked up anew each time: what is changed there counts here from the next look on.
+ * Written are only a password, in a form that Django reads, whether a user is active, and the last login. `key` is the
+ * column that tokens carry. Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
+ */
+export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 'username' = 'id'): UserStore {
+  const { name, column, has } = table
+  const seconds = (each: UserColumn): string => (has(each) ? `EXTRACT(EPOCH FROM ${column(each)})::bigint` : 'NULL')
+  const users = `SELECT ${column(key)}::text AS id, ${column('username')}::text AS username,
+    ${column('password')} AS password_hash, ${has('is_active') ? column('is_active') : 'true'} AS is_active,
+    ${seconds('date_joined')} AS created_at, ${seconds('last_login')} AS last_login_at FROM ${name}`
+  const parseKey = makeKeyParser(table.type(key))
+  const id = column('id')
+  const lotOf = placeOfLot(table)
+
+  const first = async (which: UserColumn, value: SqlValue | undefined): Promise<User | undefined> => {
+    // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
+    if (value === undefined || String(value).includes('\0')) return undefined
+    const [row] = await db.query<UserRow>(`${users} WHERE ${column(which)} = $1`, [value])
+    return row && toUser(row)
+  }
+  const update = async (id: string, which: UserColumn, value: SqlValue): Promise<void> => {
+    const parsed = parseKey(id)
+    if (parsed !== undefined)
+      await db.query(`UPDATE ${name} SET ${column(which)} = $2 WHERE ${column(key)} = $1`, [parsed, value])
+  }
+  const refuse = async (advice: string): Promise<never> => {
+    throw new StoreError(`USERS_TABLE: the users of this database are Django's; ${advice}.`)
+  }
+
+  return {
+    findByUsername: (username) => first('username', normalizeUsername(username)),
+    findById: (id) => first(key, parseKey(id)),
+    create: () => refuse('create them with Django'),
+    delete: () => refuse('delete them with Django'),
+    setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
+    setPassword: (id, passwordHash) => update(id, 'password', inDjangosForm(passwordHash)),
+    async recordLogin(id) {
+      const parsed = parseKey(id)
+      if (parsed === undefined || !has('last_login')) return
+      await db.query(`UPDATE ${name} SET ${column('last_login')} = now() WHERE ${column(key)} = $1`, [parsed])
+    },
+    async replacePasswordHash(id, verified, passwordHash) {
+      const password = column('password')
+      const rows = await db.query(
+        `UPDATE ${name} SET ${password} = $3 WHERE ${column(key)} = $1 AND ${password} = $2 RETURNING 1`,
+        [parseKey(id) ?? null, verified, inDjangosForm(passwordHash)]
+      )
+      return rows.length > 0
+    },
+    async drawPasswordHashes(lot) {
+      const next = async (where: '>=' | '<', limit: number): Promise<readonly string[]> => {
+        const sql = `SELECT ${column('password')} AS password_hash FROM ${name} WHERE ${id} ${where} ${lotOf} ORDER BY ${id} LIMIT $2`
+        return (await db.query<UserRow>(sql, [lot, limit])).map((row) => row.password_hash)
+      }
+      const drawn = await next('>=', few)
+      return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
+    },
+    setActive: (id, isActive) =>
+      has('is_active') ? update(id, 'is_active', String(isActive)) : refuse('they have no column for being active'),
+    async list(afterUsername, limit) {
+      const rows = await db.query<UserRow>(
+        `${users} WHERE ${column('username')} > $1 ORDER BY ${column('username')} LIMIT $2`,
+        [normalizeUsername(afterUsername), limit]
+      )
+      return rows.map(toUser)
+    }
+  }
+}
+
+/** Users whose digests are drawn. */
+const few = 8
+
+/** The id that a lot, $1, falls on, in the type of the column: between the first and the last one, or anywhere. */
+function placeOfLot({ name, column, type }: DjangoTable): string {
+  switch (type('id')) {
+    case 'smallint':
+    case 'integer':
+    case 'bigint':
+      return `(SELECT min(${column('id')}) + floor($1::float8 * (max(${column('id')}) - min(${column('id')}))) FROM ${name})`
+    case 'uuid':
+      return "(lpad(to_hex(floor($1::float8 * 4294967296)::bigint), 8, '0') || '-0000-0000-0000-000000000000')::uuid"
+    default:
+      return 'substr($1::text, 3)'
+  }
+}
+
+/** What an id of each type may look like. The bounds keep PostgreSQL from refusing it. */
+const shapes: Readonly<Record<string, RegExp>> = {
+  smallint: /^\d{1,4}$/,
+  integer: /^(\d{1,9}|1\d{9}|20\d{8})$/,
+  bigint: /^\d{1,18}$/,
+  uuid: /^[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}$/i
+}
+
+/** Reads an id out of a token for a column of this type; undefined for what no user can have. */
+function makeKeyParser(type = 'text'): (id: string) => string | undefined {
+  const shape = shapes[type]
+  return (id) => (shape === undefined || shape.test(id) ? id : undefined)
+}
+
+/** Django writes the name of its hasher before what argon2 gives. */
+const inDjangosForm = (digest: string): string => (digest.startsWith('$argon2') ? `argon2${digest}` : digest)
+
+const toUser = (row: UserRow): User => ({
+  id: row.id,
+  username: row.username,
+  passwordHash: row.password_hash,
+  isActive: row.is_active,
+  createdAt: row.created_at ?? 0,
+  lastLoginAt: row.last_login_at ?? undefined,
+  claims: {}
+})

@@ -1,0 +1,23 @@
+import type { ForeignBlacklist } from '../../tokens/refresh.ts'
+import type { SqlDatabase } from './connection.ts'
+
+/**
+ * Simple JWT's blacklist app, where its tables are in our database; otherwise nothing is blacklisted. Throws
+ * KeyturnError STORE_DOWN. Source: rest_framework_simplejwt/token_blacklist/models.py (OutstandingToken,
+ * BlacklistedToken).
+ */
+export async function openForeignBlacklist(db: SqlDatabase): Promise<ForeignBlacklist> {
+  if (db.dialect !== 'postgres') return { has: async () => false }
+  const [found] = await db.query("SELECT to_regclass('token_blacklist_blacklistedtoken')::text AS name")
+  if (found?.name === null) return { has: async () => false }
+  return {
+    async has(jti) {
+      const rows = await db.query(
+        `SELECT 1 FROM token_blacklist_blacklistedtoken b JOIN token_blacklist_outstandingtoken o ON o.id = b.token_id
+         WHERE o.jti = $1`,
+        [jti]
+      )
+      return rows.length > 0
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/*
+ * A team moves from Django with Simple JWT: a real Django project and Keyturn on one PostgreSQL database, with one secret.
+ */
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { startDjangoProject } from '../support/django.ts'
+import { post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
+import { needsPostgres, withoutDjango, withoutPostgres } from '../support/needs.ts'
+
+const password = 'correct horse battery'
+
+t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 110_000 }, async (t) => {
+  const postgres = await needsPostgres(t, { tcp: true })
+  const database = await postgres.createDatabase()
+  const secret = randomBytes(32).toString('hex')
+  const django = await startDjangoProject(t, database, secret)
+  const act = async (verb: string, username: string, password?: string) =>
+    (await post(`${django}/do/`, { verb, username, password })).body as Record<string, unknown>
+  const { id } = await act('create', 'vitor', password)
+  await act('create', 'ana', password)
+
+  const env = {
+    DATABASE_URL: database,
+    SIGNING_KEY: secret,
+    USERS_TABLE: 'auth_user',
+    UPDATE_LAST_LOGIN: 'true',
+    REFRESH_REUSE_GRACE: '2s',
+    DATA_DIR: t.testdir()
+  }
+  const doctor = () => runKeyturn(['doctor'], env)
+  t.match(await doctor(), { code: 1, stdout: /^wrong .*keyturn migrate$/m })
+  t.equal((await runKeyturn(['migrate'], env)).code, 0)
+  const login = async (username: string, service = `${keyturn.url}/api`) =>
+    await post(`${service}/token/`, { username, password })
+  const keyturn = await startKeyturn(t, env)
+  const refresh = (token = '') => post(`${keyturn.url}/api/token/refresh/`, { refresh: token })
+  const verify = (token = '') => post(`${keyturn.url}/api/token/verify/`, { token })
+  const whoami = async (token = '') =>
+    (
+      (await (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).json()) as {
+        username?: string
+      }
+    ).username
+
+  // Before the move: Django hands out tokens.
+  const old = await login('vitor', django)
+  const used = await login('vitor', django)
+  const loggedOut = await login('vitor', django)
+  t.equal((await post(`${django}/token/blacklist/`, { refresh: loggedOut.body.refresh ?? '' })).status, 200)
+  const seen = await doctor()
+  t.match(seen, { code: 0, stdout: /^good {3}auth_user has 2 users, 0 of them inactive\.$/m })
+  t.match(seen.stdout, /^good {3}2 passwords are pbkdf2_sha256: they work\.$/m)
+  t.match(seen.stdout, /^good {3}SIGNING_KEY is the one Django signs with: 2 refresh tokens/m)
+  const stranger = await runKeyturn(['doctor'], { ...env, SIGNING_KEY: randomBytes(32).toString('hex') })
+  t.match(stranger, { code: 1, stdout: /^wrong {2}The newest refresh token of Django is not signed with SIGNING_KEY/m })
+
+  // Its tokens go on working.
+  t.strictSame(await verify(old.body.access), { status: 200, body: {} }, 'an access token of Django')
+  const adopted = await Promise.all(Array.from({ length: 20 }, () => refresh(old.body.refresh)))
+  t.same([...new Set(adopted.map(({ status }) => status))], [200], 'a refresh token, by twenty at once')
+  t.equal(new Set(adopted.map(({ body }) => body.refresh)).size, 1, 'one session')
+  const sessions = await runKeyturn(['sessions', 'list', 'vitor', '--json'], env)
+  t.equal(sessions.stdout.trim().split('\n').length, 1)
+  t.equal(await whoami(adopted[0]?.body.access), 'vitor', 'Django takes what it is exchanged for')
+  t.match(await refresh(loggedOut.body.refresh), { status: 401, body: { detail: 'Token is blacklisted' } }, 'by Django')
+  t.equal((await verify(loggedOut.body.refresh)).status, 400)
+  await sleep(3100)
+  t.match(
+    await refresh(old.body.refresh),
+    { status: 401, body: { detail: 'Token is blacklisted' } },
+    'once and only once'
+  )
+
+  // Its users log in, with the passwords they have.
+  const first = await login('vitor')
+  t.equal(first.status, 200)
+  const claims = JSON.parse(Buffer.from(first.body.access?.split('.')[1] ?? '', 'base64url').toString())
+  t.equal(claims.user_id, String(id))
+  t.equal(await whoami(first.body.access), 'vitor')
+  const state = await act('look', 'vitor', password)
+  t.match(state, { check_password: true, password: /^pbkdf2_sha256\$/ }, 'no digest that Django could not read')
+  t.ok(Math.abs(Number(state.last_login) - Date.now() / 1000) < 60, 'last_login, as Django writes it')
+  const wrong = await post(`${keyturn.url}/api/token/`, { username: 'vitor', password: 'wrong' })
+  t.match(wrong, { status: 401, body: { detail: 'No active account found with the given credentials' } })
+
+  // What Django does to a user counts at the next refresh.
+  await act('set_password', 'vitor', 'another password')
+  t.match(await refresh(first.body.refresh), { status: 401, body: { detail: "The user's password has been changed." } })
+  while ((await verify(first.body.access)).status === 200) await sleep(10)
+  t.match(
+    await verify(first.body.access),
+    { status: 401, body: { detail: 'Token is blacklisted' } },
+    'the session is over'
+  )
+  const ana = await login('ana')
+  t.equal(ana.status, 200)
+  await act('deactivate', 'ana')
+  t.match(await refresh(ana.body.refresh), { status: 401, body: { detail: /^No active account/ } })
+  t.equal((await login('ana')).status, 401)
+  await act('delete', 'vitor')
+  t.match(await refresh(used.body.refresh), { status: 401, body: { detail: /^No active account/ } })
+
+  // And back again: what Keyturn handed out works in Django.
+  await act('create', 'rui', password)
+  const back = await post(`${django}/token/refresh/`, { refresh: (await login('rui')).body.refresh ?? '' })
+  t.equal(back.status, 200)
+  t.equal(await whoami(back.body.access), 'rui')
+  t.equal(await keyturn.stop(), 0)
+})

@@ -1,0 +1,184 @@
+/* A deployment's own functions at a login and a refresh: what they are told, what their answer does, and what happens when they fail. */
+import t, { type Test } from 'tap'
+import { claimRules } from '../../../src/tokens/claims.ts'
+import { loadConfig } from '../../../src/config/load.ts'
+import { type HooksModule, makeHooks } from '../../../src/flows/hooks.ts'
+import type { User } from '../../../src/users/user.ts'
+import { aPassword, openApp, type TestApp } from '../../support/app.ts'
+import { aModule } from '../../support/modules.ts'
+
+const steered = `
+  const ask = (hook) => (...told) => globalThis.hooks[hook]?.(...told)
+  export const userAuthenticationRule = ask('userAuthenticationRule')
+  export const onLoginSuccess = ask('onLoginSuccess')
+  export const onLoginFailed = ask('onLoginFailed')`
+
+/** What the hooks of the application do, looked up anew at each call. */
+type Steering = Partial<Record<keyof HooksModule, (...told: unknown[]) => unknown>>
+
+/** An application whose hooks call `hooks` of what comes back. */
+async function openSteered(t: Test, env: Record<string, string> = {}): Promise<TestApp & { hooks: Steering }> {
+  const hooks: Steering = { userAuthenticationRule: () => true }
+  Object.assign(globalThis, { hooks })
+  return { ...(await openApp(t, { HOOKS_MODULE: aModule(t, steered), ...env })), hooks }
+}
+
+const logIn = ({ post }: TestApp, username = 'vitor', password = aPassword) =>
+  post('/api/token/', { username, password }, { 'user-agent': 'curl/8' })
+
+const fails: readonly (readonly [name: string, work: () => unknown])[] = [
+  [
+    'throws',
+    () => {
+      throw new Error('no connection')
+    }
+  ],
+  ['rejects', () => Promise.reject('a text')],
+  [
+    'throws nothing',
+    () => {
+      throw undefined
+    }
+  ]
+]
+
+const loginFailed = '401 {"detail":"No active account found with the given credentials"}'
+const gone = '401 {"detail":"No active account found for the given token."}'
+
+t.test('the rule is asked of users whose password or token is right', async (t) => {
+  const service = await openSteered(t)
+  const asked: unknown[][] = []
+  let answer: unknown = true
+  service.hooks.userAuthenticationRule = (...told) => {
+    asked.push(told)
+    return answer
+  }
+  const { userId, access, refresh } = await service.logIn()
+  t.same(asked, [[{ id: userId, username: 'vitor', isActive: true, claims: {} }]], 'never with the password hash')
+  await logIn(service, 'nobody')
+  await logIn(service, 'vitor', 'wrong horse')
+  t.equal(asked.length, 1, 'a wrong password is wrong')
+
+  answer = Promise.resolve(false)
+  const login = await logIn(service)
+  t.equal(`${login.statusCode} ${login.body}`, loginFailed)
+  const refused = await service.post('/api/token/refresh/', { refresh })
+  t.equal(`${refused.statusCode} ${refused.body}`, gone)
+  const headers = { authorization: `Bearer ${access}` }
+  t.equal((await service.app.inject({ url: '/api/sessions/', headers })).statusCode, 200, 'not asked at the resource')
+  answer = true
+  t.equal((await service.post('/api/token/refresh/', { refresh })).statusCode, 200, 'nothing was rotated')
+
+  const times = asked.length
+  await service.app.stores.users.setActive(userId, false)
+  const inactive = await logIn(service)
+  t.equal(`${inactive.statusCode} ${inactive.body}`, loginFailed)
+  t.equal(asked.length, times, 'Keyturn: it cannot let in whom CHECK_USER_IS_ACTIVE refuses')
+})
+
+t.test('CHECK_USER_IS_ACTIVE=false leaves it to the rule', async (t) => {
+  const service = await openSteered(t, { CHECK_USER_IS_ACTIVE: 'false' })
+  const { userId } = await service.logIn()
+  await service.app.stores.users.setActive(userId, false)
+  t.equal((await logIn(service)).statusCode, 200)
+  service.hooks.userAuthenticationRule = (user) => (user as User).isActive
+  t.equal((await logIn(service)).statusCode, 401)
+})
+
+t.test('a rule that gives no answer lets nobody in', async (t) => {
+  const service = await openSteered(t)
+  const { refresh } = await service.logIn()
+  const noAnswers = ['yes', 1, undefined, null, {}].map((answer) => [`gives ${answer}`, () => answer] as const)
+  for (const [name, work] of [...fails, ...noAnswers]) {
+    service.hooks.userAuthenticationRule = work
+    for (const answer of [await logIn(service), await service.post('/api/token/refresh/', { refresh })]) {
+      t.equal(`${answer.statusCode} ${answer.body}`, '500 {"detail":"A server error occurred."}', name)
+    }
+    t.match(service.log.at(-1), { refusal: 'RULE_FAILED', status: 500 })
+  }
+  service.hooks.userAuthenticationRule = () => true
+  t.equal((await service.post('/api/token/refresh/', { refresh })).statusCode, 200, 'the client kept its token')
+})
+
+t.test('logins are told of', async (t) => {
+  const service = await openSteered(t)
+  const told: unknown[][] = []
+  service.hooks.onLoginSuccess = (...each) => void told.push(['success', ...each])
+  service.hooks.onLoginFailed = (...each) => void told.push(['failed', ...each])
+  const { userId, access } = await service.logIn()
+  const { sid } = JSON.parse(Buffer.from(access.split('.')[1]!, 'base64url').toString())
+  const user = { id: userId, username: 'vitor', isActive: true, claims: {} }
+  t.same(told, [['success', user, { sid, ip: '127.0.0.1', userAgent: 'lightMyRequest' }]])
+
+  const client = { ip: '127.0.0.1', userAgent: 'curl/8' }
+  const stars = '*'.repeat(20)
+  told.length = 0
+  await logIn(service, 'nobody')
+  await logIn(service, 'vitor', 'wrong horse')
+  service.hooks.userAuthenticationRule = () => false
+  await logIn(service)
+  t.same(told, [
+    ['failed', { username: 'nobody', password: stars }, client],
+    ['failed', { username: 'vitor', password: stars }, client],
+    ['failed', { username: 'vitor', password: stars }, client]
+  ])
+  told.length = 0
+  await logIn(service, '')
+  await logIn(service, 'vitor', 'x'.repeat(1025))
+  service.hooks.userAuthenticationRule = () => 'no answer'
+  await logIn(service)
+  t.same(told, [], 'what is no login, or no answer, is not told')
+})
+
+t.test('who cannot be told of a login does not stop it', async (t) => {
+  const service = await openSteered(t)
+  await service.logIn()
+  for (const [name, work] of fails) {
+    Object.assign(service.hooks, { onLoginSuccess: work, onLoginFailed: work })
+    t.equal((await logIn(service)).statusCode, 200, name)
+    const failures = () => service.log.filter(({ level }) => level === 50)
+    t.match(failures().at(-1), { hook: 'onLoginSuccess', msg: /went on without it/ })
+    const failed = await logIn(service, 'vitor', 'wrong horse')
+    t.equal(`${failed.statusCode} ${failed.body}`, loginFailed)
+    t.match(failures().at(-1), { hook: 'onLoginFailed' })
+  }
+  t.notMatch(JSON.stringify(service.log), /horse/)
+})
+
+t.test('a hook that never answers is waited for so long', async (t) => {
+  const never = () => new Promise<never>(() => {})
+  const failed: unknown[][] = []
+  const hooks = makeHooks(
+    { claims: never, userAuthenticationRule: never, onLoginSuccess: never, onLoginFailed: never },
+    {
+      rules: claimRules(loadConfig({})),
+      checkUserIsActive: true,
+      failed: (hook, error) => failed.push([hook, String(error)]),
+      timeoutMs: 20
+    }
+  )
+  const user = { id: '1', username: 'vitor', isActive: true, claims: {} } as User
+  const client = { ip: '192.0.2.1', userAgent: '' }
+  const late = 'Error: no answer within 20 ms'
+  await t.rejects(hooks.claims(user, { grant: 'login', sid: undefined }), {
+    code: 'CLAIMS_FAILED',
+    cause: { message: 'no answer within 20 ms' }
+  })
+  await t.rejects(hooks.mayAuthenticate(user), { code: 'RULE_FAILED', cause: { message: 'no answer within 20 ms' } })
+  await hooks.onLoginSuccess(user, { sid: '2', ...client })
+  await hooks.onLoginFailed({ username: 'vitor', password: 'x' }, client)
+  t.same(failed, [
+    ['onLoginSuccess', late],
+    ['onLoginFailed', late]
+  ])
+})
+
+t.test('without hooks nobody is asked', async (t) => {
+  const failed = () => t.fail('nothing can fail')
+  const hooks = makeHooks({}, { rules: claimRules(loadConfig({})), checkUserIsActive: true, failed })
+  const user = { id: '1', username: 'vitor', isActive: true, claims: { team: 'blue' } } as unknown as User
+  t.same(await hooks.claims(user, { grant: 'login', sid: undefined }), { team: 'blue' })
+  t.equal(await hooks.mayAuthenticate(user), true)
+  t.equal(await hooks.mayAuthenticate({ ...user, isActive: false }), false)
+  await hooks.onLoginSuccess(user, { sid: '2', ip: '', userAgent: '' })
+})
