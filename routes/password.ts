@@ -1,16 +1,20 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { PasswordBody } from './schemas/bodies.ts'
-import { refusals } from './schemas/errors.ts'
+import { bearerRefusals, bodyRefusals, missing, refusals } from './schemas/errors.ts'
 
 /** POST /api/password/: a new password for the caller, who proves the current one; every other session ends. */
 const password: FastifyPluginAsyncTypebox = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Password Change',
+    security: [{ bearer: [] }],
     description: 'Sets the password of the user whose access token is sent, and ends that user’s other sessions.',
     body: PasswordBody,
-    response: { 204: Type.Null(), ...refusals(400, 401, 429, 503) }
+    response: {
+      204: Type.Null({ description: 'The password is set' }),
+      ...refusals(missing('new_password'), ...bodyRefusals, ...bearerRefusals, 429, 'BUSY', 'STORE_DOWN')
+    }
   }
   // Guessing the current password is guessing a login, and counts as such.
   const config = { event: 'password_change' as const, rateLimit: app.rateLimits.obtain }

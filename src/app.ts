@@ -6,6 +6,7 @@ import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
 import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
+import docs from '../plugins/docs.ts'
 import drain from '../plugins/drain.ts'
 import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
 import fields from '../plugins/fields.ts'
@@ -20,6 +21,8 @@ import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf, requestLog } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import serveDocument from '../routes/docs/document.ts'
+import servePage from '../routes/docs/page.ts'
 import introspect from '../routes/oauth/introspect.ts'
 import revoke from '../routes/oauth/revoke.ts'
 import grantToken from '../routes/oauth/token.ts'
@@ -101,6 +104,7 @@ export async function buildApp(
     await app.register(flows, { config, clock })
     await app.register(authentication, { types: config.authHeaderTypes })
     await app.register(cookie, { config })
+    await app.register(docs)
 
     await app.register(obtain)
     await app.register(refresh)
@@ -126,6 +130,8 @@ export async function buildApp(
     await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken, scrape })
+    await app.register(serveDocument)
+    await app.register(servePage)
 
     app.closePaths()
     await app.ready()

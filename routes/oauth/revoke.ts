@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { describeClient } from '../../src/sessions/session.ts'
-import { Empty, TokenBody } from '../schemas/bodies.ts'
-import { oauthRefusals } from '../schemas/errors.ts'
+import { Empty } from '../schemas/bodies.ts'
+import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
+import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
 
 /**
  * POST /oauth/revoke: ends what a token is good for (RFC 7009). 200 also for a token that is good for nothing (§2.2).
@@ -11,8 +12,22 @@ const revoke: FastifyPluginAsyncTypebox = async (app) => {
     tags: ['oauth'],
     summary: 'OAuth Revoke',
     description: 'Takes a refresh or a sliding token and ends its session, or an access token and revokes it alone.',
-    body: TokenBody,
-    response: { 200: Empty, ...oauthRefusals(400, 401, 415, 429, 503) }
+    consumes: [form],
+    security: byClient,
+    body: ClientTokenBody,
+    response: {
+      200: Empty,
+      ...oauthRefusals(
+        400,
+        ...bodyRefusals,
+        'OAUTH_REQUEST',
+        'CLIENT_OTHER',
+        'REVOCATION_UNSUPPORTED',
+        'CLIENT_INVALID',
+        429,
+        503
+      )
+    }
   }
   const config = { event: 'revoke' as const }
   app.post('/oauth/revoke', { schema, config, preValidation: app.authenticateClient }, async (request) => {

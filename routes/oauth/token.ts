@@ -2,23 +2,35 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { KeyturnError } from '../../src/errors.ts'
 import { describeClient } from '../../src/sessions/session.ts'
-import { oauthRefusals } from '../schemas/errors.ts'
+import { anAccessToken, aRefreshToken } from '../schemas/bodies.ts'
+import { byClient, clientParameters, form } from '../schemas/client.ts'
+import { bodyRefusals, missing, oauthRefusals } from '../schemas/errors.ts'
 
-const TokenRequest = Type.Object({
-  grant_type: Type.String({ description: 'refresh_token or client_credentials' }),
-  refresh_token: Type.Optional(Type.String({ description: 'For refresh_token: the refresh token of a user' })),
-  scope: Type.Optional(
-    Type.String({ description: 'For client_credentials: words of the scopes that the client may have' })
-  )
-})
+const TokenRequest = Type.Object(
+  {
+    grant_type: Type.String({ description: 'refresh_token or client_credentials' }),
+    refresh_token: Type.Optional(Type.String({ description: 'For refresh_token: the refresh token of a user' })),
+    scope: Type.Optional(
+      Type.String({ description: 'For client_credentials: words of the scopes that the client may have' })
+    ),
+    ...clientParameters
+  },
+  { examples: [{ grant_type: 'client_credentials' }, { grant_type: 'refresh_token', refresh_token: aRefreshToken }] }
+)
 
-const TokenAnswer = Type.Object({
-  access_token: Type.String(),
-  token_type: Type.Literal('Bearer'),
-  expires_in: Type.Integer({ description: 'Seconds' }),
-  refresh_token: Type.Optional(Type.String()),
-  scope: Type.Optional(Type.String())
-})
+const TokenAnswer = Type.Object(
+  {
+    access_token: Type.String(),
+    token_type: Type.Literal('Bearer'),
+    expires_in: Type.Integer({ description: 'Seconds' }),
+    refresh_token: Type.Optional(Type.String()),
+    scope: Type.Optional(Type.String())
+  },
+  {
+    description: 'The token; for refresh_token also the next refresh token',
+    examples: [{ access_token: anAccessToken, token_type: 'Bearer', expires_in: 300, scope: 'orders.read' }]
+  }
+)
 
 /** POST /oauth/token: the next tokens of a user's session, or a token of the client's own (RFC 6749 §4.4, §6). */
 const token: FastifyPluginAsyncTypebox = async (app) => {
@@ -26,8 +38,23 @@ const token: FastifyPluginAsyncTypebox = async (app) => {
     tags: ['oauth'],
     summary: 'OAuth Token',
     description: 'Takes a refresh token, or the client’s own credentials, and returns an access token.',
+    consumes: [form],
+    security: byClient,
     body: TokenRequest,
-    response: { 200: TokenAnswer, ...oauthRefusals(400, 401, 415, 429, 503) }
+    response: {
+      200: TokenAnswer,
+      ...oauthRefusals(
+        missing('grant_type'),
+        ...bodyRefusals,
+        'OAUTH_REQUEST',
+        'GRANT_INVALID',
+        'GRANT_UNSUPPORTED',
+        'SCOPE_INVALID',
+        'CLIENT_INVALID',
+        429,
+        503
+      )
+    }
   }
   const config = { event: 'client_token' as const }
   app.post('/oauth/token', { schema, config, preValidation: app.authenticateClient }, async (request) => {

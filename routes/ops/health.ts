@@ -1,6 +1,17 @@
 import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
 
-const quiet = { config: { quiet: true } }
+const config = { quiet: true }
+const State = Type.Union([Type.Literal('up'), Type.Literal('down')])
+const Health = Type.Object({ status: State, checks: Type.Record(Type.String(), State) }, { title: 'Health' })
+const answer = (description: string, status: 'up' | 'down', checks: object) => ({
+  ...Health,
+  description,
+  examples: [{ status, checks }]
+})
+
+/** Only the first of several names is in the OpenAPI document. */
+const described = (index: number, schema: object) => ({ ...schema, hide: index > 0 })
 
 /**
  * GET /health/live: 200 while the process turns, whatever the stores do. GET /health/ready: 200 when requests can be served,
@@ -8,10 +19,27 @@ const quiet = { config: { quiet: true } }
  */
 export default async function health(app: FastifyInstance): Promise<void> {
   const live = async () => ({ status: 'up', checks: {} })
-  for (const url of ['/health/live', '/livez']) app.get(url, quiet, live)
+  const liveness = {
+    tags: ['ops'],
+    summary: 'Health Live',
+    description: 'Whether the process turns. Also as /livez.',
+    response: { 200: answer('It turns', 'up', {}) }
+  }
+  for (const [index, url] of ['/health/live', '/livez'].entries())
+    app.get(url, { config, schema: described(index, liveness) }, live)
 
-  for (const url of ['/health/ready', '/readyz', '/healthz']) {
-    app.get(url, quiet, async (_request, reply) => {
+  const checks = { database: 'up', sessions: 'up', revocations: 'up', serving: 'up' }
+  const readiness = {
+    tags: ['ops'],
+    summary: 'Health Ready',
+    description: 'Whether requests can be served. Also as /readyz and /healthz.',
+    response: {
+      200: answer('They can', 'up', checks),
+      503: answer('They cannot, and why', 'down', { ...checks, database: 'down' })
+    }
+  }
+  for (const [index, url] of ['/health/ready', '/readyz', '/healthz'].entries()) {
+    app.get(url, { config, schema: described(index, readiness) }, async (_request, reply) => {
       const revocations: 'up' | 'down' = app.revocations.isStale() ? 'down' : 'up'
       const serving: 'up' | 'down' = app.isDraining() ? 'down' : 'up'
       const checks = { ...(await app.stores.check()), revocations, serving }

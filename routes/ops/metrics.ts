@@ -1,7 +1,9 @@
 import { isIPv6 } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Type from 'typebox'
 import { KeyturnError } from '../../src/errors.ts'
 import { equalInConstantTime } from '../../src/random.ts'
+import { openRefusals } from '../schemas/errors.ts'
 
 export interface MetricsOptions {
   readonly token: string | undefined
@@ -11,7 +13,20 @@ export interface MetricsOptions {
 
 /** GET /metrics: Prometheus text, all workers together, for whoever bears METRICS_TOKEN; without one, for this host only. */
 export default async function metrics(app: FastifyInstance, { token, scrape }: MetricsOptions): Promise<void> {
-  app.get('/metrics', { config: { quiet: true } }, async (request, reply) => {
+  const schema = {
+    tags: ['ops'],
+    summary: 'Metrics',
+    description: 'The figures of all workers together. Without METRICS_TOKEN for this host only.',
+    security: [{ metricsToken: [] }, {}],
+    response: {
+      200: {
+        description: 'Prometheus text',
+        content: { 'text/plain': { schema: Type.String({ examples: ['keyturn_logins_total{result="ok"} 42'] }) } }
+      },
+      ...openRefusals('NOT_FOUND')
+    }
+  }
+  app.get('/metrics', { schema, config: { quiet: true } }, async (request, reply) => {
     if (!isAllowed(request, token)) throw new KeyturnError('NOT_FOUND')
     reply.header('content-type', app.metrics.contentType)
     return await (scrape?.() ?? app.metrics.metrics())

@@ -1,21 +1,114 @@
-import Type from 'typebox'
+import Type, { type TObject, type TRecord } from 'typebox'
+import { type ErrorCode, type ErrorOptions, KeyturnError } from '../../src/errors.ts'
 
-const Detail = Type.Object({
-  detail: Type.String(),
-  code: Type.Optional(Type.String()),
-  messages: Type.Optional(Type.Array(Type.Record(Type.String(), Type.String())))
-})
+const Refusal = Type.Object(
+  {
+    detail: Type.String({ description: 'For people; the words may change' }),
+    code: Type.Optional(Type.String({ description: 'For programs, where Simple JWT has one' })),
+    messages: Type.Optional(Type.Array(Type.Record(Type.String(), Type.String())))
+  },
+  { title: 'Refusal' }
+)
 
 /** Messages by field, or one detail about the whole body. */
-const Fields = Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]))
-
-/** The schemas of the refusals a door may answer with. */
-export const refusals = (...statuses: readonly number[]) =>
-  Object.fromEntries(statuses.map((status) => [status, status === 400 ? Fields : Detail]))
+const FieldRefusal = Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]), {
+  title: 'FieldRefusal'
+})
 
 /** RFC 6749 §5.2. */
-const OAuthError = Type.Object({ error: Type.String(), error_description: Type.String() })
+const OAuthRefusal = Type.Object({ error: Type.String(), error_description: Type.String() }, { title: 'OAuthRefusal' })
+
+/** A refusal as a door names it: by its code, with what it says, or by a status, for those that most doors have with it. */
+type Named = ErrorCode | KeyturnError | number
+
+/** What a field is refused for most often. */
+export const missing = (field: string): KeyturnError =>
+  new KeyturnError('FIELDS_INVALID', { fields: { [field]: ['This field is required.'] } })
+
+const usual: Readonly<Record<number, readonly (ErrorCode | KeyturnError)[]>> = {
+  400: [missing('token')],
+  401: ['TOKEN_INVALID', 'TOKEN_EXPIRED', 'TOKEN_WRONG_TYPE', 'TOKEN_REVOKED'],
+  403: ['CROSS_SITE'],
+  404: ['NOT_FOUND'],
+  429: ['RATE_LIMITED'],
+  503: ['STORE_DOWN']
+}
+
+/** Of a body that cannot be read at all. */
+export const bodyRefusals: readonly ErrorCode[] = ['BODY_UNREADABLE', 'TOO_LARGE', 'MEDIA_TYPE']
+
+/** Of whoever bears no good access token. */
+export const bearerRefusals: readonly ErrorCode[] = [
+  'BEARER_MISSING',
+  'BEARER_MALFORMED',
+  'BEARER_INVALID',
+  'BEARER_NO_USER',
+  'BEARER_USER_GONE',
+  'BEARER_USER_INACTIVE'
+]
+
+/** What stands in examples where the words take a detail, or more than words is said. */
+const examples: Partial<Record<ErrorCode, ErrorOptions>> = {
+  BODY_UNREADABLE: { detail: 'JSON parse error - the body is not valid JSON' },
+  TOO_LARGE: { detail: '16384' },
+  MEDIA_TYPE: { detail: 'text/plain' },
+  RATE_LIMITED: { detail: '12' },
+  OAUTH_REQUEST: { detail: 'A parameter is there more than once.' },
+  GRANT_INVALID: { detail: 'Token is expired' },
+  SCOPE_INVALID: { detail: 'A session has no scope to choose from.' },
+  BEARER_INVALID: {
+    more: { messages: [{ token_class: 'AccessToken', token_type: 'access', message: 'Token is expired' }] }
+  }
+}
+
+/** The schemas of the refusals a door under /api/ may answer with, each with what it says. */
+export const refusals = (...named: readonly Named[]) => openRefusals(...named, 'NOT_ACCEPTABLE')
+
+/** The same for doors that take every Accept. */
+export const openRefusals = (...named: readonly Named[]) =>
+  byStatus(
+    [...named, 'SERVER_ERROR'],
+    ({ body }) => body,
+    (status) => (status === 400 ? FieldRefusal : Refusal)
+  )
 
 /** The same for the OAuth doors. */
-export const oauthRefusals = (...statuses: readonly number[]) =>
-  Object.fromEntries(statuses.map((status) => [status, OAuthError]))
+export const oauthRefusals = (...named: readonly Named[]) =>
+  byStatus(
+    [...named, 'SERVER_ERROR'],
+    ({ oauthBody }) => oauthBody,
+    () => OAuthRefusal
+  )
+
+const challenge = {
+  'WWW-Authenticate': { type: 'string', description: 'How to authenticate, and what was wrong with how it was done' }
+}
+const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds after which a retry makes sense' } }
+
+function byStatus(
+  named: readonly Named[],
+  show: (error: KeyturnError) => object,
+  schemaOf: (status: number) => TObject | TRecord
+): Record<number, TObject | TRecord> {
+  const errors = named
+    .flatMap((each) => (typeof each === 'number' ? (usual[each] ?? []) : [each]))
+    .map((each) => (typeof each === 'string' ? new KeyturnError(each, examples[each]) : each))
+  const statuses = [...new Set(errors.map(({ status }) => status))]
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const those = errors.filter((each) => each.status === status)
+      const codes = [...new Set(those.map(({ code }) => code))]
+      return [
+        status,
+        {
+          ...schemaOf(status),
+          // The rest is for @fastify/swagger; the codes are those of docs/errors.md.
+          ...(those.some(({ status, bearer }) => status === 401 || bearer !== undefined) ? { headers: challenge } : {}),
+          ...(status === 429 || status === 503 ? { headers: retryAfter } : {}),
+          'x-response-description': codes.join(', '),
+          'x-examples': Object.fromEntries(those.map((each) => [each.code, { value: show(each) }]))
+        }
+      ]
+    })
+  )
+}

@@ -1,30 +1,41 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { showTime } from '../../src/time.ts'
-import { refusals } from '../schemas/errors.ts'
+import { aSessionId } from '../schemas/bodies.ts'
+import { bearerRefusals, refusals } from '../schemas/errors.ts'
 
 const Time = Type.String({ format: 'date-time' })
-const Sessions = Type.Object({
-  sessions: Type.Array(
-    Type.Object({
-      id: Type.String({ description: 'The sid of its tokens' }),
-      created_at: Time,
-      last_used_at: Time,
-      expires_at: Time,
-      ip: Type.String(),
-      user_agent: Type.String(),
-      current: Type.Boolean({ description: 'Whether the access token of this request belongs to it' })
-    })
-  )
+const Session = Type.Object({
+  id: Type.String({ description: 'The sid of its tokens' }),
+  created_at: Time,
+  last_used_at: Time,
+  expires_at: Time,
+  ip: Type.String(),
+  user_agent: Type.String(),
+  current: Type.Boolean({ description: 'Whether the access token of this request belongs to it' })
 })
+const aSession = {
+  id: aSessionId,
+  created_at: '2026-01-31T12:00:00Z',
+  last_used_at: '2026-01-31T12:04:00Z',
+  expires_at: '2026-02-01T12:04:00Z',
+  ip: '203.0.113.7',
+  user_agent: 'curl/8.5.0',
+  current: true
+}
+const Sessions = Type.Object(
+  { sessions: Type.Array(Session) },
+  { title: 'Sessions', description: 'Newest login first', examples: [{ sessions: [aSession] }] }
+)
 
 /** GET /api/sessions/: where the caller is logged in, newest login first. */
 const list: FastifyPluginAsyncTypebox = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Session List',
+    security: [{ bearer: [] }],
     description: 'The sessions of the user whose access token is sent.',
-    response: { 200: Sessions, ...refusals(401, 503) }
+    response: { 200: Sessions, ...refusals(...bearerRefusals, 503) }
   }
   app.get('/api/sessions', { schema, onRequest: app.authenticate }, async ({ caller }, reply) => {
     const sessions = await app.flows.sessions.list(caller)

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { describeClient } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/blacklist/: ends the session of a refresh token. As Simple JWT's TokenBlacklistView. */
 const blacklist: FastifyPluginAsyncTypebox = async (app) => {
@@ -10,7 +10,7 @@ const blacklist: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Blacklist',
     description: 'Takes a refresh token and ends its session: a logout.',
     body: refreshBody(app.refreshCookie.enabled),
-    response: { 200: Empty, ...refusals(400, 401, 403, 503) }
+    response: { 200: Empty, ...refusals(missing('refresh'), ...bodyRefusals, 401, 403, 503) }
   }
   app.post('/api/token/blacklist', { schema, config: { event: 'logout' } }, async (request, reply) => {
     const token = request.body.refresh ?? app.refreshCookie.demand(request)

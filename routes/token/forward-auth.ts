@@ -1,10 +1,27 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Type from 'typebox'
 import { parseScope } from '../../src/clients/scope.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import type { Caller } from '../../src/flows/caller.ts'
 import type { Pass } from '../../src/flows/forward-auth.ts'
 import { readBearer } from '../../src/tokens/bearer.ts'
+import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
+
+const header = (description: string) => ({ type: 'string', description: `${description}; empty where there is none` })
+const Passed = Type.Object(
+  {},
+  {
+    description: 'It may pass',
+    headers: {
+      'X-Auth-User-Id': header('The user'),
+      'X-Auth-Username': header('Its name, percent-encoded'),
+      'X-Auth-Session-Id': header('The session'),
+      'X-Auth-Scope': header('The scopes of the token'),
+      'X-Auth-Expires': header('The end of the token, in whole seconds since 1970')
+    }
+  }
+)
 
 type Settings = Pick<Config, 'authHeaderTypes' | 'forwardAuthCookie' | 'forwardAuthMaxAge'>
 
@@ -27,9 +44,17 @@ export default async function forwardAuth(
       url,
       method: [...app.supportedMethods],
       schema: {
+        // Proxies that append a path find the same door.
+        ...(url.endsWith('*') ? { hide: true } : {}),
         tags: ['token'],
         summary: 'Forward Auth',
-        description: 'Tells a proxy whether the request with this access token may pass, and whose it is.'
+        description:
+          'Tells a proxy whether the request with this access token may pass, and whose it is. Any method will do.',
+        security: [{ bearer: [] }],
+        querystring: Type.Object({
+          scope: Type.Optional(Type.String({ description: 'The scopes it takes, with blanks between them' }))
+        }),
+        response: { 200: Passed, ...openRefusals(...bearerRefusals, 'SCOPE_MISSING', 'STORE_DOWN') }
       },
       config: { event: 'forward_auth', cors: false, answersAll: true },
       async onRequest(request, reply) {

@@ -1,12 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { describeClient } from '../../src/sessions/session.ts'
-import { CredentialsBody } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { anAccessToken, aRefreshToken, CredentialsBody } from '../schemas/bodies.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
-const Pair = Type.Object({ refresh: Type.String(), access: Type.String() })
+const Pair = Type.Object(
+  { refresh: Type.String(), access: Type.String() },
+  { title: 'Pair', description: 'The tokens', examples: [{ refresh: aRefreshToken, access: anAccessToken }] }
+)
 /** In cookie mode the refresh token is not in the body. */
-const AccessOnly = Type.Object({ access: Type.String() })
+const AccessOnly = Type.Object(
+  { access: Type.String() },
+  { description: 'The access token; the refresh token is in the cookie', examples: [{ access: anAccessToken }] }
+)
 
 /** POST /api/token/: a username and a password for two tokens. As Simple JWT's TokenObtainPairView. */
 const obtain: FastifyPluginAsyncTypebox = async (app) => {
@@ -15,7 +21,10 @@ const obtain: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Obtain Pair',
     description: 'Takes a username and a password and returns an access and a refresh token that prove them.',
     body: CredentialsBody,
-    response: { 200: app.refreshCookie.enabled ? AccessOnly : Pair, ...refusals(400, 401, 429, 503) }
+    response: {
+      200: app.refreshCookie.enabled ? AccessOnly : Pair,
+      ...refusals(missing('username'), ...bodyRefusals, 'LOGIN_FAILED', 403, 429, 'BUSY', 'STORE_DOWN')
+    }
   }
   app.post(
     '/api/token',

@@ -1,11 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { describeClient } from '../../src/sessions/session.ts'
-import { refreshBody } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** The refresh token is absent in cookie mode and without rotation. */
-const Pair = Type.Object({ access: Type.String(), refresh: Type.Optional(Type.String()) })
+const Pair = Type.Object(
+  { access: Type.String(), refresh: Type.Optional(Type.String()) },
+  {
+    title: 'NextPair',
+    description: 'The next access token and the refresh token to use from now on',
+    examples: [{ access: anAccessToken, refresh: aRefreshToken }]
+  }
+)
 
 /** POST /api/token/refresh/: a refresh token for the next access token, and its own successor. As Simple JWT's TokenRefreshView. */
 const refresh: FastifyPluginAsyncTypebox = async (app) => {
@@ -14,7 +21,7 @@ const refresh: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Refresh',
     description: 'Takes a refresh token and returns an access token and, with rotation, the next refresh token.',
     body: refreshBody(app.refreshCookie.enabled),
-    response: { 200: Pair, ...refusals(400, 401, 403, 429, 503) }
+    response: { 200: Pair, ...refusals(missing('refresh'), ...bodyRefusals, 401, 'USER_GONE', 403, 429, 503) }
   }
   app.post(
     '/api/token/refresh',

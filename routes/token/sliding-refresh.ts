@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { SlidingBody, Token } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/sliding/refresh/: a sliding token for a later one. As Simple JWT's TokenRefreshSlidingView. */
 const refreshSliding: FastifyPluginAsyncTypebox = async (app) => {
@@ -9,7 +9,7 @@ const refreshSliding: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Refresh Sliding',
     description: 'Takes a sliding token and returns one that is good for longer, until it may be refreshed no more.',
     body: SlidingBody,
-    response: { 200: Token, ...refusals(400, 401, 429, 503) }
+    response: { 200: Token, ...refusals(400, ...bodyRefusals, 401, 'USER_GONE', 429, 503) }
   }
   app.post(
     '/api/token/sliding/refresh',

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { describeClient } from '../../src/sessions/session.ts'
 import { CredentialsBody, Token } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/sliding/: a username and a password for a sliding token. As Simple JWT's TokenObtainSlidingView. */
 const sliding: FastifyPluginAsyncTypebox = async (app) => {
@@ -10,7 +10,10 @@ const sliding: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Obtain Sliding',
     description: 'Takes a username and a password and returns a sliding token that proves them.',
     body: CredentialsBody,
-    response: { 200: Token, ...refusals(400, 401, 429, 503) }
+    response: {
+      200: Token,
+      ...refusals(missing('username'), ...bodyRefusals, 'LOGIN_FAILED', 429, 'BUSY', 'STORE_DOWN')
+    }
   }
   app.post(
     '/api/token/sliding',

@@ -1,15 +1,24 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { longestToken } from '../../src/tokens/jws.ts'
-import { Introspection } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { anAccessToken, Introspection } from '../schemas/bodies.ts'
+import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** Tokens that may be verified at once. */
 const most = 100
 
-const TokensBody = Type.Object({
-  tokens: Type.Array(Type.String(), { minItems: 1, maxItems: most, description: 'Tokens of any type' })
-})
+const TokensBody = Type.Object(
+  { tokens: Type.Array(Type.String(), { minItems: 1, maxItems: most, description: 'Tokens of any type' }) },
+  { examples: [{ tokens: [anAccessToken, 'not a token'] }] }
+)
+
+const Results = Type.Object(
+  { results: Type.Array(Introspection) },
+  {
+    description: 'One answer a token, in their order',
+    examples: [{ results: [{ active: true, token_type: 'access', exp: 1795320298 }, { active: false }] }]
+  }
+)
 
 /**
  * POST /api/token/verify/batch/: what verify says of each of several tokens, in their order, and the claims of those
@@ -20,8 +29,10 @@ const verifyBatch: FastifyPluginAsyncTypebox = async (app) => {
     tags: ['token'],
     summary: 'Token Verify Batch',
     description: `Takes up to ${most} tokens of any type and says of each whether it is good, with its claims.`,
+    // A form cannot hold a list.
+    consumes: ['application/json'],
     body: TokensBody,
-    response: { 200: Type.Object({ results: Type.Array(Introspection) }), ...refusals(400, 413, 429, 503) }
+    response: { 200: Results, ...refusals(missing('tokens'), ...bodyRefusals, 429, 503) }
   }
   const config = { event: 'verify' as const, rateLimit: app.rateLimits.verify }
   // As many tokens as there may be, each as long as it may be, and blanks between them.

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { outcomeOf } from '../../src/flows/outcome.ts'
 import { Empty, TokenBody } from '../schemas/bodies.ts'
-import { refusals } from '../schemas/errors.ts'
+import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/verify/: is this token good right now? As Simple JWT's TokenVerifyView. */
 const verify: FastifyPluginAsyncTypebox = async (app) => {
@@ -10,7 +10,7 @@ const verify: FastifyPluginAsyncTypebox = async (app) => {
     summary: 'Token Verify',
     description: 'Takes a token of any type and says whether it is good. It does not say what it is good for.',
     body: TokenBody,
-    response: { 200: Empty, ...refusals(400, 401, 429, 503) }
+    response: { 200: Empty, ...refusals(400, ...bodyRefusals, 401, 429, 503) }
   }
   app.post(
     '/api/token/verify',

@@ -1,6 +1,8 @@
 import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
 import type { ClaimNames } from '../../src/config/claim-names.ts'
 import { KeyturnError } from '../../src/errors.ts'
+import { openRefusals } from '../schemas/errors.ts'
 
 export interface MetadataOptions {
   readonly issuer: string | undefined
@@ -8,6 +10,22 @@ export interface MetadataOptions {
   readonly maxAge: number
   /** The claims of access tokens that settings may rename. */
   readonly names: ClaimNames
+}
+
+const Metadata = Type.Object(
+  { issuer: Type.String(), jwks_uri: Type.String() },
+  {
+    additionalProperties: true,
+    title: 'Metadata',
+    description: 'As RFC 8414 §2 has it',
+    examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
+  }
+)
+
+/** Both names by which it is asked for. */
+const doors = {
+  serverMetadata: '/.well-known/oauth-authorization-server',
+  openidConfiguration: '/.well-known/openid-configuration'
 }
 
 /**
@@ -19,9 +37,14 @@ export default async function metadata(
   app: FastifyInstance,
   { issuer, maxAge, names }: MetadataOptions
 ): Promise<void> {
-  const schema = { tags: ['keys'], summary: 'Server Metadata', description: 'Where this server says what it serves.' }
-  for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
-    app.get(url, { schema }, async (_request, reply) => {
+  const schema = {
+    tags: ['keys'],
+    summary: 'Server Metadata',
+    description: 'Where this server says what it serves.',
+    response: { 200: Metadata, ...openRefusals('NO_METADATA') }
+  }
+  for (const [operationId, url] of Object.entries(doors)) {
+    app.get(url, { schema: { ...schema, operationId } }, async (_request, reply) => {
       if (issuer === undefined || !URL.canParse(issuer)) {
         throw new KeyturnError('NO_METADATA')
       }

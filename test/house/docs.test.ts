@@ -1,4 +1,4 @@
-/* What can go stale is compared: the settings with their document, and the scripts for Redis with what their headers say. */
+/* What can go stale is compared: the settings and the doors with their documents, and the scripts for Redis with what their headers say. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -6,6 +6,7 @@ import { settingsTable } from '../../src/config/describe.ts'
 import { settings, variableOf } from '../../src/config/settings.ts'
 import type { Connection } from '../../src/stores/redis/client.ts'
 import { defineScripts } from '../../src/stores/redis/scripts.ts'
+import { describeApi } from '../support/openapi.ts'
 
 const read = (path: string): string => readFileSync(fileURLToPath(new URL(`../../../${path}`, import.meta.url)), 'utf8')
 
@@ -19,6 +20,10 @@ t.test('docs/configuration.md has the table of settings', async (t) => {
     'each row as the settings say it'
   )
   t.ok(read('docs/configuration.md').includes(settingsTable()), 'in one piece')
+})
+
+t.test('docs/openapi.json is what the service says of itself', async (t) => {
+  t.equal(read('docs/openapi.json'), await describeApi(), 'npm run openapi writes it anew')
 })
 
 t.test('docs/from-simple-jwt.md names settings that are there, and theirs once each', async (t) => {

@@ -1,5 +1,5 @@
 /**
- * The programs that tests need beside Node: where redis-server, PostgreSQL and Django are, and how one is run privately.
+ * The programs that tests need beside Node: where redis-server, PostgreSQL, Django and a browser are, and how one is run privately.
  * Run as a script (npm's pretest does) it installs what is missing where that is possible, or says what cannot run.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
@@ -32,6 +32,8 @@ export type Engines = {
   readonly postgres: { readonly initdb: string; readonly postgres: string } | undefined
   /** Path of the Python that has Django, Simple JWT, and what Django's hashers need. */
   readonly django: string | undefined
+  /** Path of Chromium, or of Chrome. */
+  readonly chromium: string | undefined
 }
 
 export type Account = { readonly uid: number; readonly gid: number }
@@ -73,11 +75,19 @@ const NEEDS: readonly Need[] = [
     variable: 'TEST_PYTHON',
     value: 'a Python that has them',
     suites: 'Django'
+  },
+  {
+    engine: 'chromium',
+    program: 'Chromium',
+    packages: ['chromium'],
+    variable: 'TEST_CHROMIUM',
+    value: 'one, or a Chrome',
+    suites: 'Browser'
   }
 ]
 
 /**
- * Where redis-server, PostgreSQL and Django are on this machine; undefined for what is not there.
+ * Where redis-server, PostgreSQL, Django and Chromium are on this machine; undefined for what is not there.
  * PostgreSQL is looked for in PATH, in the directory `pg_config` names and, as Debian keeps it out of PATH,
  * in /usr/lib/postgresql, newest version first. Django is looked for where Debian's packages put it.
  */
@@ -86,7 +96,8 @@ export function findEngines(): Engines {
   return {
     redis: findProgram(path, 'redis-server'),
     postgres: findPostgres([...path, ...pgConfigDirectory(), ...debianDirectories()]),
-    django: findDjango()
+    django: findDjango(),
+    chromium: findProgram(path, 'chromium') ?? findProgram(path, 'google-chrome')
   }
 }
 

@@ -39,6 +39,11 @@ export function withoutDjango(): string | false {
   return reasonToSkip('django')
 }
 
+/** Why a subtest that needs a browser must be skipped; false when it can run, and always in CI. */
+export function withoutBrowser(): string | false {
+  return reasonToSkip('chromium')
+}
+
 function reasonToSkip(engine: keyof Engines): string | false {
   return !isContinuousIntegration() && (whyMissing(engine) ?? false)
 }

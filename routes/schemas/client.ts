@@ -1,0 +1,20 @@
+import Type from 'typebox'
+import { anAccessToken } from './bodies.ts'
+
+/** What the OAuth doors read, and nothing else (RFC 6749 §3.2). */
+export const form = 'application/x-www-form-urlencoded'
+
+/** A client proves itself by HTTP Basic, or by the two parameters below, for which OpenAPI has no scheme. */
+export const byClient = [{ clientBasic: [] }, {}]
+
+/** RFC 6749 §2.3.1. */
+export const clientParameters = {
+  client_id: Type.Optional(Type.String({ description: 'Name of the client, unless Authorization has it' })),
+  client_secret: Type.Optional(Type.String({ description: 'Secret of the client, unless Authorization has it' }))
+}
+
+/** A token that a client asks about, or revokes. */
+export const ClientTokenBody = Type.Object(
+  { token: Type.String({ description: 'Any token of ours' }), ...clientParameters },
+  { examples: [{ token: anAccessToken }] }
+)

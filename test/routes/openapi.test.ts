@@ -1,0 +1,268 @@
+/* The document of the doors: good in the eyes of two validators, whole, and true of the answers that come. */
+import { createConfig, lintFromString } from '@redocly/openapi-core'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import type { LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
+import { Check } from 'typebox/schema'
+import { type ErrorCode, errorTable } from '../../src/errors.ts'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { addClient } from '../support/client.ts'
+
+interface Media {
+  readonly schema: object
+  readonly example?: unknown
+  readonly examples?: Readonly<Record<string, { readonly value: unknown }>>
+}
+interface Response {
+  readonly description: string
+  readonly headers?: Readonly<Record<string, object>>
+  readonly content?: Readonly<Record<string, Media>>
+}
+interface Operation {
+  readonly operationId: string
+  readonly summary: string
+  readonly tags: readonly string[]
+  readonly security: readonly object[]
+  readonly requestBody?: { readonly content: Readonly<Record<string, Media>> }
+  readonly responses: Readonly<Record<string, Response>>
+}
+interface Document {
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly components: { readonly schemas: Readonly<Record<string, object>> }
+}
+
+const documentOf = async ({ app }: TestApp): Promise<Document> => (await app.inject('/openapi.json')).json()
+
+/** Each operation as `POST /api/token/`. */
+const operationsOf = ({ paths }: Document): ReadonlyMap<string, Operation> =>
+  new Map(
+    Object.entries(paths).flatMap(([path, item]) =>
+      Object.entries(item).map(([method, operation]) => [`${method.toUpperCase()} ${path}`, operation] as const)
+    )
+  )
+
+t.test('two validators that share no rules find nothing', async (t) => {
+  for (const env of [{}, { COOKIE_MODE: 'on', RATE_LIMIT_VERIFY: '9/s', ISSUER: 'https://auth.example' }]) {
+    const { app } = await openApp(t, env)
+    const { body, headers } = await app.inject('/openapi.json')
+    t.match(headers, { 'content-type': 'application/json', 'access-control-allow-origin': '*' })
+    const validator = new Validator()
+    t.match(await validator.validate(JSON.parse(body)), { valid: true }, 'the schema of the specification')
+    t.equal(validator.version, '3.1')
+    const rules = {
+      // The slash is Django's; the JWKS and the probes refuse nobody.
+      'no-path-trailing-slash': 'off',
+      'operation-4xx-response': 'off'
+    } as const
+    const config = await createConfig({ extends: ['recommended-strict'], rules })
+    const problems = await lintFromString({ source: body, absoluteRef: 'openapi.json', config })
+    t.same(
+      problems.map(({ ruleId, message, location: [place] }) => `${ruleId}: ${message} ${place?.pointer}`),
+      [],
+      'the rules of Redocly, which try each example on its schema too'
+    )
+  }
+})
+
+t.test('the validators would find something', async (t) => {
+  const { app } = await openApp(t)
+  const { body } = await app.inject('/openapi.json')
+  const without = (name: string) => JSON.parse(body, (key, value) => (key === name ? undefined : value))
+  t.match(await new Validator().validate(without('info')), { valid: false })
+  const config = await createConfig({ extends: ['recommended-strict'] })
+  const source = body.replace('"username":"vitor"', '"username":42')
+  const problems = await lintFromString({ source, absoluteRef: 'openapi.json', config })
+  t.ok(problems.some(({ ruleId }) => ruleId === 'no-invalid-media-type-examples'))
+})
+
+t.test('every door is there once, with what a reader needs', async (t) => {
+  const operations = operationsOf(
+    await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m', SLIDING_TOKENS: 'true' }))
+  )
+  t.same(
+    [...operations.keys()],
+    [
+      'POST /api/token/',
+      'POST /api/token/refresh/',
+      'POST /api/token/verify/',
+      'POST /api/token/verify/batch/',
+      'GET /api/token/forward-auth/',
+      'POST /api/token/blacklist/',
+      'POST /api/token/sliding/',
+      'POST /api/token/sliding/refresh/',
+      'GET /api/sessions/',
+      'DELETE /api/sessions/',
+      'DELETE /api/sessions/{id}/',
+      'POST /api/password/',
+      'POST /oauth/token',
+      'POST /oauth/introspect',
+      'POST /oauth/revoke',
+      'GET /.well-known/jwks.json',
+      'GET /.well-known/oauth-authorization-server',
+      'GET /.well-known/openid-configuration',
+      'GET /health/live',
+      'GET /health/ready',
+      'GET /metrics'
+    ],
+    'in one spelling, that of docs/api.md'
+  )
+  const ids = [...operations.values()].map(({ operationId }) => operationId)
+  t.equal(new Set(ids).size, ids.length, 'no id twice')
+  for (const id of ids) t.match(id, /^[a-z][A-Za-z]+$/)
+
+  for (const [name, { requestBody, responses, tags, summary }] of operations) {
+    t.ok(tags.length === 1 && summary !== '', name)
+    for (const [type, media] of Object.entries(requestBody?.content ?? {}))
+      t.ok(media.example ?? media.examples, `${name} takes ${type}, with an example`)
+    for (const [status, { description, headers, content }] of Object.entries(responses)) {
+      const about = `${name} ${status}`
+      t.notMatch(description, /^Default Response$|^$/, about)
+      t.ok(headers?.['X-Request-ID'], about)
+      t.equal(headers?.['WWW-Authenticate'] !== undefined, status === '401' || /SCOPE_MISSING/.test(description), about)
+      if (status === '429') t.ok(headers?.['Retry-After'], about)
+      for (const media of Object.values(content ?? {})) areRefusals(t, status, media.examples ?? {}, about)
+    }
+  }
+  t.match(operations.get('POST /api/token/')?.responses['200']?.headers, { RateLimit: {}, 'RateLimit-Policy': {} })
+})
+
+/** Refusals are shown by their codes, under the status that each has. */
+function areRefusals(t: Test, status: string, examples: NonNullable<Media['examples']>, about: string): void {
+  if (Number(status) < 400) return
+  for (const code of Object.keys(examples)) t.equal(errorTable[code as ErrorCode]?.status, Number(status), about)
+}
+
+/** An answer as the document says: a status that is told of, with a body that fits its schema. */
+function isAsTold(t: Test, document: Document, name: string, answer: LightMyRequestResponse): void {
+  const told = operationsOf(document).get(name)?.responses[answer.statusCode]
+  if (told === undefined) {
+    t.fail(`${name} may not answer ${answer.statusCode}`)
+    return
+  }
+  const [type = '', media] = Object.entries(told.content ?? {})[0] ?? []
+  if (media === undefined) t.equal(answer.body, '', `${name} ${answer.statusCode} has no body`)
+  else {
+    t.equal(answer.headers['content-type']?.toString().split(';')[0], type)
+    const body: unknown = type === 'application/json' ? answer.json() : answer.body
+    t.ok(
+      Check(resolve(document, media.schema) as never, body),
+      `${name} ${answer.statusCode} ${answer.body.slice(0, 200)}`
+    )
+  }
+  for (const header of ['www-authenticate', 'retry-after', 'x-request-id', 'ratelimit']) {
+    const isTold = Object.keys(told.headers ?? {}).some((each) => each.toLowerCase() === header)
+    if (answer.headers[header] !== undefined) t.ok(isTold, `${name} ${answer.statusCode} ${header}`)
+  }
+}
+
+const resolve = ({ components }: Document, schema: { readonly $ref?: string }): object =>
+  schema.$ref === undefined ? schema : (components.schemas[schema.$ref.split('/').at(-1) as string] as object)
+
+t.test('answers are as it says', async (t) => {
+  const service = await openApp(t, { ISSUER: 'https://auth.example', RATE_LIMIT_OBTAIN: '5/m', SLIDING_TOKENS: 'true' })
+  const { app, post } = service
+  const document = await documentOf(service)
+  const seen = new Set<string>()
+  const check = (name: string, answer: LightMyRequestResponse): LightMyRequestResponse => {
+    isAsTold(t, document, name, answer)
+    seen.add(name)
+    return answer
+  }
+  const get = async (path: string, headers: Record<string, string> = {}) =>
+    check(`GET ${path}`, await app.inject({ url: path, headers }))
+
+  await service.addUser('vitor', aPassword)
+  const logIn = async (body: object) => check('POST /api/token/', await post('/api/token/', body))
+  const { access, refresh } = (await logIn({ username: 'vitor', password: aPassword })).json()
+  const authorization = `Bearer ${access}`
+  await logIn({})
+  await logIn({ username: 'vitor', password: 'wrong' })
+  for (const body of [{ refresh }, {}, { refresh: 'no token' }])
+    check('POST /api/token/refresh/', await post('/api/token/refresh/', body))
+  for (const body of [{ token: access }, {}, { token: 'no token' }])
+    check('POST /api/token/verify/', await post('/api/token/verify/', body))
+  check('POST /api/token/verify/', await post('/api/token/verify/', '{', { 'content-type': 'application/json' }))
+  check('POST /api/token/verify/', await post('/api/token/verify/', 'x', { 'content-type': 'text/plain' }))
+  check('POST /api/token/verify/', await post('/api/token/verify/', { token: 'x'.repeat(20_000) }))
+  check('POST /api/token/verify/', await post('/api/token/verify/', { token: access }, { accept: 'text/html' }))
+  for (const body of [{ tokens: [access, 'no token'] }, { tokens: [] }])
+    check('POST /api/token/verify/batch/', await post('/api/token/verify/batch/', body))
+
+  const sliding = await post('/api/token/sliding/', { username: 'vitor', password: aPassword })
+  const { token } = check('POST /api/token/sliding/', sliding).json()
+  check('POST /api/token/sliding/', await post('/api/token/sliding/', {}))
+  for (const body of [{ token }, {}, { token: access }])
+    check('POST /api/token/sliding/refresh/', await post('/api/token/sliding/refresh/', body))
+
+  await get('/api/token/forward-auth/')
+  await get('/api/token/forward-auth/', { authorization })
+  const scoped = await app.inject({ url: '/api/token/forward-auth/?scope=orders', headers: { authorization } })
+  t.equal(check('GET /api/token/forward-auth/', scoped).statusCode, 403)
+
+  const gateway = await addClient(service, 'gateway', ['orders'])
+  for (const path of ['/oauth/introspect', '/oauth/revoke']) {
+    check(`POST ${path}`, await gateway.post(path, { token: access }))
+    check(`POST ${path}`, await gateway.post(path))
+    check(`POST ${path}`, await post(path, '', { 'content-type': 'application/x-www-form-urlencoded' }))
+  }
+  for (const parameters of [{ grant_type: 'client_credentials' }, { grant_type: 'password' }, {}] as const)
+    check('POST /oauth/token', await gateway.post('/oauth/token', { ...parameters }))
+
+  const again = (await logIn({ username: 'vitor', password: aPassword })).json()
+  const headers = { authorization: `Bearer ${again.access}` }
+  await get('/api/sessions/')
+  const { sessions } = (await get('/api/sessions/', headers)).json()
+  const path = '/api/password/'
+  check(`POST ${path}`, await post(path, { current_password: 'wrong', new_password: 'short' }, headers))
+  check(`POST ${path}`, await post(path, { current_password: aPassword, new_password: 'staple-battery' }, headers))
+  for (const id of [sessions[0].id, 'none']) {
+    const options = { method: 'DELETE', url: `/api/sessions/${id}/`, headers } as const
+    check('DELETE /api/sessions/{id}/', await app.inject(options))
+  }
+  check('DELETE /api/sessions/', await app.inject({ method: 'DELETE', url: '/api/sessions/?keep=all', headers }))
+  check('POST /api/token/blacklist/', await post('/api/token/blacklist/', { refresh: again.refresh }))
+  check('POST /api/token/blacklist/', await post('/api/token/blacklist/', { refresh: again.refresh }))
+  for (let tries = 0; tries < 5; tries++) await logIn({ username: 'vitor', password: 'wrong' })
+  t.equal((await logIn({})).statusCode, 429)
+
+  const jwks = await get('/.well-known/jwks.json')
+  await get('/.well-known/jwks.json', { 'if-none-match': String(jwks.headers.etag) })
+  for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) await get(url)
+  for (const url of ['/health/live', '/health/ready', '/metrics']) await get(url)
+  check('GET /metrics', await app.inject({ url: '/metrics', headers: { 'x-forwarded-for': '192.0.2.1' } }))
+  t.same(
+    [...operationsOf(document).keys()].filter((name) => !seen.has(name)),
+    [],
+    'and each door was tried'
+  )
+})
+
+t.test('the page', async (t) => {
+  const { app } = await openApp(t)
+  for (const url of ['/docs', '/docs/']) {
+    const page = await app.inject(url)
+    t.equal(page.statusCode, 200)
+    t.match(page.headers, {
+      'content-type': /^text\/html/,
+      'content-security-policy': /^default-src 'none'; script-src 'self'; /,
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY'
+    })
+    t.notMatch(page.headers['content-security-policy'], /unsafe|https?:|\*/)
+    const links = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(
+      ([, link = '']) => new URL(link, `http://x${url}`)
+    )
+    t.ok(links.length > 4)
+    for (const { host, pathname } of links) {
+      t.equal(host, 'x', 'nothing from elsewhere')
+      t.equal((await app.inject(pathname)).statusCode, 200, pathname)
+    }
+  }
+  t.equal((await app.inject('/docs/json')).body, (await app.inject('/openapi.json')).body, 'it shows the document')
+  const { headers } = await app.inject('/health/live')
+  t.equal(
+    headers['content-security-policy'],
+    "default-src 'none'; frame-ancestors 'none'",
+    'no other door has its policy'
+  )
+})
