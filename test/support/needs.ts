@@ -39,6 +39,11 @@ export function withoutDjango(): string | false {
   return reasonToSkip('django')
 }
 
+/** Why a subtest that needs this program must be skipped; false when it can run, and always in CI. */
+export function withoutProgram(engine: 'fastapi' | 'nginx' | 'haproxy' | 'caddy'): string | false {
+  return reasonToSkip(engine)
+}
+
 function reasonToSkip(engine: keyof Engines): string | false {
   return !isContinuousIntegration() && (whyMissing(engine) ?? false)
 }
