@@ -5,7 +5,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { decodePart, encode, joinSigned, type KeyPair, makeKeyPair } from './forger.ts'
+import { decodePart, encode, joinSigned, type KeyPair, makeKeyPair, readKeyPair } from './forger.ts'
 import { aDataDir, post, type RunningKeyturn, runKeyturn, startKeyturn } from './keyturn.ts'
 
 const root = new URL('../../../', import.meta.url)
@@ -51,12 +51,22 @@ export interface KnownKeyturn extends RunningKeyturn {
   count(event: string): number
 }
 
-export async function startKnownKeyturn(t: Test, settings: Record<string, string> = {}): Promise<KnownKeyturn> {
-  const key = makeKeyPair('ES256')
-  const env = { DATA_DIR: aDataDir(t), ALGORITHM: 'ES256', SIGNING_KEY: key.text, ...settings }
+/** With a key of its own, or with managed keys as by default. It ends with `t`. */
+export async function startKnownKeyturn(
+  t: Test,
+  settings: Record<string, string> = {},
+  keys: 'own' | 'managed' = 'own'
+): Promise<KnownKeyturn> {
+  const own = makeKeyPair('ES256')
+  const env = {
+    DATA_DIR: aDataDir(t),
+    ...(keys === 'own' ? { ALGORITHM: 'ES256', SIGNING_KEY: own.text } : {}),
+    ...settings
+  }
   const made = await runKeyturn(['users', 'create', 'vitor'], env, 'correct horse')
-  t.equal(made.code, 0, made.stderr)
+  if (made.code !== 0) throw new Error(made.stderr)
   const keyturn = await startKeyturn(t, env)
+  const key = keys === 'own' ? own : await exportKey(env)
   return {
     ...keyturn,
     key,
@@ -69,6 +79,13 @@ export async function startKnownKeyturn(t: Test, settings: Record<string, string
     },
     count: (event) => keyturn.output().stdout.split(`"event":"${event}"`).length - 1
   }
+}
+
+/** The managed key that signs. */
+async function exportKey(env: Record<string, string>): Promise<KeyPair> {
+  const listed = await runKeyturn(['keys', 'list', '--json'], env)
+  const { kid } = JSON.parse(listed.stdout.split('\n', 1)[0] ?? '')
+  return readKeyPair((await runKeyturn(['keys', 'export', kid, '--private'], env)).stdout)
 }
 
 /** Beside a login's tokens those that are no good: each is the access token but for one thing. */
