@@ -1,5 +1,6 @@
 /**
- * The programs that tests need beside Node: where redis-server, PostgreSQL, Django and a browser are, and how one is run privately.
+ * The programs that tests need beside Node: where redis-server, PostgreSQL, Django, a browser and the rest are, and how
+ * one is run privately.
  * Run as a script (npm's pretest does) it installs what is missing where that is possible, or says what cannot run.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
@@ -34,6 +35,12 @@ export type Engines = {
   readonly django: string | undefined
   /** Path of Chromium, or of Chrome. */
   readonly chromium: string | undefined
+  /** Path of the Python that has FastAPI, Uvicorn and PyJWT. */
+  readonly fastapi: string | undefined
+  /** Paths of the proxies that docs/recipes has a page for. */
+  readonly nginx: string | undefined
+  readonly haproxy: string | undefined
+  readonly caddy: string | undefined
 }
 
 export type Account = { readonly uid: number; readonly gid: number }
@@ -71,7 +78,13 @@ const NEEDS: readonly Need[] = [
     engine: 'django',
     program: 'Django with Simple JWT',
     // The second brings ES256 to PyJWT, which only recommends it; the others bring two of Django's hashers, likewise.
-    packages: ['python3-djangorestframework-simplejwt', 'python3-cryptography', 'python3-argon2', 'python3-bcrypt'],
+    packages: [
+      'python3-djangorestframework-simplejwt',
+      'python3-cryptography',
+      'python3-argon2',
+      'python3-bcrypt',
+      'python3-psycopg2'
+    ],
     variable: 'TEST_PYTHON',
     value: 'a Python that has them',
     suites: 'Django'
@@ -83,28 +96,49 @@ const NEEDS: readonly Need[] = [
     variable: 'TEST_CHROMIUM',
     value: 'one, or a Chrome',
     suites: 'Browser'
-  }
+  },
+  {
+    engine: 'fastapi',
+    program: 'FastAPI with PyJWT',
+    packages: ['python3-fastapi', 'python3-uvicorn', 'python3-jwt', 'python3-cryptography'],
+    variable: 'TEST_PYTHON',
+    value: 'a Python that has them',
+    suites: 'FastAPI'
+  },
+  ...(['nginx', 'haproxy', 'caddy'] as const).map((proxy) => ({
+    engine: proxy,
+    program: proxy,
+    packages: [proxy],
+    variable: `TEST_${proxy.toUpperCase()}`,
+    value: 'the program',
+    suites: proxy
+  }))
 ]
 
 /**
- * Where redis-server, PostgreSQL, Django and Chromium are on this machine; undefined for what is not there.
+ * Where the programs are on this machine; undefined for what is not there.
  * PostgreSQL is looked for in PATH, in the directory `pg_config` names and, as Debian keeps it out of PATH,
- * in /usr/lib/postgresql, newest version first. Django is looked for where Debian's packages put it.
+ * in /usr/lib/postgresql, newest version first. Proxies are looked for in /usr/sbin too, which only root has in PATH;
+ * Django and FastAPI where Debian's packages put them.
  */
 export function findEngines(): Engines {
   const path = (process.env.PATH ?? '').split(delimiter).filter((directory) => directory !== '')
   return {
     redis: findProgram(path, 'redis-server'),
     postgres: findPostgres([...path, ...pgConfigDirectory(), ...debianDirectories()]),
-    django: findDjango(),
-    chromium: findProgram(path, 'chromium') ?? findProgram(path, 'google-chrome')
+    // The first depends on Django and PyJWT.
+    django: findPython(['rest_framework_simplejwt', 'cryptography', 'argon2', 'bcrypt', 'psycopg2']),
+    chromium: findProgram(path, 'chromium') ?? findProgram(path, 'google-chrome'),
+    fastapi: findPython(['fastapi', 'uvicorn', 'jwt', 'cryptography']),
+    nginx: findProgram([...path, '/usr/sbin'], 'nginx'),
+    haproxy: findProgram([...path, '/usr/sbin'], 'haproxy'),
+    caddy: findProgram([...path, '/usr/sbin'], 'caddy')
   }
 }
 
 /** Looks for the packages' folders, which takes no time; asking Python takes half a second. */
-function findDjango(): string | undefined {
+function findPython(parts: readonly string[]): string | undefined {
   const python = '/usr/bin/python3'
-  const parts = ['rest_framework_simplejwt', 'cryptography', 'argon2', 'bcrypt'] // the first depends on Django and PyJWT
   const isThere = (part: string) => existsSync(`/usr/lib/python3/dist-packages/${part}`)
   return isExecutable(python) && parts.every(isThere) ? python : undefined
 }

@@ -44,6 +44,11 @@ export function withoutBrowser(): string | false {
   return reasonToSkip('chromium')
 }
 
+/** Why a subtest that needs this program must be skipped; false when it can run, and always in CI. */
+export function withoutProgram(engine: 'fastapi' | 'nginx' | 'haproxy' | 'caddy'): string | false {
+  return reasonToSkip(engine)
+}
+
 function reasonToSkip(engine: keyof Engines): string | false {
   return !isContinuousIntegration() && (whyMissing(engine) ?? false)
 }

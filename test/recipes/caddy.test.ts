@@ -1,0 +1,49 @@
+/* docs/recipes/caddy.md, on a real Caddy. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { findEngines } from '../support/engines.ts'
+import { withoutProgram } from '../support/needs.ts'
+import { type Arrived, fillIn, readBlock } from '../support/recipes.ts'
+import { failsClosed, passesOnlyTheValid, type RunningProxy, seesRevocation, startProxy } from './proxies.ts'
+
+const block = (file: string): string => readBlock('caddy.md', file)
+
+/** Caddy without its own door for administrators, its certificates and its storage elsewhere. */
+const options = (directory: string): string => `{
+	admin off
+	auto_https off
+	storage file_system ${directory}
+}
+`
+
+const startCaddy = (t: Test, caddyfile: string): Promise<RunningProxy> =>
+  startProxy(t, 'caddy', ({ keyturn, service, address, enclosure: { directory } }) => {
+    const places = {
+      '127.0.0.1:8000': new URL(keyturn.url).host,
+      '127.0.0.1:3000': service.address,
+      'app.example {': `http://${address} {`
+    }
+    writeFileSync(join(directory, 'Caddyfile'), options(directory) + fillIn(caddyfile, places))
+    const program = process.env.TEST_CADDY || findEngines().caddy || 'caddy'
+    return [program, 'run', '--config', 'Caddyfile', '--adapter', 'caddyfile']
+  })
+
+t.test('forward_auth', { skip: withoutProgram('caddy') }, async (t) => {
+  const proxy = await startCaddy(t, block('Caddyfile'))
+  await passesOnlyTheValid(t, proxy, { username: true })
+  await seesRevocation(t, proxy)
+  t.equal((await proxy.ask(undefined, { method: 'OPTIONS' })).status, 401)
+  await failsClosed(t, proxy)
+})
+
+t.test('forward_auth, with preflights', { skip: withoutProgram('caddy') }, async (t) => {
+  const asked = '\t\tforward_auth'
+  const { ask } = await startCaddy(t, fillIn(block('Caddyfile'), { [asked]: block('for CORS') + asked }))
+  const { status, body } = await ask(undefined, { method: 'OPTIONS', headers: { 'X-Auth-User-Id': '1' } })
+  const { method, headers }: Arrived = JSON.parse(body)
+  t.equal(status, 200)
+  t.equal(method, 'OPTIONS', 'the service answers it')
+  t.notOk('x-auth-user-id' in headers)
+  t.equal((await ask(undefined)).status, 401)
+})
