@@ -63,7 +63,7 @@ async function takesOnlyTheValid(t: Test, ask: Ask): Promise<void> {
 
 /** A service that cannot have the keys must not say 401, which logs its clients out. */
 async function saysThatItCannotKnow(t: Test, ask: Ask): Promise<void> {
-  t.equal((await ask(tokens.access)).status, 503)
+  t.equal((await ask(tokens.access)).status, 503, 'it cannot know')
   t.equal((await ask()).status, 401)
 }
 
@@ -120,6 +120,7 @@ t.test('Express: its middleware', async (t) => {
   }
   await takesOnlyTheValid(t, await start(ours))
   await saysThatItCannotKnow(t, await start(nowhere))
+  await saysThatItCannotKnow(t, await start(`${keyturn.url}/no-such-door`))
 })
 
 t.test('Fastify', async (t) => {

@@ -47,6 +47,8 @@ export interface KnownKeyturn extends RunningKeyturn {
   readonly key: KeyPair
   logIn(): Promise<Tokens>
   logOut(login: Pick<Login, 'refresh'>): Promise<void>
+  /** The access token as it is a minute after its end. */
+  expire(access: string): string
   /** How many log lines of this event it has written. */
   count(event: string): number
 }
@@ -75,8 +77,10 @@ export async function startKnownKeyturn(
       return variantsOf({ access: body.access ?? '', refresh: body.refresh ?? '' }, key)
     },
     async logOut({ refresh }) {
-      t.equal((await post(`${keyturn.url}/api/token/blacklist/`, { refresh })).status, 200, 'logged out')
+      const { status } = await post(`${keyturn.url}/api/token/blacklist/`, { refresh })
+      if (status !== 200) throw new Error(`the logout was answered ${status}`)
     },
+    expire: (access) => expireBy(access, key),
     count: (event) => keyturn.output().stdout.split(`"event":"${event}"`).length - 1
   }
 }
@@ -92,15 +96,19 @@ async function exportKey(env: Record<string, string>): Promise<KeyPair> {
 function variantsOf(login: Omit<Login, 'userId'>, key: KeyPair): Tokens {
   const [header = '', payload = '', signature = ''] = login.access.split('.')
   const claims = decodePart(login.access, 1)
-  const past = Math.floor(Date.now() / 1000) - 60
-  const sign = (by: KeyPair, body: string): string => joinSigned('ES256', by.privateKey, header, body)
   return {
     ...login,
     userId: String(claims.user_id),
-    expired: sign(key, encode({ ...claims, iat: past - 300, exp: past })),
+    expired: expireBy(login.access, key),
     tampered: [header, encode({ ...claims, user_id: '1' }), signature].join('.'),
-    foreign: sign(makeKeyPair('ES256'), payload)
+    foreign: joinSigned('ES256', makeKeyPair('ES256').privateKey, header, payload)
   }
+}
+
+function expireBy(access: string, { privateKey }: KeyPair): string {
+  const exp = Math.floor(Date.now() / 1000) - 60
+  const claims = { ...decodePart(access, 1), iat: exp - 300, exp }
+  return joinSigned('ES256', privateKey, access.split('.', 1)[0] ?? '', encode(claims))
 }
 
 export interface Service {
