@@ -42,7 +42,7 @@ export const makeVerify =
       if (session !== undefined) return generation < session.generation && blacklistAfterRotation
       // One of another issuer that nobody has shown here yet is good.
       if (foreign === undefined) return true
-      return (await sessions.isAdopted(userId, sid)) || (await foreignBlacklist.has(foreign.jti))
+      return (await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti))
     }
   }
 

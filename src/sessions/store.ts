@@ -40,8 +40,8 @@ export interface SessionStore {
    * was done before, or when all sessions of the user were ended after the token was issued.
    */
   adopt(token: ForeignToken, client: SessionClient): Promise<boolean>
-  /** Whether a foreign token has been adopted, by the session it became: that may be over. */
-  isAdopted(userId: string, sid: string): Promise<boolean>
+  /** Whether `adopt` would find that it may not start a session for this token. */
+  isSpent(token: ForeignToken): Promise<boolean>
   /**
    * Check and change in one step: of any number of callers with the same generation, one rotates. `rotates` takes the place of
    * the policy's: with false none does, and the generation stays the newest, as in a session of sliding tokens.

@@ -50,11 +50,11 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const { store, now, advance } = await open(aPolicy({ lifetime: 100 }))
     const userId = user()
     const token = { userId, sid: randomId(), issuedAt: now(), expiresAt: now() + 500 }
-    t.equal(await store.isAdopted(userId, token.sid), false)
+    t.equal(await store.isSpent(token), false)
     const started = await Promise.all(Array.from({ length: 20 }, () => store.adopt(token, aClient)))
     t.equal(started.filter(Boolean).length, 1)
-    t.equal(await store.isAdopted(userId, token.sid), true)
-    t.equal(await store.isAdopted(user(), token.sid), false)
+    t.equal(await store.isSpent(token), true)
+    t.equal(await store.isSpent({ ...token, sid: randomId() }), false)
     t.match(await store.find(userId, token.sid), {
       generation: 0,
       createdAt: now(),
@@ -66,7 +66,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal(await store.revoke(userId, token.sid), true)
     t.equal(await store.adopt(token, aClient), false, 'not even when its session is over')
     await advance(499)
-    t.equal(await store.isAdopted(userId, token.sid), true, 'as long as the token lives')
+    t.equal(await store.isSpent(token), true, 'as long as the token lives')
   })
 
   await t.test('the end of all sessions counts for foreign tokens issued before', async (t) => {
@@ -75,10 +75,12 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const token = (issuedAt: number) => ({ userId, sid: randomId(), issuedAt, expiresAt: now() + 500 })
     const { sid } = (await store.start(userId, aClient)).session
     await store.revokeAll(userId, sid)
+    t.equal(await store.isSpent(token(now())), true)
     t.equal(await store.adopt(token(now()), aClient), false, 'in the same second')
     t.equal(await store.adopt(token(0), aClient), false, 'at a time it does not tell')
     t.equal(await store.adopt({ ...token(now()), userId: user() }, aClient), true, 'somebody else')
     await advance(1)
+    t.equal(await store.isSpent(token(now())), false)
     t.equal(await store.adopt(token(now()), aClient), true, 'after it')
   })
 

@@ -83,10 +83,11 @@ t.test('a logout with it', async (t) => {
 
 t.test('who may not come in by it', async (t) => {
   const service = await openApp(t, { SIGNING_KEY: secret })
-  const { refresh, endSessions } = doorsOf(service)
+  const { refresh, verify, endSessions } = doorsOf(service)
   const { userId, access } = await service.logIn('vitor')
   const before = foreignToken(service, userId)
   t.equal((await endSessions(access)).statusCode, 204)
+  t.equal((await verify(before)).statusCode, 400)
   t.same((await refresh(before)).json(), blacklisted, 'all sessions were ended since it was issued')
   service.clock.advance(1)
   t.equal((await refresh(foreignToken(service, userId))).statusCode, 200, 'issued after that')

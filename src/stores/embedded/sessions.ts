@@ -1,7 +1,7 @@
 import { randomId } from '../../random.ts'
 import { decide } from '../../sessions/rotation.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
-import type { SessionStore } from '../../sessions/store.ts'
+import type { ForeignToken, SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { EmbeddedEngine } from './engine.ts'
 
@@ -153,6 +153,11 @@ export async function openEmbeddedSessions(
       )
       .map(toSession)
 
+  /** Whether all sessions of the user were ended after a token was issued. */
+  const isEndedSince = ({ userId, issuedAt }: Pick<ForeignToken, 'userId' | 'issuedAt'>): boolean =>
+    engine.run('SELECT 1 FROM keyturn_session_ends WHERE user_id = $1 AND ended_at >= $2', [userId, issuedAt]).length >
+    0
+
   const oldestBeyondLimit = (userId: string): readonly string[] =>
     policy.maxPerUser === 0
       ? []
@@ -182,23 +187,17 @@ export async function openEmbeddedSessions(
           'INSERT INTO keyturn_adoptions (sid, user_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING sid',
           [sid, userId, expiresAt]
         )
-        const endedSince = engine.run('SELECT 1 FROM keyturn_session_ends WHERE user_id = $1 AND ended_at >= $2', [
-          userId,
-          issuedAt
-        ])
-        if (isFirst.length === 0 || endedSince.length > 0) return false
+        if (isFirst.length === 0 || isEndedSince({ userId, issuedAt })) return false
         insert(startSession(userId, sid, client, clock(), policy))
         return true
       })
     },
-    async isAdopted(userId, sid) {
-      return (
-        engine.run('SELECT 1 FROM keyturn_adoptions WHERE sid = $1 AND user_id = $2 AND expires_at > $3', [
-          sid,
-          userId,
-          clock()
-        ]).length > 0
-      )
+    async isSpent(token) {
+      const adoptions = engine.run('SELECT 1 FROM keyturn_adoptions WHERE sid = $1 AND expires_at > $2', [
+        token.sid,
+        clock()
+      ])
+      return adoptions.length > 0 || isEndedSince(token)
     },
     async rotate({ userId, sid, generation }, rotates = policy.rotate) {
       return engine.transaction(() => {

@@ -60,8 +60,9 @@ export function openRedisSessions(
       const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
       return await adopt(redis, keys, token, encodeClient(client), policy)
     },
-    async isAdopted(userId, sid) {
-      return (await redis.exists(names.adopted(userId, sid))) === 1
+    async isSpent({ userId, sid, issuedAt }) {
+      const [adopted, ended] = await redis.mget(names.adopted(userId, sid), names.ended(userId))
+      return adopted !== null || (ended != null && issuedAt <= Number(ended))
     },
     async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
