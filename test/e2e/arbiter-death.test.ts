@@ -77,6 +77,28 @@ t.test('kill -9 of a worker under load', async (t) => {
   t.equal(keyturn.output().stderr, '')
 })
 
+t.test('kill -9 of the only worker: who comes then waits for the next one', async (t) => {
+  const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
+  const traffic = startTraffic(keyturn.url, await someCalls(keyturn), { kept: 0, fresh: 4 })
+  await until(() => traffic.report().answered.fresh > 20, 20)
+  const victim = aWorker(keyturn)
+  process.kill(victim, 'SIGKILL')
+  const at = Date.now()
+  const replaced = await untilReplaced(keyturn, 1, () => [victim], at)
+  const { fresh } = traffic.report().answered
+  await until(() => traffic.report().answered.fresh > fresh + 20, 20)
+  const { failures, longest } = await traffic.stop()
+  t.comment(
+    `replaced after ${replaced.toFixed(2)} s; ${failures.length} failed; the longest took ${Math.round(longest)} ms`
+  )
+  t.strictSame(
+    failures.filter(({ begunAt }) => begunAt > at),
+    [],
+    'nobody is refused'
+  )
+  t.equal(await keyturn.stop(), 0)
+})
+
 t.test('a worker that is stopped, and one whose loop is blocked', async (t) => {
   const timeout = 4
   const folder = aDataDir(t)
