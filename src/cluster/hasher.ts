@@ -50,5 +50,5 @@ async function run(job: HashJob): Promise<HashResult> {
 /** Ends, after the password that is being checked. What was told is flushed when the channel closes. */
 function leave(): void {
   isLeaving = true
-  if (!isBusy) process.disconnect()
+  if (!isBusy && process.connected) process.disconnect()
 }

@@ -175,9 +175,11 @@ export function makePool(
   }
 
   const relieve = (each: Process, { delay, grace }: Leave): void => {
-    if (each.state !== 'draining') log.debug({ [kind]: each.pid }, `${kind} is relieved`)
+    const killAt = performance.now() + delay + grace + closing
+    if (each.killAt !== undefined && each.killAt <= killAt) return
+    log.debug({ [kind]: each.pid }, `${kind} is relieved`)
     each.state = 'draining'
-    each.killAt = Math.min(each.killAt ?? Number.POSITIVE_INFINITY, performance.now() + delay + grace + closing)
+    each.killAt = killAt
     each.tell({ type: 'drain', delay, grace })
     events.leaving?.(each)
   }

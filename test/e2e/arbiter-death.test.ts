@@ -24,8 +24,6 @@ async function someCalls(keyturn: RunningArbiter): Promise<Call[]> {
   ]
 }
 
-/** A worker that is ready. */
-const aWorker = (keyturn: RunningArbiter): number => keyturn.ready('worker')[0] ?? 0
 const lifeOf = (keyturn: RunningArbiter, pid: number) => keyturn.lives('worker').find((life) => life.pid === pid)
 
 /** Seconds from `at` until these workers are gone, and as many as wanted are ready. */
@@ -51,8 +49,7 @@ t.test('kill -9 of a worker under load', async (t) => {
   const keyturn = await startArbiter(t)
   const traffic = startTraffic(keyturn.url, await someCalls(keyturn))
   await until(() => traffic.report().answered.kept > 40, 20)
-  const victim = aWorker(keyturn)
-  process.kill(victim, 'SIGKILL')
+  const victim = keyturn.kill('worker', 'SIGKILL')
   const at = Date.now()
   const seconds = await untilReplaced(keyturn, 2, () => [victim], at)
   await delay(500)
@@ -77,6 +74,27 @@ t.test('kill -9 of a worker under load', async (t) => {
   t.equal(keyturn.output().stderr, '')
 })
 
+t.test('kill -9 of the only worker: who comes then waits for the next one', async (t) => {
+  const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
+  const traffic = startTraffic(keyturn.url, await someCalls(keyturn), { kept: 0, fresh: 4 })
+  await until(() => traffic.report().answered.fresh > 20, 20)
+  const victim = keyturn.kill('worker', 'SIGKILL')
+  const at = Date.now()
+  const replaced = await untilReplaced(keyturn, 1, () => [victim], at)
+  const { fresh } = traffic.report().answered
+  await until(() => traffic.report().answered.fresh > fresh + 20, 20)
+  const { failures, longest } = await traffic.stop()
+  t.comment(
+    `replaced after ${replaced.toFixed(2)} s; ${failures.length} failed; the longest took ${Math.round(longest)} ms`
+  )
+  t.strictSame(
+    failures.filter(({ begunAt }) => begunAt > at),
+    [],
+    'nobody is refused'
+  )
+  t.equal(await keyturn.stop(), 0)
+})
+
 t.test('a worker that is stopped, and one whose loop is blocked', async (t) => {
   const timeout = 4
   const folder = aDataDir(t)
@@ -90,8 +108,7 @@ t.test('a worker that is stopped, and one whose loop is blocked', async (t) => {
   const calls = await someCalls(keyturn)
   await runKeyturn(['users', 'create', 'endless'], keyturn.settings, login.password)
 
-  const stopped = aWorker(keyturn)
-  process.kill(stopped, 'SIGSTOP')
+  const stopped = keyturn.kill('worker', 'SIGSTOP')
   // On a connection of its own: fetch would take one that it has kept, perhaps to the worker that is stopped.
   const body = JSON.stringify({ ...login, username: 'endless' })
   const headers = { 'content-type': 'application/json' }
@@ -130,7 +147,7 @@ t.test('a worker whose loop is blocked dies of SIGABRT', async (t) => {
   await runKeyturn(['users', 'create', login.username], keyturn.settings, login.password)
   // A machine that is busy otherwise may need more than the half second that it is given before SIGKILL.
   for (let attempt = 0; attempt < 3; attempt++) {
-    const victim = aWorker(keyturn)
+    const [victim = Number.NaN] = keyturn.ready('worker')
     await t.rejects(post(`${keyturn.url}/api/token/`, login))
     await until(() => lifeOf(keyturn, victim)?.goneAt !== undefined, 5)
     if (lifeOf(keyturn, victim)?.signal === 'SIGABRT') break
@@ -176,7 +193,7 @@ t.test('a worker dies while the database is down', { skip: withoutPostgres() || 
   t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), { reason: /^DATABASE_URL: / })
   t.strictSame(keyturn.ready('worker'), first)
 
-  process.kill(first[0] ?? 0, 'SIGKILL')
+  keyturn.kill('worker', 'SIGKILL')
   const failures = () => keyturn.lines().filter(({ msg }) => msg === 'a process cannot boot; another one will be tried')
   await until(() => failures().length === 3, 30)
   t.match(failures()[0], { level: 'error', reason: /^DATABASE_URL: cannot be used, .*ECONNREFUSED/ })

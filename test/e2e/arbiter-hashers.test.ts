@@ -36,10 +36,9 @@ async function tryLogin({ url }: RunningArbiter): Promise<Answer> {
 t.test('a hasher that is killed with logins in flight', async (t) => {
   const keyturn = await startArbiter(t, slow)
   await logIn(keyturn)
-  const [hasher] = keyturn.ready('hasher') as [number]
   const logins = Array.from({ length: 3 }, () => tryLogin(keyturn))
   await delay(300)
-  process.kill(hasher, 'SIGKILL')
+  const hasher = keyturn.kill('hasher', 'SIGKILL')
   const answers = await Promise.all(logins)
   t.comment(`answered after ${answers.map(({ ms }) => ms)} ms`)
   t.strictSame(
@@ -60,8 +59,7 @@ t.test('a hasher that is killed with logins in flight', async (t) => {
 t.test('a hasher that is stopped', async (t) => {
   const keyturn = await startArbiter(t, { TIMEOUT: '4' })
   await logIn(keyturn)
-  const [hasher] = keyturn.ready('hasher') as [number]
-  process.kill(hasher, 'SIGSTOP')
+  const hasher = keyturn.kill('hasher', 'SIGSTOP')
   const { status, ms } = await tryLogin(keyturn)
   t.comment(`TIMEOUT 4 s: the login was answered after ${ms} ms`)
   t.equal(status, 200)

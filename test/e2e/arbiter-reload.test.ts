@@ -128,7 +128,7 @@ t.test('the old ones go only once all new ones are ready, hashers too', async (t
   const from = keyturn.lines().length
   keyturn.child.kill('SIGHUP')
   await until(() => keyturn.lives('hasher').length === 2, 20)
-  const hasher = keyturn.lives('hasher').at(-1)?.pid ?? 0
+  const hasher = Number(keyturn.lives('hasher').at(-1)?.pid)
   process.kill(hasher, 'SIGSTOP')
   await until(() => keyturn.ready('worker').length === 4, 20)
   process.kill(hasher, 'SIGKILL')

@@ -165,6 +165,13 @@ t.test('HOST', async (t) => {
   await Promise.all(['::1', 'localhost', '::'].map(check))
 })
 
+t.test('an idle connection is kept for longer than a router keeps it', async (t) => {
+  const keyturn = await startKeyturn(t, { DATA_DIR: aDataDir(t) })
+  const { headers } = await fetch(`${keyturn.url}/health/live`)
+  t.equal(headers.get('keep-alive'), 'timeout=95')
+  t.equal(await keyturn.stop(), 0)
+})
+
 t.test('PIDFILE: one of a process that is gone is taken over, and removed at the end', async (t) => {
   const pidfile = join(aDataDir(t), 'pid')
   writeFileSync(pidfile, `${spawnSync('true').pid}\n`)

@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { isAlive, logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
-import { aDataDir, serveCommand, testSettings } from '../support/keyturn.ts'
+import { aDataDir, runKeyturn, serveCommand, testSettings } from '../support/keyturn.ts'
+import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
 import { startTraffic } from '../support/traffic.ts'
 
 t.setTimeout(300_000)
@@ -111,6 +112,31 @@ t.test('SIGTERM with 100 requests in flight', async (t) => {
   }
 })
 
+t.test('the stores are closed after the last request', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
+  const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+  const env = {
+    DATABASE_URL: await postgres.createDatabase(),
+    REDIS_URL: redis.url,
+    KEY_ENCRYPTION_SECRET: 'a secret that seals what is in the database',
+    CLAIMS_MODULE: slowClaims(t)
+  }
+  t.match(await runKeyturn(['migrate'], env), { code: 0 })
+  const keyturn = await startArbiter(t, env)
+  await logIn(keyturn)
+  // A session is begun in Redis two seconds after its password was read from PostgreSQL.
+  const logins = (await Promise.all(Array.from({ length: 20 }, () => beginLogin(t, keyturn)))).map((each) => each.end())
+  const closed = once(keyturn.child, 'close')
+  send(everyone(keyturn), 'SIGTERM')
+  const answers = await Promise.all(logins)
+  t.strictSame(
+    answers.filter((answer) => !/^HTTP\/1\.1 200 .*"refresh":/is.test(answer)),
+    []
+  )
+  t.equal((await closed)[0], 0)
+  t.strictSame(troubles(keyturn), [])
+  t.equal(keyturn.output().stderr, '')
+})
+
 t.test('who keeps a connection, and who comes anew, as SIGTERM arrives', async (t) => {
   const keyturn = await startArbiter(t)
   const { access } = await logIn(keyturn)
@@ -199,7 +225,7 @@ t.test('SIGTERM at the very beginning', async (t) => {
   ] as const) {
     const { child, lives, closed, text } = begun(t)
     await until(() => text().includes(after), 20)
-    send([child.pid ?? 0, ...(to === 'all' ? lives() : [])], 'SIGTERM')
+    send([Number(child.pid), ...(to === 'all' ? lives() : [])], 'SIGTERM')
     const [code] = await closed
     t.equal(code, 0, `to ${to} as ${after}`)
     t.notOk(lives().some(isAlive))

@@ -34,6 +34,8 @@ export interface RunningArbiter extends RunningKeyturn {
   lives(kind: Kind): readonly Life[]
   /** Those that are ready, by the log; oldest first. */
   ready(kind: Kind): readonly number[]
+  /** Sends a signal to the oldest one that is ready, and tells its id. Throws when there is none. */
+  kill(kind: Kind, signal: NodeJS.Signals): number
   /** Resolves with the first line of this message that comes after the first `from` lines, by default those of now. */
   next(message: string, from?: number): Promise<LogLine>
 }
@@ -65,16 +67,24 @@ export async function startArbiter(
   read(output().stdout)
   child.stdout?.on('data', read)
   const lives = (kind: Kind): Life[] => livesOf(lines, kind)
+  const ready = (kind: Kind): number[] => lives(kind).flatMap((life) => (isReady(life) ? [life.pid] : []))
   t.teardown(() => {
-    for (const { pid } of [...lives('worker'), ...lives('hasher')]) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+    for (const { pid, goneAt } of [...lives('worker'), ...lives('hasher')])
+      if (goneAt === undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
   })
   return {
     ...keyturn,
-    pid: child.pid ?? 0,
+    pid: Number(child.pid),
     settings,
     lines: () => lines,
     lives,
-    ready: (kind) => lives(kind).flatMap((life) => (isReady(life) ? [life.pid] : [])),
+    ready,
+    kill(kind, signal) {
+      const [pid] = ready(kind)
+      if (pid === undefined) throw new Error(`no ${kind} is ready`)
+      process.kill(pid, signal)
+      return pid
+    },
     async next(message, from = lines.length) {
       const find = () => lines.find(({ msg }, index) => index >= from && msg === message)
       await until(() => find() !== undefined, 30, `"${message}" is logged`)
@@ -125,14 +135,15 @@ export function fewestReady(lines: readonly LogLine[], kind: Kind, from: number)
   return Math.min(...counts.map((history) => livesOf(history, kind).filter(isReady).length))
 }
 
-/** Whether there is such a process. One that is dead and not yet reaped by its parent is none. */
+/** Whether a process of Keyturn has this id, and not by now another one. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    // An orphan waits for the init of the host, which may take its time, or never reap at all.
-    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT' && process.platform !== 'linux'
+    if (process.platform !== 'linux') return true
+    // Empty for one that is dead and not yet reaped: an orphan waits for the init of the host, which may never do it.
+    return /keyturn|cluster\/|main\.js/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
+  } catch {
+    return false
   }
 }
 

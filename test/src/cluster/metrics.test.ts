@@ -60,7 +60,7 @@ function aWorker(scraper: Scraper): Worker {
   return worker
 }
 
-const numberOf = (text: string, name: string): number =>
+const figure = (text: string, name: string): number =>
   Number(
     text
       .split('\n')
@@ -73,14 +73,14 @@ t.test('a scrape sums up all workers, whichever is asked', async (t) => {
   const [one, two, three] = workers as [Worker, Worker, Worker]
   for (const worker of [one, two, two, three, three, three]) worker.count()
   const text = await one.scrape()
-  t.equal(numberOf(text, 'requests_total'), 6)
-  t.equal(numberOf(text, 'memory_bytes'), 300)
+  t.equal(figure(text, 'requests_total'), 6)
+  t.equal(figure(text, 'memory_bytes'), 300)
   t.match(text, '# TYPE keyturn_processes gauge')
-  t.equal(numberOf(text, 'keyturn_processes{kind="workers",state="ready"}'), 3)
-  t.equal(numberOf(text, 'keyturn_processes{kind="workers",state="other"}'), 1)
-  t.equal(numberOf(text, 'keyturn_processes{kind="hashers",state="ready"}'), 0)
+  t.equal(figure(text, 'keyturn_processes{kind="workers",state="ready"}'), 3)
+  t.equal(figure(text, 'keyturn_processes{kind="workers",state="other"}'), 1)
+  t.equal(figure(text, 'keyturn_processes{kind="hashers",state="ready"}'), 0)
   two.count()
-  t.equal(numberOf(await three.scrape(), 'requests_total'), 7)
+  t.equal(figure(await three.scrape(), 'requests_total'), 7)
 })
 
 t.test('two scrapes at once are one look, and both are answered', async (t) => {
@@ -89,7 +89,7 @@ t.test('two scrapes at once are one look, and both are answered', async (t) => {
   one.count()
   const texts = await Promise.all([one.scrape(), two.scrape(), one.scrape()])
   t.same(
-    texts.map((text) => numberOf(text, 'requests_total')),
+    texts.map((text) => figure(text, 'requests_total')),
     [1, 1, 1]
   )
 })
@@ -101,11 +101,11 @@ t.test('the counts of a worker that is gone stay, its gauges go', async (t) => {
   two.count()
   await two.measure()
   gone(two)
-  t.equal(numberOf(await one.scrape(), 'requests_total'), 2)
-  t.equal(numberOf(await one.scrape(), 'memory_bytes'), 100)
+  t.equal(figure(await one.scrape(), 'requests_total'), 2)
+  t.equal(figure(await one.scrape(), 'memory_bytes'), 100)
   add()
   workers[1]?.count()
-  t.equal(numberOf(await one.scrape(), 'requests_total'), 3)
+  t.equal(figure(await one.scrape(), 'requests_total'), 3)
 })
 
 t.test('of a worker that hangs the last numbers count, after a second', async (t) => {
@@ -117,7 +117,7 @@ t.test('of a worker that hangs the last numbers count, after a second', async (t
   two.count()
   one.count()
   const began = performance.now()
-  t.equal(numberOf(await one.scrape(), 'requests_total'), 2)
+  t.equal(figure(await one.scrape(), 'requests_total'), 2)
   t.ok(performance.now() - began > 950)
 })
 
@@ -137,12 +137,12 @@ t.test('a counter never runs backwards, whoever goes when', async (t) => {
     const { workers, gone } = open(4)
     const [asker, one, two] = workers as [Worker, Worker, Worker]
     for (const worker of workers) worker.count()
-    t.equal(numberOf(await asker.scrape(), 'requests_total'), 4)
+    t.equal(figure(await asker.scrape(), 'requests_total'), 4)
     gone(one)
     const scraped = asker.scrape()
     for (let moment = 0; moment < moments; moment++) await undefined
     gone(two)
-    t.equal(numberOf(await scraped, 'requests_total'), 4, `another one is gone ${moments} moments later`)
-    t.equal(numberOf(await asker.scrape(), 'requests_total'), 4)
+    t.equal(figure(await scraped, 'requests_total'), 4, `another one is gone ${moments} moments later`)
+    t.equal(figure(await asker.scrape(), 'requests_total'), 4)
   }
 })
