@@ -70,7 +70,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   })
 
   await t.test('the end of all sessions counts for foreign tokens issued before', async (t) => {
-    const { store, now, advance } = await open(aPolicy())
+    const { store, now, advance } = await open(aPolicy({ adopts: true }))
     const userId = user()
     const token = (issuedAt: number) => ({ userId, sid: randomId(), issuedAt, expiresAt: now() + 500 })
     const { sid } = (await store.start(userId, aClient)).session

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
+import { randomId } from '../../src/random.ts'
 import { makeRevocations } from '../../src/sessions/revocations.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { openRedisStore } from '../../src/stores/redis/open.ts'
@@ -189,8 +190,8 @@ const documented = (): string =>
 /** What Keyturn's user must be allowed, by what it is for. */
 const rights = {
   connection: ['ping', 'info', 'wait'],
-  sessions: ['exists', 'hmget', 'hgetall', 'hdel', 'eval', 'evalsha'],
-  scripts: ['time', 'hget', 'hset', 'hkeys', 'hscan', 'ttl', 'expireat', 'xadd'],
+  sessions: ['exists', 'hmget', 'hgetall', 'hdel', 'mget', 'eval', 'evalsha'],
+  scripts: ['time', 'get', 'set', 'hget', 'hset', 'hkeys', 'hscan', 'ttl', 'expireat', 'xadd'],
   feed: ['xread', 'xrevrange']
 } as const
 
@@ -203,7 +204,7 @@ const clusterRights = ['cluster|slots', 'cluster|info', 'asking'] as const
  */
 async function exercise(url: string, silence = 1200): Promise<readonly unknown[]> {
   const open = (maxPerUser: number) =>
-    openRedisStore(url, { verifyTls: false, window, policy: aPolicy({ maxPerUser, grace: 0 }) })
+    openRedisStore(url, { verifyTls: false, window, policy: aPolicy({ maxPerUser, grace: 0, adopts: true }) })
   const failures: unknown[] = []
   const lost = (error: unknown) => void failures.push(error)
   const opened = await Promise.all([open(1), open(0)]).catch(lost)
@@ -232,10 +233,15 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
       const { sid } = await login(sessions, userId)
       return (await sessions.revokeAll(userId)).includes(sid) ? sid : undefined
     },
+    async (userId: string) => {
+      const token = { userId, sid: randomId(), issuedAt: systemClock(), expiresAt: systemClock() + 100 }
+      if (!(await sessions.adopt(token, aClient)) || !(await sessions.isSpent(token))) return undefined
+      return (await sessions.revoke(userId, token.sid)) ? token.sid : undefined
+    },
     async () => sessions.ping()
   ]
   const ended = (await Promise.all(steps.map((step) => step(aUser()).catch(lost)))).filter((sid) => sid !== undefined)
-  if (failures.length === 0 && ended.length !== 4) lost(new Error(`${ended.length} sessions ended`))
+  if (failures.length === 0 && ended.length !== 5) lost(new Error(`${ended.length} sessions ended`))
   if (failures.length === 0) await until(() => ended.every((sid) => replica.has(sid)), 1000).catch(lost)
   await delay(silence)
   await Promise.all([limited.close(), sessions.close(), follower?.close()])

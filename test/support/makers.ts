@@ -7,7 +7,7 @@ export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => 
   grace: 10,
   rotate: true,
   maxPerUser: 0,
-  adopts: true,
+  adopts: false,
   ...changes
 })
 
