@@ -6,7 +6,8 @@ import { checkSigningKey, importSigningKey } from '../keys/import.ts'
 import { readDigest } from '../passwords/digest.ts'
 import { openDatabase, openDjangoTable } from '../stores/open.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
-import { hasAuthUser, inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
+import { inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
+import { hasTable } from '../stores/sql/django-table.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { print, Refusal } from './terminal.ts'
 
@@ -48,7 +49,7 @@ async function examineTables(database: SqlDatabase): Promise<Finding> {
 async function examineUsers(config: Config, database: SqlDatabase): Promise<Finding[]> {
   const table = await openDjangoTable(config, database)
   if (table === undefined) {
-    return (await hasAuthUser(database))
+    return (await hasTable(database, 'auth_user'))
       ? [
           [
             'note',

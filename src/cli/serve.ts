@@ -1,4 +1,4 @@
-import { runArbiter } from '../cluster/arbiter.ts'
+import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
 import { openLog } from '../cluster/log.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
@@ -30,8 +30,6 @@ export async function serve(): Promise<void> {
   // At once: as Node takes itself down in its own time, one more SIGTERM would kill it, and be its exit status.
   process.exit(exitCode)
 }
-
-const isEmbedded = ({ databaseUrl, redisUrl }: Config): boolean => databaseUrl === undefined || redisUrl === undefined
 
 /** Tells whoever starts it for the first time where the data is and what to do next. */
 function welcome({ databaseUrl, redisUrl, dataDir }: Config, url: string, hasNoUsers: boolean): string[] {

@@ -7,14 +7,11 @@ import type { Child } from './messages.ts'
 import { makeScraper } from './metrics.ts'
 import { writePidfile } from './pidfile.ts'
 import { makePool, type Pool } from './pool.ts'
-import { type Request, requests } from './signals.ts'
+import { quickGrace, type Request, requests } from './signals.ts'
 import { type ListeningSocket, openSocket } from './socket.ts'
 
 /** How often the arbiter looks at its processes, in milliseconds. */
 const tick = 250
-
-/** How long a quick stop (SIGINT, SIGQUIT) lets requests in flight finish, in milliseconds. */
-const quickGrace = 1000
 
 /** Without one ready worker for so long the arbiter gives up, in milliseconds: whoever runs it may know what to do. */
 const mostBarren = 60_000
@@ -41,17 +38,18 @@ export interface ArbiterParts {
   readonly greet: (facts: Greeting) => void
 }
 
+/** Whether some of the data is in DATA_DIR. */
+export const isEmbedded = ({ databaseUrl, redisUrl }: Config): boolean =>
+  databaseUrl === undefined || redisUrl === undefined
+
 /**
  * How many processes of each kind. By default a worker a core in production, and one where the embedded data has to be
  * shared; a hasher for two workers, since logins are few, and memory is what a small host lacks. WEB_CONCURRENCY's name
  * and meaning are Gunicorn's.
  */
-export function sizesOf({ webConcurrency, hashers, production, databaseUrl, redisUrl }: Config): {
-  readonly workers: number
-  readonly hashers: number
-} {
-  const isEmbedded = databaseUrl === undefined || redisUrl === undefined
-  const workers = webConcurrency ?? (production && !isEmbedded ? availableParallelism() : 1)
+export function sizesOf(config: Config): { readonly workers: number; readonly hashers: number } {
+  const { webConcurrency, hashers, production } = config
+  const workers = webConcurrency ?? (production && !isEmbedded(config) ? availableParallelism() : 1)
   return { workers, hashers: hashers ?? Math.ceil(workers / 2) }
 }
 

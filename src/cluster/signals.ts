@@ -21,3 +21,6 @@ export const requests: Readonly<Partial<Record<NodeJS.Signals, Request>>> = {
  * Unhandled, HUP and USR2 would end them, TTIN and TTOU stop them, and USR1 open Node's inspector.
  */
 export const unheard: readonly NodeJS.Signals[] = ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH']
+
+/** How long a quick stop (SIGINT, SIGQUIT) lets requests in flight finish, in milliseconds. */
+export const quickGrace = 1000

@@ -10,12 +10,10 @@ import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { joinArbiter } from './child.ts'
 import { openLog } from './log.ts'
 import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
+import { quickGrace } from './signals.ts'
 import { portFault } from './socket.ts'
 
-/** How long a quick stop lets requests in flight finish, in milliseconds. */
-const quickGrace = 1000
-
-/** How long they may take when the arbiter is gone or a defect has shown itself, in milliseconds. */
+/** How long requests in flight may take when the arbiter is gone or a defect has shown itself, in milliseconds. */
 const lastGrace = 2000
 
 /** After that the process ends, whatever still holds it, in milliseconds. */

@@ -1,6 +1,6 @@
 import { longestUsername } from '../../users/user.ts'
 import type { SqlQueries } from './connection.ts'
-import type { DjangoTable } from './django-table.ts'
+import { type DjangoTable, hasTable } from './django-table.ts'
 
 /** What a table of Django's users holds, as far as it matters to logins. */
 export interface UsersInspection {
@@ -38,17 +38,10 @@ export async function inspectUsers(db: SqlQueries, { name, column, has }: Django
 export async function inspectOutstanding(
   db: SqlQueries
 ): Promise<{ readonly count: number; readonly newest: string | undefined } | undefined> {
-  const [found] = await db.query("SELECT to_regclass('token_blacklist_outstandingtoken')::text AS name")
-  if (found?.name === null) return undefined
+  if (!(await hasTable(db, 'token_blacklist_outstandingtoken'))) return undefined
   const alive = `FROM token_blacklist_outstandingtoken o LEFT JOIN token_blacklist_blacklistedtoken b ON b.token_id = o.id
     WHERE o.expires_at > now() AND b.id IS NULL`
   const [total] = await db.query<{ count: number }>(`SELECT count(*) AS count ${alive}`)
   const [newest] = await db.query<{ token: string }>(`SELECT o.token ${alive} ORDER BY o.id DESC LIMIT 1`)
   return { count: total?.count ?? 0, newest: newest?.token }
-}
-
-/** Whether there is a table that could be Django's own. */
-export async function hasAuthUser(db: SqlQueries): Promise<boolean> {
-  const [found] = await db.query("SELECT to_regclass('auth_user')::text AS name")
-  return found?.name !== null
 }

@@ -65,4 +65,10 @@ export async function readDjangoTable(
   }
 }
 
+/** Whether PostgreSQL has such a table. Throws KeyturnError STORE_DOWN. */
+export async function hasTable(db: SqlQueries, name: string): Promise<boolean> {
+  const [found] = await db.query('SELECT to_regclass($1)::text AS name', [name])
+  return found?.name !== null
+}
+
 const quote = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`

@@ -1,5 +1,6 @@
 import type { ForeignBlacklist } from '../../tokens/refresh.ts'
 import type { SqlDatabase } from './connection.ts'
+import { hasTable } from './django-table.ts'
 
 /**
  * Simple JWT's blacklist app, where its tables are in our database; otherwise nothing is blacklisted. Throws
@@ -7,9 +8,8 @@ import type { SqlDatabase } from './connection.ts'
  * BlacklistedToken).
  */
 export async function openForeignBlacklist(db: SqlDatabase): Promise<ForeignBlacklist> {
-  if (db.dialect !== 'postgres') return { has: async () => false }
-  const [found] = await db.query("SELECT to_regclass('token_blacklist_blacklistedtoken')::text AS name")
-  if (found?.name === null) return { has: async () => false }
+  const isThere = db.dialect === 'postgres' && (await hasTable(db, 'token_blacklist_blacklistedtoken'))
+  if (!isThere) return { has: async () => false }
   return {
     async has(jti) {
       const rows = await db.query(
