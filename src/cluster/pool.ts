@@ -2,6 +2,7 @@ import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Logger } from 'pino'
 import type { Child, Order, Report } from './messages.ts'
 import { backOff, type Member, plan } from './plan.ts'
+import { requests } from './signals.ts'
 
 /** Who has served for so long has not died young, so the next one starts at once. Milliseconds. */
 const youth = 10_000
@@ -156,7 +157,7 @@ export function makePool(
       const hint = signal === 'SIGKILL' && abortedAt === undefined ? '; perhaps out of memory' : ''
       log.error(facts, `${kind} died${hint}`)
     }
-    if (state === 'booting') {
+    if (state === 'booting' && !isAsked(signal)) {
       const late = abortedAt === undefined ? '' : `not ready after ${toSeconds(abortedAt - bornAt)} seconds, `
       events.failed(words ?? `A ${kind} cannot boot: ${late}it ended with ${signal ?? `code ${code}`}.`)
     }
@@ -255,6 +256,12 @@ export function makePool(
     }
   }
 }
+
+/**
+ * Whether it died of being told to leave. A platform that signals all processes at once reaches some before they can hear it,
+ * and the arbiter may learn of their death before it has heard the signal itself: that is no boot that failed.
+ */
+const isAsked = (signal: NodeJS.Signals | null): boolean => signal !== null && /stop|quit/.test(requests[signal] ?? '')
 
 const toSeconds = (ms: number): number => Math.round(ms / 1000)
 

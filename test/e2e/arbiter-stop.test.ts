@@ -221,10 +221,16 @@ t.test('SIGTERM at the very beginning', async (t) => {
   for (const [after, to] of [
     ['worker boots', 'arbiter'],
     ['hasher boots', 'all'],
+    ['hasher boots', 'all, the arbiter last'],
     ['hasher is ready', 'all']
   ] as const) {
     const { child, lives, closed, text } = begun(t)
     await until(() => text().includes(after), 20)
+    if (to === 'all, the arbiter last') {
+      send(lives(), 'SIGTERM')
+      // It has time to see who is gone, and must not take them for processes that cannot boot.
+      await delay(200)
+    }
     send([Number(child.pid), ...(to === 'all' ? lives() : [])], 'SIGTERM')
     const [code] = await closed
     t.equal(code, 0, `to ${to} as ${after}`)
