@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type ErrorCode, type FieldMessages, KeyturnError } from '../src/errors.ts'
+import { type ErrorCode, KeyturnError } from '../src/errors.ts'
 import { chooseLanguage, translateBody } from '../src/languages.ts'
 import { securityHeaders } from './headers.ts'
 
@@ -15,7 +15,7 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
     if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
-    const isOAuth = request.routeOptions.url?.startsWith('/oauth/') === true
+    const isOAuth = request.url.startsWith('/oauth/')
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
@@ -26,7 +26,6 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
   })
-  app.setNotFoundHandler((request, reply) => send(new KeyturnError('NOT_FOUND'), request, reply))
 }
 
 /** How a client authenticates: RFC 6749 §5.2. */
@@ -61,8 +60,6 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return as('TOO_LARGE', String(request.routeOptions.bodyLimit))
-    case 'FST_ERR_VALIDATION':
-      return new KeyturnError('FIELDS_INVALID', { fields: describeFaults(error.validation ?? []), cause: error })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return as('MEDIA_TYPE', request.headers['content-type'] ?? '')
     default:
@@ -100,15 +97,6 @@ const brokenRequests: Readonly<Record<string, readonly [status: string, words: s
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The header fields are too large.'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.']
 }
-
-/** What a schema found wrong with a query or a path, by the name of the parameter. */
-const describeFaults = (faults: NonNullable<FastifyError['validation']>): FieldMessages =>
-  Object.fromEntries(
-    faults.map(({ instancePath, params, message }) => [
-      instancePath.slice(1) || 'non_field_errors',
-      ['allowedValue' in params ? `It must be "${params.allowedValue}".` : `It ${message ?? 'is not valid'}.`]
-    ])
-  )
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,6 +1,4 @@
-import { TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
-import type { FastifyInstance, FastifySchemaCompiler } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifySchemaCompiler, FastifyServerOptions } from 'fastify'
 import { KeyturnError } from '../src/errors.ts'
 import { type FieldRule, readFields } from '../src/fields.ts'
 
@@ -18,19 +16,24 @@ const rulesOf = ({ properties, required = [] }: BodySchema): Readonly<Record<str
     ])
   )
 
-/** Checks bodies by Simple JWT's field rules (src/fields.ts), which a JSON schema cannot say; all else by its schema. */
-async function fields(app: FastifyInstance): Promise<void> {
-  const compiler: FastifySchemaCompiler<never> = (route) => {
-    if (route.httpPart !== 'body') return TypeBoxValidatorCompiler(route)
-    const rules = rulesOf(route.schema as BodySchema)
-    return (body: unknown) => {
-      const result = readFields(body, rules)
-      return 'fields' in result
-        ? { value: result.fields }
-        : { error: new KeyturnError('FIELDS_INVALID', { fields: result.messages }) }
-    }
+const compile: FastifySchemaCompiler<never> = ({ httpPart, schema }) => {
+  if (httpPart !== 'body') return (value: unknown) => ({ value })
+  const rules = rulesOf(schema as BodySchema)
+  return (body: unknown) => {
+    const result = readFields(body, rules)
+    return 'fields' in result
+      ? { value: result.fields }
+      : { error: new KeyturnError('FIELDS_INVALID', { fields: result.messages }) }
   }
-  app.setValidatorCompiler(compiler)
 }
 
-export default fp(fields, { name: 'fields' })
+/**
+ * What schemas do here, beside describing. Bodies are checked by Simple JWT's field rules (src/fields.ts), which a JSON
+ * schema cannot say. Queries and paths are texts, and the three doors that have one look at it. Answers are made by us, of a
+ * few fields each: JSON.stringify is as fast as what could be compiled for each. Fastify's own compilers are not even
+ * loaded, which takes as long as all of Keyturn's files.
+ */
+export const fields = {
+  compilersFactory: { buildValidator: () => compile, buildSerializer: () => () => JSON.stringify }
+  // Fastify's types know no compilers but those of its own packages.
+} as unknown as NonNullable<FastifyServerOptions['schemaController']>

@@ -2,6 +2,7 @@ import fastifyJwt, { type JWT } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
+import { fields } from './fields.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { isSecretAlgorithm } from '../src/keys/algorithms.ts'
 import type { Key } from '../src/keys/key.ts'
@@ -60,7 +61,7 @@ async function jwt(app: FastifyInstance, { config, clock }: { config: Config; cl
  * calls without options take the plugin's prepared signer and verifier (with options they are built anew, 9 and 3 times slower).
  */
 async function openKey({ algorithm, kid, privateText, publicText, secretBytes }: Key, typ: string): Promise<JWT> {
-  const host = Fastify()
+  const host = Fastify({ schemaController: fields })
   await host.register(fastifyJwt, {
     secret: isSecretAlgorithm(algorithm) ? (secretBytes ?? privateText) : { private: privateText, public: publicText },
     sign: { algorithm, kid, header: { alg: algorithm, typ } },

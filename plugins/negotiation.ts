@@ -1,64 +1,63 @@
 import { METHODS } from 'node:http'
-import type { FastifyInstance, FastifySchema } from 'fastify'
+import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
+import makeRouter from 'find-my-way'
 import { KeyturnError } from '../src/errors.ts'
 
 interface Path {
+  readonly url: string
   readonly methods: Set<string>
   readonly schema: FastifySchema | undefined
   allow: string
 }
 
-/** All that Node's parser knows, so that no method falls through to 404. CONNECT never arrives as a request. */
-const closable = METHODS.filter((method) => method !== 'OPTIONS' && method !== 'CONNECT')
+/** All that Node's parser knows: forward-auth takes them all. CONNECT never arrives as a request. */
+const parsed = METHODS.filter((method) => method !== 'CONNECT')
 const parses = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
 /**
  * What Django REST framework says around every answer: `Allow` and `Vary`; 406 for an Accept that JSON does not meet; 405
- * for the methods a path does not have; OPTIONS with what it takes. Registered before the routes; `app.closePaths()` is
- * called after the last one, when the methods of every path are known.
+ * for the methods a path does not have; OPTIONS with what it takes. Registered before the routes, to know the methods of each.
+ *
+ * A path is looked up once more when no route has its method. To have a route for each of the 34 methods at each path
+ * took a quarter of a second of CPU at every start.
  */
 async function negotiation(app: FastifyInstance): Promise<void> {
   const paths = new Map<string, Path>()
-  let closing = false
-  for (const method of closable) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
+  const router = makeRouter({ ignoreTrailingSlash: true })
+  const pathOf = ({ is404, routeOptions, url }: FastifyRequest): Path | undefined => {
+    if (is404 || isOfCors(routeOptions.url)) return router.find('GET', url)?.store
+    return paths.get(routeOptions.url ?? '')
+  }
+  for (const method of parsed) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   app.addHook('onRoute', ({ url, method, schema, config }) => {
-    // '*' is @fastify/cors' own, for preflights to paths that are not there.
-    if (closing || url === '*' || config?.answersAll === true) return
-    const path = paths.get(url) ?? { methods: new Set(), schema, allow: '' }
+    if (isOfCors(url) || config?.answersAll === true) return
+    const path = paths.get(url) ?? { url, methods: new Set(), schema, allow: '' }
     for (const each of [method].flat()) path.methods.add(each)
     path.allow = [...path.methods, 'OPTIONS'].join(', ')
+    if (!paths.has(url)) router.on('GET', url, () => {}, path)
     paths.set(url, path)
   })
   app.addHook('onRequest', (request, reply, done) => {
-    const path = paths.get(request.routeOptions.url ?? '')
+    const path = pathOf(request)
     if (path !== undefined) reply.header('allow', path.allow).header('vary', 'Accept')
     const isOurs = request.url.startsWith('/api/') && request.routeOptions.config.answersAll !== true
-    done(!isOurs || isAcceptable(request.headers.accept) ? undefined : new KeyturnError('NOT_ACCEPTABLE'))
+    if (isOurs && !isAcceptable(request.headers.accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
+    else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')
+      done(new KeyturnError('METHOD', { detail: request.method }))
+    else done()
   })
-  app.decorate('closePaths', () => {
-    closing = true
-    for (const [url, { methods, schema }] of paths) {
-      const about = {
-        name: schema?.summary ?? url,
-        description: schema?.description ?? '',
-        renders: [parses[0]],
-        parses
-      }
-      app.options(url, async () => about)
-      app.route({
-        url,
-        method: closable.filter((method) => !methods.has(method)),
-        onRequest: refuseMethod,
-        handler: refuseMethod
-      })
-    }
+  app.setNotFoundHandler(async (request, reply) => {
+    const path = pathOf(request)
+    if (path === undefined) throw new KeyturnError('NOT_FOUND')
+    const { url, schema } = path
+    reply.code(200)
+    return { name: schema?.summary ?? url, description: schema?.description ?? '', renders: [parses[0]], parses }
   })
 }
 
-async function refuseMethod({ method }: { readonly method: string }): Promise<never> {
-  throw new KeyturnError('METHOD', { detail: method })
-}
+/** @fastify/cors has one route for all preflights, and hands what is none to the handler of what is not found. */
+const isOfCors = (url: string | undefined): boolean => url === '*'
 
 /** Whether a client that sent `accept` takes JSON. Parameters, q among them, are not weighed: neither does the reference. */
 function isAcceptable(accept: string | undefined): boolean {
@@ -67,9 +66,6 @@ function isAcceptable(accept: string | undefined): boolean {
 }
 
 declare module 'fastify' {
-  interface FastifyInstance {
-    closePaths(): void
-  }
   interface FastifyContextConfig {
     /** The route takes every method and every Accept, which are not meant for us. */
     answersAll?: boolean
@@ -81,4 +77,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(negotiation, { name: 'negotiation' })
+export default fp(negotiation, { name: 'negotiation', dependencies: ['errors'] })

@@ -1,10 +1,9 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
-import { PasswordBody } from './schemas/bodies.ts'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { nothing, PasswordBody } from './schemas/bodies.ts'
 import { bearerRefusals, bodyRefusals, missing, refusals } from './schemas/errors.ts'
 
 /** POST /api/password/: a new password for the caller, who proves the current one; every other session ends. */
-const password: FastifyPluginAsyncTypebox = async (app) => {
+const password: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Password Change',
@@ -12,7 +11,7 @@ const password: FastifyPluginAsyncTypebox = async (app) => {
     description: 'Sets the password of the user whose access token is sent, and ends that user’s other sessions.',
     body: PasswordBody,
     response: {
-      204: Type.Null({ description: 'The password is set' }),
+      204: nothing('The password is set'),
       ...refusals(missing('new_password'), ...bodyRefusals, ...bearerRefusals, 429, 'BUSY', 'STORE_DOWN')
     }
   }

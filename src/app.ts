@@ -9,7 +9,7 @@ import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
 import drain from '../plugins/drain.ts'
 import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
-import fields from '../plugins/fields.ts'
+import { fields } from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import form from '../plugins/form.ts'
 import headers from '../plugins/headers.ts'
@@ -71,6 +71,7 @@ export async function buildApp(
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
     childLoggerFactory: requestLog,
+    schemaController: fields,
     bodyLimit: config.bodyLimit,
     keepAliveTimeout: config.keepalive * 1000,
     requestTimeout: 60_000,
@@ -93,7 +94,6 @@ export async function buildApp(
     await app.register(negotiation)
     await app.register(cors, { config })
     await app.register(body)
-    await app.register(fields)
     await app.register(stores, { config, clock })
     await app.register(audit, { clock })
     await app.register(rateLimit, { config })
@@ -133,7 +133,6 @@ export async function buildApp(
     await app.register(serveDocument)
     await app.register(servePage)
 
-    app.closePaths()
     await app.ready()
     return app
   } catch (error) {

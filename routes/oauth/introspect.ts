@@ -1,4 +1,4 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { aSessionId, Introspection } from '../schemas/bodies.ts'
 import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
 import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
@@ -17,7 +17,7 @@ const anAnswer = {
 }
 
 /** POST /oauth/introspect: what there is to say of a token, to a client that met it (RFC 7662). */
-const introspect: FastifyPluginAsyncTypebox = async (app) => {
+const introspect: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Introspect',

@@ -1,4 +1,4 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { Empty } from '../schemas/bodies.ts'
 import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
@@ -7,7 +7,7 @@ import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
 /**
  * POST /oauth/revoke: ends what a token is good for (RFC 7009). 200 also for a token that is good for nothing (§2.2).
  */
-const revoke: FastifyPluginAsyncTypebox = async (app) => {
+const revoke: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Revoke',

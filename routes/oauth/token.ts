@@ -1,39 +1,38 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken } from '../schemas/bodies.ts'
 import { byClient, clientParameters, form } from '../schemas/client.ts'
 import { bodyRefusals, missing, oauthRefusals } from '../schemas/errors.ts'
 
-const TokenRequest = Type.Object(
-  {
-    grant_type: Type.String({ description: 'refresh_token or client_credentials' }),
-    refresh_token: Type.Optional(Type.String({ description: 'For refresh_token: the refresh token of a user' })),
-    scope: Type.Optional(
-      Type.String({ description: 'For client_credentials: words of the scopes that the client may have' })
-    ),
+const TokenRequest = {
+  type: 'object',
+  required: ['grant_type'],
+  properties: {
+    grant_type: { type: 'string', description: 'refresh_token or client_credentials' },
+    refresh_token: { type: 'string', description: 'For refresh_token: the refresh token of a user' },
+    scope: { type: 'string', description: 'For client_credentials: words of the scopes that the client may have' },
     ...clientParameters
   },
-  { examples: [{ grant_type: 'client_credentials' }, { grant_type: 'refresh_token', refresh_token: aRefreshToken }] }
-)
+  examples: [{ grant_type: 'client_credentials' }, { grant_type: 'refresh_token', refresh_token: aRefreshToken }]
+} as const
 
-const TokenAnswer = Type.Object(
-  {
-    access_token: Type.String(),
-    token_type: Type.Literal('Bearer'),
-    expires_in: Type.Integer({ description: 'Seconds' }),
-    refresh_token: Type.Optional(Type.String()),
-    scope: Type.Optional(Type.String())
+const TokenAnswer = {
+  description: 'The token; for refresh_token also the next refresh token',
+  type: 'object',
+  required: ['access_token', 'token_type', 'expires_in'],
+  properties: {
+    access_token: { type: 'string' },
+    token_type: { type: 'string', const: 'Bearer' },
+    expires_in: { type: 'integer', description: 'Seconds' },
+    refresh_token: { type: 'string' },
+    scope: { type: 'string' }
   },
-  {
-    description: 'The token; for refresh_token also the next refresh token',
-    examples: [{ access_token: anAccessToken, token_type: 'Bearer', expires_in: 300, scope: 'orders.read' }]
-  }
-)
+  examples: [{ access_token: anAccessToken, token_type: 'Bearer', expires_in: 300, scope: 'orders.read' }]
+}
 
 /** POST /oauth/token: the next tokens of a user's session, or a token of the client's own (RFC 6749 §4.4, §6). */
-const token: FastifyPluginAsyncTypebox = async (app) => {
+const token: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Token',

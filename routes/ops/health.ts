@@ -1,9 +1,13 @@
 import type { FastifyInstance } from 'fastify'
-import Type from 'typebox'
 
 const config = { quiet: true }
-const State = Type.Union([Type.Literal('up'), Type.Literal('down')])
-const Health = Type.Object({ status: State, checks: Type.Record(Type.String(), State) }, { title: 'Health' })
+const State = { type: 'string', enum: ['up', 'down'] }
+const Health = {
+  title: 'Health',
+  type: 'object',
+  required: ['status', 'checks'],
+  properties: { status: State, checks: { type: 'object', additionalProperties: State } }
+}
 const answer = (description: string, status: 'up' | 'down', checks: object) => ({
   ...Health,
   description,

@@ -1,6 +1,5 @@
 import { isIPv6 } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import Type from 'typebox'
 import { KeyturnError } from '../../src/errors.ts'
 import { equalInConstantTime } from '../../src/random.ts'
 import { openRefusals } from '../schemas/errors.ts'
@@ -21,7 +20,7 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
     response: {
       200: {
         description: 'Prometheus text',
-        content: { 'text/plain': { schema: Type.String({ examples: ['keyturn_logins_total{result="ok"} 42'] }) } }
+        content: { 'text/plain': { schema: { type: 'string', examples: ['keyturn_logins_total{result="ok"} 42'] } } }
       },
       ...openRefusals('NOT_FOUND')
     }

@@ -1,4 +1,3 @@
-import Type from 'typebox'
 import { anAccessToken } from './bodies.ts'
 
 /** What the OAuth doors read, and nothing else (RFC 6749 §3.2). */
@@ -9,12 +8,14 @@ export const byClient = [{ clientBasic: [] }, {}]
 
 /** RFC 6749 §2.3.1. */
 export const clientParameters = {
-  client_id: Type.Optional(Type.String({ description: 'Name of the client, unless Authorization has it' })),
-  client_secret: Type.Optional(Type.String({ description: 'Secret of the client, unless Authorization has it' }))
-}
+  client_id: { type: 'string', description: 'Name of the client, unless Authorization has it' },
+  client_secret: { type: 'string', description: 'Secret of the client, unless Authorization has it' }
+} as const
 
 /** A token that a client asks about, or revokes. */
-export const ClientTokenBody = Type.Object(
-  { token: Type.String({ description: 'Any token of ours' }), ...clientParameters },
-  { examples: [{ token: anAccessToken }] }
-)
+export const ClientTokenBody = {
+  type: 'object',
+  required: ['token'],
+  properties: { token: { type: 'string', description: 'Any token of ours' }, ...clientParameters },
+  examples: [{ token: anAccessToken }]
+} as const

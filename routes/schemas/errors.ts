@@ -1,22 +1,30 @@
-import Type, { type TObject, type TRecord } from 'typebox'
 import { type ErrorCode, type ErrorOptions, KeyturnError } from '../../src/errors.ts'
 
-const Refusal = Type.Object(
-  {
-    detail: Type.String({ description: 'For people; the words may change' }),
-    code: Type.Optional(Type.String({ description: 'For programs, where Simple JWT has one' })),
-    messages: Type.Optional(Type.Array(Type.Record(Type.String(), Type.String())))
-  },
-  { title: 'Refusal' }
-)
+const Refusal = {
+  title: 'Refusal',
+  type: 'object',
+  required: ['detail'],
+  properties: {
+    detail: { type: 'string', description: 'For people; the words may change' },
+    code: { type: 'string', description: 'For programs, where Simple JWT has one' },
+    messages: { type: 'array', items: { type: 'object', additionalProperties: { type: 'string' } } }
+  }
+}
 
 /** Messages by field, or one detail about the whole body. */
-const FieldRefusal = Type.Record(Type.String(), Type.Union([Type.String(), Type.Array(Type.String())]), {
-  title: 'FieldRefusal'
-})
+const FieldRefusal = {
+  title: 'FieldRefusal',
+  type: 'object',
+  additionalProperties: { anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] }
+}
 
 /** RFC 6749 §5.2. */
-const OAuthRefusal = Type.Object({ error: Type.String(), error_description: Type.String() }, { title: 'OAuthRefusal' })
+const OAuthRefusal = {
+  title: 'OAuthRefusal',
+  type: 'object',
+  required: ['error', 'error_description'],
+  properties: { error: { type: 'string' }, error_description: { type: 'string' } }
+}
 
 /** A refusal as a door names it: by its code, with what it says, or by a status, for those that most doors have with it. */
 type Named = ErrorCode | KeyturnError | number
@@ -88,8 +96,8 @@ const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds aft
 function byStatus(
   named: readonly Named[],
   show: (error: KeyturnError) => object,
-  schemaOf: (status: number) => TObject | TRecord
-): Record<number, TObject | TRecord> {
+  schemaOf: (status: number) => object
+): Record<number, object> {
   const errors = named
     .flatMap((each) => (typeof each === 'number' ? (usual[each] ?? []) : [each]))
     .map((each) => (typeof each === 'string' ? new KeyturnError(each, examples[each]) : each))

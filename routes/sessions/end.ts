@@ -1,17 +1,22 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
-import { aSessionId } from '../schemas/bodies.ts'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { aSessionId, nothing } from '../schemas/bodies.ts'
 import { bearerRefusals, refusals } from '../schemas/errors.ts'
 
+const SessionPath = {
+  type: 'object',
+  required: ['id'],
+  properties: { id: { type: 'string', description: 'As the list has it', examples: [aSessionId] } }
+} as const
+
 /** DELETE /api/sessions/{id}/: ends one session of the caller, here or elsewhere. */
-const end: FastifyPluginAsyncTypebox = async (app) => {
+const end: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Session End',
     security: [{ bearer: [] }],
     description: 'Ends one session of the user whose access token is sent.',
-    params: Type.Object({ id: Type.String({ description: 'As the list has it', examples: [aSessionId] }) }),
-    response: { 204: Type.Null({ description: 'It has ended' }), ...refusals(...bearerRefusals, 404, 503) }
+    params: SessionPath,
+    response: { 204: nothing('It has ended'), ...refusals(...bearerRefusals, 404, 503) }
   }
   const config = { event: 'session_end' as const }
   app.delete(

@@ -1,19 +1,22 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { showTime } from '../../src/time.ts'
 import { aSessionId } from '../schemas/bodies.ts'
 import { bearerRefusals, refusals } from '../schemas/errors.ts'
 
-const Time = Type.String({ format: 'date-time' })
-const Session = Type.Object({
-  id: Type.String({ description: 'The sid of its tokens' }),
-  created_at: Time,
-  last_used_at: Time,
-  expires_at: Time,
-  ip: Type.String(),
-  user_agent: Type.String(),
-  current: Type.Boolean({ description: 'Whether the access token of this request belongs to it' })
-})
+const time = { type: 'string', format: 'date-time' }
+const Session = {
+  type: 'object',
+  required: ['id', 'created_at', 'last_used_at', 'expires_at', 'ip', 'user_agent', 'current'],
+  properties: {
+    id: { type: 'string', description: 'The sid of its tokens' },
+    created_at: time,
+    last_used_at: time,
+    expires_at: time,
+    ip: { type: 'string' },
+    user_agent: { type: 'string' },
+    current: { type: 'boolean', description: 'Whether the access token of this request belongs to it' }
+  }
+}
 const aSession = {
   id: aSessionId,
   created_at: '2026-01-31T12:00:00Z',
@@ -23,13 +26,17 @@ const aSession = {
   user_agent: 'curl/8.5.0',
   current: true
 }
-const Sessions = Type.Object(
-  { sessions: Type.Array(Session) },
-  { title: 'Sessions', description: 'Newest login first', examples: [{ sessions: [aSession] }] }
-)
+const Sessions = {
+  title: 'Sessions',
+  description: 'Newest login first',
+  type: 'object',
+  required: ['sessions'],
+  properties: { sessions: { type: 'array', items: Session } },
+  examples: [{ sessions: [aSession] }]
+}
 
 /** GET /api/sessions/: where the caller is logged in, newest login first. */
-const list: FastifyPluginAsyncTypebox = async (app) => {
+const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Session List',

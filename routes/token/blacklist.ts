@@ -1,10 +1,10 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/blacklist/: ends the session of a refresh token. As Simple JWT's TokenBlacklistView. */
-const blacklist: FastifyPluginAsyncTypebox = async (app) => {
+const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Blacklist',

@@ -1,5 +1,4 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import Type from 'typebox'
 import { parseScope } from '../../src/clients/scope.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { KeyturnError } from '../../src/errors.ts'
@@ -9,19 +8,18 @@ import { readBearer } from '../../src/tokens/bearer.ts'
 import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
 
 const header = (description: string) => ({ type: 'string', description: `${description}; empty where there is none` })
-const Passed = Type.Object(
-  {},
-  {
-    description: 'It may pass',
-    headers: {
-      'X-Auth-User-Id': header('The user'),
-      'X-Auth-Username': header('Its name, percent-encoded'),
-      'X-Auth-Session-Id': header('The session'),
-      'X-Auth-Scope': header('The scopes of the token'),
-      'X-Auth-Expires': header('The end of the token, in whole seconds since 1970')
-    }
+const Passed = {
+  description: 'It may pass',
+  type: 'object',
+  properties: {},
+  headers: {
+    'X-Auth-User-Id': header('The user'),
+    'X-Auth-Username': header('Its name, percent-encoded'),
+    'X-Auth-Session-Id': header('The session'),
+    'X-Auth-Scope': header('The scopes of the token'),
+    'X-Auth-Expires': header('The end of the token, in whole seconds since 1970')
   }
-)
+}
 
 type Settings = Pick<Config, 'authHeaderTypes' | 'forwardAuthCookie' | 'forwardAuthMaxAge'>
 
@@ -51,9 +49,10 @@ export default async function forwardAuth(
         description:
           'Tells a proxy whether the request with this access token may pass, and whose it is. Any method will do.',
         security: [{ bearer: [] }],
-        querystring: Type.Object({
-          scope: Type.Optional(Type.String({ description: 'The scopes it takes, with blanks between them' }))
-        }),
+        querystring: {
+          type: 'object',
+          properties: { scope: { type: 'string', description: 'The scopes it takes, with blanks between them' } }
+        },
         response: { 200: Passed, ...openRefusals(...bearerRefusals, 'SCOPE_MISSING', 'STORE_DOWN') }
       },
       config: { event: 'forward_auth', cors: false, answersAll: true },

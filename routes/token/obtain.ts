@@ -1,21 +1,27 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, CredentialsBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
-const Pair = Type.Object(
-  { refresh: Type.String(), access: Type.String() },
-  { title: 'Pair', description: 'The tokens', examples: [{ refresh: aRefreshToken, access: anAccessToken }] }
-)
+const Pair = {
+  title: 'Pair',
+  description: 'The tokens',
+  type: 'object',
+  required: ['refresh', 'access'],
+  properties: { refresh: { type: 'string' }, access: { type: 'string' } },
+  examples: [{ refresh: aRefreshToken, access: anAccessToken }]
+}
 /** In cookie mode the refresh token is not in the body. */
-const AccessOnly = Type.Object(
-  { access: Type.String() },
-  { description: 'The access token; the refresh token is in the cookie', examples: [{ access: anAccessToken }] }
-)
+const AccessOnly = {
+  description: 'The access token; the refresh token is in the cookie',
+  type: 'object',
+  required: ['access'],
+  properties: { access: { type: 'string' } },
+  examples: [{ access: anAccessToken }]
+}
 
 /** POST /api/token/: a username and a password for two tokens. As Simple JWT's TokenObtainPairView. */
-const obtain: FastifyPluginAsyncTypebox = async (app) => {
+const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Obtain Pair',

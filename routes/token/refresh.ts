@@ -1,21 +1,20 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** The refresh token is absent in cookie mode and without rotation. */
-const Pair = Type.Object(
-  { access: Type.String(), refresh: Type.Optional(Type.String()) },
-  {
-    title: 'NextPair',
-    description: 'The next access token and the refresh token to use from now on',
-    examples: [{ access: anAccessToken, refresh: aRefreshToken }]
-  }
-)
+const Pair = {
+  title: 'NextPair',
+  description: 'The next access token and the refresh token to use from now on',
+  type: 'object',
+  required: ['access'],
+  properties: { access: { type: 'string' }, refresh: { type: 'string' } },
+  examples: [{ access: anAccessToken, refresh: aRefreshToken }]
+}
 
 /** POST /api/token/refresh/: a refresh token for the next access token, and its own successor. As Simple JWT's TokenRefreshView. */
-const refresh: FastifyPluginAsyncTypebox = async (app) => {
+const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Refresh',
@@ -31,8 +30,9 @@ const refresh: FastifyPluginAsyncTypebox = async (app) => {
       const result = await app.flows.refresh(token, describeClient(request.ip, request.headers['user-agent']))
       request.outcome = result.outcome
       if ('refusal' in result) throw result.refusal
+      const { outcome: _, ...pair } = result
       reply.header('cache-control', 'no-store')
-      return app.refreshCookie.handOver(reply, result)
+      return app.refreshCookie.handOver(reply, pair)
     }
   )
 }

@@ -1,9 +1,9 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { SlidingBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/sliding/refresh/: a sliding token for a later one. As Simple JWT's TokenRefreshSlidingView. */
-const refreshSliding: FastifyPluginAsyncTypebox = async (app) => {
+const refreshSliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Refresh Sliding',

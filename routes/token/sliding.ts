@@ -1,10 +1,10 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { CredentialsBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/sliding/: a username and a password for a sliding token. As Simple JWT's TokenObtainSlidingView. */
-const sliding: FastifyPluginAsyncTypebox = async (app) => {
+const sliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Obtain Sliding',

@@ -1,5 +1,4 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import Type from 'typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { longestToken } from '../../src/tokens/jws.ts'
 import { anAccessToken, Introspection } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -7,24 +6,28 @@ import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 /** Tokens that may be verified at once. */
 const most = 100
 
-const TokensBody = Type.Object(
-  { tokens: Type.Array(Type.String(), { minItems: 1, maxItems: most, description: 'Tokens of any type' }) },
-  { examples: [{ tokens: [anAccessToken, 'not a token'] }] }
-)
+const TokensBody = {
+  type: 'object',
+  required: ['tokens'],
+  properties: {
+    tokens: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: most, description: 'Tokens of any type' }
+  },
+  examples: [{ tokens: [anAccessToken, 'not a token'] }]
+} as const
 
-const Results = Type.Object(
-  { results: Type.Array(Introspection) },
-  {
-    description: 'One answer a token, in their order',
-    examples: [{ results: [{ active: true, token_type: 'access', exp: 1795320298 }, { active: false }] }]
-  }
-)
+const Results = {
+  description: 'One answer a token, in their order',
+  type: 'object',
+  required: ['results'],
+  properties: { results: { type: 'array', items: Introspection } },
+  examples: [{ results: [{ active: true, token_type: 'access', exp: 1795320298 }, { active: false }] }]
+}
 
 /**
  * POST /api/token/verify/batch/: what verify says of each of several tokens, in their order, and the claims of those
  * that are good.
  */
-const verifyBatch: FastifyPluginAsyncTypebox = async (app) => {
+const verifyBatch: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Verify Batch',

@@ -1,10 +1,10 @@
-import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { outcomeOf } from '../../src/flows/outcome.ts'
 import { Empty, TokenBody } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
 /** POST /api/token/verify/: is this token good right now? As Simple JWT's TokenVerifyView. */
-const verify: FastifyPluginAsyncTypebox = async (app) => {
+const verify: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Verify',

@@ -1,19 +1,17 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
-import Type from 'typebox'
 import { type PublicJwk, publicJwk } from '../../src/keys/jwk.ts'
+import { nothing } from '../schemas/bodies.ts'
 import { openRefusals } from '../schemas/errors.ts'
 
-const Jwks = Type.Object(
-  { keys: Type.Array(Type.Record(Type.String(), Type.String())) },
-  {
-    title: 'Jwks',
-    description: 'The next key, the active one and the retired',
-    examples: [
-      { keys: [{ kty: 'EC', crv: 'P-256', x: 'x378…', y: 'dcg9…', kid: 'ybEYRG25', alg: 'ES256', use: 'sig' }] }
-    ]
-  }
-)
+const Jwks = {
+  title: 'Jwks',
+  description: 'The next key, the active one and the retired',
+  type: 'object',
+  required: ['keys'],
+  properties: { keys: { type: 'array', items: { type: 'object', additionalProperties: { type: 'string' } } } },
+  examples: [{ keys: [{ kty: 'EC', crv: 'P-256', x: 'x378…', y: 'dcg9…', kid: 'ybEYRG25', alg: 'ES256', use: 'sig' }] }]
+}
 
 /**
  * GET /.well-known/jwks.json: the public keys of access tokens (RFC 7517 §5): the next one, the active one and the retired.
@@ -24,7 +22,7 @@ export default async function jwks(app: FastifyInstance, { maxAge }: { readonly 
     tags: ['keys'],
     summary: 'JSON Web Key Set',
     description: 'The public keys by which access tokens can be verified.',
-    response: { 200: Jwks, 304: Type.Null({ description: 'As If-None-Match has them' }), ...openRefusals() }
+    response: { 200: Jwks, 304: nothing('As If-None-Match has them'), ...openRefusals() }
   }
   app.get('/.well-known/jwks.json', { schema }, async (request, reply) => {
     const keys = app.keyring.keys().verifying.map(publicJwk)

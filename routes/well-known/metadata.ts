@@ -1,5 +1,4 @@
 import type { FastifyInstance } from 'fastify'
-import Type from 'typebox'
 import type { ClaimNames } from '../../src/config/claim-names.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { openRefusals } from '../schemas/errors.ts'
@@ -12,15 +11,15 @@ export interface MetadataOptions {
   readonly names: ClaimNames
 }
 
-const Metadata = Type.Object(
-  { issuer: Type.String(), jwks_uri: Type.String() },
-  {
-    additionalProperties: true,
-    title: 'Metadata',
-    description: 'As RFC 8414 §2 has it',
-    examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
-  }
-)
+const Metadata = {
+  title: 'Metadata',
+  description: 'As RFC 8414 §2 has it',
+  type: 'object',
+  required: ['issuer', 'jwks_uri'],
+  properties: { issuer: { type: 'string' }, jwks_uri: { type: 'string' } },
+  additionalProperties: true,
+  examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
+}
 
 /** Both names by which it is asked for. */
 const doors = {

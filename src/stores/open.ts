@@ -12,7 +12,7 @@ import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
-import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
+import type { EmbeddedEngine } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
@@ -24,7 +24,6 @@ import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
 import { StoreError } from './error.ts'
-import { openPostgres } from './sql/postgres.ts'
 import { makeUserStore } from './sql/users.ts'
 
 /** Everything that is kept outside the process. */
@@ -92,9 +91,7 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
   const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
   return reached(variable, async () => {
     const database =
-      config.databaseUrl === undefined
-        ? openEmbedded(config.dataDir)
-        : openPostgres(config.databaseUrl, { sslmode: config.pgsslmode })
+      config.databaseUrl === undefined ? await openFile(config) : await openServer(config.databaseUrl, config)
     try {
       await database.query('SELECT 1')
       return database
@@ -104,6 +101,13 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
     }
   })
 }
+
+// Engines are loaded where they are used: each is a twentieth to a tenth of a second of a start.
+const openFile = async ({ dataDir }: Config): Promise<EmbeddedEngine> =>
+  (await import('./embedded/engine.ts')).openEmbedded(dataDir)
+
+const openServer = async (url: string, { pgsslmode }: Config): Promise<SqlDatabase> =>
+  (await import('./sql/postgres.ts')).openPostgres(url, { sslmode: pgsslmode })
 
 /** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
@@ -154,13 +158,12 @@ async function openSessions(
   const window = revocationWindow(config)
   const { redisUrl } = config
   if (redisUrl !== undefined) {
-    // Loaded only where it is used: it is a tenth of a second of a start.
     const { openRedisStore } = await import('./redis/open.ts')
     return await reached('REDIS_URL', () =>
       openRedisStore(redisUrl, { verifyTls: config.redisTlsVerify, policy, window })
     )
   }
-  const engine = isEmbedded(database) ? database : openEmbedded(config.dataDir)
+  const engine = isEmbedded(database) ? database : await openFile(config)
   const sessions = await openEmbeddedSessions(engine, policy, window, clock)
   return {
     sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },

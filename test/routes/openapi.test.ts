@@ -145,7 +145,7 @@ function isAsTold(t: Test, document: Document, name: string, answer: LightMyRequ
     t.equal(answer.headers['content-type']?.toString().split(';')[0], type)
     const body: unknown = type === 'application/json' ? answer.json() : answer.body
     t.ok(
-      Check(resolve(document, media.schema) as never, body),
+      Check(strict(resolve(document, media.schema)) as never, body),
       `${name} ${answer.statusCode} ${answer.body.slice(0, 200)}`
     )
   }
@@ -154,6 +154,10 @@ function isAsTold(t: Test, document: Document, name: string, answer: LightMyRequ
     if (answer.headers[header] !== undefined) t.ok(isTold, `${name} ${answer.statusCode} ${header}`)
   }
 }
+
+/** Nothing filters what a door answers: it must have what its schema names, and no more. */
+const strict = (schema: object): object =>
+  'properties' in schema ? { additionalProperties: false, ...schema } : schema
 
 const resolve = ({ components }: Document, schema: { readonly $ref?: string }): object =>
   schema.$ref === undefined ? schema : (components.schemas[schema.$ref.split('/').at(-1) as string] as object)
