@@ -1,126 +1,32 @@
-import { readFileSync } from 'node:fs'
-import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
-import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 
-type Transform = NonNullable<FastifyDynamicSwaggerOptions['transform']>
-
-/** The parts of the document that are worked on. */
-interface Document {
-  readonly paths: Readonly<Record<string, Record<string, Operation>>>
-  readonly components: { schemas: Record<string, Schema>; headers?: Record<string, object> }
-}
-interface Operation {
-  readonly requestBody?: Content
-  readonly responses: Readonly<Record<string, Content & { headers?: Record<string, object> }>>
-}
-interface Content {
-  readonly content?: Readonly<Record<string, { schema: Schema }>>
-}
-type Schema = { readonly title?: string; description?: string }
-
-const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
-
-const about: NonNullable<FastifyDynamicSwaggerOptions['openapi']> = {
-  openapi: '3.1.1',
-  info: {
-    title: 'Keyturn',
-    version,
-    description:
-      'Access and refresh tokens: obtain, refresh, verify, end. Refusals have the words of Simple JWT; the codes in ' +
-      'their descriptions are explained in docs/errors.md.',
-    license: { name: 'MIT', identifier: 'MIT' }
-  },
-  servers: [{ url: '/', description: 'This service' }],
-  tags: [
-    { name: 'token', description: 'Logins, and the tokens that come of them' },
-    { name: 'sessions', description: 'What users may do with their own access token' },
-    { name: 'oauth', description: 'For other services, which authenticate as clients' },
-    { name: 'keys', description: 'For whoever checks access tokens without asking' },
-    { name: 'ops', description: 'For whoever runs it' }
-  ],
-  components: {
-    securitySchemes: {
-      bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'An access token' },
-      clientBasic: { type: 'http', scheme: 'basic', description: 'Name and secret of a client (RFC 6749 §2.3.1)' },
-      metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN' }
-    }
-  }
-}
-
-/** What every answer carries, and every answer of a door with a rate limit (plugins/requests.ts, plugins/rate-limit.ts). */
-const always = { 'X-Request-ID': { type: 'string', description: 'Names the request in the log' } }
-const limited = {
-  RateLimit: { type: 'string', description: 'What is left: requests and seconds, as "obtain";r=18;t=42' },
-  'RateLimit-Policy': { type: 'string', description: 'The limit: requests and seconds, as "obtain";q=20;w=60' }
-}
-
 /**
- * `app.swagger()`: the OpenAPI 3.1 document, made from the schemas of the routes when first asked for. It knows the doors that
- * are registered after it, have a tag, and do not hide.
+ * `app.docs()`: the document of the doors and its page, as an application of their own that is made when first asked for. What
+ * they are made with is a hundred files, and most workers are never asked. It knows the doors that are registered after
+ * this plugin, have a tag, and do not hide.
  */
 async function docs(app: FastifyInstance): Promise<void> {
-  await app.register(swagger, {
-    openapi: about,
-    hideUntagged: true,
-    convertConstToEnum: false,
-    transform: (({ schema, url, route }) => ({
-      schema: complete(schema ?? { hide: true }, route),
-      url: url.startsWith('/api/') ? `${url}/` : url
-    })) as Transform,
-    transformObject: (document) => {
-      if ('openapiObject' in document) tidy(document.openapiObject as unknown as Document)
-      return 'openapiObject' in document ? document.openapiObject : document.swaggerObject
-    }
+  const doors: RouteOptions[] = []
+  app.addHook('onRoute', (route) => {
+    // What takes every method is told as a GET.
+    doors.push(route.config?.answersAll === true ? { ...route, method: 'GET' } : { ...route })
+  })
+  let made: Promise<FastifyInstance> | undefined
+  const make = async () => (await import('./openapi.ts')).describe(doors)
+  app.decorate('docs', () => {
+    made ??= make()
+    return made
+  })
+  app.addHook('onClose', async () => {
+    await (await made)?.close()
   })
 }
 
-/** A route's schema with what it need not say itself. */
-function complete(schema: FastifySchema, { config }: RouteOptions): FastifySchema {
-  const headers = { ...always, ...(config?.rateLimit ? limited : {}) }
-  const responses = Object.entries(schema.response ?? {}).map(([status, response]) => [
-    status,
-    { ...response, headers: { ...response.headers, ...headers } }
-  ])
-  return {
-    operationId: nameOf(schema.summary ?? ''),
-    // None is wanted unless the route names one.
-    security: [],
-    ...(schema.body === undefined ? {} : { consumes: ['application/json', 'application/x-www-form-urlencoded'] }),
-    ...schema,
-    response: Object.fromEntries(responses)
+declare module 'fastify' {
+  interface FastifyInstance {
+    docs(): Promise<FastifyInstance>
   }
 }
 
-/** 'OAuth Token' as oauthToken. */
-function nameOf(summary: string): string {
-  const [first = '', ...others] = summary.split(' ')
-  return [first.toLowerCase(), ...others].join('')
-}
-
-/** Says each thing once: schemas with a title and all headers are named, and what takes every method is a GET. */
-function tidy({ paths, components }: Document): void {
-  const headers: Record<string, object> = {}
-  components.headers = headers
-  for (const item of Object.values(paths)) {
-    if ('get' in item && 'trace' in item)
-      for (const method of Object.keys(item)) if (method !== 'get') delete item[method]
-    for (const { requestBody, responses } of Object.values(item)) {
-      for (const { content = {} } of [...Object.values(responses), ...(requestBody === undefined ? [] : [requestBody])])
-        for (const media of Object.values(content)) media.schema = named(media.schema, components.schemas)
-      for (const response of Object.values(responses))
-        for (const [name, header] of Object.entries(response.headers ?? {})) {
-          headers[name] = header
-          Object.assign(response.headers ?? {}, { [name]: { $ref: `#/components/headers/${name}` } })
-        }
-    }
-  }
-}
-
-function named(schema: Schema, schemas: Record<string, Schema>): Schema {
-  if (schema.title === undefined) return schema
-  schemas[schema.title] ??= schema
-  return { $ref: `#/components/schemas/${schema.title}` } as Schema
-}
-
-export default fp(docs, { name: 'docs' })
+export default fp(docs, { name: 'docs', dependencies: ['negotiation'] })

@@ -21,8 +21,7 @@ import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf, requestLog } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
-import serveDocument from '../routes/docs/document.ts'
-import servePage from '../routes/docs/page.ts'
+import serveDocs from '../routes/docs.ts'
 import introspect from '../routes/oauth/introspect.ts'
 import revoke from '../routes/oauth/revoke.ts'
 import grantToken from '../routes/oauth/token.ts'
@@ -130,8 +129,7 @@ export async function buildApp(
     await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
     await app.register(health)
     await app.register(serveMetrics, { token: config.metricsToken, scrape })
-    await app.register(serveDocument)
-    await app.register(servePage)
+    await app.register(serveDocs)
 
     await app.ready()
     return app
