@@ -1,22 +1,43 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { isAudited } from '../src/audit/event.ts'
+import { type AuditEvent, isAudited } from '../src/audit/event.ts'
+import { type AuditTrail, makeAuditTrail } from '../src/audit/trail.ts'
+import type { Config } from '../src/config/settings.ts'
+import { openAuditSecret } from '../src/keys/keyring.ts'
 import type { Clock } from '../src/time.ts'
 import { eventOf, resultOf } from './requests.ts'
 
 /** Writes what matters into the audit trail, after the answer. A trail that cannot be written is told in the log and stops nobody. */
-async function audit(app: FastifyInstance, { clock }: { readonly clock: Clock }): Promise<void> {
+async function audit(
+  app: FastifyInstance,
+  { config, clock }: { readonly config: Config; readonly clock: Clock }
+): Promise<void> {
+  const { keys: store, keySecret: secret } = app.stores
+  const previousSecret = config.keyEncryptionSecretPrevious
+  const trail = makeAuditTrail(app.stores.audit, await openAuditSecret({ store, secret, previousSecret, clock }))
+  app.decorate('auditTrail', trail)
   app.addHook('onResponse', async (request) => {
     const event = eventOf(request)
-    const result = resultOf(request)
-    if (event === undefined || !isAudited({ event, result })) return
-    const { user_id: userId, sid } = request.outcome ?? {}
+    if (event === undefined || !isAudited(event, resultOf(request))) return
+    const facts = { event, ...describe(request) }
     try {
-      await app.stores.audit.append({ event, result, at: clock(), userId, sid, ip: request.ip, requestId: request.id })
+      await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
-      request.log.error({ err: error, event, result, user_id: userId, sid }, 'the audit trail cannot be written')
+      request.log.error({ err: error, ...facts }, 'the audit trail cannot be written')
     }
   })
+  app.addHook('onClose', () => trail.settled())
+}
+
+const describe = (request: FastifyRequest): Pick<AuditEvent, 'result' | 'userId' | 'sid' | 'object'> => {
+  const { user_id: userId, sid, client_id: object } = request.outcome ?? {}
+  return { result: resultOf(request), userId, sid, object }
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    auditTrail: AuditTrail
+  }
 }
 
 export default fp(audit, { name: 'audit', dependencies: ['requests', 'stores'] })

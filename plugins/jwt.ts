@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import fastifyJwt, { type JWT } from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -26,7 +27,13 @@ async function jwt(app: FastifyInstance, { config, clock }: { config: Config; cl
     store: app.stores.keys,
     secret: app.stores.keySecret,
     previousSecret: config.keyEncryptionSecretPrevious,
-    clock
+    clock,
+    rotated(event, kid) {
+      const act = { event, object: kid, result: 'ok', at: clock(), actor: 'keyturn', ip: '', requestId: randomUUID() }
+      app.auditTrail
+        .record(act)
+        .catch((error) => app.log.error({ err: error, event, kid }, 'the audit trail cannot be written'))
+    }
   })
   const typ = config.tokenProfile === 'rfc9068' ? 'at+jwt' : 'JWT'
   const codec = makeCodec(typ)
@@ -149,4 +156,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(jwt, { name: 'jwt', dependencies: ['stores'] })
+export default fp(jwt, { name: 'jwt', dependencies: ['stores', 'audit'] })

@@ -94,7 +94,7 @@ export async function buildApp(
     await app.register(cors, { config })
     await app.register(body)
     await app.register(stores, { config, clock })
-    await app.register(audit, { clock })
+    await app.register(audit, { config, clock })
     await app.register(rateLimit, { config })
     await app.register(client, { config, clock })
     await app.register(sessions, { config, clock })

@@ -11,26 +11,62 @@ export type EventName =
   | 'revoke'
   | 'forward_auth'
 
-/** One line of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
+/** What an administrator does with the command line, or the service with its own keys. */
+export type ActName =
+  | 'user_create'
+  | 'user_password'
+  | 'user_activate'
+  | 'user_deactivate'
+  | 'user_delete'
+  | 'user_claims'
+  | 'users_import'
+  | 'users_export'
+  | 'session_revoke'
+  | 'key_publish'
+  | 'key_activate'
+  | 'key_retire'
+  | 'key_export'
+  | 'keys_reseal'
+  | 'client_create'
+  | 'client_secret'
+  | 'client_delete'
+
+/** One entry of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
 export interface AuditEvent {
-  readonly event: EventName
+  readonly event: EventName | ActName
   /** A verdict, `ok`, or the code of the refusal in small letters. */
   readonly result: string
   /** Whole seconds since 1970. */
   readonly at: number
-  readonly userId: string | undefined
-  readonly sid: string | undefined
+  readonly userId?: string | undefined
+  readonly sid?: string | undefined
+  /** A client by its id, a key by its kid. */
+  readonly object?: string | undefined
+  /** Who did it, where it was no request: `root@host`, or `keyturn` itself. */
+  readonly actor?: string | undefined
+  /** Where a request came from; empty where it was none. */
   readonly ip: string
+  /** The request, or the one run of a command. */
   readonly requestId: string
 }
 
-const everyday: readonly EventName[] = ['verify', 'introspect', 'forward_auth', 'client_token']
+/** Results of a refresh that point to a thief, a lost answer, or somebody who may not go on. */
+const refreshes = ['retried', 'recovered', 'reused', 'unknown', 'user_gone', 'password_changed']
+
+/** What belongs in the audit trail of each event of a door. Of those that are not here, nothing: they are everyday. */
+const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
+  login: ['ok', 'login_failed', 'claims_failed', 'rule_failed'],
+  refresh: refreshes,
+  logout: ['ok'],
+  session_end: ['ok'],
+  // The current password may have been guessed at.
+  password_change: ['ok', 'fields_invalid'],
+  revoke: ['ok']
+}
 
 /**
- * Whether an event belongs in the audit trail: what changes who can get in, and what points to a thief or a lost answer.
- * Everyday refreshes and verifications are in the metrics.
+ * Whether what came of a request belongs in the audit trail: what changes who can get in, who tried to and could not, and what
+ * points to a thief. A client that failed to prove itself is a try wherever it asks.
  */
-export const isAudited = ({ event, result }: Pick<AuditEvent, 'event' | 'result'>): boolean =>
-  event === 'refresh'
-    ? ['retried', 'recovered', 'reused', 'unknown'].includes(result)
-    : !everyday.includes(event) && result === 'ok'
+export const isAudited = (event: EventName, result: string): boolean =>
+  result === 'client_invalid' || audited[event]?.includes(result) === true

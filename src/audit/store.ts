@@ -1,7 +1,21 @@
 import type { AuditEvent } from './event.ts'
 
-/** The audit trail: it is only ever added to. */
+/** An event in its place. */
+export interface AuditEntry extends AuditEvent {
+  /** From 1, without gaps. */
+  readonly seq: number
+  /** Over the event, its place, and the hash of the entry before: chain.ts. */
+  readonly hash: string
+}
+
+/** Where the audit trail is kept. It is only ever added to. Every method throws KeyturnError STORE_DOWN. */
 export interface AuditStore {
-  /** Throws KeyturnError STORE_DOWN. */
-  append(event: AuditEvent): Promise<void>
+  /** The newest entry; undefined when there is none. */
+  last(): Promise<AuditEntry | undefined>
+  /** Adds an entry unless its place is taken: of several processes that try at once, one wins. Whether it was added. */
+  add(entry: AuditEntry): Promise<boolean>
+  /** At most `limit` entries after the place `seq`, oldest first. */
+  list(seq: number, limit: number): Promise<readonly AuditEntry[]>
+  /** How many entries have no place, since a version without places wrote them. */
+  countUnplaced(): Promise<number>
 }

@@ -5,6 +5,7 @@ import { randomSecret } from '../random.ts'
 import { makeClientStore } from '../stores/sql/clients.ts'
 import { showTime, systemClock } from '../time.ts'
 import { withDatabase } from './database.ts'
+import { openRecord, type Record } from './record.ts'
 import { confirm, print, Refusal, readSecret, say } from './terminal.ts'
 
 export interface SecretOptions {
@@ -19,11 +20,12 @@ export async function createClient(
   { scopes = [], ...options }: SecretOptions & { readonly scopes?: readonly string[] }
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
-  await withClients(async (clients) => {
+  await withClients(async (clients, record) => {
     if ((await clients.list()).length >= mostClients)
       throw new Refusal(`There are ${mostClients} clients already, and each process holds them all: delete one first.`)
     if ((await clients.create(id, hashSecret({ id, secret }), scopes)) === undefined)
       throw new Refusal(`The client ${JSON.stringify(id)} exists already: clients rotate-secret gives it a new secret.`)
+    await record('client_create', { object: id })
   })
   say(`Created the client ${JSON.stringify(id)}; every process knows it within a second or two.`)
   hand({ client_id: id, client_secret: secret, scope: scopes.join(' ') }, options)
@@ -35,8 +37,9 @@ export async function rotateClientSecret(
   { overlap, ...options }: SecretOptions & { readonly overlap: number }
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
-  await withClients(async (clients) => {
+  await withClients(async (clients, record) => {
     if (!(await clients.rotateSecret(id, hashSecret({ id, secret }), overlap))) throw isUnknown(id)
+    await record('client_secret', { object: id })
   })
   const until = showTime(systemClock() + overlap)
   const fate =
@@ -50,15 +53,18 @@ export async function rotateClientSecret(
 /** `keyturn clients delete NAME`: asks first, unless --yes. */
 export async function deleteClient(id: string, { yes }: { readonly yes?: boolean }): Promise<void> {
   if (yes !== true) await confirm(`Delete the client ${JSON.stringify(id)}?`, '--yes')
-  await withClients(async (clients) => {
+  await withClients(async (clients, record) => {
     if (!(await clients.delete(id))) throw isUnknown(id)
+    await record('client_delete', { object: id })
   })
   say(`Deleted the client ${JSON.stringify(id)}; every process refuses it within a second or two.`)
 }
 
 /** `keyturn clients list`. */
 export async function listClients({ json }: { readonly json?: boolean }): Promise<void> {
-  const clients = await withClients((store) => store.list())
+  const clients = await withDatabase(loadConfig(process.env), (database) =>
+    makeClientStore(database, systemClock).list()
+  )
   if (json !== true) print(tableLine('client', 'created', 'secret of', 'scopes'))
   for (const client of clients) print(json === true ? toJsonLine(client) : toTableLine(client))
 }
@@ -102,5 +108,10 @@ const toTableLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
 const tableLine = (id: string, created: string, rotated: string, scopes: string): string =>
   `${id.padEnd(24)}  ${created.padEnd(20)}  ${rotated.padEnd(20)}  ${scopes}`.trimEnd()
 
-const withClients = <T>(work: (clients: ClientStore) => Promise<T>): Promise<T> =>
-  withDatabase(loadConfig(process.env), (database) => work(makeClientStore(database, systemClock)))
+/** Opens the clients for something to be done with them. */
+async function withClients(work: (clients: ClientStore, record: Record) => Promise<void>): Promise<void> {
+  const config = loadConfig(process.env)
+  await withDatabase(config, async (database) =>
+    work(makeClientStore(database, systemClock), await openRecord(config, database))
+  )
+}

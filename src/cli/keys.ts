@@ -3,6 +3,7 @@ import type { Config } from '../config/settings.ts'
 import { type AlgorithmName, algorithms } from '../keys/algorithms.ts'
 import { checkSigningKey, importPrivateKey } from '../keys/import.ts'
 import { publicJwk } from '../keys/jwk.ts'
+import { generateKey } from '../keys/key.ts'
 import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy } from '../keys/keyring.ts'
 import { seal } from '../keys/sealing.ts'
 import type { StoredKey } from '../keys/store.ts'
@@ -10,6 +11,7 @@ import { keySecret } from '../stores/open.ts'
 import { makeKeyStore } from '../stores/sql/keys.ts'
 import { showTime, systemClock } from '../time.ts'
 import { withDatabase } from './database.ts'
+import { openRecord, type Record } from './record.ts'
 import { print, Refusal, readInput, say } from './terminal.ts'
 
 /** `keyturn keys list`. */
@@ -29,11 +31,11 @@ export async function listKeys({ json }: { readonly json?: boolean }): Promise<v
 
 /** `keyturn keys rotate [--now]`: prints the kid of the new key. */
 export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<void> {
-  await withKeys(async (options, config) => {
-    const next = await findNext(options)
+  await withKeys(async (options, config, record) => {
+    const next = await findNext(options, record)
     const { publishAhead } = rotationPolicy(config)
     if (now === true) {
-      await options.store.activate(next.kid, options.clock())
+      if (await options.store.activate(next.kid, options.clock())) await record('key_activate', { object: next.kid })
       say(
         `The key below signs from now on. Who keeps an older JWKS refuses its tokens for up to ${publishAhead} seconds.`
       )
@@ -45,19 +47,21 @@ export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<v
 }
 
 /** The next key, made where there is none: again, when a worker has just made the one there was the active one. */
-async function findNext(options: KeyringOptions): Promise<StoredKey> {
-  await publishNext(options)
+async function findNext(options: KeyringOptions, record: Record): Promise<StoredKey> {
+  const key = generateKey()
+  if (await publishNext(options, key)) await record('key_publish', { object: key.kid })
   const next = accessKeys(await options.store.list()).find(({ state }) => state === 'next')
-  return next ?? (await findNext(options))
+  return next ?? (await findNext(options, record))
 }
 
 /** `keyturn keys retire KID`: takes a next or retired key out of the keyring. */
 export async function retireKey(kid: string): Promise<void> {
-  await withKeys(async (options) => {
+  await withKeys(async (options, _config, record) => {
     const { state } = await findKey(options, kid)
     if (state === 'active')
       throw new Refusal(`The key ${kid} signs: keys rotate --now puts another in its place first.`)
     await options.store.drop(kid)
+    await record('key_retire', { object: kid })
     say(`The key ${kid} is gone: every worker refuses its tokens within seconds.`)
   })
 }
@@ -67,9 +71,10 @@ export async function exportKey(
   kid: string,
   { jwk, private: isPrivate }: { readonly jwk?: boolean; readonly private?: boolean }
 ): Promise<void> {
-  await withKeys(async (options) => {
+  await withKeys(async (options, _config, record) => {
     const key = openKey(await findKey(options, kid), options)
     if (jwk === true && isPrivate === true) throw new Refusal('A private key is exported as PEM only: leave out --jwk.')
+    if (isPrivate === true) await record('key_export', { object: kid })
     if (jwk === true) print(JSON.stringify(publicJwk(key)))
     else print((isPrivate === true ? key.privateText : key.publicText).trimEnd())
   })
@@ -80,13 +85,13 @@ export async function importKey({ algorithm }: { readonly algorithm: string }): 
   if (!Object.hasOwn(algorithms, algorithm))
     throw new Refusal(`${algorithm}: expected one of ${Object.keys(algorithms).join(', ')}.`)
   const text = await readInput()
-  await withKeys(async (options) => {
+  await withKeys(async (options, _config, record) => {
     const key = readPrivateKey(text, algorithm as AlgorithmName)
     if ((await options.store.list()).some(({ kid }) => kid === key.kid))
       throw new Refusal(`A key ${JSON.stringify(key.kid)} is in the keyring already.`)
-    await publishNext(options, key)
-    if (!(await options.store.list()).some(({ kid }) => kid === key.kid))
+    if (!(await publishNext(options, key)))
       throw new Refusal('There is a next key already: keys retire removes it, or wait until it signs.')
+    await record('key_publish', { object: key.kid })
     say('Published the key below; it signs once every verifier can know it.')
     print(key.kid)
   })
@@ -106,24 +111,25 @@ function readPrivateKey(text: string, algorithm: AlgorithmName) {
  * internal key to seal even where SIGNING_KEY fixes the others.
  */
 export async function resealKeys(): Promise<void> {
-  await withKeyring(loadConfig(process.env, checkSigningKey), async (options) => {
+  await withKeyring(loadConfig(process.env, checkSigningKey), async (options, record) => {
     const keys = await options.store.list()
     for (const key of keys) {
       await options.store.reseal(key.kid, seal(openKey(key, options).privateText, key.kid, options.secret))
     }
+    await record('keys_reseal')
     say(`Sealed ${keys.length} keys with KEY_ENCRYPTION_SECRET: the former one is not needed any more.`)
   })
 }
 
 /** Opens the managed keys, making the first ones where there are none yet. Throws Refusal where SIGNING_KEY fixes the key. */
-async function withKeys<T>(work: (options: KeyringOptions, config: Config) => Promise<T>): Promise<T> {
+async function withKeys<T>(work: (options: KeyringOptions, config: Config, record: Record) => Promise<T>): Promise<T> {
   const config = loadConfig(process.env, checkSigningKey)
   if (config.signingKey !== undefined)
     throw new Refusal('SIGNING_KEY is set, and so the key is fixed: there are no managed keys to look after.')
-  return await withKeyring(config, (options) => work(options, config))
+  return await withKeyring(config, (options, record) => work(options, config, record))
 }
 
-const withKeyring = <T>(config: Config, work: (options: KeyringOptions) => Promise<T>): Promise<T> =>
+const withKeyring = <T>(config: Config, work: (options: KeyringOptions, record: Record) => Promise<T>): Promise<T> =>
   withDatabase(config, async (database) => {
     const options = {
       store: makeKeyStore(database),
@@ -132,7 +138,7 @@ const withKeyring = <T>(config: Config, work: (options: KeyringOptions) => Promi
       clock: systemClock
     }
     await openKeyring(config, options)
-    return await work(options)
+    return await work(options, await openRecord(config, database))
   })
 
 async function findKey({ store }: KeyringOptions, kid: string): Promise<StoredKey> {

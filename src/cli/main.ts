@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { Link } from '../audit/chain.ts'
 import { clientIdFault } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { parseDuration } from '../time.ts'
@@ -36,6 +37,17 @@ function parseOverlap(text: string): number {
   if (overlap === undefined || overlap > 30 * 86_400)
     throw new InvalidArgumentError('It must be a duration of at most 30d, in seconds or as 30s, 5m, 12h, 1d.')
   return overlap
+}
+
+function parseLink(text: string): Link {
+  const [, seq, hash = ''] = /^([1-9]\d{0,15}):([\w-]{43})$/.exec(text) ?? []
+  if (seq === undefined) throw new InvalidArgumentError('It must be what audit verify printed, a number and a hash.')
+  return { seq: Number(seq), hash }
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.')
+  return Number(text)
 }
 
 const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
@@ -74,6 +86,7 @@ function makeProgram(): Command {
   addUserCommands(program.command('users').description('who can log in'))
   addKeyCommands(program.command('keys').description('what signs access tokens'))
   addSessionCommands(program.command('sessions').description('where users are logged in'))
+  addAuditCommands(program.command('audit').description('who did what'))
   addClientCommands(program.command('clients').description('which services may ask about tokens'))
   return program
 }
@@ -204,6 +217,22 @@ function addClientCommands(group: Command): void {
   command('delete', 'remove a service')
     .option('--yes', 'do not ask')
     .action(async (name, options) => (await clients()).deleteClient(name, options))
+}
+
+function addAuditCommands(group: Command): void {
+  const audit = () => import('./audit.ts')
+  group
+    .command('verify')
+    .description('see whether the trail is what was written; prints the link of its newest entry')
+    .option('--link <seq:hash>', 'what verify printed before: that entry must still be there', parseLink)
+    .action(async (options) => (await audit()).verifyTrail(options))
+  group
+    .command('tail')
+    .description('show the newest entries')
+    .option('-n, --lines <number>', 'how many', parseCount, 20)
+    .option('-f, --follow', 'and those to come')
+    .option('--json', 'a JSON object a line')
+    .action(async (options) => (await audit()).tailTrail(options))
 }
 
 /** The exit status for `error`, after telling what there is to tell. */

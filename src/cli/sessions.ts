@@ -1,6 +1,7 @@
 import { loadConfig } from '../config/load.ts'
 import type { Session } from '../sessions/session.ts'
 import { showTime } from '../time.ts'
+import { openRecord } from './record.ts'
 import { print, Refusal, say } from './terminal.ts'
 import { withUser } from './users.ts'
 
@@ -13,9 +14,14 @@ export async function listSessions(username: string, { json }: { readonly json?:
 
 /** `keyturn sessions revoke NAME [ID]`: ends one session, or all. Every worker refuses their access tokens from then on. */
 export async function revokeSessions(username: string, sid: string | undefined): Promise<void> {
-  const count = await withUser(loadConfig(process.env), username, async ({ sessions }, user) =>
-    sid === undefined ? (await sessions.revokeAll(user.id)).length : Number(await sessions.revoke(user.id, sid))
-  )
+  const config = loadConfig(process.env)
+  const count = await withUser(config, username, async ({ database, sessions }, { id: userId }) => {
+    const record = await openRecord(config, database)
+    const sids =
+      sid === undefined ? await sessions.revokeAll(userId) : (await sessions.revoke(userId, sid)) ? [sid] : []
+    for (const each of sids) await record('session_revoke', { userId, sid: each })
+    return sids.length
+  })
   if (sid !== undefined && count === 0)
     throw new Refusal(`${JSON.stringify(username)} has no session ${JSON.stringify(sid)}: sessions list shows all.`)
   say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)

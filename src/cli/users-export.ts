@@ -6,6 +6,7 @@ import { openUsers } from '../stores/open.ts'
 import { systemClock } from '../time.ts'
 import { type ExportFormat, exportText } from '../users/export.ts'
 import { withDatabase } from './database.ts'
+import { openRecord } from './record.ts'
 import { say } from './terminal.ts'
 import { userPages } from './users.ts'
 
@@ -17,6 +18,8 @@ export async function exportUsers({ format }: { readonly format: ExportFormat })
   const config: Config = { ...loadConfig(process.env), userIdField: 'id' }
   await withDatabase(config, async (database) => {
     const users = await openUsers(config, database, systemClock)
+    // Before the first digest is out, however far this gets.
+    await (await openRecord(config, database))('users_export')
     say('This export holds password digests: keep it as you keep a backup of the database.')
     // At the pace of whoever reads it, and standard output stays open.
     await pipeline(Readable.from(exportText(userPages(users), format)), process.stdout, { end: false })

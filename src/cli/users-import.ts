@@ -7,6 +7,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { openEmbedded } from '../stores/embedded/engine.ts'
 import { openStores } from '../stores/open.ts'
+import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { openTrialImport } from '../stores/sql/trial-import.ts'
 import { makeUserImport } from '../stores/sql/user-import.ts'
 import { systemClock } from '../time.ts'
@@ -21,6 +22,7 @@ import { withDatabase } from './database.ts'
 import { makeTally, type Note, type Tally } from './import-tally.ts'
 import { type Input, openInput } from './input.ts'
 import { openProgress } from './progress.ts'
+import { openRecord } from './record.ts'
 import { Refusal, say } from './terminal.ts'
 
 /** The options of `keyturn users import`. */
@@ -123,15 +125,23 @@ async function withTarget<T>(
       withScratch(async (scratch) => work({ store: await openTrialImport(database, scratch), logOut }))
     )
   if (update !== true)
-    return await withDatabase(config, (database) => work({ store: makeUserImport(database, systemClock), logOut }))
+    return await withDatabase(config, async (database) => {
+      await recordImport(config, database)
+      return await work({ store: makeUserImport(database, systemClock), logOut })
+    })
   const { database, sessions, close } = await openStores(config, systemClock)
   try {
     const store = makeUserImport(database, systemClock)
+    await recordImport(config, database)
     return await work({ store, logOut: (user) => sessions.revokeAll(user[config.userIdField]) })
   } finally {
     await close()
   }
 }
+
+/** Before the first user is in, however far it gets. */
+const recordImport = async (config: Config, database: SqlDatabase): Promise<void> =>
+  (await openRecord(config, database))('users_import')
 
 /** An empty database in a folder of its own, which goes with it. */
 async function withScratch<T>(work: (scratch: ReturnType<typeof openEmbedded>) => Promise<T>): Promise<T> {

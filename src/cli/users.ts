@@ -4,11 +4,13 @@ import type { Config } from '../config/settings.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import { openStores, openUsers, type Stores } from '../stores/open.ts'
+import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
 import type { User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
+import { openRecord } from './record.ts'
 import { confirm, print, Refusal, readInput, readSecret, say } from './terminal.ts'
 
 export interface PasswordOptions {
@@ -20,9 +22,14 @@ export interface PasswordOptions {
 export async function createUser(username: string, options: PasswordOptions): Promise<void> {
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  const user = await withUsers(config, (users) => users.create(username, digest))
-  if (user === undefined)
-    throw new Refusal(`The user ${JSON.stringify(username)} exists already: users set-password sets a new password.`)
+  const user = await withUsers(config, async (users, database) => {
+    const record = await openRecord(config, database)
+    const created = await users.create(username, digest)
+    if (created === undefined)
+      throw new Refusal(`The user ${JSON.stringify(username)} exists already: users set-password sets a new password.`)
+    await record('user_create', { userId: created.id })
+    return created
+  })
   say(`Created the user ${JSON.stringify(username)}. The id:`)
   print(user.id)
 }
@@ -31,9 +38,12 @@ export async function createUser(username: string, options: PasswordOptions): Pr
 export async function setPassword(username: string, options: PasswordOptions): Promise<void> {
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  const ended = await withUser(config, username, async ({ users, sessions }, user) => {
+  const ended = await withUser(config, username, async ({ database, users, sessions }, user) => {
+    const record = await openRecord(config, database)
     await users.setPassword(user.id, digest)
-    return await sessions.revokeAll(user.id)
+    const sids = await sessions.revokeAll(user.id)
+    await record('user_password', { userId: user.id })
+    return sids
   })
   say(`Set the password of ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
@@ -42,7 +52,11 @@ export async function setPassword(username: string, options: PasswordOptions): P
 export async function setClaims(username: string): Promise<void> {
   const config = loadConfig(process.env)
   const claims = parseClaims(await readInput(), claimNames(config))
-  await withUser(config, username, ({ users }, user) => users.setClaims(user.id, claims))
+  await withUser(config, username, async ({ database, users }, user) => {
+    const record = await openRecord(config, database)
+    await users.setClaims(user.id, claims)
+    await record('user_claims', { userId: user.id })
+  })
   say(`Set the claims of ${JSON.stringify(username)}: they are in its access tokens from the next login or refresh on.`)
 }
 
@@ -60,23 +74,37 @@ function parseClaims(json: string, names: ClaimNames): User['claims'] {
 
 /** `keyturn users activate NAME`. */
 export async function activateUser(username: string): Promise<void> {
-  await withUser(loadConfig(process.env), username, ({ users }, user) => users.setActive(user.id, true))
+  const config = loadConfig(process.env)
+  await withUser(config, username, async ({ database, users }, user) => {
+    const record = await openRecord(config, database)
+    await users.setActive(user.id, true)
+    await record('user_activate', { userId: user.id })
+  })
   say(`Activated ${JSON.stringify(username)}.`)
 }
 
 /** `keyturn users deactivate NAME`: the user can neither log in nor refresh, and is logged out everywhere. */
 export async function deactivateUser(username: string): Promise<void> {
-  const ended = await withUser(loadConfig(process.env), username, shutOut)
+  const config = loadConfig(process.env)
+  const ended = await withUser(config, username, async (stores, user) => {
+    const record = await openRecord(config, stores.database)
+    const sids = await shutOut(stores, user)
+    await record('user_deactivate', { userId: user.id })
+    return sids
+  })
   say(`Deactivated ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
 /** `keyturn users delete NAME`: asks first, unless --yes. */
 export async function deleteUser(username: string, { yes }: { readonly yes?: boolean }): Promise<void> {
   if (yes !== true) await confirm(`Delete the user ${JSON.stringify(username)}?`, '--yes')
-  const ended = await withUser(loadConfig(process.env), username, async (stores, user) => {
+  const config = loadConfig(process.env)
+  const ended = await withUser(config, username, async (stores, user) => {
+    const record = await openRecord(config, stores.database)
     // In this order it can be repeated when it fails half-way, and nobody logs in between.
     const sids = await shutOut(stores, user)
     await stores.users.delete(user.id)
+    await record('user_delete', { userId: user.id })
     return sids
   })
   say(`Deleted ${JSON.stringify(username)}${andEnded(ended)}.`)
@@ -155,5 +183,5 @@ export async function withUser<T>(
   }
 }
 
-const withUsers = <T>(config: Config, work: (users: UserStore) => Promise<T>): Promise<T> =>
-  withDatabase(config, async (database) => work(await openUsers(config, database, systemClock)))
+const withUsers = <T>(config: Config, work: (users: UserStore, database: SqlDatabase) => Promise<T>): Promise<T> =>
+  withDatabase(config, async (database) => work(await openUsers(config, database, systemClock), database))

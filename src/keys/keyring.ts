@@ -51,6 +51,8 @@ export interface KeyringOptions {
   /** Opens keys that were sealed before the secret was changed. */
   readonly previousSecret: string | undefined
   readonly clock: Clock
+  /** Told of each key that this process has published, put in its place or taken out by schedule. */
+  readonly rotated?: (event: 'key_publish' | 'key_activate' | 'key_retire', kid: string) => void
 }
 
 /** KEY_ROTATION_INTERVAL and what follows from it. */
@@ -86,7 +88,6 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   const read = async (): Promise<Keys> => {
     const stored = await store.list()
     const internal = open(active(stored, 'internal') as StoredKey)
-    const derive = (use: string): Buffer => Buffer.from(hkdfSync('sha256', internal.privateText, '', use, 32))
     const managed = stored.filter(({ purpose }) => purpose === 'access')
     return {
       signing: fixed ?? open(active(stored, 'access') as StoredKey),
@@ -95,19 +96,14 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
       refresh:
         fixed !== undefined && isSecretAlgorithm(fixed.algorithm)
           ? fixed
-          : secretKey(derive('refresh token').toString('base64url'), 'HS256'),
-      jtiSecret: derive('refresh jti'),
-      decoySecret: derive('decoy')
+          : secretKey(derive(internal, 'refresh token').toString('base64url'), 'HS256'),
+      jtiSecret: derive(internal, 'refresh jti'),
+      decoySecret: derive(internal, 'decoy')
     }
   }
 
-  const missing = async (purpose: KeyPurpose): Promise<boolean> => active(await store.list(), purpose) === undefined
-  if (await missing('internal')) {
-    await store.addFirst(
-      toStored(secretKey(randomBytes(32).toString('base64url'), 'HS256'), 'internal', 'active', options)
-    )
-  }
-  if (fixed === undefined && (await missing('access'))) {
+  await ensureInternal(options)
+  if (fixed === undefined && active(await store.list(), 'access') === undefined) {
     await store.addFirst(toStored(generateKey(), 'access', 'active', options))
   }
   let keys = await read()
@@ -123,17 +119,41 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   }
 }
 
+/** The secret that chains the audit trail, for who needs no other key. Throws ConfigError as openKeyring does. */
+export async function openAuditSecret(options: KeyringOptions): Promise<Buffer> {
+  await ensureInternal(options)
+  return derive(openKey(active(await options.store.list(), 'internal') as StoredKey, options), 'audit trail')
+}
+
+const derive = ({ privateText }: Key, use: string): Buffer => Buffer.from(hkdfSync('sha256', privateText, '', use, 32))
+
+/** Makes the internal key at the first start. */
+async function ensureInternal(options: KeyringOptions): Promise<void> {
+  const { store } = options
+  if (active(await store.list(), 'internal') !== undefined) return
+  await store.addFirst(
+    toStored(secretKey(randomBytes(32).toString('base64url'), 'HS256'), 'internal', 'active', options)
+  )
+}
+
 /** Does what planRotation finds due. */
 async function rotate(store: KeyStore, policy: RotationPolicy, now: number, options: KeyringOptions): Promise<void> {
+  const { rotated } = options
   for (const step of planRotation(await store.list(), now, policy)) {
-    if (step.kind === 'publish') await publishNext(options)
-    else if (step.kind === 'activate') await store.activate(step.kid, now)
-    else await store.drop(step.kid)
+    if (step.kind === 'publish') {
+      const key = generateKey()
+      if (await publishNext(options, key)) rotated?.('key_publish', key.kid)
+    } else if (step.kind === 'activate') {
+      if (await store.activate(step.kid, now)) rotated?.('key_activate', step.kid)
+    } else if (await store.drop(step.kid)) rotated?.('key_retire', step.kid)
   }
 }
 
-/** Publishes a new key that will sign once every verifier can know it; nothing when there is a next key already. */
-export const publishNext = (options: KeyringOptions, key: Key = generateKey()): Promise<void> =>
+/**
+ * Publishes a new key that will sign once every verifier can know it; nothing when there is a next key already. Whether it was
+ * published.
+ */
+export const publishNext = (options: KeyringOptions, key: Key = generateKey()): Promise<boolean> =>
   options.store.addFirst(toStored(key, 'access', 'next', options))
 
 const toStored = (

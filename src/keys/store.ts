@@ -25,13 +25,17 @@ export interface StoredKey {
 /** Where managed keys are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export interface KeyStore {
   list(): Promise<readonly StoredKey[]>
-  /** Adds a next or active key unless its purpose has one in that state: of several processes that try at once, one wins. */
-  addFirst(key: StoredKey): Promise<void>
+  /**
+   * Adds a next or active key unless its purpose has one in that state: of several processes that try at once, one wins. Here
+   * and below: whether this call has done it.
+   */
+  addFirst(key: StoredKey): Promise<boolean>
   /** Makes the next key the active one, and the active one retired; nothing when `kid` is no next key (any more). */
-  activate(kid: string, now: number): Promise<void>
+  activate(kid: string, now: number): Promise<boolean>
   /** Retires a key at once, whatever it was. */
   retire(kid: string, now: number): Promise<void>
-  drop(kid: string): Promise<void>
+  /** Takes a key out, unless it is active. */
+  drop(kid: string): Promise<boolean>
   /** Replaces what is sealed, when the sealing secret changes. */
   reseal(kid: string, sealed: string): Promise<void>
 }

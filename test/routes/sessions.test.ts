@@ -235,6 +235,7 @@ t.test('the log and the audit trail name the event, the user and the session', a
   t.same(trail, [
     { event: 'login', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' },
     { event: 'refresh', result: 'retried', user_id: userId, sid, ip: '127.0.0.1' },
+    { event: 'login', result: 'login_failed', user_id: null, sid: null, ip: '127.0.0.1' },
     { event: 'session_end', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' }
   ])
 })
@@ -242,7 +243,7 @@ t.test('the log and the audit trail name the event, the user and the session', a
 t.test('a trail that cannot be written stops nobody', async (t) => {
   const { app, addUser, log, post } = await openApp(t)
   await addUser('vitor', aPassword)
-  t.intercept(app.stores.audit, 'append', { value: () => Promise.reject(new Error('disk full')) })
+  t.intercept(app.stores.audit, 'add', { value: () => Promise.reject(new Error('disk full')) })
   t.equal((await post('/api/token/', { username: 'vitor', password: aPassword })).statusCode, 200)
   t.match(log.at(-1), {
     level: 50,

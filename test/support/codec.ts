@@ -11,13 +11,14 @@ export async function openCodec(env: Environment): Promise<FastifyInstance> {
   const kept: StoredKey[] = []
   const keys: Partial<KeyStore> = {
     list: async () => kept,
-    addFirst: async (key) => void kept.push(key)
+    addFirst: async (key) => kept.push(key) > 0
   }
   const app = Fastify()
   const stores = async (host: FastifyInstance): Promise<void> => {
     host.decorate('stores', { keys, keySecret: 'x'.repeat(32) } as Stores)
   }
   await app.register(fp(stores, { name: 'stores' }))
+  await app.register(fp(async () => {}, { name: 'audit' }))
   await app.register(jwt, { config: loadConfig(env), clock: systemClock })
   await app.ready()
   return app

@@ -23,24 +23,26 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   },
   async addFirst({ kid, purpose, algorithm, state, sealed, createdAt, activatedAt }) {
     // The partial indexes on active and next keys refuse the second one; a conflict waits for the winner's commit.
-    await db.query(
+    const added = await db.query(
       `INSERT INTO keyturn_keys (kid, purpose, algorithm, state, sealed, created_at, activated_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING kid`,
       [kid, purpose, algorithm, state, sealed, createdAt, activatedAt ?? null]
     )
+    return added.length > 0
   },
   async activate(kid, now) {
-    await db.exclusively(async ({ query }) => {
+    return await db.exclusively(async ({ query }) => {
       const [next] = await query<{ purpose: string }>(
         "SELECT purpose FROM keyturn_keys WHERE kid = $1 AND state = 'next'",
         [kid]
       )
-      if (next === undefined) return
+      if (next === undefined) return false
       await query(
         "UPDATE keyturn_keys SET state = 'retired', retired_at = $2 WHERE purpose = $1 AND state = 'active'",
         [next.purpose, now]
       )
       await query("UPDATE keyturn_keys SET state = 'active', activated_at = $2 WHERE kid = $1", [kid, now])
+      return true
     })
   },
   async retire(kid, now) {
@@ -51,7 +53,8 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   },
   async drop(kid) {
     // Never the active one: a worker may have activated it just now.
-    await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active'", [kid])
+    const dropped = await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active' RETURNING kid", [kid])
+    return dropped.length > 0
   },
   async reseal(kid, sealed) {
     await db.query('UPDATE keyturn_keys SET sealed = $2 WHERE kid = $1', [kid, sealed])

@@ -89,20 +89,26 @@ function openMemory(
     history,
     list: async () => keys,
     async addFirst(key) {
-      if (!keys.some(({ purpose, state }) => purpose === key.purpose && state === key.state)) set([...keys, key])
+      const isFirst = !keys.some(({ purpose, state }) => purpose === key.purpose && state === key.state)
+      if (isFirst) set([...keys, key])
+      return isFirst
     },
     async activate(kid, at) {
       const next = keys.find((key) => key.kid === kid && key.state === 'next')
-      if (next === undefined) return
+      if (next === undefined) return false
       const retired = keys.map((key) =>
         key.purpose === next.purpose && key.state === 'active'
           ? { ...key, state: 'retired' as const, retiredAt: at }
           : key
       )
       set(retired.map((key) => (key.kid === kid ? { ...key, state: 'active', activatedAt: at } : key)))
+      return true
     },
     retire: async (kid, at) => set(change(kid, { state: 'retired', retiredAt: at })),
-    drop: async (kid) => set(keys.filter((key) => key.kid !== kid)),
+    async drop(kid) {
+      set(keys.filter((key) => key.kid !== kid))
+      return true
+    },
     reseal: async (kid, sealed) => set(change(kid, { sealed }))
   }
 }

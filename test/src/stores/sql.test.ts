@@ -7,9 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import t, { type Test } from 'tap'
+import { beginning, chainFault } from '../../../src/audit/chain.ts'
+import type { AuditStore } from '../../../src/audit/store.ts'
+import { makeAuditTrail } from '../../../src/audit/trail.ts'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
+import { makeAuditStore } from '../../../src/stores/sql/audit.ts'
 import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
@@ -216,6 +220,41 @@ async function databaseSuite(
   })
 
   await t.test('users that are imported', (t) => userImportSuite(t, openMigrated, openScratch))
+
+  await t.test('the audit trail: processes that write at once make one chain', async (t) => {
+    const { address, db } = await openEmpty(t)
+    await migrate(db)
+    const secret = Buffer.alloc(32, 1)
+    const stores = [db, reopen(t, db, address), reopen(t, db, address)].map(makeAuditStore)
+    const trails = stores.map((store) => makeAuditTrail(store, secret))
+    const event = (requestId: string, at: number) =>
+      ({ event: 'login', result: 'ok', userId: 'ann', ip: '192.0.2.1', requestId, at }) as const
+    await Promise.all(
+      trails.flatMap((trail, writer) => Array.from({ length: 20 }, (_, at) => trail.record(event(`${writer}`, at))))
+    )
+    const [store] = stores as [AuditStore, ...AuditStore[]]
+    const entries = await store.list(0, 100)
+    t.equal(entries.length, 60)
+    t.same(
+      entries.flatMap((entry, index) => chainFault(entries[index - 1] ?? beginning, entry, secret) ?? []),
+      []
+    )
+    for (const writer of ['0', '1', '2'])
+      t.same(
+        entries.filter(({ requestId }) => requestId === writer).map(({ at }) => at),
+        Array.from({ length: 20 }, (_, at) => at),
+        'each in its own order'
+      )
+    t.same(await store.last(), entries.at(-1))
+    t.same(await store.list(58, 1), [entries[58]])
+    t.match(entries[0], { userId: 'ann', sid: undefined, object: undefined, actor: undefined })
+    t.equal(await store.countUnplaced(), 0)
+    await db.query(
+      "INSERT INTO keyturn_audit (id, at, event, result, ip, request_id) VALUES ('a', 1, 'login', 'ok', '', '')"
+    )
+    t.equal(await store.countUnplaced(), 1, 'of a version without places')
+    t.equal((await store.list(0, 100)).length, 60)
+  })
 
   await t.test('keys: of several that come first, one is active', async (t) => {
     const { address, db } = await openEmpty(t)
