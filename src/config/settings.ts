@@ -430,6 +430,20 @@ export const settings = {
   rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
   rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
   rateLimitIntrospect: rate({ default: 'off', about: 'Introspections from one address' }),
+  rateLimitAllow: list(
+    { default: [], about: 'Addresses that no rate limit is for: addresses or CIDRs' },
+    'IP addresses or CIDR ranges',
+    isAddressRange
+  ),
+  rateLimitFailClosed: list(
+    {
+      default: ['obtain'],
+      about:
+        'Limits that answer 503 while Redis does not count; the others are then counted by each worker alone. obtain, refresh, verify, introspect, or none'
+    },
+    'obtain, refresh, verify, introspect, or none',
+    (name) => ['obtain', 'refresh', 'verify', 'introspect', 'none'].includes(name)
+  ),
   forwardedAllowIps: list(
     { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
     'IP addresses or CIDR ranges, or *',

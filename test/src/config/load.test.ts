@@ -82,6 +82,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['RATE_LIMIT_REFRESH', ['5/s'], ['5/']],
     ['RATE_LIMIT_VERIFY', ['OFF'], ['on']],
     ['RATE_LIMIT_INTROSPECT', ['100/s'], ['100']],
+    ['RATE_LIMIT_ALLOW', ['10.0.0.0/8, 2001:db8::/32', '192.0.2.1'], ['*', '10.0.0.0/33', 'localhost']],
+    ['RATE_LIMIT_FAIL_CLOSED', ['none', 'obtain', 'refresh,verify introspect'], ['login', 'Obtain', 'all']],
     ['FORWARD_AUTH_MAX_AGE', ['0', '60s'], ['61']],
     ['FORWARD_AUTH_COOKIE', ['access', '__Host-access'], ['a b', 'a=b']],
     ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
