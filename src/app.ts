@@ -3,6 +3,7 @@ import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
+import connections, { connectionLimits } from '../plugins/connections.ts'
 import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
@@ -72,8 +73,7 @@ export async function buildApp(
     genReqId: requestIdOf,
     childLoggerFactory: requestLog,
     bodyLimit: config.bodyLimit,
-    keepAliveTimeout: config.keepalive * 1000,
-    requestTimeout: 60_000,
+    ...connectionLimits(config),
     // A boot that hangs is ended by the arbiter, which says so in a line (src/cluster/plan.ts).
     pluginTimeout: 0,
     return503OnClosing: false,
@@ -85,6 +85,7 @@ export async function buildApp(
   })
 
   try {
+    await app.register(connections, { config })
     await app.register(forwarded)
     await app.register(drain)
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
