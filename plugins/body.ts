@@ -1,11 +1,12 @@
 import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
 
 /**
  * Reads request bodies as Django REST framework does: JSON, forms and multipart; of repeated names the last counts; a
- * request without a body, or without a Content-Length, has no fields. Field rules are not its business (plugins/fields.ts).
+ * request without a body, or without a Content-Length, has no fields. Two types of one body are none. Field rules are not its business (plugins/fields.ts).
  */
 async function body(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
@@ -22,11 +23,20 @@ async function body(app: FastifyInstance): Promise<void> {
   add('*', (_bytes, contentType) => {
     throw new KeyturnError('MEDIA_TYPE', { detail: contentType })
   })
+  app.addHook('preParsing', ({ raw }, _reply, payload, done) => {
+    const types = valuesOf(raw, 'content-type')
+    // Node reads the first; a proxy that looked at the body may have gone by another.
+    done(types.length > 1 ? new KeyturnError('MEDIA_TYPE', { detail: types.join(', ') }) : null, payload)
+  })
   app.addHook('preValidation', (request, _reply, done) => {
     if (request.body === undefined) request.body = {}
     done()
   })
 }
+
+/** All values of a header field, of which `headers` has one where only one may be. */
+const valuesOf = ({ rawHeaders }: IncomingMessage, field: string): readonly string[] =>
+  rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === field)
 
 function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw unreadable('JSON parse error - the body is not UTF-8')

@@ -1,4 +1,3 @@
-import { normalizeIP } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Client, isProvenBy } from '../src/clients/client.ts'
@@ -6,16 +5,19 @@ import { type ClientParameters, readCredentials } from '../src/clients/credentia
 import { type ClientDirectory, makeClientDirectory } from '../src/clients/directory.ts'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
+import type { Limit } from '../src/limits/limiter.ts'
 import type { Clock } from '../src/time.ts'
+import { addressOf, throttled } from './rate-limit.ts'
 
 /** How often a worker reads the clients anew, in milliseconds: for so long one that was deleted is still let in. */
 const interval = 1000
 
 /**
- * Failed authentications of one client from one address in a minute, before they are not even looked at. Counted in the
- * process.
+ * Failed authentications of one client from one address, before they are not even looked at. By address and client, so that
+ * whoever guesses locks out nobody elsewhere, and a service with an old secret no neighbour. Only failures are counted, and so
+ * cost a question; that they are too many is known to a worker that has met one itself.
  */
-const mostFailures = 10
+const failureLimit: Limit = { max: 10, window: 60, isClosed: false }
 
 /**
  * The clients as this worker knows them, and `preValidation: app.authenticateClient`, which lets in one of them as
@@ -26,30 +28,21 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   await directory.update()
   follow(app, directory)
   app.decorate('clients', directory)
-
-  /**
-   * By address and client, so that whoever guesses locks out nobody elsewhere, and a service with an old secret no
-   * neighbour.
-   */
-  const failures = app.createRateLimit({
-    max: mostFailures,
-    timeWindow: 60_000,
-    keyGenerator: ({ ip, clientId }) => `${normalizeIP(ip)} ${clientId.slice(0, 64)}`
-  })
   app.decorateRequest('client')
-  app.decorateRequest('clientId', '')
   app.decorate('authenticateClient', async (request) => {
     const credentials = readCredentials(request.headers.authorization, request.body as ClientParameters)
-    request.clientId = credentials[0].id
-    const past = await failures(request, { increment: false })
-    if (!past.isAllowed && past.remaining === 0) throw throttled(past.ttl)
+    const { id } = credentials[0]
+    const failures = `client:${addressOf(request)} ${id.slice(0, 64)}`
+    const wait = app.isUnlimited(request) ? undefined : app.limiter.waitFor(failures, failureLimit)
+    if (wait !== undefined) throw throttled(wait)
     const proven = credentials.find((each) => isProvenBy(directory.find(each.id), each, clock()))
     if (proven === undefined) {
-      await failures(request)
-      const isKnown = directory.find(request.clientId) !== undefined
+      const { number, left } = await app.limiter.count(failures, failureLimit)
+      if (number > failureLimit.max && !app.isUnlimited(request)) throw throttled(left)
+      const isKnown = directory.find(id) !== undefined
       // An id that nobody has may be a secret in the wrong place: it is not logged.
       throw new KeyturnError('CLIENT_INVALID', {
-        detail: isKnown ? `another secret than ${request.clientId}'s` : 'no such client'
+        detail: isKnown ? `another secret than ${id}'s` : 'no such client'
       })
     }
     request.client = directory.find(proven.id) as Client
@@ -82,11 +75,6 @@ function follow(app: FastifyInstance, directory: ClientDirectory): void {
   })
 }
 
-function throttled(ttlMs: number): KeyturnError {
-  const seconds = Math.max(1, Math.ceil(ttlMs / 1000))
-  return new KeyturnError('RATE_LIMITED', { detail: String(seconds), retryAfter: seconds })
-}
-
 declare module 'fastify' {
   interface FastifyInstance {
     clients: ClientDirectory
@@ -95,8 +83,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Only in routes that authenticate clients. */
     client: Client
-    /** Who the request says it comes from, which is not believed yet. */
-    clientId: string
   }
 }
 

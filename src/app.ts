@@ -1,9 +1,9 @@
-import { BlockList, isIPv6 } from 'node:net'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
+import connections, { connectionLimits } from '../plugins/connections.ts'
 import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
@@ -12,6 +12,7 @@ import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors
 import { fields } from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import form from '../plugins/form.ts'
+import forwarded, { trustedProxies } from '../plugins/forwarded.ts'
 import headers from '../plugins/headers.ts'
 import jwt from '../plugins/jwt.ts'
 import metrics from '../plugins/metrics.ts'
@@ -72,8 +73,7 @@ export async function buildApp(
     childLoggerFactory: requestLog,
     schemaController: fields,
     bodyLimit: config.bodyLimit,
-    keepAliveTimeout: config.keepalive * 1000,
-    requestTimeout: 60_000,
+    ...connectionLimits(config),
     // A boot that hangs is ended by the arbiter, which says so in a line (src/cluster/plan.ts).
     pluginTimeout: 0,
     return503OnClosing: false,
@@ -85,6 +85,8 @@ export async function buildApp(
   })
 
   try {
+    await app.register(connections, { config })
+    await app.register(forwarded)
     await app.register(drain)
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
     await app.register(requests)
@@ -138,20 +140,4 @@ export async function buildApp(
     await app.close()
     throw error
   }
-}
-
-/**
- * Whose X-Forwarded-* is believed: the peer's own, if it is a trusted proxy, and nobody's behind it. The client is then
- * the last entry; earlier ones are what the client claimed. Source: Gunicorn's forwarded_allow_ips.
- */
-function trustedProxies(ranges: readonly string[]): (address: string, hop: number) => boolean {
-  if (ranges.includes('*')) return (_address, hop) => hop === 0
-  const trusted = new BlockList()
-  for (const range of ranges) {
-    const [address = '', prefix] = range.split('/')
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
-    if (prefix === undefined) trusted.addAddress(address, family)
-    else trusted.addSubnet(address, Number(prefix), family)
-  }
-  return (address, hop) => hop === 0 && trusted.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
 }

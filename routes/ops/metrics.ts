@@ -32,6 +32,9 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
   })
 }
 
+/** One of these is on what a proxy passed on, unless it was told to leave them all out. */
+const signsOfProxies = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'forwarded', 'via']
+
 /** By the connection itself, not by what a proxy says of it: a request that was passed on does not come from this host. */
 function isAllowed({ headers, socket }: FastifyRequest, token: string | undefined): boolean {
   if (token !== undefined) return equalInConstantTime(headers.authorization ?? '', `Bearer ${token}`)
@@ -39,5 +42,5 @@ function isAllowed({ headers, socket }: FastifyRequest, token: string | undefine
   const isLoopback = isIPv6(address)
     ? address === '::1' || address.startsWith('::ffff:127.')
     : address.startsWith('127.')
-  return isLoopback && headers['x-forwarded-for'] === undefined && headers.forwarded === undefined
+  return isLoopback && !signsOfProxies.some((name) => headers[name] !== undefined)
 }

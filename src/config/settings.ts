@@ -430,6 +430,20 @@ export const settings = {
   rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
   rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
   rateLimitIntrospect: rate({ default: 'off', about: 'Introspections from one address' }),
+  rateLimitAllow: list(
+    { default: [], about: 'Addresses that no rate limit is for: addresses or CIDRs' },
+    'IP addresses or CIDR ranges',
+    isAddressRange
+  ),
+  rateLimitFailClosed: list(
+    {
+      default: ['obtain'],
+      about:
+        'Limits that answer 503 while Redis does not count; the others are then counted by each worker alone. obtain, refresh, verify, introspect, or none'
+    },
+    'obtain, refresh, verify, introspect, or none',
+    (name) => ['obtain', 'refresh', 'verify', 'introspect', 'none'].includes(name)
+  ),
   forwardedAllowIps: list(
     { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
     'IP addresses or CIDR ranges, or *',
@@ -484,6 +498,24 @@ export const settings = {
     about: 'How long requests in flight may take to finish at a stop'
   }),
   keepalive: duration({ default: '95s', min: '1s', max: '1h', about: 'How long an idle connection is kept' }),
+  keepaliveRequests: integer({
+    default: 10_000,
+    min: 0,
+    max: 1_000_000_000,
+    about: 'Requests on one connection, the last of which is answered with Connection: close; 0 is no limit'
+  }),
+  maxConnections: integer({
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    about: 'Connections that a worker has at once; one more is closed'
+  }),
+  requestTimeout: duration({
+    default: '20s',
+    min: '1s',
+    max: '5m',
+    about: 'How long a request may take to arrive, headers and body; one that takes longer is answered 408'
+  }),
   bodyLimit: integer({ default: 16_384, min: 1024, max: 1_048_576, about: 'Largest request body, in bytes' }),
   logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',

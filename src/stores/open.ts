@@ -7,6 +7,7 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
+import type { Counters } from '../limits/counters.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -37,6 +38,8 @@ export interface Stores {
   /** What Simple JWT has revoked itself, in the same database. */
   readonly foreignBlacklist: ForeignBlacklist
   readonly feed: RevocationFeed
+  /** What all processes count together; undefined where nothing is fast enough for it. */
+  readonly counters: Counters | undefined
   /** What seals the keys at rest. */
   readonly keySecret: string
   /** Which stores answer. */
@@ -52,7 +55,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
   const database = await openDatabase(config)
   try {
     await bringUpToDate(database)
-    const { sessions, feed } = await openSessions(config, database, clock)
+    const { sessions, feed, counters } = await openSessions(config, database, clock)
     return {
       database,
       users: await openUsers(config, database, clock),
@@ -62,6 +65,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       sessions,
       foreignBlacklist: await openForeignBlacklist(database),
       feed,
+      counters,
       keySecret: keySecret(config),
       async check() {
         const state = (answer: Promise<unknown>) =>
@@ -146,7 +150,7 @@ async function openSessions(
   config: Config,
   database: SqlDatabase,
   clock: Clock
-): Promise<{ sessions: SessionStore; feed: RevocationFeed }> {
+): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters | undefined }> {
   const policy: SessionPolicy = {
     lifetime: config.refreshTokenLifetime,
     absoluteLifetime: config.sessionAbsoluteLifetime,
@@ -167,7 +171,8 @@ async function openSessions(
   const sessions = await openEmbeddedSessions(engine, policy, window, clock)
   return {
     sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },
-    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) }
+    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) },
+    counters: undefined
   }
 }
 

@@ -5,6 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { RevocationFeed, SessionStore } from '../../src/sessions/store.ts'
+import type { Stores } from '../../src/stores/open.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { makeNames } from '../../src/stores/redis/names.ts'
 import { aReplica, follow, login, until } from '../conformance/feed.ts'
@@ -18,18 +19,29 @@ const names = makeNames()
 
 const skip = process.env.TEST_REDIS_URL ? 'it needs servers of its own' : withoutRedis()
 
-async function open(t: Test): Promise<{ cluster: RedisCluster; sessions: SessionStore; feed: RevocationFeed }> {
+async function open(t: Test): Promise<Stores & { readonly cluster: RedisCluster }> {
   const cluster = await startCluster()
   t.teardown(() => cluster.stop())
   return { cluster, ...(await openStoresAt(t, cluster.url, { MAX_SESSIONS_PER_USER: '60' })) }
 }
 
 t.test('a Redis Cluster', { skip }, async (t) => {
-  const { cluster, sessions, feed } = await open(t)
+  const { cluster, sessions, feed, counters } = await open(t)
   const replica = await follow(t, feed)
   const isKnown = (sid: string) => until(() => replica.has(sid), 1000)
 
   await t.test('does what one server does, for users on every master', (t) => basics(t, sessions, isKnown))
+
+  await t.test('counts on every master', async (t) => {
+    const addresses = Array.from({ length: 12 }, (_, each) => `obtain:192.0.2.${each}`)
+    for (const number of [1, 2]) {
+      const counts = await Promise.all(addresses.map((name) => counters?.add(name, 60)))
+      t.ok(
+        counts.every((count) => count?.number === number),
+        `${number} at each`
+      )
+    }
+  })
 
   await t.test('slots move while their users refresh', async (t) => {
     const users = Array.from({ length: 20 }, (_, each) => `moving-${each}`)

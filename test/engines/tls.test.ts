@@ -192,7 +192,8 @@ const rights = {
   connection: ['ping', 'info', 'wait'],
   sessions: ['exists', 'hmget', 'hgetall', 'hdel', 'mget', 'eval', 'evalsha'],
   scripts: ['time', 'get', 'set', 'hget', 'hset', 'hkeys', 'hscan', 'ttl', 'expireat', 'xadd'],
-  feed: ['xread', 'xrevrange']
+  feed: ['xread', 'xrevrange'],
+  limits: ['incr', 'expire', 'pttl']
 } as const
 
 /** What it must be allowed besides in a Cluster; ASKING is for slots that are being moved. */
@@ -209,7 +210,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const lost = (error: unknown) => void failures.push(error)
   const opened = await Promise.all([open(1), open(0)]).catch(lost)
   if (opened === undefined) return failures
-  const [{ sessions: limited, feed }, { sessions }] = opened
+  const [{ sessions: limited, feed }, { sessions, counters }] = opened
   const replica = makeRevocations({ window, staleness: 30 }, systemClock)
   const follower = await feed.follow({ ...replica, lost }).catch(lost)
   const aUser = () => `user-${Math.random()}`
@@ -238,9 +239,14 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
       if (!(await sessions.adopt(token, aClient)) || !(await sessions.isSpent(token))) return undefined
       return (await sessions.revoke(userId, token.sid)) ? token.sid : undefined
     },
-    async () => sessions.ping()
+    async () => sessions.ping(),
+    async (name: string) => {
+      const { number, left } = await counters.add(name, 60)
+      if (number !== 1 || left > 60 || left < 50) lost(new Error(`${number} counted, for ${left} s`))
+    }
   ]
-  const ended = (await Promise.all(steps.map((step) => step(aUser()).catch(lost)))).filter((sid) => sid !== undefined)
+  const answers = await Promise.all(steps.map((step) => step(aUser()).catch(lost)))
+  const ended = answers.filter((sid) => typeof sid === 'string')
   if (failures.length === 0 && ended.length !== 5) lost(new Error(`${ended.length} sessions ended`))
   if (failures.length === 0) await until(() => ended.every((sid) => replica.has(sid)), 1000).catch(lost)
   await delay(silence)

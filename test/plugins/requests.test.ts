@@ -102,6 +102,11 @@ t.test("the client's address: the last entry of X-Forwarded-For, and only from a
   t.equal(await clientOf(local, '::1', '198.51.100.9,2001:db8::1'), '2001:db8::1')
   t.equal(await clientOf(local, '::ffff:127.0.0.1', '192.0.2.1'), '192.0.2.1', 'an IPv4 peer on a dual-stack socket')
   t.equal(await clientOf(local, '127.0.0.1', '192.0.2.1, 127.0.0.1'), '127.0.0.1', 'one hop is believed, not two')
+  t.equal(await clientOf(local, '127.0.0.1', '192.0.2.1:4711'), '192.0.2.1', 'some proxies tell the port')
+  t.equal(await clientOf(local, '127.0.0.1', '[2001:db8::1]:4711'), '2001:db8::1')
+  for (const rubbish of ['unknown', '192.0.2.1, unknown', '192.0.2.1,', '', ' ', '192.0.2.256', '{"ip":1}']) {
+    t.equal(await clientOf(local, '127.0.0.1', rubbish), '127.0.0.1', `not an address: ${rubbish}`)
+  }
   t.equal(await clientOf(local, '198.51.100.7', '192.0.2.1'), '198.51.100.7')
   t.equal(await clientOf(local, '2001:db8::7', '192.0.2.1'), '2001:db8::7')
 

@@ -212,7 +212,7 @@ t.test('a new password', async (t) => {
   t.equal((await post('/api/token/', { username: 'vitor', password: 'another horse' })).statusCode, 200)
   t.notOk(JSON.stringify(log).includes('horse'))
 
-  const limited = await openApp(t, { RATE_LIMIT_OBTAIN: '2/h' })
+  const limited = await openApp(t, { RATE_LIMIT_OBTAIN: '3/h' })
   const { access } = await limited.logIn()
   const guess = () => limited.post('/api/password/', { current_password: 'x', new_password: 'y' }, bearing(access))
   t.same([(await guess()).statusCode, (await guess()).statusCode, (await guess()).statusCode], [400, 400, 429])

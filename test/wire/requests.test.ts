@@ -215,6 +215,13 @@ t.test('bodies', async (t) => {
         status: 400,
         answer: required
       },
+      {
+        name: 'nor of a constructor',
+        headers: json,
+        body: `{"constructor":{"prototype":{${members}}},"__proto__":1}`,
+        status: 400,
+        answer: required
+      },
       { name: 'JSON cut short', headers: json, body: `{${members}`, status: 400, answer: unreadable },
       { name: 'only blanks', headers: json, body: ' \n', status: 400, answer: unreadable },
       { name: 'NaN', headers: json, body: `{${members},"n":NaN}`, status: 400, answer: unreadable },

@@ -13,7 +13,9 @@ export const makeNames = (prefix = 'keyturn:') => {
     /** When all sessions of the user were ended, for tokens that are adopted later. */
     ended: (userId: string): string => `${ofUser(userId)}:ended`,
     /** The revocation feed: one stream for all. */
-    feed: `${prefix}revocations`
+    feed: `${prefix}revocations`,
+    /** How often something was asked for, as `obtain:192.0.2.1`: a rate limit. */
+    counter: (name: string): string => `${prefix}count:${name}`
   }
 }
 

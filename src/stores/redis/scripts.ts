@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Result } from 'ioredis'
 import type { RotationVerdict } from '../../sessions/rotation.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
+import type { Count } from '../../limits/counters.ts'
 import type { ForeignToken, PresentedGeneration } from '../../sessions/store.ts'
 import type { Connection } from './client.ts'
 
@@ -10,6 +11,7 @@ declare module 'ioredis' {
     keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<[now: number, ended: Buffer[]], Context>
     keyturnAdopt(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnRevokeBuffer(...args: (string | Buffer | number)[]): Result<Buffer[], Context>
+    keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
@@ -31,7 +33,7 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
 /** Each script with the number of its keys. */
-const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1 }
+const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1, count: 1 }
 
 /** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
@@ -123,4 +125,10 @@ export async function revoke(
 /** Writes ids into the feed; `window` is how long they matter, in whole seconds. */
 export async function announce(redis: Connection, feed: string, window: number, ids: readonly string[]): Promise<void> {
   await redis.keyturnAnnounce(feed, window, ...ids.map((id) => Buffer.from(id, 'hex')))
+}
+
+/** Counts one more at `key`; `window` is in whole seconds. */
+export async function count(redis: Connection, key: string, window: number): Promise<Count> {
+  const [number, leftMs] = await redis.keyturnCount(key, window)
+  return { number, left: leftMs / 1000 }
 }

@@ -1,0 +1,170 @@
+/* Rate limits where Redis counts them: together, and when it does not answer. Without one: test/plugins/requests.test.ts. */
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import { addClient, basic, postForm } from '../support/client.ts'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { needsRedis } from '../support/needs.ts'
+import { atMost } from '../support/slack.ts'
+
+if (process.env.TEST_REDIS_URL) {
+  t.plan(0, 'it needs a server of its own')
+  process.exit()
+}
+const server = await needsRedis(t, { tcp: true })
+const redis = new Redis(server.options)
+t.teardown(() => redis.disconnect())
+
+const verify = '/api/token/verify/'
+const introspect = '/oauth/introspect'
+const forgetCounts = async () => {
+  const keys = await redis.keys('keyturn:count:*')
+  if (keys.length > 0) await redis.del(keys)
+}
+
+/** Two workers, on the same Redis. */
+async function openTwo(t: Test, env: Record<string, string>): Promise<readonly [TestApp, TestApp]> {
+  await forgetCounts()
+  return [await openApp(t, { REDIS_URL: server.url, ...env }), await openApp(t, { REDIS_URL: server.url, ...env })]
+}
+
+const from = async ({ app }: TestApp, remoteAddress: string, url = '/api/token/', headers = {}) => {
+  const { statusCode } = await app.inject({ method: 'POST', url, remoteAddress, headers })
+  return statusCode
+}
+
+/** How many commands Redis has been sent while `work` was done, by name. */
+async function commandsOf(work: () => Promise<unknown>): Promise<Readonly<Record<string, number>>> {
+  await redis.config('RESETSTAT')
+  await work()
+  const stats = await redis.info('commandstats')
+  const calls = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)].map(([, name = '', number]) => [
+    name,
+    Number(number)
+  ])
+  // What this very question is made of, the feed's reader, and what is inside a script.
+  const others = ['config|resetstat', 'info', 'xread', 'xrevrange', 'incr', 'expire', 'pttl', 'ping']
+  return Object.fromEntries(calls.filter(([name]) => !others.includes(String(name))))
+}
+
+t.test('workers count together', async (t) => {
+  const [one, other] = await openTwo(t, { RATE_LIMIT_OBTAIN: '3/m', RATE_LIMIT_VERIFY: '2/h' })
+  t.same([await from(one, '192.0.2.1'), await from(other, '192.0.2.1'), await from(one, '192.0.2.1')], [400, 400, 400])
+  const answer = await other.post('/api/token/', {}, { 'x-forwarded-for': '192.0.2.1' })
+  t.equal(answer.statusCode, 429)
+  const seconds = Number(answer.headers['retry-after'])
+  t.ok(seconds > 55 && seconds <= 60)
+  t.equal(answer.body, `{"detail":"Request was throttled. Expected available in ${seconds} seconds."}`)
+  t.match(answer.headers, { 'ratelimit-policy': '"obtain";q=3;w=60', ratelimit: `"obtain";r=0;t=${seconds}` })
+  t.equal(await from(one, '192.0.2.2'), 400, 'another address')
+  t.equal(await from(one, '192.0.2.1', verify), 400, 'another limit')
+  t.same(await redis.keys('keyturn:count:*192.0.2.1').then((keys) => keys.toSorted()), [
+    'keyturn:count:obtain:192.0.2.1',
+    'keyturn:count:verify:192.0.2.1'
+  ])
+  const left = await redis.pttl('keyturn:count:verify:192.0.2.1')
+  t.ok(left > 3_500_000 && left <= 3_600_000, 'a counter goes with its window')
+})
+
+t.test('an IPv6 client is its /64, and an IPv4 one itself in IPv6 notation too', async (t) => {
+  const [one] = await openTwo(t, { RATE_LIMIT_OBTAIN: '1/h' })
+  t.equal(await from(one, '2001:db8:1:2::1'), 400)
+  t.equal(await from(one, '2001:DB8:1:2:ffff:ffff:ffff:ffff'), 429)
+  t.equal(await from(one, '2001:db8:1:3::1'), 400)
+  t.equal(await from(one, '198.51.100.7'), 400)
+  t.equal(await from(one, '::ffff:198.51.100.7'), 429)
+  t.equal(await from(one, '::ffff:c633:6407'), 429)
+  t.equal(await from(one, '::ffff:198.51.100.8'), 400, 'not all of ::/64')
+  t.equal(await from(one, 'fe80::1%eth0'), 400)
+})
+
+t.test('one command a request, none for one that is refused, none where there is no limit', async (t) => {
+  const [one, other] = await openTwo(t, { RATE_LIMIT_REFRESH: '2/m' })
+  const refresh = (service: TestApp) => from(service, '192.0.2.1', '/api/token/refresh/')
+  // A worker sends the script whole once.
+  for (const service of [one, other]) await from(service, '192.0.2.2', '/api/token/refresh/')
+  await refresh(one)
+  t.same(await commandsOf(() => refresh(one)), { evalsha: 1 })
+  t.same(await commandsOf(() => refresh(other)), { evalsha: 1 }, 'this worker did not know')
+  t.same(await commandsOf(() => refresh(other)), {})
+  t.same(await commandsOf(() => from(one, '192.0.2.1', verify)), {}, 'RATE_LIMIT_VERIFY is off')
+  t.equal(await from(one, '192.0.2.1', verify), 400)
+})
+
+t.test('RATE_LIMIT_ALLOW', async (t) => {
+  const [one] = await openTwo(t, { RATE_LIMIT_OBTAIN: '1/h', RATE_LIMIT_ALLOW: '192.0.2.0/24, 2001:db8::/32' })
+  for (const address of ['192.0.2.9', '::ffff:192.0.2.9', '2001:db8::9']) {
+    for (let each = 0; each < 3; each++) t.equal(await from(one, address), 400, address)
+  }
+  const free = await one.app.inject({ method: 'POST', url: '/api/token/', remoteAddress: '192.0.2.9' })
+  t.notOk('ratelimit' in free.headers)
+  t.same(await redis.keys('keyturn:count:*'), [])
+  t.same([await from(one, '198.51.100.1'), await from(one, '198.51.100.1')], [400, 429])
+  const claimed = { 'x-forwarded-for': '192.0.2.9' }
+  t.equal(await from(one, '198.51.100.1', '/api/token/', claimed), 429, 'by who it is, not by what it says')
+  for (let each = 0; each < 12; each++) {
+    const answer = await one.app.inject({
+      ...{ method: 'POST', url: introspect, remoteAddress: '192.0.2.9' },
+      headers: { authorization: basic('nobody', 'guess'), 'content-type': 'application/x-www-form-urlencoded' },
+      payload: 'token=x'
+    })
+    t.equal(answer.statusCode, 401, 'a client that cannot authenticate too')
+  }
+})
+
+t.test('failed authentications of a client are counted together', async (t) => {
+  const [one, other] = await openTwo(t, {})
+  const gateway = await addClient(one)
+  await other.app.stores.clients.create('gateway', (await one.app.stores.clients.list())[0]?.secretHash ?? '', [])
+  await other.app.clients.update()
+  const ask = async (service: TestApp, authorization: string) =>
+    (await postForm(service, introspect, { token: 'x' }, { authorization })).statusCode
+  t.same(await commandsOf(() => ask(one, gateway.authorization)), {}, 'who proves itself costs no command')
+  const guess = basic('gateway', 'guess')
+  for (let each = 0; each < 5; each++) t.same([await ask(one, guess), await ask(other, guess)], [401, 401])
+  t.equal(await ask(one, guess), 429, 'the eleventh')
+  t.equal(await ask(one, gateway.authorization), 429, 'not even looked at')
+  t.equal(await ask(other, gateway.authorization), 429)
+})
+
+t.test(
+  'while Redis hangs logins are closed, verify is open and waits for it once, and then it counts again',
+  async (t) => {
+    const [one] = await openTwo(t, { RATE_LIMIT_OBTAIN: '50/m', RATE_LIMIT_VERIFY: '50/m', RATE_LIMIT_REFRESH: '50/m' })
+    const { access } = await one.logIn()
+    await server.kill('SIGSTOP')
+    const slow: number[] = []
+    for (let each = 0; each < 20; each++) {
+      const began = performance.now()
+      t.equal((await one.post(verify, { token: access })).statusCode, 200)
+      slow.push(performance.now() - began)
+    }
+    t.comment(`verify took ${slow.map(Math.round).join(', ')} ms`)
+    t.ok(Math.max(...slow) < atMost(500))
+    t.ok((slow.toSorted((a, b) => a - b)[14] ?? 0) < atMost(100), 'most do not wait at all')
+    const login = await one.post('/api/token/', { username: 'vitor', password: aPassword })
+    t.equal(login.statusCode, 503)
+    t.equal(login.headers['retry-after'], '1')
+    t.equal(login.body, '{"detail":"Service temporarily unavailable."}')
+    t.match(one.log.at(-1), { status: 503, refusal: 'STORE_DOWN' })
+    t.equal(one.log.filter(({ msg }) => /does not count/.test(String(msg))).length, 1, 'it is told once')
+    t.equal((await one.post('/api/token/refresh/', {})).statusCode, 400, 'refresh is open')
+
+    await server.kill('SIGCONT')
+    const isWell = async () => (await one.post('/api/token/', {})).statusCode === 400
+    const began = performance.now()
+    while (!(await isWell()) && performance.now() - began < 30_000)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    t.ok(await isWell(), 'logins are counted again')
+    t.ok(one.log.some(({ msg }) => /together again/.test(String(msg))))
+  }
+)
+
+t.test('RATE_LIMIT_FAIL_CLOSED', async (t) => {
+  const limits = { RATE_LIMIT_OBTAIN: '2/m', RATE_LIMIT_VERIFY: '2/m' }
+  const [open] = await openTwo(t, { ...limits, RATE_LIMIT_FAIL_CLOSED: 'none' })
+  const [closed] = await openTwo(t, { ...limits, RATE_LIMIT_FAIL_CLOSED: 'obtain,verify' })
+  t.equal(await from(open, '192.0.2.1'), 400)
+  await server.kill()
+  t.same([await from(open, '192.0.2.1'), await from(open, '192.0.2.1')], [400, 429], 'the worker counts alone')
+  t.same([await from(closed, '192.0.2.1'), await from(closed, '192.0.2.1', verify)], [503, 503])
+})
