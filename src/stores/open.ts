@@ -7,6 +7,7 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
+import type { GuessStore } from '../passwords/guessing.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -14,6 +15,7 @@ import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 import { type EmbeddedEngine, openEmbedded } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
+import { openEmbeddedGuesses } from './embedded/guesses.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import { makeClientStore } from './sql/clients.ts'
@@ -38,6 +40,7 @@ export interface Stores {
   /** What Simple JWT has revoked itself, in the same database. */
   readonly foreignBlacklist: ForeignBlacklist
   readonly feed: RevocationFeed
+  readonly guesses: GuessStore
   /** What seals the keys at rest. */
   readonly keySecret: string
   /** Which stores answer. */
@@ -53,7 +56,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
   const database = await openDatabase(config)
   try {
     await bringUpToDate(database)
-    const { sessions, feed } = await openSessions(config, database, clock)
+    const { sessions, feed, guesses } = await openSessions(config, database, clock)
     return {
       database,
       users: await openUsers(config, database, clock),
@@ -63,6 +66,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       sessions,
       foreignBlacklist: await openForeignBlacklist(database),
       feed,
+      guesses,
       keySecret: keySecret(config),
       async check() {
         const state = (answer: Promise<unknown>) =>
@@ -142,7 +146,7 @@ async function openSessions(
   config: Config,
   database: SqlDatabase,
   clock: Clock
-): Promise<{ sessions: SessionStore; feed: RevocationFeed }> {
+): Promise<Pick<Stores, 'sessions' | 'feed' | 'guesses'>> {
   const policy: SessionPolicy = {
     lifetime: config.refreshTokenLifetime,
     absoluteLifetime: config.sessionAbsoluteLifetime,
@@ -164,7 +168,8 @@ async function openSessions(
   const sessions = await openEmbeddedSessions(engine, policy, window, clock)
   return {
     sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },
-    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) }
+    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) },
+    guesses: await openEmbeddedGuesses(engine, clock)
   }
 }
 

@@ -209,7 +209,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const lost = (error: unknown) => void failures.push(error)
   const opened = await Promise.all([open(1), open(0)]).catch(lost)
   if (opened === undefined) return failures
-  const [{ sessions: limited, feed }, { sessions }] = opened
+  const [{ sessions: limited, feed }, { sessions, guesses }] = opened
   const replica = makeRevocations({ window, staleness: 30 }, systemClock)
   const follower = await feed.follow({ ...replica, lost }).catch(lost)
   const aUser = () => `user-${Math.random()}`
@@ -237,6 +237,14 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
       const token = { userId, sid: randomId(), issuedAt: systemClock(), expiresAt: systemClock() + 100 }
       if (!(await sessions.adopt(token, aClient)) || !(await sessions.isSpent(token))) return undefined
       return (await sessions.revoke(userId, token.sid)) ? token.sid : undefined
+    },
+    async (key: string) => {
+      const charge = { key, budget: { tries: 1, window: 60 } }
+      await guesses.take([charge])
+      await guesses.giveBack([charge])
+      await guesses.remember(key)
+      if (!(await guesses.isKnown(key))) lost(new Error('a source is not known'))
+      return undefined
     },
     async () => sessions.ping()
   ]
