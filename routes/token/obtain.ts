@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, CredentialsBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -31,8 +30,7 @@ const obtain: FastifyPluginAsyncTypebox = async (app) => {
     { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
     async (request, reply) => {
       app.refreshCookie.guardLogin(request)
-      const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, ...pair } = await app.flows.obtain(request.body, client)
+      const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)
