@@ -20,6 +20,8 @@ export interface RefreshCookie {
    * request may not use it, and FIELDS_INVALID when there is no cookie either.
    */
   demand(request: FastifyRequest): string
+  /** The token in the cookie of a login, which only shows whose browser it is; undefined for none. */
+  find(request: FastifyRequest): string | undefined
   /** A pair as a body: in cookie mode the refresh token goes into the cookie instead. */
   handOver(reply: FastifyReply, pair: Pair): Pair
   clear(reply: FastifyReply): void
@@ -52,6 +54,7 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
       demandAllowed(request)
       return token
     },
+    find: (request) => (enabled ? request.cookies[name] : undefined),
     handOver(reply, pair) {
       if (!enabled || pair.refresh === undefined) return pair
       reply.setCookie(name, pair.refresh, { ...attributes, maxAge: config.refreshTokenLifetime })

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
+import { makeTryPassword } from '../src/flows/guessing.ts'
 import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
@@ -33,6 +34,11 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       revocationWindow: revocationWindow(config),
       hasher,
       decoySecret: keyring.keys().decoySecret,
+      tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, {
+        isOn: config.loginBackoff,
+        address: config.loginFailuresAddress,
+        everybody: config.loginFailuresAll
+      }),
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, {

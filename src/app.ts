@@ -15,6 +15,7 @@ import form from '../plugins/form.ts'
 import forwarded, { trustedProxies } from '../plugins/forwarded.ts'
 import headers from '../plugins/headers.ts'
 import jwt from '../plugins/jwt.ts'
+import login from '../plugins/login.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
@@ -105,6 +106,7 @@ export async function buildApp(
     await app.register(flows, { config, clock })
     await app.register(authentication, { types: config.authHeaderTypes })
     await app.register(cookie, { config })
+    await app.register(login, { types: config.authHeaderTypes })
     await app.register(docs)
 
     await app.register(obtain)

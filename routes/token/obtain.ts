@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, CredentialsBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -37,8 +36,7 @@ const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
     async (request, reply) => {
       app.refreshCookie.guardLogin(request)
-      const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, ...pair } = await app.flows.obtain(request.body, client)
+      const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)

@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
 import { CredentialsBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -19,8 +18,7 @@ const sliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token/sliding',
     { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
     async (request, reply) => {
-      const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, token } = await app.flows.sliding.obtain(request.body, client)
+      const { outcome, token } = await app.flows.sliding.obtain(request.body, app.describeLogin(request))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return { token }

@@ -444,6 +444,20 @@ export const settings = {
     'obtain, refresh, verify, introspect, or none',
     (name) => ['obtain', 'refresh', 'verify', 'introspect', 'none'].includes(name)
   ),
+  loginBackoff: boolean({
+    default: true,
+    defaultText: 'on',
+    about:
+      'Slows guessing down: ten wrong passwords of an account, then one a minute, but from where its owner has logged in; off turns LOGIN_FAILURES_… off too (docs/logins.md)'
+  }),
+  loginFailuresAddress: rate({
+    default: '100/h',
+    about: 'Wrong passwords from one address, of accounts that have not logged in from there'
+  }),
+  loginFailuresAll: rate({
+    default: '600/m',
+    about: 'Wrong passwords of all accounts, from addresses from which they have not logged in'
+  }),
   forwardedAllowIps: list(
     { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
     'IP addresses or CIDR ranges, or *',

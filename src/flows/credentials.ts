@@ -11,11 +11,17 @@ export interface Credentials {
   readonly password: string
 }
 
+/** Who it is. */
+export interface Checked {
+  readonly user: User
+  readonly outcome: Outcome
+}
+
 /**
  * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
- * configured. Throws KeyturnError LOGIN_FAILED, the same for a name unknown, a password wrong and a user who may not, after the
- * same work; FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot be told whether the
- * user may.
+ * configured. Undefined, the same for a name unknown, a password wrong and a user who may not, after the same work.
+ * Throws KeyturnError FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
+ * be told whether the user may.
  *
  * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
  * verified at the costs of some user's digest. Which user's is drawn by a keyed hash of the name, so a name always costs the
@@ -25,7 +31,7 @@ export interface Credentials {
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
-  async (credentials: Credentials): Promise<{ readonly user: User; readonly outcome: Outcome }> => {
+  async (credentials: Credentials): Promise<Checked | undefined> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
     // Drawn for every name, so that a known one takes as long to look up.
@@ -36,12 +42,12 @@ export const makeCheckCredentials =
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
-      throw new KeyturnError('LOGIN_FAILED')
+      return undefined
     const outcome = { user_id: user.id }
     return hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
-    async function writeAnew(user: User): Promise<{ user: User; outcome: Outcome }> {
+    async function writeAnew(user: User): Promise<Checked> {
       try {
         const passwordHash = await hasher.hash(password)
         const isReplaced = await users.replacePasswordHash(user.id, user.passwordHash, passwordHash)

@@ -5,6 +5,13 @@ import type { User } from '../users/user.ts'
 import { type Credentials, makeCheckCredentials } from './credentials.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
+import { makeProveSession } from './session-proof.ts'
+
+/** Who wants to log in, beside the credentials. */
+export interface LoginClient extends SessionClient {
+  /** A token of ours that came with them: whoever has a session of this user is no stranger. */
+  readonly token?: string | undefined
+}
 
 /** What a login has started, for whoever makes its tokens. */
 export interface Login {
@@ -15,17 +22,23 @@ export interface Login {
 }
 
 /**
- * What all kinds of login have in common: a username and a password for a new session; `lifetime` as SessionStore.start has it.
- * Throws as makeCheckCredentials says, and KeyturnError CLAIMS_FAILED before a session starts.
+ * What all kinds of login have in common: a username and a password for a new session; `lifetime` as SessionStore.start
+ * has it. Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a
+ * session starts.
  */
 export const makeLogIn = (parts: Parts) => {
-  const { users, sessions, hooks, updateLastLogin } = parts
+  const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
-  return async (credentials: Credentials, client: SessionClient, lifetime?: number): Promise<Login> => {
-    const { user, outcome } = await checkCredentials(credentials).catch(async (error) => {
-      if (error instanceof KeyturnError && error.code === 'LOGIN_FAILED') await hooks.onLoginFailed(credentials, client)
-      throw error
-    })
+  const proveSession = makeProveSession(parts)
+  return async (credentials: Credentials, { token, ...client }: LoginClient, lifetime?: number): Promise<Login> => {
+    const { username } = credentials
+    const sid = await proveSession(token, username)
+    const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials))
+    if (checked === undefined) {
+      await hooks.onLoginFailed(credentials, client)
+      throw new KeyturnError('LOGIN_FAILED')
+    }
+    const { user, outcome } = checked
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)

@@ -1,6 +1,6 @@
-import { newestGeneration, type SessionClient } from '../sessions/session.ts'
+import { newestGeneration } from '../sessions/session.ts'
 import type { Credentials } from './credentials.ts'
-import { makeLogIn } from './login.ts'
+import { type LoginClient, makeLogIn } from './login.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -13,7 +13,7 @@ export const makeObtain = (parts: Parts) => {
   const logIn = makeLogIn(parts)
   return async (
     credentials: Credentials,
-    client: SessionClient
+    client: LoginClient
   ): Promise<{ access: string; refresh: string; outcome: Outcome }> => {
     const { user, session, custom, outcome } = await logIn(credentials, client)
     return {

@@ -10,6 +10,7 @@ import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
 import type { SlidingTokens } from '../tokens/sliding.ts'
 import type { RecentUsers } from '../users/recent.ts'
 import type { UserStore } from '../users/store.ts'
+import type { TryPassword } from './guessing.ts'
 import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
@@ -28,6 +29,8 @@ export interface Parts {
   readonly hasher: PasswordHasher
   /** Draws the decoy of a username: Keys. */
   readonly decoySecret: Buffer
+  /** Under which a password is tried: one guess. */
+  readonly tryPassword: TryPassword
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens

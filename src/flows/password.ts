@@ -10,15 +10,18 @@ export interface PasswordChange {
 
 /**
  * Sets the caller's password, after asking for the current one, and ends all other sessions: whoever else knew the old
- * password is out. Throws KeyturnError FIELDS_INVALID naming the field, BUSY when too many wait for a hash.
+ * password is out. To ask is to let guess: whoever has stolen a token gets no more tries than at a login. Throws
+ * KeyturnError FIELDS_INVALID naming the field, BUSY when too many wait for a hash, and as TryPassword says.
  */
 export const makeChangePassword =
-  ({ users, hasher, sessions, passwordMinLength }: Parts) =>
-  async (caller: Caller, { current, wanted }: PasswordChange): Promise<void> => {
-    const user = await users.findById(caller.userId)
-    if (!(await hasher.verify(current, user?.passwordHash)) || user === undefined) {
-      throw invalid('current_password', 'This is not the current password.')
-    }
+  ({ users, hasher, sessions, passwordMinLength, tryPassword }: Parts) =>
+  async (caller: Caller, ip: string, { current, wanted }: PasswordChange): Promise<void> => {
+    const { username, sid } = caller
+    const user = await tryPassword({ username, ip, sid }, async () => {
+      const found = await users.findById(caller.userId)
+      return (await hasher.verify(current, found?.passwordHash)) ? found : undefined
+    })
+    if (user === undefined) throw invalid('current_password', 'This is not the current password.')
     const fault = passwordFault(wanted, { minLength: passwordMinLength, username: user.username })
     if (fault !== undefined) throw invalid('new_password', fault)
     await users.setPassword(user.id, await hasher.hash(wanted))

@@ -1,8 +1,7 @@
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
 import type { Credentials } from './credentials.ts'
 import { makeFindHolder } from './holder.ts'
-import { makeLogIn } from './login.ts'
+import { type LoginClient, makeLogIn } from './login.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -21,7 +20,7 @@ export const makeSliding = (parts: Parts) => {
      * A username and a password for a sliding token of a new session. As Simple JWT's TokenObtainSlidingView. Throws as
      * makeLogIn says.
      */
-    async obtain(credentials: Credentials, client: SessionClient): Promise<{ token: string; outcome: Outcome }> {
+    async obtain(credentials: Credentials, client: LoginClient): Promise<{ token: string; outcome: Outcome }> {
       const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
       return { token: sliding.issue(user, session, custom), outcome }
     },

@@ -32,6 +32,8 @@ export interface Keys {
   readonly jtiSecret: Buffer
   /** Draws the decoy of a username. The same in all processes, so that a name costs the same in each. */
   readonly decoySecret: Buffer
+  /** Names the budgets of guesses, so that a copy of them tells no names and addresses. */
+  readonly guessSecret: Buffer
 }
 
 /** The keys, and how they come to change. */
@@ -98,7 +100,8 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
           ? fixed
           : secretKey(derive(internal, 'refresh token').toString('base64url'), 'HS256'),
       jtiSecret: derive(internal, 'refresh jti'),
-      decoySecret: derive(internal, 'decoy')
+      decoySecret: derive(internal, 'decoy'),
+      guessSecret: derive(internal, 'guess')
     }
   }
 

@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts'
 import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { Counters } from '../limits/counters.ts'
+import type { GuessStore } from '../passwords/guessing.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -15,6 +16,7 @@ import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 import type { EmbeddedEngine } from './embedded/engine.ts'
 import { followEmbeddedFeed } from './embedded/feed.ts'
+import { openEmbeddedGuesses } from './embedded/guesses.ts'
 import { openEmbeddedSessions } from './embedded/sessions.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import { makeClientStore } from './sql/clients.ts'
@@ -40,6 +42,7 @@ export interface Stores {
   readonly feed: RevocationFeed
   /** What all processes count together; undefined where nothing is fast enough for it. */
   readonly counters: Counters | undefined
+  readonly guesses: GuessStore
   /** What seals the keys at rest. */
   readonly keySecret: string
   /** Which stores answer. */
@@ -55,7 +58,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
   const database = await openDatabase(config)
   try {
     await bringUpToDate(database)
-    const { sessions, feed, counters } = await openSessions(config, database, clock)
+    const { sessions, feed, counters, guesses } = await openSessions(config, database, clock)
     return {
       database,
       users: await openUsers(config, database, clock),
@@ -66,6 +69,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       foreignBlacklist: await openForeignBlacklist(database),
       feed,
       counters,
+      guesses,
       keySecret: keySecret(config),
       async check() {
         const state = (answer: Promise<unknown>) =>
@@ -150,7 +154,7 @@ async function openSessions(
   config: Config,
   database: SqlDatabase,
   clock: Clock
-): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters | undefined }> {
+): Promise<Pick<Stores, 'sessions' | 'feed' | 'counters' | 'guesses'>> {
   const policy: SessionPolicy = {
     lifetime: config.refreshTokenLifetime,
     absoluteLifetime: config.sessionAbsoluteLifetime,
@@ -172,7 +176,8 @@ async function openSessions(
   return {
     sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },
     feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) },
-    counters: undefined
+    counters: undefined,
+    guesses: await openEmbeddedGuesses(engine, clock)
   }
 }
 

@@ -210,7 +210,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const lost = (error: unknown) => void failures.push(error)
   const opened = await Promise.all([open(1), open(0)]).catch(lost)
   if (opened === undefined) return failures
-  const [{ sessions: limited, feed }, { sessions, counters }] = opened
+  const [{ sessions: limited, feed }, { sessions, counters, guesses }] = opened
   const replica = makeRevocations({ window, staleness: 30 }, systemClock)
   const follower = await feed.follow({ ...replica, lost }).catch(lost)
   const aUser = () => `user-${Math.random()}`
@@ -243,6 +243,14 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
     async (name: string) => {
       const { number, left } = await counters.add(name, 60)
       if (number !== 1 || left > 60 || left < 50) lost(new Error(`${number} counted, for ${left} s`))
+    },
+    async (key: string) => {
+      const charge = { key, budget: { tries: 1, window: 60 } }
+      await guesses.take([charge])
+      await guesses.giveBack([charge])
+      await guesses.remember(key)
+      if (!(await guesses.isKnown(key))) lost(new Error('a source is not known'))
+      return undefined
     }
   ]
   const answers = await Promise.all(steps.map((step) => step(aUser()).catch(lost)))

@@ -1,22 +1,28 @@
 import type { Counters } from '../../limits/counters.ts'
+import type { GuessStore } from '../../passwords/guessing.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
 import { openRedisCounters } from './counters.ts'
 import { openReader, openRedis, type RedisOptions } from './client.ts'
 import { followRedisFeed } from './feed.ts'
+import { openRedisGuesses } from './guesses.ts'
 import { makeNames } from './names.ts'
 import { openRedisSessions } from './sessions.ts'
 
-/** Sessions, their revocation feed and the counters of rate limits on the Redis at `url`. Throws KeyturnError STORE_DOWN when it does not answer. */
+/**
+ * Sessions, their revocation feed, guesses and the counters of rate limits on the Redis at `url`. Throws KeyturnError STORE_DOWN
+ * when it does not answer.
+ */
 export async function openRedisStore(
   url: string,
   { policy, window, ...options }: RedisOptions & { readonly policy: SessionPolicy; readonly window: number }
-): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters }> {
+): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters; guesses: GuessStore }> {
   const redis = await openRedis(url, options)
   const names = makeNames()
   return {
     sessions: openRedisSessions(redis, policy, window, { names }),
     counters: openRedisCounters(redis, names),
+    guesses: openRedisGuesses(redis, { names }),
     // The feed's reader blocks, so it has a connection of its own.
     feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names.feed, replica) }
   }

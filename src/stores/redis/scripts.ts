@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Result } from 'ioredis'
+import type { Budget } from '../../passwords/guessing.ts'
 import type { RotationVerdict } from '../../sessions/rotation.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { Count } from '../../limits/counters.ts'
@@ -13,6 +14,7 @@ declare module 'ioredis' {
     keyturnRevokeBuffer(...args: (string | Buffer | number)[]): Result<Buffer[], Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
+    keyturnSpend(...args: (string | Buffer | number)[]): Result<number, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
 }
@@ -33,7 +35,7 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
 /** Each script with the number of its keys. */
-const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1, count: 1 }
+const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1, count: 1, spend: 1 }
 
 /** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
@@ -132,3 +134,7 @@ export async function count(redis: Connection, key: string, window: number): Pro
   const [number, leftMs] = await redis.keyturnCount(key, window)
   return { number, left: leftMs / 1000 }
 }
+
+/** Takes a try from a budget of guesses, or gives one back (-1): 0, or the whole seconds until there is one. */
+export const spend = (redis: Connection, guesses: string, { tries, window }: Budget, amount: 1 | -1): Promise<number> =>
+  redis.keyturnSpend(guesses, tries, window, amount)

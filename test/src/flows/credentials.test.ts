@@ -90,8 +90,8 @@ t.test('a digest that lets nobody in costs what an unknown name costs', async (t
   t.same(await verifiedAgainst(users, ['ann']), [readDigest(ofDjango)?.decoy])
   const all: PasswordHasher = { ...hasher, verify: async () => true }
   const check = makeCheckCredentials({ users, hasher: all, decoySecret, hooks })
-  await t.rejects(check({ username: 'ann', password }), { code: 'LOGIN_FAILED' }, 'even if the decoy matched')
-  await t.rejects(check({ username: 'nobody', password }), { code: 'LOGIN_FAILED' })
+  t.equal(await check({ username: 'ann', password }), undefined, 'even if the decoy matched')
+  t.equal(await check({ username: 'nobody', password }), undefined)
 })
 
 t.test('a login writes the password anew, once, and only if it is the right one of an active user', async (t) => {
@@ -100,9 +100,9 @@ t.test('a login writes the password anew, once, and only if it is the right one 
   const ann = (await users.create('ann', ofDjango)) as User
   const digestOf = async (id: string) => (await users.findById(id))?.passwordHash ?? ''
 
-  await t.rejects(check({ username: 'ann', password: 'wrong' }), { code: 'LOGIN_FAILED' })
+  t.equal(await check({ username: 'ann', password: 'wrong' }), undefined)
   await users.setActive(ann.id, false)
-  await t.rejects(check({ username: 'ann', password }), { code: 'LOGIN_FAILED' })
+  t.equal(await check({ username: 'ann', password }), undefined)
   t.equal(await digestOf(ann.id), ofDjango)
 
   await users.setActive(ann.id, true)
@@ -112,7 +112,7 @@ t.test('a login writes the password anew, once, and only if it is the right one 
   })
   const digest = await digestOf(ann.id)
   t.match(digest, /^\$argon2id\$v=19\$m=8,t=1,p=1\$/)
-  t.same((await check({ username: 'ann', password })).outcome, { user_id: ann.id }, 'nothing is left to be done')
+  t.same((await check({ username: 'ann', password }))?.outcome, { user_id: ann.id }, 'nothing is left to be done')
   t.equal(await digestOf(ann.id), digest)
 })
 
@@ -126,7 +126,7 @@ t.test('what cannot be written anew does not refuse the login', async (t) => {
       decoySecret,
       hooks
     }
-    return (await makeCheckCredentials(parts)({ username: 'ann', password })).outcome
+    return (await makeCheckCredentials(parts)({ username: 'ann', password }))?.outcome
   }
   const down = () => Promise.reject(new KeyturnError('STORE_DOWN', { detail: 'gone' }))
   t.same(await login({ users: { replacePasswordHash: down } }), { user_id: ann.id, rehash: 'STORE_DOWN: gone' })

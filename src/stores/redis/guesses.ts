@@ -1,0 +1,44 @@
+import { type Charge, type GuessStore, knownFor } from '../../passwords/guessing.ts'
+import { type Connection, failClosed } from './client.ts'
+import { makeNames, type Names } from './names.ts'
+import { defineScripts, type ReadScript, spend } from './scripts.ts'
+
+export interface RedisGuessesOptions {
+  readonly names?: Names
+  /** Tests put another clock into the scripts. */
+  readonly readScript?: ReadScript
+}
+
+/**
+ * Guesses in Redis: a script for each budget, since in a Cluster they are in different places; all are sent at once.
+ */
+export function openRedisGuesses(
+  redis: Connection,
+  { names = makeNames(), readScript }: RedisGuessesOptions = {}
+): GuessStore {
+  defineScripts(redis, readScript)
+  const spendAll = (charges: readonly Charge[], amount: 1 | -1): Promise<number[]> =>
+    Promise.all(charges.map(({ key, budget }) => spend(redis, names.guesses(key), budget, amount)))
+  return failClosed<GuessStore>({
+    async take(charges) {
+      const waits = await spendAll(charges, 1)
+      const wait = Math.max(0, ...waits)
+      // Until then somebody else may be refused who need not have been: better than one guess more.
+      if (wait > 0)
+        await spendAll(
+          charges.filter((_, index) => waits[index] === 0),
+          -1
+        )
+      return wait
+    },
+    async giveBack(charges) {
+      await spendAll(charges, -1)
+    },
+    async isKnown(key) {
+      return (await redis.exists(names.knownSource(key))) === 1
+    },
+    async remember(key) {
+      await redis.set(names.knownSource(key), '', 'EX', knownFor)
+    }
+  })
+}

@@ -1,0 +1,94 @@
+/* Guessing at the doors: what is refused, how it looks, and who gets through. */
+import t from 'tap'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+
+/** A JSON request from `ip`. */
+const from =
+  ({ app }: TestApp, ip: string) =>
+  (url: string, body: object, headers: Record<string, string> = {}) =>
+    app.inject({
+      method: 'POST',
+      url,
+      remoteAddress: ip,
+      payload: JSON.stringify(body),
+      headers: { 'content-type': 'application/json', ...headers }
+    })
+
+/** The statuses of so many logins with a wrong password, one after the other. */
+async function guess(testApp: TestApp, username: string, times: number, url = '/api/token/'): Promise<number[]> {
+  const post = from(testApp, '198.51.100.1')
+  const statuses = []
+  for (let index = 0; index < times; index++)
+    statuses.push((await post(url, { username, password: 'wrong' })).statusCode)
+  return statuses
+}
+
+const tenAndNoMore = [...new Array(10).fill(401), 429, 429]
+
+t.test('a refused login is throttled in the words of Simple JWT, whether there is such a user or not', async (t) => {
+  const testApp = await openApp(t)
+  await testApp.addUser('ann', aPassword)
+  await testApp.addUser('gone', aPassword).then(({ id }) => testApp.app.stores.users.setActive(id, false))
+  const answers = []
+  for (const username of ['ann', 'nobody', 'gone']) {
+    t.same(await guess(testApp, username, 12), tenAndNoMore, username)
+    const answer = await from(testApp, '198.51.100.2')('/api/token/', { username, password: aPassword })
+    t.equal(answer.headers['retry-after'], '60')
+    answers.push([answer.statusCode, answer.json()])
+  }
+  const throttled = [429, { detail: 'Request was throttled. Expected available in 60 seconds.' }]
+  t.same(answers, [throttled, throttled, throttled], 'with the right password too')
+  t.match(testApp.log.at(-1), { event: 'login', status: 429, refusal: 'RATE_LIMITED' })
+})
+
+t.test('the owner gets through, from a known address or with a token', async (t) => {
+  const testApp = await openApp(t, { COOKIE_MODE: 'on' })
+  const [home, away] = ['192.0.2.1', '192.0.2.2'].map((ip) => from(testApp, ip))
+  const { id } = await testApp.addUser('ann', aPassword)
+  await testApp.addUser('ben', aPassword)
+  const credentials = { username: 'ann', password: aPassword }
+  const first = await home?.('/api/token/', credentials)
+  const other = await home?.('/api/token/', { username: 'ben', password: aPassword })
+  await guess(testApp, 'ann', 12)
+  t.equal((await home?.('/api/token/', credentials))?.statusCode, 200)
+  t.equal((await away?.('/api/token/', credentials))?.statusCode, 429)
+
+  const withToken = async (headers: Record<string, string>) =>
+    (await away?.('/api/token/', { username: 'ANN', password: 'wrong' }, headers))?.statusCode
+  const access = first?.json().access
+  const cookie = String(first?.headers['set-cookie']).split(';')[0] ?? ''
+  t.equal(await withToken({ authorization: `Bearer ${access}` }), 401, 'the password is looked at')
+  t.equal(await withToken({ cookie }), 401)
+  for (const authorization of [`Bearer ${other?.json().access}`, `Bearer ${access}x`, `JWT ${access}`, 'Bearer'])
+    t.equal(await withToken({ authorization }), 429, authorization.slice(0, 12))
+  await testApp.app.stores.sessions.revokeAll(id)
+  t.equal(await withToken({ cookie }), 429, 'of a session that has ended')
+})
+
+t.test('sliding tokens are logged in to as carefully', async (t) => {
+  const testApp = await openApp(t, { SLIDING_TOKENS: 'true' })
+  await testApp.addUser('ann', aPassword)
+  t.same(await guess(testApp, 'ann', 6), new Array(6).fill(401))
+  t.same(await guess(testApp, 'ann', 5, '/api/token/sliding/'), [401, 401, 401, 401, 429], 'one budget for both doors')
+})
+
+t.test('whoever has stolen a token does not guess the password at its change', async (t) => {
+  const testApp = await openApp(t)
+  const { access } = await testApp.logIn('ann')
+  const post = from(testApp, '198.51.100.1')
+  const change = async (current: string) => {
+    const body = { current_password: current, new_password: 'another horse' }
+    return (await post('/api/password/', body, { authorization: `Bearer ${access}` })).statusCode
+  }
+  const statuses = []
+  for (let index = 0; index < 22; index++) statuses.push(await change('wrong'))
+  t.same(statuses, [...new Array(20).fill(400), 429, 429], 'ten of the session, and ten of the account')
+  t.equal(await change(aPassword), 429)
+  testApp.clock.advance(60)
+  t.equal(await change(aPassword), 204)
+})
+
+t.test('LOGIN_BACKOFF=off', async (t) => {
+  const testApp = await openApp(t, { LOGIN_BACKOFF: 'off' })
+  t.same(await guess(testApp, 'ann', 15), new Array(15).fill(401))
+})
