@@ -94,7 +94,7 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
     const database =
       config.databaseUrl === undefined
         ? openEmbedded(config.dataDir)
-        : openPostgres(config.databaseUrl, { sslmode: config.pgsslmode })
+        : openPostgres(config.databaseUrl, { sslmode: config.pgsslmode, pool: config.databasePool })
     try {
       await database.query('SELECT 1')
       return database
