@@ -200,6 +200,13 @@ export const settings = {
     defaultText: 'embedded',
     about: 'PostgreSQL for users and keys; without it they live in a file under DATA_DIR'
   }),
+  databasePool: integer({
+    default: 4,
+    min: 1,
+    max: 100,
+    about:
+      'Connections of a worker to PostgreSQL, opened as they are needed; in a reload there are twice as many workers'
+  }),
   redisUrl: url(['redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'redis+cluster', 'rediss+cluster'], {
     defaultText: 'embedded',
     about: 'Redis for sessions; without it they live in a file under DATA_DIR'

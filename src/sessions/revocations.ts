@@ -4,7 +4,7 @@ import { type Clock, monotonicClock } from '../time.ts'
 /** One entry of the revocation feed: a `sid` or a `jti`, never a token's bytes (a signature can be re-encoded). */
 export interface Revocation {
   readonly id: string
-  /** Whole seconds since 1970. */
+  /** Whole seconds since 1970, by the clock of the store. */
   readonly revokedAt: number
 }
 
@@ -25,6 +25,12 @@ export interface Revocations {
   isStale(): boolean
 }
 
+/** When an entry may be forgotten: whole seconds of the wall clock, and of the one that nobody can set. */
+interface Term {
+  readonly wall: number
+  readonly steady: number
+}
+
 export interface RevocationLimits {
   /** How long an entry matters, in whole seconds: the lifetime of an access token. */
   readonly window: number
@@ -34,21 +40,27 @@ export interface RevocationLimits {
   readonly most?: number
 }
 
-/** An empty replica: stale until its follower has read the feed for the first time. */
+/**
+ * An empty replica: stale until its follower has read the feed for the first time.
+ *
+ * An entry is forgotten once its time has passed by both clocks. Tokens expire by the wall clock, which may be set: were it
+ * alone, an hour forward would forget what is needed again an hour back; were it ignored, a token that was made while it was
+ * ahead would outlive its entry.
+ */
 export function makeRevocations(
   { window, staleness, most = 1_000_000 }: RevocationLimits,
   clock: Clock,
   monotonic: Clock = monotonicClock
 ): Revocations {
-  // In the order of revocation, so that what has expired is at the front.
-  const until = new Map<string, number>()
+  // In the order in which they were heard, so that what has expired is at the front.
+  const terms = new Map<string, Term>()
   let heardAt = Number.NEGATIVE_INFINITY
   let reason: unknown
-  const isStale = (): boolean => monotonic() - heardAt > staleness || until.size > most
+  const isStale = (): boolean => monotonic() - heardAt > staleness || terms.size > most
   const forgetExpired = (): void => {
-    for (const [id, end] of until) {
-      if (end > clock()) return
-      until.delete(id)
+    for (const [id, { wall, steady }] of terms) {
+      if (clock() < wall || monotonic() < steady) return
+      terms.delete(id)
     }
   }
   const silent = (): KeyturnError =>
@@ -56,10 +68,13 @@ export function makeRevocations(
   return {
     has(...ids) {
       if (isStale()) throw silent()
-      return ids.some((id) => id !== undefined && until.has(id))
+      return ids.some((id) => id !== undefined && terms.has(id))
     },
     add(revocations) {
-      for (const { id, revokedAt } of revocations) until.set(id, revokedAt + window)
+      for (const { id, revokedAt } of revocations) {
+        terms.delete(id)
+        terms.set(id, { wall: Math.max(revokedAt, clock()) + window, steady: monotonic() + window })
+      }
     },
     heard() {
       heardAt = monotonic()

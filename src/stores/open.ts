@@ -114,8 +114,8 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
 const openFile = async ({ dataDir }: Config): Promise<EmbeddedEngine> =>
   (await import('./embedded/engine.ts')).openEmbedded(dataDir)
 
-const openServer = async (url: string, { pgsslmode }: Config): Promise<SqlDatabase> =>
-  (await import('./sql/postgres.ts')).openPostgres(url, { sslmode: pgsslmode })
+const openServer = async (url: string, { pgsslmode, databasePool }: Config): Promise<SqlDatabase> =>
+  (await import('./sql/postgres.ts')).openPostgres(url, { sslmode: pgsslmode, pool: databasePool })
 
 /** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {

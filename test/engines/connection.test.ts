@@ -76,6 +76,24 @@ t.test(
       t.comment(`and the feed ${(heard + performance.now() - began - heard).toFixed(0)} ms after it`)
     })
 
+    await t.test('that says nothing is asked by a few only, until it answers', async (t) => {
+      const path = await openPath(t, port)
+      const { sessions } = await open(t, path.url)
+      const place = await login(sessions, 'ann')
+      path.stall()
+      const calls = (count: number) => Promise.allSettled(Array.from({ length: count }, () => sessions.rotate(place)))
+      await calls(10)
+      const began = performance.now()
+      const refused = await calls(1000)
+      t.ok(performance.now() - began < atMost(500), `1,000 refused in ${(performance.now() - began).toFixed(0)} ms`)
+      t.ok(refused.every((each) => each.status === 'rejected' && each.reason.retryAfter === 1))
+      path.breakAll()
+      path.flow()
+      const recovered = await until(() => answers(sessions), 5000)
+      t.ok(recovered < atMost(2500), `${recovered.toFixed(0)} ms`)
+      t.match(await sessions.rotate(place), { kind: /rotated|retried/ })
+    })
+
     await t.test('is new within a second of a restart, and what came between failed at once', async (t) => {
       const { sessions } = await open(t, server.url)
       const place = await login(sessions, 'ann')

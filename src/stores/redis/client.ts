@@ -1,5 +1,6 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { KeyturnError } from '../../errors.ts'
+import type { Circuit } from '../circuit.ts'
 import { type Address, parseAddress } from './address.ts'
 
 export interface RedisOptions {
@@ -12,6 +13,9 @@ type ClientOptions = Omit<IoredisOptions, 'replyMapping'>
 /** A connection to one server, to the master that Sentinels name, or to a Cluster. */
 export type Connection = Redis | Cluster
 
+/** Milliseconds before the next attempt to connect: up to a second, less a part by chance, so that not all come at once. */
+const reconnectAfter = (attempt: number): number => Math.min(attempt * 50, 1000) * (1 - Math.random() / 2)
+
 /**
  * Every command is answered or fails within about two seconds: better a 503 now than a client that waits. Milliseconds.
  * It is sent at once and once. ioredis would keep it for the next connection, and send again what was not answered on the
@@ -23,7 +27,7 @@ const forRequests: ClientOptions = {
   socketTimeout: 2500,
   enableOfflineQueue: false,
   maxRetriesPerRequest: 0,
-  retryStrategy: (attempt) => Math.min(attempt * 50, 1000)
+  retryStrategy: reconnectAfter
 }
 
 /**
@@ -33,7 +37,7 @@ const forRequests: ClientOptions = {
 const forReader: ClientOptions = {
   socketTimeout: 5000,
   maxRetriesPerRequest: null,
-  retryStrategy: (attempt) => Math.min(attempt * 50, 1000)
+  retryStrategy: reconnectAfter
 }
 
 /**
@@ -148,17 +152,18 @@ function explain(failure: RedisFailure): string {
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
-/** The same store, with every failure of Redis told as STORE_DOWN. */
+/** The same store behind `circuit`, with every failure of Redis told as STORE_DOWN. */
 export function failClosed<Store extends { [Name in keyof Store]: (...args: never[]) => Promise<unknown> }>(
+  circuit: Circuit,
   store: Store
 ): Store {
   const guarded = Object.entries(store as Methods).map(([name, method]) => [
     name,
     async (...args: never[]) => {
       try {
-        return await method(...args)
+        return await circuit.run(() => method(...args))
       } catch (error) {
-        throw redisDown(error)
+        throw error instanceof KeyturnError ? error : redisDown(error)
       }
     }
   ])

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
+import { makeCircuit } from '../circuit.ts'
 import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection, and then for its rows. Not as a statement_timeout, which
@@ -13,20 +14,28 @@ const exclusiveTimeoutMs = 600_000
 /** Any number, as long as no other program takes an advisory lock on it in the same database: 'keyt' in ASCII. */
 const lockNumber = 0x6b_65_79_74
 
+export interface PostgresOptions {
+  /** Outweighs the one in the URL. */
+  readonly sslmode?: Config['pgsslmode']
+  /** Connections at most; so many come at once when the server is back. */
+  readonly pool?: number
+}
+
 /**
- * PostgreSQL behind a pool of ten connections, opened as they are needed: a server that is away now is found when it comes back.
- * `sslmode` outweighs the one in the URL. Throws Error, without the URL, when that cannot be read; queries throw
+ * PostgreSQL behind a pool of connections, opened as they are needed: a server that is away now is found when it comes back.
+ * Throws Error, without the URL, when that cannot be read; queries throw
  * KeyturnError STORE_DOWN when the server does not answer, and pg's own error for faulty SQL.
  */
-export function openPostgres(url: string, options: { readonly sslmode?: Config['pgsslmode'] } = {}): SqlDatabase {
-  const settings = connectionSettings(withSslmode(url, options.sslmode))
+export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOptions = {}): SqlDatabase {
+  const settings = connectionSettings(withSslmode(url, sslmode))
   checkSettings(settings)
-  const pool = new pg.Pool({ ...settings, max: 10, query_timeout: queryTimeoutMs })
+  const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
   // An idle connection that breaks is gone from the pool already; without a listener the process would end.
   pool.on('error', () => {})
+  const circuit = makeCircuit({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1') })
   return {
     dialect: 'postgres',
-    query: (sql, values) => runOn(pool, sql, values),
+    query: (sql, values) => circuit.run(() => runOn(pool, sql, values)),
     exclusively: (work) => runExclusively(settings, work),
     close: () => pool.end()
   }

@@ -93,6 +93,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['FORWARD_AUTH_MAX_AGE', ['0', '60s'], ['61']],
     ['FORWARD_AUTH_COOKIE', ['access', '__Host-access'], ['a b', 'a=b']],
     ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
+    ['DATABASE_POOL', ['1', '100'], ['0', '101']],
     ['REDIS_URL', ['redis://h', 'rediss://h'], ['http://h', 'redis:h']],
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],

@@ -68,6 +68,35 @@ t.test('silence is measured by a clock that nobody can set', async (t) => {
   t.equal(replica.isStale(), false)
 })
 
+t.test('an entry outlasts a wall clock that is set, and set back', async (t) => {
+  const { replica, wall, tick } = open()
+  replica.add([{ id: 'a', revokedAt: wall() }])
+  wall.advance(3600)
+  replica.heard()
+  t.equal(replica.has('a'), true, 'an hour forward, and the tokens have expired')
+  wall.advance(-3600)
+  t.equal(replica.has('a'), true, 'an hour back, and they have not')
+  tick(window)
+  replica.heard()
+  t.equal(replica.has('a'), false)
+})
+
+t.test('an entry outlasts the tokens that were made while the wall clock was ahead', async (t) => {
+  for (const wasHeard of ['meanwhile', 'afterwards']) {
+    const { replica, wall, tick } = open()
+    const revokedAt = wall() + 3600
+    if (wasHeard === 'meanwhile') wall.advance(3600)
+    replica.add([{ id: 'a', revokedAt }])
+    if (wasHeard === 'meanwhile') wall.advance(-3600)
+    tick(3600 + window - 1)
+    replica.heard()
+    t.equal(replica.has('a'), true, `heard ${wasHeard}`)
+    tick(1)
+    replica.heard()
+    t.equal(replica.has('a'), false)
+  }
+})
+
 t.test('the clock it has by itself is no wall clock', async (t) => {
   const replica = makeRevocations({ window, staleness: 2 }, makeManualClock())
   replica.heard()

@@ -380,10 +380,23 @@ async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
   t.ok(Date.now() - before < atMost(3000), 'connecting waits two seconds')
   await t.rejects(waiting, down)
   t.ok(Date.now() - before < atMost(7000), 'a query waits five')
+  await Promise.allSettled(Array.from({ length: 20 }, () => fresh.query('SELECT 1')))
+  const open = Date.now()
+  await t.rejects(fresh.query('SELECT 1'), { ...down, detail: /^PostgreSQL: it hangs/ })
+  t.ok(Date.now() - open < atMost(500), 'then nobody waits any more')
   process.kill(row?.pid ?? 0, 'SIGCONT')
   await server.kill('SIGCONT')
   t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }])
+  await sleep(1000)
+  t.same(await fresh.query('SELECT 1 AS one'), [{ one: 1 }], 'until somebody has asked, a second later')
   await fresh.close()
+
+  const small = openPostgres(server.url, { pool: 2 })
+  const pids = await Promise.all(
+    Array.from({ length: 20 }, () => small.query<{ pid: number }>('SELECT pg_backend_pid() AS pid, pg_sleep(0.01)'))
+  )
+  t.equal(new Set(pids.map(([row]) => row?.pid)).size, 2, 'as many connections as it may have')
+  await small.close()
 
   const secret = 'pass@word'
   t.throws(() => openPostgres(`postgres://me:${secret}@[:1/x`), { message: /^not a URL that can be used/ })
