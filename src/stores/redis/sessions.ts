@@ -2,7 +2,6 @@ import { randomId } from '../../random.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
-import { makeCircuit } from '../circuit.ts'
 import { type Connection, failClosed, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
@@ -48,8 +47,7 @@ export function openRedisSessions(
     }
   }
 
-  const circuit = makeCircuit({ name: 'Redis', probe: () => redis.ping() })
-  const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
+  const store = failClosed<Omit<SessionStore, 'close'>>(redis, {
     async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()
       const own = { ...policy, lifetime }
