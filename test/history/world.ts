@@ -61,7 +61,10 @@ export async function openWorld(
   const openWorker = async (number: number): Promise<Worker> => {
     const redis = await openRedis(`redis://127.0.0.1:${proxy.port}`, { verifyTls: true })
     const sound = openRedisSessions(redis, policy, feedWindow, { names, clock: clock.earliest, readScript })
-    const store = fault.wrap === undefined ? sound : failClosed(redis, fault.wrap(sound, redis, names, clock.earliest))
+    const store =
+      fault.wrap === undefined
+        ? sound
+        : failClosed({ run: (call) => call() }, fault.wrap(sound, redis, names, clock.earliest))
     return { number, store }
   }
   const workers = await Promise.all(Array.from({ length: workerCount }, (_, number) => openWorker(number)))

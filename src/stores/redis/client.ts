@@ -1,6 +1,6 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { KeyturnError } from '../../errors.ts'
-import { type Circuit, makeCircuit } from '../circuit.ts'
+import type { Circuit } from '../circuit.ts'
 import { type Address, parseAddress } from './address.ts'
 
 export interface RedisOptions {
@@ -152,21 +152,11 @@ function explain(failure: RedisFailure): string {
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
-/** One circuit a connection, whichever stores share it. */
-const circuits = new WeakMap<Connection, Circuit>()
-
-function circuitOf(redis: Connection): Circuit {
-  const circuit = circuits.get(redis) ?? makeCircuit({ name: 'Redis', probe: () => redis.ping() })
-  circuits.set(redis, circuit)
-  return circuit
-}
-
-/** The same store behind the circuit of its connection, with every failure of Redis told as STORE_DOWN. */
+/** The same store behind `circuit`, with every failure of Redis told as STORE_DOWN. */
 export function failClosed<Store extends { [Name in keyof Store]: (...args: never[]) => Promise<unknown> }>(
-  redis: Connection,
+  circuit: Circuit,
   store: Store
 ): Store {
-  const circuit = circuitOf(redis)
   const guarded = Object.entries(store as Methods).map(([name, method]) => [
     name,
     async (...args: never[]) => {

@@ -19,7 +19,7 @@ export function openRedisGuesses(
   defineScripts(redis, readScript)
   const spendAll = (charges: readonly Charge[], amount: 1 | -1): Promise<number[]> =>
     Promise.all(charges.map(({ key, budget }) => spend(redis, names.guesses(key), budget, amount)))
-  return failClosed<GuessStore>(redis, {
+  return failClosed<GuessStore>({
     async take(charges) {
       const waits = await spendAll(charges, 1)
       const wait = Math.max(0, ...waits)

@@ -2,6 +2,7 @@ import { randomId } from '../../random.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
+import { makeCircuit } from '../circuit.ts'
 import { type Connection, failClosed, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
@@ -47,7 +48,8 @@ export function openRedisSessions(
     }
   }
 
-  const store = failClosed<Omit<SessionStore, 'close'>>(redis, {
+  const circuit = makeCircuit({ name: 'Redis', probe: () => redis.ping() })
+  const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()
       const own = { ...policy, lifetime }
