@@ -2,6 +2,7 @@
  * A hasher: checks passwords, one at a time, at a lower priority than the workers, so that logins never slow a
  * verification down.
  */
+import { readdirSync } from 'node:fs'
 import { constants, setPriority } from 'node:os'
 import { loadConfig } from '../config/load.ts'
 import { hasherSettings, makePasswordHasher, type PasswordHasher } from '../passwords/hasher.ts'
@@ -25,13 +26,22 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => 
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env)
-  setPriority(constants.priority.PRIORITY_BELOW_NORMAL)
   const built = makePasswordHasher(hasherSettings(config))
   // A binary that does not work here shows it now, and not at the first login.
   await built.hash('a password that nobody has')
+  stepBack()
   hasher = built
   return { report: { type: 'ready' }, timeout: config.timeout }
 })
+
+/**
+ * Lets all threads of this process make room for others. Linux counts each thread for itself, and those that hash are libuv's: they
+ * were born before, and would go on as if nothing had been said.
+ */
+function stepBack(): void {
+  const threads = process.platform === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
+  for (const thread of threads) setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL)
+}
 
 async function work(id: number, job: HashJob): Promise<void> {
   isBusy = true

@@ -5,18 +5,30 @@ import type { HashJob, HashResult } from './messages.ts'
 /** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
 const patience = 20_000
 
+/**
+ * For how long a line that was full is taken to be full still, in milliseconds. Meanwhile a few get through it, of the dozens that
+ * wait there; and a refusal costs neither the database nor the arbiter anything, which would else be busy with nothing but that.
+ */
+const fullFor = 100
+
 export interface RemoteHasher extends PasswordHasher {
+  refuseIfFull(): void
   /** What a hasher answered. */
   settle(id: number, result: HashResult): void
 }
 
 /**
  * The hasher processes, seen from a worker: `ask` carries a job to them, and their answers come back to `settle`. What
- * needs no work (`needsRehash`) is asked of `local`.
+ * needs no work (`needsRehash`) is asked of `local`. `now` is milliseconds.
  */
-export function makeRemoteHasher(local: PasswordHasher, ask: (id: number, job: HashJob) => void): RemoteHasher {
+export function makeRemoteHasher(
+  local: PasswordHasher,
+  ask: (id: number, job: HashJob) => void,
+  now = () => performance.now()
+): RemoteHasher {
   const pending = new Map<number, (result: HashResult) => void>()
   let lastId = 0
+  let fullUntil = Number.NEGATIVE_INFINITY
 
   const run = async (job: HashJob): Promise<string | boolean> => {
     lastId += 1
@@ -28,14 +40,18 @@ export function makeRemoteHasher(local: PasswordHasher, ask: (id: number, job: H
     })
     clearTimeout(timer)
     pending.delete(id)
-    if ('busy' in result) throw new KeyturnError('BUSY', { detail: result.busy, retryAfter: 1 })
-    return result.value
+    if ('value' in result) return result.value
+    fullUntil = now() + fullFor
+    throw new KeyturnError('BUSY', { detail: result.busy, retryAfter: 1 })
   }
 
   return {
     hash: async (password) => String(await run({ kind: 'hash', password })),
     verify: async (password, digest) => (await run({ kind: 'verify', password, digest })) === true,
     needsRehash: (digest) => local.needsRehash(digest),
+    refuseIfFull() {
+      if (now() < fullUntil) throw new KeyturnError('BUSY', { detail: 'the line was full just now', retryAfter: 1 })
+    },
     settle: (id, result) => pending.get(id)?.(result)
   }
 }

@@ -27,10 +27,12 @@ export interface Login {
  * session starts.
  */
 export const makeLogIn = (parts: Parts) => {
-  const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
+  const { users, sessions, hasher, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
   const proveSession = makeProveSession(parts)
   return async (credentials: Credentials, { token, ...client }: LoginClient, lifetime?: number): Promise<Login> => {
+    // Before anything is asked of a store: of refusals there are many.
+    hasher.refuseIfFull?.()
     const { username } = credentials
     const sid = await proveSession(token, username)
     const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials))

@@ -17,6 +17,11 @@ export interface PasswordHasher {
   verify(password: string, digest: string | undefined): Promise<boolean>
   /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
   needsRehash(digest: string): boolean
+  /**
+   * Throws KeyturnError BUSY when a call was refused just now, and this one would be too: asked before anything else is done
+   * for it.
+   */
+  refuseIfFull?(): void
 }
 
 /** Plain values, so that another process can be given them. */

@@ -24,6 +24,8 @@ export interface Report {
   readonly longest: number
   /** Sessions that were ended, and that the answer had said so. */
   readonly ended: number
+  /** Looks at /health/ready that it answered with 503. */
+  readonly unready: number
 }
 
 export interface Clients {
@@ -41,7 +43,7 @@ const paths = {
   verify: '/api/token/verify/',
   logout: '/api/token/blacklist/'
 }
-type Door = keyof typeof paths
+type Door = keyof typeof paths | 'live'
 
 interface Tokens {
   access: string
@@ -54,6 +56,9 @@ interface Answer {
   readonly reason: string
   readonly body: Readonly<Record<string, string>>
 }
+
+/** Between two looks at the health of the service, in milliseconds. */
+const healthPause = 200
 
 /** Between two requests of a client, and before one that failed is sent again. Milliseconds. */
 const [pause, retryPause] = [50, 100]
@@ -88,10 +93,10 @@ export function startClients(
   /** When the requests were sent that are not answered yet. */
   const waiting = new Set<{ readonly since: number }>()
 
-  const send = async (door: Door, body: object, agent: Agent): Promise<Answer> => {
+  const send = async (door: keyof typeof paths, body: object, agent: Agent): Promise<Answer> => {
     const entry = { since: performance.now() }
     waiting.add(entry)
-    const answer = await post(`${url}${paths[door]}`, body, agent)
+    const answer = await exchange(`${url}${paths[door]}`, JSON.stringify(body), agent)
     waiting.delete(entry)
     const took = performance.now() - entry.since
     now.longest = Math.max(now.longest, took)
@@ -103,7 +108,11 @@ export function startClients(
     now.failed.push({ door, reason, at: last })
   }
   /** Sends it until it is served, or refused for good; undefined when the end comes before. */
-  const insist = async (door: Door, body: object, agent: Agent): Promise<(Answer & { tries: number }) | undefined> => {
+  const insist = async (
+    door: keyof typeof paths,
+    body: object,
+    agent: Agent
+  ): Promise<(Answer & { tries: number }) | undefined> => {
     for (let tries = 1; ; tries++) {
       const answer = await send(door, body, agent)
       if (answer.status === 200) now.answered += 1
@@ -166,6 +175,15 @@ export function startClients(
     else now.answered += 1
   }
 
+  /** Liveness never fails, whatever the stores do; readiness tells. */
+  const look = async (agent: Agent): Promise<void> => {
+    const live = await exchange(`${url}/health/live`, undefined, agent)
+    if (live.status !== 200) fail('live', live)
+    const ready = await exchange(`${url}/health/ready`, undefined, agent)
+    if (ready.status === 503) now.unready += 1
+    await delay(healthPause)
+  }
+
   const keep = async (turn: (agent: Agent) => Promise<void>, isKept = true): Promise<void> => {
     const agent = new Agent({ keepAlive: isKept, maxSockets: 1 })
     while (!isOver) {
@@ -179,7 +197,8 @@ export function startClients(
     // Logs in and out, so that no second is without either.
     keep((agent) => live(agent, 0)),
     keep(watch, false),
-    keep(watch, false)
+    keep(watch, false),
+    keep(look, false)
   ]
   const report = (): Report => {
     const { failed, wrong, ...counts } = now
@@ -206,15 +225,18 @@ const emptyReport = () => ({
   wrong: [] as string[],
   lost: 0,
   longest: 0,
-  ended: 0
+  ended: 0,
+  unready: 0
 })
 
-function post(url: string, body: object, agent: Agent): Promise<Answer> {
-  const text = JSON.stringify(body)
-  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+/** A POST with a body of JSON, a GET without one. */
+function exchange(url: string, text: string | undefined, agent: Agent): Promise<Answer> {
+  const method = text === undefined ? 'GET' : 'POST'
+  const headers =
+    text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
   return new Promise((resolve) => {
     const give = (reason: string): void => resolve({ status: 0, reason, body: {} })
-    const sent = request(url, { method: 'POST', agent, headers, timeout: patience })
+    const sent = request(url, { method, agent, headers, timeout: patience })
     sent.on('timeout', () => sent.destroy(Object.assign(new Error(), { code: 'no answer' })))
     sent.on('error', (error: NodeJS.ErrnoException) => give(error.code ?? error.message))
     sent.on('response', (answer) => {

@@ -23,11 +23,12 @@ for (const [name, play] of Object.entries(suites)) {
     await play(form, (outcome) => check(outcome))
 
     function check(outcome: Outcome): void {
-      const { name, wrong, failed, longest, recovery } = outcome
+      const { name, wrong, failed, longest, recovery, unready, isUnready } = outcome
       t.comment(rowOf(outcome))
       t.same(wrong, [], `${name}: no answer was wrong`)
       const unstated = failed.filter(({ reason }) => !statedWith(name).test(reason))
       t.same(unstated, [], `${name}: what failed did so as stated`)
+      if (isUnready) t.not(unready, 0, `${name}: readiness told it`)
       t.ok(longest < atMost(6000), `${name}: nobody waited for long`)
       t.ok(recovery < atMost(5000) / 1000, `${name}: all was well after ${recovery.toFixed(1)} s`)
     }

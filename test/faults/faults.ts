@@ -25,12 +25,15 @@ interface Fault<Of extends World> {
   readonly short?: number
   /** Sessions are lost by its nature. */
   readonly losesSessions?: boolean
+  /** /health/ready says 503 while it lasts. */
+  readonly unready?: boolean
 }
 
 export interface Outcome extends Report {
   readonly name: string
   /** Seconds from the end of the fault to the last request that failed, or waited for long. */
   readonly recovery: number
+  readonly isUnready: boolean
 }
 
 const nothing = (): void => {}
@@ -51,6 +54,7 @@ const servers: readonly Fault<ServersWorld>[] = [
   { name: 'nothing (for comparison)', lasts: 3, begin: async () => nothing },
   {
     name: 'Redis killed, started again from its AOF',
+    unready: true,
     lasts: 5,
     short: 1,
     async begin({ redis }) {
@@ -95,6 +99,7 @@ const servers: readonly Fault<ServersWorld>[] = [
   },
   {
     name: 'PostgreSQL crashed, started again',
+    unready: true,
     lasts: 5,
     short: 0.5,
     async begin({ postgres }) {
@@ -117,6 +122,7 @@ const servers: readonly Fault<ServersWorld>[] = [
   { name: "the clock of Keyturn's host an hour behind", lasts: 3, begin: clockSteps(-3600) },
   {
     name: 'Redis started again, empty',
+    unready: true,
     lasts: 1,
     losesSessions: true,
     async begin({ redis, admin }) {
@@ -130,6 +136,7 @@ const servers: readonly Fault<ServersWorld>[] = [
 const stale: readonly Fault<ServersWorld>[] = [
   {
     name: 'Redis gone for longer than REVOCATION_STALENESS (2 s)',
+    unready: true,
     lasts: 6,
     async begin({ redis }) {
       await redis.kill()
@@ -152,7 +159,7 @@ const watched: readonly Fault<WatchedWorld>[] = [
 const embedded: readonly Fault<EmbeddedWorld>[] = [
   { name: 'embedded: the disk full', lasts: 5, short: 1, begin: async (world) => world.fillDisk() },
   { name: 'embedded: the clock an hour ahead', lasts: 3, short: 0.5, begin: clockSteps(3600) },
-  { name: 'embedded: the clock an hour behind', lasts: 3, short: 0.5, begin: clockSteps(-3600) },
+  { name: 'embedded: the clock an hour behind', lasts: 3, begin: clockSteps(-3600) },
   { name: 'embedded: a worker killed', lasts: 0, begin: dies('worker', 'SIGKILL') }
 ]
 
@@ -189,7 +196,7 @@ const mostRecovery = 30_000
 /** Lets it happen to a world with traffic, and waits until all is well. */
 async function inflict<Of extends World>(
   world: Of,
-  { name, begin, losesSessions = false }: Fault<Of>,
+  { name, begin, losesSessions = false, unready = false }: Fault<Of>,
   seconds: number,
   calm: number
 ): Promise<Outcome> {
@@ -203,7 +210,7 @@ async function inflict<Of extends World>(
   await untilCalm(world, ended, calm)
   const recovery = Math.max(0, clients.lastTrouble() - ended) / 1000
   world.mayLose(false)
-  return { ...clients.report(), name, recovery }
+  return { ...clients.report(), name, recovery, isUnready: unready }
 }
 
 async function untilCalm({ clients }: World, since: number, calm: number): Promise<void> {

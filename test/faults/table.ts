@@ -2,17 +2,18 @@ import type { FailedRequest } from './clients.ts'
 import type { Outcome } from './faults.ts'
 
 export const heading = [
-  '| fault | served | failed, by door and answer | longest answer | wrong | back after |',
-  '| --- | --- | --- | --- | --- | --- |'
+  '| fault | served | failed, by door and answer | ready | longest answer | wrong | back after |',
+  '| --- | --- | --- | --- | --- | --- | --- |'
 ].join('\n')
 
 /** One row of Markdown. */
-export function rowOf({ name, answered, failed, longest, wrong, lost, recovery }: Outcome): string {
+export function rowOf({ name, answered, failed, longest, wrong, lost, unready, recovery }: Outcome): string {
   const ends = lost > 0 ? ` (${lost} sessions gone)` : ''
   const cells = [
     name,
     answered,
     `${countKinds(failed)}${ends}`,
+    unready > 0 ? '503' : '200',
     seconds(longest / 1000),
     wrong.length,
     seconds(recovery)
@@ -22,7 +23,8 @@ export function rowOf({ name, answered, failed, longest, wrong, lost, recovery }
 
 const seconds = (value: number): string => `${value.toFixed(1)} s`
 
-function countKinds(failed: readonly FailedRequest[]): string {
+/** How many requests failed, by door and answer. */
+export function countKinds(failed: readonly FailedRequest[]): string {
   const counts = new Map<string, number>()
   for (const { door, reason } of failed) {
     const kind = `${door} ${reason}`

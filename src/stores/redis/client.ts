@@ -1,6 +1,6 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { KeyturnError } from '../../errors.ts'
-import type { Circuit } from '../circuit.ts'
+import { type Circuit, makeCircuit } from '../circuit.ts'
 import { type Address, parseAddress } from './address.ts'
 
 export interface RedisOptions {
@@ -149,6 +149,10 @@ function explain(failure: RedisFailure): string {
   if (/enableOfflineQueue|maxRetriesPerRequest/.test(message)) return 'not connected'
   return message === '' ? String(code) : message.replace(/\.$/, '')
 }
+
+/** One for all that is sent over `redis`: what one store learns of the server, the others need not find out. */
+export const makeRedisCircuit = (redis: Connection): Circuit =>
+  makeCircuit({ name: 'Redis', probe: () => redis.ping() })
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 

@@ -1,10 +1,13 @@
 import { type Charge, type GuessStore, knownFor } from '../../passwords/guessing.ts'
-import { type Connection, failClosed } from './client.ts'
+import type { Circuit } from '../circuit.ts'
+import { type Connection, failClosed, makeRedisCircuit } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { defineScripts, type ReadScript, spend } from './scripts.ts'
 
 export interface RedisGuessesOptions {
   readonly names?: Names
+  /** Shared with whatever else uses the connection. */
+  readonly circuit?: Circuit
   /** Tests put another clock into the scripts. */
   readonly readScript?: ReadScript
 }
@@ -14,12 +17,12 @@ export interface RedisGuessesOptions {
  */
 export function openRedisGuesses(
   redis: Connection,
-  { names = makeNames(), readScript }: RedisGuessesOptions = {}
+  { names = makeNames(), circuit = makeRedisCircuit(redis), readScript }: RedisGuessesOptions = {}
 ): GuessStore {
   defineScripts(redis, readScript)
   const spendAll = (charges: readonly Charge[], amount: 1 | -1): Promise<number[]> =>
     Promise.all(charges.map(({ key, budget }) => spend(redis, names.guesses(key), budget, amount)))
-  return failClosed<GuessStore>({
+  return failClosed<GuessStore>(circuit, {
     async take(charges) {
       const waits = await spendAll(charges, 1)
       const wait = Math.max(0, ...waits)

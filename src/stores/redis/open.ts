@@ -3,7 +3,7 @@ import type { GuessStore } from '../../passwords/guessing.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
 import { openRedisCounters } from './counters.ts'
-import { openReader, openRedis, type RedisOptions } from './client.ts'
+import { makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
 import { followRedisFeed } from './feed.ts'
 import { openRedisGuesses } from './guesses.ts'
 import { makeNames } from './names.ts'
@@ -18,11 +18,11 @@ export async function openRedisStore(
   { policy, window, ...options }: RedisOptions & { readonly policy: SessionPolicy; readonly window: number }
 ): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters; guesses: GuessStore }> {
   const redis = await openRedis(url, options)
-  const names = makeNames()
+  const [names, circuit] = [makeNames(), makeRedisCircuit(redis)]
   return {
-    sessions: openRedisSessions(redis, policy, window, { names }),
-    counters: openRedisCounters(redis, names),
-    guesses: openRedisGuesses(redis, { names }),
+    sessions: openRedisSessions(redis, policy, window, { names, circuit }),
+    counters: openRedisCounters(redis, names, circuit),
+    guesses: openRedisGuesses(redis, { names, circuit }),
     // The feed's reader blocks, so it has a connection of its own.
     feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names.feed, replica) }
   }

@@ -2,14 +2,16 @@ import { randomId } from '../../random.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
-import { makeCircuit } from '../circuit.ts'
-import { type Connection, failClosed, untilReplicated } from './client.ts'
+import type { Circuit } from '../circuit.ts'
+import { type Connection, failClosed, makeRedisCircuit, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
 import { decodeRecord, encodeClient } from './record.ts'
 import { adopt, announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
+  /** Shared with whatever else uses the connection. */
+  readonly circuit?: Circuit
   /**
    * For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the
    * time.
@@ -30,7 +32,7 @@ export function openRedisSessions(
   redis: Connection,
   policy: SessionPolicy,
   window: number,
-  { names = makeNames(), clock = systemClock, readScript }: RedisSessionsOptions = {}
+  { names = makeNames(), circuit = makeRedisCircuit(redis), clock = systemClock, readScript }: RedisSessionsOptions = {}
 ): SessionStore {
   defineScripts(redis, readScript)
   // Fields of a hash do not expire by themselves.
@@ -48,7 +50,6 @@ export function openRedisSessions(
     }
   }
 
-  const circuit = makeCircuit({ name: 'Redis', probe: () => redis.ping() })
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()

@@ -38,6 +38,33 @@ t.test('what the hashers cannot do now is BUSY', async (t) => {
   await t.rejects(result, { code: 'BUSY', status: 503, retryAfter: 1, detail: '64 wait already' })
 })
 
+t.test(
+  'after a refusal the next ones are refused before anything is done for them, for a tenth of a second',
+  async (t) => {
+    let now = 0
+    const hasher = makeRemoteHasher(
+      local,
+      () => {},
+      () => now
+    )
+    hasher.refuseIfFull()
+    const result = hasher.verify('secret', 'digest')
+    hasher.refuseIfFull()
+    hasher.settle(1, { busy: '64 wait already' })
+    await t.rejects(result, { code: 'BUSY' })
+    const busy = { code: 'BUSY', status: 503, retryAfter: 1 }
+    t.throws(() => hasher.refuseIfFull(), busy)
+    now += 99
+    t.throws(() => hasher.refuseIfFull(), busy)
+    now += 1
+    hasher.refuseIfFull()
+    const next = hasher.verify('secret', 'digest')
+    hasher.settle(2, { value: true })
+    t.equal(await next, true)
+    hasher.refuseIfFull()
+  }
+)
+
 t.test('so is what nobody answers in 20 seconds', async (t) => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
