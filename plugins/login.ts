@@ -1,10 +1,10 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { LoginClient } from '../src/flows/login.ts'
 import { describeClient } from '../src/sessions/session.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
-/** `app.describeLogin(request)`: who wants to log in, by what the request says beside the credentials. */
+/** `app.describeLogin(request, reply)`: who sends a password, by what the request says beside it. */
 async function login(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   /** A login needs no header, so one that cannot be read is none. */
   const findBearer = ({ headers: { authorization } }: FastifyRequest): string | undefined => {
@@ -14,15 +14,29 @@ async function login(app: FastifyInstance, { types }: { readonly types: readonly
       return undefined
     }
   }
-  app.decorate('describeLogin', (request) => ({
+  app.decorate('describeLogin', (request, reply) => ({
     ...describeClient(request.ip, request.headers['user-agent']),
-    token: findBearer(request) ?? app.refreshCookie.find(request)
+    token: findBearer(request) ?? app.refreshCookie.find(request),
+    signal: untilGone(reply)
   }))
+}
+
+/**
+ * Aborted when the client closes the connection before it has its answer. Fastify's request.signal does not do: it
+ * listens to the request, which Node closes as soon as its body has been read (fastify 5.12.8, Node 20).
+ */
+function untilGone({ raw }: FastifyReply): AbortSignal {
+  const gone = new AbortController()
+  if (raw.destroyed) gone.abort()
+  raw.once('close', () => {
+    if (!raw.writableEnded) gone.abort()
+  })
+  return gone.signal
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    describeLogin(request: FastifyRequest): LoginClient
+    describeLogin(request: FastifyRequest, reply: FastifyReply): LoginClient
   }
 }
 

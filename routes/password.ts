@@ -17,8 +17,9 @@ const password: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   // Guessing the current password is guessing a login, and counts as such.
   const config = { event: 'password_change' as const, rateLimit: app.rateLimits.obtain }
-  app.post('/api/password', { schema, config, onRequest: app.authenticate }, async ({ caller, ip, body }, reply) => {
-    await app.flows.changePassword(caller, ip, { current: body.current_password, wanted: body.new_password })
+  app.post('/api/password', { schema, config, onRequest: app.authenticate }, async (request, reply) => {
+    const { current_password: current, new_password: wanted } = request.body
+    await app.flows.changePassword(request.caller, app.describeLogin(request, reply), { current, wanted })
     return reply.code(204).send(null)
   })
 }

@@ -36,7 +36,7 @@ const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
     async (request, reply) => {
       app.refreshCookie.guardLogin(request)
-      const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request))
+      const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request, reply))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)

@@ -249,6 +249,7 @@ function makePools({
       reported(worker, report) {
         if (report.type === 'ready') ready(worker, report.hasNoUsers === true)
         if (report.type === 'hash') hashing.ask(worker, report.id, report.job)
+        if (report.type === 'unhash') hashing.drop(worker, report.id)
         scraper.reported(worker, report)
       },
       gone(worker) {

@@ -4,6 +4,8 @@ import type { Child, HashJob, HashResult } from './messages.ts'
 export interface Hashing {
   /** A worker's question. Answered at once when too many wait already. */
   ask(worker: Child, id: number, job: HashJob): void
+  /** Nobody waits for the answer to a question: it leaves the line, unless it is being worked on. */
+  drop(worker: Child, id: number): void
   /** A worker is gone: nobody waits for its answers. */
   forget(worker: Child): void
   /** A hasher is ready for work. */
@@ -49,6 +51,12 @@ export function makeHashing(most: () => number): Hashing {
       }
       line.push({ worker, id, job, isLastTry: false })
       assign()
+    },
+    drop(worker, id) {
+      const isIt = (call: Call): boolean => call.worker === worker && call.id === id
+      if (!line.some(isIt)) return
+      line = line.filter((call) => !isIt(call))
+      reply({ worker, id }, { busy: 'the client has gone' })
     },
     forget(worker) {
       line = line.filter((call) => call.worker !== worker)

@@ -21,6 +21,8 @@ export type Report =
   | { readonly type: 'spent' }
   /** A worker's question to a hasher, and a hasher's answer. */
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
+  /** Nobody waits for the answer any more: it need not be worked out. */
+  | { readonly type: 'unhash'; readonly id: number }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
   /** A worker asks for the metrics of all, and tells its own. */
   | { readonly type: 'scrape' }

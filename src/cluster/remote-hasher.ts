@@ -1,6 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import type { PasswordHasher } from '../passwords/hasher.ts'
-import type { HashJob, HashResult } from './messages.ts'
+import { clientGone } from '../passwords/queue.ts'
+import type { HashJob, HashResult, Report } from './messages.ts'
 
 /** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
 const patience = 20_000
@@ -18,36 +19,45 @@ export interface RemoteHasher extends PasswordHasher {
 }
 
 /**
- * The hasher processes, seen from a worker: `ask` carries a job to them, and their answers come back to `settle`. What
+ * The hasher processes, seen from a worker: `tell` carries a job to them, and their answers come back to `settle`. What
  * needs no work (`needsRehash`) is asked of `local`. `now` is milliseconds.
  */
 export function makeRemoteHasher(
   local: PasswordHasher,
-  ask: (id: number, job: HashJob) => void,
+  tell: (report: Report) => void,
   now = () => performance.now()
 ): RemoteHasher {
   const pending = new Map<number, (result: HashResult) => void>()
   let lastId = 0
   let fullUntil = Number.NEGATIVE_INFINITY
 
-  const run = async (job: HashJob): Promise<string | boolean> => {
+  const run = async (job: HashJob, signal: AbortSignal | undefined): Promise<string | boolean> => {
+    if (signal?.aborted) throw clientGone()
     lastId += 1
     const id = lastId
-    const timer = setTimeout(() => pending.get(id)?.({ busy: 'no hasher answered' }), patience)
+    // Who gives up may be next in line: only the arbiter knows, and answers then too.
+    const drop = (): void => tell({ type: 'unhash', id })
+    const timer = setTimeout(() => {
+      drop()
+      pending.get(id)?.({ busy: 'no hasher answered' })
+    }, patience)
+    signal?.addEventListener('abort', drop)
     const result = await new Promise<HashResult>((resolve) => {
       pending.set(id, resolve)
-      ask(id, job)
+      tell({ type: 'hash', id, job })
     })
+    signal?.removeEventListener('abort', drop)
     clearTimeout(timer)
     pending.delete(id)
     if ('value' in result) return result.value
-    fullUntil = now() + fullFor
+    // Of one that was dropped nothing is learnt: it was no longer waiting.
+    if (signal?.aborted !== true) fullUntil = now() + fullFor
     throw new KeyturnError('BUSY', { detail: result.busy, retryAfter: 1 })
   }
 
   return {
-    hash: async (password) => String(await run({ kind: 'hash', password })),
-    verify: async (password, digest) => (await run({ kind: 'verify', password, digest })) === true,
+    hash: async (password, signal) => String(await run({ kind: 'hash', password }, signal)),
+    verify: async (password, digest, signal) => (await run({ kind: 'verify', password, digest }, signal)) === true,
     needsRehash: (digest) => local.needsRehash(digest),
     refuseIfFull() {
       if (now() < fullUntil) throw new KeyturnError('BUSY', { detail: 'the line was full just now', retryAfter: 1 })

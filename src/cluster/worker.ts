@@ -45,9 +45,7 @@ const arbiter = joinArbiter(
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
-  hasher = makeRemoteHasher(makePasswordHasher(hasherSettings(config)), (id, job) =>
-    arbiter.tell({ type: 'hash', id, job })
-  )
+  hasher = makeRemoteHasher(makePasswordHasher(hasherSettings(config)), arbiter.tell)
   const built = await buildApp(config, { log: await openLog(config), hasher, scrape })
   recycle(built.server, config)
   // A platform may signal all processes, as Heroku does.

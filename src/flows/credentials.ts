@@ -31,7 +31,7 @@ export interface Checked {
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
-  async (credentials: Credentials): Promise<Checked | undefined> => {
+  async (credentials: Credentials, signal?: AbortSignal): Promise<Checked | undefined> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
     // Drawn for every name, so that a known one takes as long to look up.
@@ -40,7 +40,7 @@ export const makeCheckCredentials =
       users.drawPasswordHashes(lotOf(decoySecret, username))
     ])
     const digest = digestToVerify(user?.passwordHash, drawn)
-    const matches = await hasher.verify(password, digest)
+    const matches = await hasher.verify(password, digest, signal)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
       return undefined
     const outcome = { user_id: user.id }

@@ -11,6 +11,8 @@ import { makeProveSession } from './session-proof.ts'
 export interface LoginClient extends SessionClient {
   /** A token of ours that came with them: whoever has a session of this user is no stranger. */
   readonly token?: string | undefined
+  /** Aborted when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal
 }
 
 /** What a login has started, for whoever makes its tokens. */
@@ -30,12 +32,16 @@ export const makeLogIn = (parts: Parts) => {
   const { users, sessions, hasher, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
   const proveSession = makeProveSession(parts)
-  return async (credentials: Credentials, { token, ...client }: LoginClient, lifetime?: number): Promise<Login> => {
+  return async (
+    credentials: Credentials,
+    { token, signal, ...client }: LoginClient,
+    lifetime?: number
+  ): Promise<Login> => {
     // Before anything is asked of a store: of refusals there are many.
     hasher.refuseIfFull?.()
     const { username } = credentials
     const sid = await proveSession(token, username)
-    const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials))
+    const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials, signal))
     if (checked === undefined) {
       await hooks.onLoginFailed(credentials, client)
       throw new KeyturnError('LOGIN_FAILED')

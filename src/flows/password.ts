@@ -1,6 +1,7 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import type { Caller } from './caller.ts'
+import type { LoginClient } from './login.ts'
 import type { Parts } from './parts.ts'
 
 export interface PasswordChange {
@@ -15,16 +16,20 @@ export interface PasswordChange {
  */
 export const makeChangePassword =
   ({ users, hasher, sessions, passwordMinLength, tryPassword }: Parts) =>
-  async (caller: Caller, ip: string, { current, wanted }: PasswordChange): Promise<void> => {
+  async (
+    caller: Caller,
+    { ip, signal }: Pick<LoginClient, 'ip' | 'signal'>,
+    { current, wanted }: PasswordChange
+  ): Promise<void> => {
     const { username, sid } = caller
     const user = await tryPassword({ username, ip, sid }, async () => {
       const found = await users.findById(caller.userId)
-      return (await hasher.verify(current, found?.passwordHash)) ? found : undefined
+      return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
     })
     if (user === undefined) throw invalid('current_password', 'This is not the current password.')
     const fault = passwordFault(wanted, { minLength: passwordMinLength, username: user.username })
     if (fault !== undefined) throw invalid('new_password', fault)
-    await users.setPassword(user.id, await hasher.hash(wanted))
+    await users.setPassword(user.id, await hasher.hash(wanted, signal))
     await sessions.revokeAll(user.id, caller.sid)
   }
 

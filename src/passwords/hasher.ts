@@ -6,15 +6,18 @@ import { djangoWriter } from './django.ts'
 import type { StoredDigest } from './form.ts'
 import { makeQueue } from './queue.ts'
 
-/** Hashes and checks passwords. Costs tens of milliseconds of CPU by design, so calls wait in a bounded queue. */
+/**
+ * Hashes and checks passwords. Costs tens of milliseconds of CPU by design, so calls wait in a bounded queue. Throws
+ * KeyturnError BUSY when that is full, and when `signal` is aborted while the call waits.
+ */
 export interface PasswordHasher {
-  /** The password as a new digest. Throws KeyturnError BUSY when the queue is full. */
-  hash(password: string): Promise<string>
+  /** The password as a new digest. */
+  hash(password: string, signal?: AbortSignal): Promise<string>
   /**
    * Whether `password` is the one behind `digest`. Without a digest, and with one that cannot be read, it does the work of a
-   * new one and answers false, so that the time tells nothing. Throws KeyturnError BUSY when the queue is full.
+   * new one and answers false, so that the time tells nothing.
    */
-  verify(password: string, digest: string | undefined): Promise<boolean>
+  verify(password: string, digest: string | undefined, signal?: AbortSignal): Promise<boolean>
   /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
   needsRehash(digest: string): boolean
   /**
@@ -66,11 +69,11 @@ export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSett
     return isEqual
   }
   return {
-    hash: (password) => enqueue(() => writer.hash(password)),
-    async verify(password, digest) {
+    hash: (password, signal) => enqueue(() => writer.hash(password), signal),
+    async verify(password, digest, signal) {
       // PBKDF2 and scrypt take a password and the same with a NUL behind it as equal (HMAC pads its key with them).
       const stored = digest === undefined || password.includes('\0') ? undefined : readDigest(digest)
-      const isEqual = await enqueue(() => matches(password, stored ?? nobodys))
+      const isEqual = await enqueue(() => matches(password, stored ?? nobodys), signal)
       return isEqual && stored !== undefined
     },
     needsRehash: (digest) => rehash && !writer.keeps(digest)

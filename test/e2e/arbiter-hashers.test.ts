@@ -6,6 +6,7 @@ import { getPriority } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { atMost } from '../support/slack.ts'
 
 t.setTimeout(300_000)
 
@@ -101,6 +102,65 @@ t.test('more logins than can wait', async (t) => {
     'refused at once, not after a wait'
   )
   t.equal((await tryLogin(keyturn)).status, 200, 'there is room again')
+  t.equal(await keyturn.stop(), 0)
+})
+
+/** So many logins at once, one more than find a place: once that one is refused, the others have theirs. */
+async function fillTheLine(keyturn: RunningArbiter, count: number): Promise<Promise<Answer>[]> {
+  const logins = Array.from({ length: count }, () => tryLogin(keyturn))
+  const refused = logins.map(async (each) => {
+    if ((await each).status !== 503) throw new Error('not refused')
+  })
+  await Promise.any(refused)
+  return logins
+}
+
+t.test('a login whose client has gone is not hashed', async (t) => {
+  const keyturn = await startArbiter(t, { HASH_QUEUE: '2' })
+  await logIn(keyturn)
+  const hasher = keyturn.kill('hasher', 'SIGSTOP')
+  // One is with the hasher, two wait, one is refused: all of them go.
+  const impatient = Array.from({ length: 4 }, () => new AbortController())
+  const answers = impatient.map(async ({ signal }) => {
+    const headers = { 'content-type': 'application/json' }
+    const init = { method: 'POST', headers, body: JSON.stringify(login), signal }
+    return (await fetch(`${keyturn.url}/api/token/`, init)).status
+  })
+  t.equal(await Promise.any(answers), 503)
+  for (const each of impatient) each.abort()
+  t.equal((await Promise.allSettled(answers)).filter(({ status }) => status === 'rejected').length, 3)
+  const others: Promise<Answer>[] = []
+  let waiting = 0
+  await until(
+    async () => {
+      const other = tryLogin(keyturn)
+      others.push(other)
+      if ((await Promise.race([other, delay(500, 'waits')])) === 'waits') waiting += 1
+      return waiting === 2
+    },
+    15,
+    'there is room for two others'
+  )
+  process.kill(hasher, 'SIGCONT')
+  const statuses = (await Promise.all(others)).map(({ status }) => status)
+  t.ok(statuses.filter((status) => status === 200).length >= 2, statuses.join())
+  t.equal(await keyturn.stop(), 0)
+})
+
+t.test('a refusal takes no time', async (t) => {
+  const keyturn = await startArbiter(t, { HASH_QUEUE: '1' })
+  await logIn(keyturn)
+  const hasher = keyturn.kill('hasher', 'SIGSTOP')
+  const first = await fillTheLine(keyturn, 3)
+  const refused: Answer[] = []
+  for (let index = 0; index < 41; index++) refused.push(await tryLogin(keyturn))
+  process.kill(hasher, 'SIGCONT')
+  t.ok(refused.every(({ status }) => status === 503))
+  const times = refused.map(({ ms }) => ms).toSorted((a, b) => a - b)
+  t.comment(`refused within ${times[20]} ms (median), ${times.at(-1)} ms at most`)
+  t.ok((times[20] ?? 0) < atMost(50), `${times[20]} ms`)
+  const statuses = (await Promise.all(first)).map(({ status }) => status)
+  t.same(statuses.toSorted(), [200, 200, 503])
   t.equal(await keyturn.stop(), 0)
 })
 

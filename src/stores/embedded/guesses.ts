@@ -37,7 +37,7 @@ export async function openEmbeddedGuesses(engine: EmbeddedEngine, clock: Clock):
 
   return {
     async take(charges) {
-      return engine.transaction(() => {
+      return engine.lightTransaction(() => {
         clearAway('keyturn_guesses', 'whole_at')
         const decisions = charges.map(({ key, budget }) => ({ key, ...decideTry(read(key), clock(), budget) }))
         const wait = Math.max(0, ...decisions.map((each) => each.wait))
@@ -46,7 +46,7 @@ export async function openEmbeddedGuesses(engine: EmbeddedEngine, clock: Clock):
       })
     },
     async giveBack(charges) {
-      engine.transaction(() => {
+      engine.lightTransaction(() => {
         for (const { key, budget } of charges) write(key, giveTryBack(Math.max(read(key), clock()), budget))
       })
     },
@@ -55,7 +55,7 @@ export async function openEmbeddedGuesses(engine: EmbeddedEngine, clock: Clock):
       return rows.length > 0
     },
     async remember(key) {
-      engine.transaction(() => {
+      engine.lightTransaction(() => {
         clearAway('keyturn_known_sources', 'expires_at')
         engine.run(
           `INSERT INTO keyturn_known_sources (key, expires_at) VALUES ($1, $2)

@@ -113,3 +113,20 @@ t.test('what a worker has asked leaves the line with it', async (t) => {
   hashing.answer(hasher, { value: 'x' })
   t.same(given(hasher), ['a', 'c'])
 })
+
+t.test('a question that nobody waits for leaves the line, unless it is being worked on', async (t) => {
+  const hashing = makeHashing(() => 2)
+  const [worker, other, hasher] = [aChild(), aChild(), aChild()]
+  hashing.join(hasher)
+  for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
+  hashing.drop(worker, 1)
+  hashing.drop(other, 2)
+  t.same(answers(worker), [], 'the first is with the hasher, the second is not theirs')
+  hashing.drop(worker, 2)
+  hashing.drop(worker, 2)
+  t.same(answers(worker), [[2, { busy: 'the client has gone' }]])
+  hashing.ask(worker, 4, job('4'))
+  hashing.answer(hasher, { value: 'x' })
+  hashing.answer(hasher, { value: 'y' })
+  t.same(given(hasher), ['1', '3', '4'], 'there was room for another one')
+})

@@ -1,6 +1,6 @@
 import { mock } from 'node:test'
 import t from 'tap'
-import type { HashJob } from '../../../src/cluster/messages.ts'
+import type { Report } from '../../../src/cluster/messages.ts'
 import { makeRemoteHasher } from '../../../src/cluster/remote-hasher.ts'
 import type { PasswordHasher } from '../../../src/passwords/hasher.ts'
 
@@ -10,17 +10,17 @@ const nobody = async (): Promise<never> => {
 const local: PasswordHasher = { hash: nobody, verify: nobody, needsRehash: (digest) => digest === 'old' }
 
 function open() {
-  const asked: (readonly [id: number, job: HashJob])[] = []
-  return { asked, hasher: makeRemoteHasher(local, (id, job) => asked.push([id, job])) }
+  const told: Report[] = []
+  return { told, hasher: makeRemoteHasher(local, (report) => told.push(report)) }
 }
 
 t.test('a job goes out, and its own answer comes back', async (t) => {
-  const { asked, hasher } = open()
+  const { told, hasher } = open()
   const results = [hasher.hash('secret'), hasher.verify('secret', 'digest'), hasher.verify('secret', undefined)]
-  t.same(asked, [
-    [1, { kind: 'hash', password: 'secret' }],
-    [2, { kind: 'verify', password: 'secret', digest: 'digest' }],
-    [3, { kind: 'verify', password: 'secret' }]
+  t.same(told, [
+    { type: 'hash', id: 1, job: { kind: 'hash', password: 'secret' } },
+    { type: 'hash', id: 2, job: { kind: 'verify', password: 'secret', digest: 'digest' } },
+    { type: 'hash', id: 3, job: { kind: 'verify', password: 'secret' } }
   ])
   hasher.settle(3, { value: false })
   hasher.settle(1, { value: 'the digest' })
@@ -68,11 +68,12 @@ t.test(
 t.test('so is what nobody answers in 20 seconds', async (t) => {
   mock.timers.enable({ apis: ['setTimeout'] })
   t.teardown(() => mock.timers.reset())
-  const { hasher } = open()
+  const { told, hasher } = open()
   const result = hasher.verify('secret', 'digest')
   const failed = t.rejects(result, { code: 'BUSY', detail: 'no hasher answered' })
   mock.timers.tick(20_000)
   await failed
+  t.same(told.at(-1), { type: 'unhash', id: 1 }, 'nobody waits for it any more')
   hasher.settle(1, { value: true })
 })
 
@@ -80,4 +81,21 @@ t.test('what needs no work is asked of this process', async (t) => {
   const { hasher } = open()
   t.equal(hasher.needsRehash('old'), true)
   t.equal(hasher.needsRehash('new'), false)
+})
+
+t.test('a client that has gone is told, and the answer says what became of it', async (t) => {
+  const { told, hasher } = open()
+  const gone = new AbortController()
+  const results = [hasher.verify('a', 'digest', gone.signal), hasher.hash('b', gone.signal)]
+  gone.abort()
+  t.same(told.slice(2), [
+    { type: 'unhash', id: 1 },
+    { type: 'unhash', id: 2 }
+  ])
+  hasher.settle(1, { value: true })
+  hasher.settle(2, { busy: 'the client has gone' })
+  t.equal(await results[0], true, 'it was begun already')
+  await t.rejects(results[1] as Promise<string>, { code: 'BUSY', detail: 'the client has gone' })
+  await t.rejects(hasher.hash('c', gone.signal), { code: 'BUSY' })
+  t.equal(told.length, 4, 'nothing is asked for who has gone before')
 })

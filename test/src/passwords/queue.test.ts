@@ -65,3 +65,35 @@ t.test('a task that fails gives its place to the next', async (t) => {
   await t.rejects(thrown, { message: 'at once' })
   t.equal(await next, 'next')
 })
+
+t.test('who has gone leaves the line, and nobody else does', async (t) => {
+  const queue = makeQueue({ atOnce: 1, waiting: 2 })
+  const log: string[] = []
+  const tasks = ['a', 'b', 'c', 'd'].map((name) => aTask(log, name))
+  const [gone, stays] = [new AbortController(), new AbortController()]
+  const add = (index: number, signal?: AbortSignal) => queue(tasks[index]?.run ?? (async () => ''), signal)
+  const first = add(0, stays.signal)
+  const second = add(1, gone.signal)
+  const third = add(2, stays.signal)
+  await t.rejects(add(3), { code: 'BUSY' }, 'the line is full')
+  gone.abort()
+  await t.rejects(second, { code: 'BUSY', detail: 'the client has gone' })
+  const fourth = add(3)
+  for (const task of tasks) task.end()
+  t.same(await Promise.all([first, third, fourth]), ['a', 'c', 'd'])
+  t.same(log, ['a', 'c', 'd'], 'what nobody waits for is not begun')
+  await t.rejects(add(1, gone.signal), { code: 'BUSY' }, 'nor is what nobody waited for from the beginning')
+})
+
+t.test('what has begun is finished, whoever waits for it', async (t) => {
+  const queue = makeQueue({ atOnce: 1, waiting: 1 })
+  const log: string[] = []
+  const [running, next] = [aTask(log, 'running'), aTask(log, 'next')]
+  const gone = new AbortController()
+  const results = [queue(running.run, gone.signal), queue(next.run, gone.signal)]
+  running.end()
+  await settled()
+  gone.abort()
+  next.end()
+  t.same(await Promise.all(results), ['running', 'next'])
+})
