@@ -72,6 +72,8 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
 /** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
 export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   reply.headers(securityHeaders).header('x-request-id', request.id)
+  // Nor the one that takes the charset out (requests.ts); with a serializer of its own the type stays as it is.
+  reply.header('content-type', 'application/json').serializer(JSON.stringify)
   sendBody(new KeyturnError('NOT_FOUND'), request, reply)
 }
 

@@ -238,6 +238,7 @@ t.test('what is no request is answered in our words too', async (t) => {
     const answer = await app.inject({ method: 'DELETE', url, headers })
     t.equal(answer.statusCode, 404, url.slice(0, 20))
     t.equal(answer.body, '{"detail":"Not found."}')
+    t.equal(answer.headers['content-type'], 'application/json', 'without a charset, as everywhere')
     t.match(answer.headers, { 'content-type': 'application/json', 'x-request-id': /^[0-9a-f-]{36}$/ })
   }
   await app.listen({ port: 0, host: '127.0.0.1' })

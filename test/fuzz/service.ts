@@ -1,0 +1,114 @@
+/** The service that is fuzzed, with somebody logged in to it. */
+import { connect } from 'node:net'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import type { InjectOptions } from 'fastify'
+import type { Test } from 'tap'
+import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { addClient } from '../support/client.ts'
+import type { Answer, OpenApi } from './document.ts'
+import type { FuzzedRequest, Treasure } from './requests.ts'
+
+export interface FuzzedService {
+  readonly document: OpenApi
+  /** By app.inject. */
+  send(request: FuzzedRequest): Promise<Answer>
+  /** The bytes of a request over a socket: what came back, whole answers or a part. */
+  sendBytes(bytes: Buffer): Promise<string>
+  /** The bytes of a request, as a client would write them. */
+  bytesOf(request: FuzzedRequest): Buffer
+  /** Forgets what was logged. */
+  forget(): void
+}
+
+/** Where a session may end, or its refresh token go to somebody else; not where sessions are only listed. */
+const ends = /^(DELETE|POST) .*(blacklist|sessions|password|revoke|refresh|oauth\/token)/
+
+export async function openFuzzed(t: Test, env: Record<string, string>): Promise<FuzzedService> {
+  // Only who claims another address is limited, or most answers would be 429.
+  const service = await openApp(t, { SLIDING_TOKENS: 'true', RATE_LIMIT_ALLOW: '127.0.0.1', ...env })
+  const { app } = service
+  const client = await addClient(service, 'gateway', ['orders'])
+  const user = await service.addUser('vitor', aPassword)
+  const given: Record<Treasure, string> = {
+    ...(await logIn(service)),
+    basic: client.authorization.replace('Basic ', ''),
+    secret: client.secret,
+    password: aPassword,
+    etag: String((await app.inject('/.well-known/jwks.json')).headers.etag)
+  }
+  const fill = (text: string): string => text.replace(/{{(\w+)}}/g, (all, name: Treasure) => given[name] ?? all)
+  const filled = ({ method, url, headers, body }: FuzzedRequest) => ({
+    method,
+    url: fill(url),
+    headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, fill(value)])),
+    body: body === undefined ? undefined : typeof body === 'string' ? Buffer.from(fill(body)) : Buffer.from(body)
+  })
+  /** Logs in again after a request that was granted and may have ended the session, or changed the password. */
+  const mend = async (line: string): Promise<void> => {
+    if (!ends.test(line)) return
+    if (line.includes('password')) await app.stores.users.setPassword(user.id, user.passwordHash)
+    Object.assign(given, await logIn(service))
+  }
+
+  let port: number | undefined
+  return {
+    document: (await app.inject('/openapi.json')).json(),
+    async send(request) {
+      const { method, url, headers, body } = filled(request)
+      const options = { method, url, headers, ...(body === undefined ? {} : { payload: body }) } as InjectOptions
+      const answer = await app.inject(options)
+      if (answer.statusCode < 300) await mend(`${method} ${url}`)
+      return { status: answer.statusCode, headers: answer.headers, body: answer.body }
+    },
+    bytesOf(request) {
+      const { method, url, headers, body } = filled(request)
+      const fields = {
+        host: 'localhost',
+        ...headers,
+        ...(body && { 'content-length': body.length }),
+        connection: 'close'
+      }
+      const lines = Object.entries(fields).map(([name, value]) => `${name}: ${value}\r\n`)
+      return Buffer.concat([
+        Buffer.from(`${method} ${url} HTTP/1.1\r\n${lines.join('')}\r\n`, 'latin1'),
+        body ?? Buffer.alloc(0)
+      ])
+    },
+    async sendBytes(bytes) {
+      port ??= await listen(service)
+      const socket = connect(port, '127.0.0.1').setEncoding('latin1')
+      const chunks: string[] = []
+      socket.on('data', (chunk: string) => chunks.push(chunk)).on('error', () => {})
+      // A request that is not whole would be waited for.
+      socket.setTimeout(60, () => socket.destroy())
+      socket.write(bytes)
+      await once(socket, 'close')
+      const answer = chunks.join('')
+      if (/HTTP\/1\.1 2/.test(answer)) await mend(bytes.toString('latin1'))
+      return answer
+    },
+    forget() {
+      // It is the array that the log is written to.
+      ;(service.log as unknown[]).length = 0
+    }
+  }
+}
+
+async function listen({ app }: TestApp): Promise<number> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return (app.server.address() as AddressInfo).port
+}
+
+async function logIn({
+  app,
+  post
+}: TestApp): Promise<Pick<Record<Treasure, string>, 'access' | 'refresh' | 'sliding' | 'sid'>> {
+  const credentials = { username: 'vitor', password: aPassword }
+  const page = { origin: 'http://localhost:80' }
+  const pair = await post('/api/token/', credentials, page)
+  const { access, refresh = /__Host-refresh=([^;]*)/.exec(String(pair.headers['set-cookie']))?.[1] } = pair.json()
+  const { token: sliding } = (await post('/api/token/sliding/', credentials)).json()
+  const list = await app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${access}` } })
+  return { access, refresh, sliding, sid: list.json().sessions[0].id }
+}
