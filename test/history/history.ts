@@ -135,6 +135,8 @@ async function perform(store: SessionStore, command: Command): Promise<Outcome> 
 
 /** Why the store could not be reached. Any other error is a fault here or in a script, and thrown on. */
 function reasonOf(error: unknown): string {
+  // The circuit has not even sent it.
+  if (error instanceof KeyturnError && error.code === 'STORE_DOWN' && error.cause === undefined) return error.message
   const cause = error instanceof KeyturnError ? error.cause : error
   if (!(cause instanceof Error) || cause instanceof TypeError || cause.message.startsWith('ERR ')) throw error
   return cause instanceof KeyturnError ? reasonOf(cause) : cause.message
