@@ -27,7 +27,7 @@ const isMet = (ratio: Figures, target: Target): boolean =>
   ratio.rate.median >= (target.rate ?? 0)
 
 const columns = ['CPU µs a request', 'requests a second', 'p99 in ms'] as const
-const [nameWidth, columnWidth] = [14, 38]
+const [nameWidth, columnWidth] = [15, 38]
 
 const head = [
   [' '.repeat(nameWidth), ...columns.map((title) => `   ${title}`.padEnd(columnWidth))],
