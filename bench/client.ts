@@ -127,4 +127,5 @@ process.on('message', async (seconds: number) => {
     process.send?.({ failure: (error as Error).message })
   }
 })
+process.once('disconnect', () => process.exit())
 process.send?.('ready')

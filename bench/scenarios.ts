@@ -1,10 +1,10 @@
 /* What is compared with what, and how far apart the two may be. One row a scenario, in the order in which they run. */
+import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Scope } from '../test/faults/worlds.ts'
 import { openRedisSessions } from '../src/stores/redis/sessions.ts'
 import { aClient, aPolicy } from '../test/support/makers.ts'
 import { startRedis } from '../test/support/redis.ts'
-import { randomUUID } from 'node:crypto'
 import type { Load } from './client.ts'
 import { redisMemory, type Side } from './measure.ts'
 import { openFloor, openKeyturn, openSide, refreshBodies, type Stage } from './sides.ts'
