@@ -81,7 +81,7 @@ function makeProgram(): Command {
 function addUserCommands(group: Command): void {
   const command = (name: string, description: string) =>
     group.command(name).description(description).argument('<username>', 'compared after Unicode NFKC', parseUsername)
-  const noPolicy = ['--no-policy', 'take a password that PASSWORD_MIN_LENGTH forbids'] as const
+  const noPolicy = ['--no-policy', 'take a password that is short, common or close to the name'] as const
   command('create', 'add a user; the password is asked for, or read from standard input')
     .option(...noPolicy)
     .action(async (username, options) => (await users()).createUser(username, options))
