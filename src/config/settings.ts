@@ -432,6 +432,10 @@ export const settings = {
     max: 128,
     about: 'Shortest password that may be set, in characters'
   }),
+  passwordRefuseCommon: boolean({
+    default: true,
+    about: 'A password that many people use may not be set (docs/logins.md)'
+  }),
 
   rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),
   rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),

@@ -75,6 +75,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['PASSWORD_REHASH', ['argon2id', 'Django', 'never'], ['bcrypt', 'always']],
     ['HASH_QUEUE', ['1', '10000'], ['0', '10001']],
     ['PASSWORD_MIN_LENGTH', ['1', '128'], ['0', '129']],
+    ['PASSWORD_REFUSE_COMMON', ['off'], ['8']],
     ['GRACEFUL_TIMEOUT', ['1', '5m'], ['0', '301']],
     ['KEEPALIVE', ['1', '1h'], ['0', '3601']],
     ['KEEPALIVE_REQUESTS', ['0', '1000000000'], ['1000000001', 'off']],
