@@ -52,6 +52,7 @@ t.test('three faults are three lines, each with its variable, what it got and wh
 t.test('each bound: the last good value, and the first bad one', async (t) => {
   const bounds: readonly (readonly [string, good: readonly string[], bad: readonly string[]])[] = [
     ['PORT', ['0', '65535'], ['65536', '-1', '1.5', '0x10', ' 80']],
+    ['MANAGEMENT_PORT', ['0', '65535'], ['65536', 'off']],
     ['BACKLOG', ['1', '65535'], ['0', '65536']],
     ['WEB_CONCURRENCY', ['1', '256'], ['0', '257', 'auto', '1.5']],
     ['HASHERS', ['1', '256'], ['0', '257']],
