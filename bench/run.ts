@@ -1,0 +1,122 @@
+/*
+ * How far each hot path is from its floor: `npm run bench`, or some of it: `npm run bench -- verify-cached refresh`.
+ *
+ * Of each scenario (bench/scenarios.ts) both sides run at once and are asked in turn: the floor, ours, the floor, ours … A
+ * figure is the median of ROUNDS (5) rounds of SECONDS (3), a ratio that of each round's own, with the least and the most.
+ * What counts first is CPU time a request, of all processes of the service: a busy machine changes it least. SESSIONS
+ * (1,000,000) are alive in the scenario of that name. PROFILE names a folder for profiles of every process measured.
+ * A run of everything writes its table into bench/results.md.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg, totalmem } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { openScope } from '../test/faults/worlds.ts'
+import { compareStarts } from './boot.ts'
+import { type Comparison, compare, type Figure, type Figures } from './measure.ts'
+import { type Scenario, scenarios, type Target } from './scenarios.ts'
+import { openStage } from './sides.ts'
+
+const rounds = Number(process.env.ROUNDS ?? 5)
+const seconds = Number(process.env.SECONDS ?? 3)
+
+/* The table */
+
+const isMet = ({ ratio }: Comparison, target: Target): boolean =>
+  ratio.cpu.median <= (target.cpu ?? Infinity) &&
+  ratio.p99.median <= (target.p99 ?? Infinity) &&
+  ratio.rate.median >= (target.rate ?? 0)
+
+/** The floor's, ours, and what one is of the other with its spread: 32 characters. */
+function cells({ floor, ours, ratio }: Record<keyof Comparison, Figure>, digits: number): string {
+  const shown = [floor, ours].map(({ median }) => median.toFixed(digits).padStart(7)).join('')
+  const spread = `(${ratio.least.toFixed(2)}..${ratio.most.toFixed(2)})`
+  return `${shown} ${ratio.median.toFixed(2).padStart(5)} ${spread.padEnd(13)}`
+}
+
+const head = `${' '.repeat(14)}${['CPU µs a request', 'requests a second', 'p99 in ms'].map((title) => `  ${title.padEnd(31)}`).join('')}
+${' '.repeat(14)}${'  floor   ours ratio (spread)     '.repeat(3).trimEnd()}`
+
+function row({ name, target }: Scenario, comparison: Comparison): string {
+  const of = (key: keyof Figures, digits: number): string =>
+    cells({ floor: comparison.floor[key], ours: comparison.ours[key], ratio: comparison.ratio[key] }, digits)
+  return `${name.padEnd(14)}${of('cpu', 1)}${of('rate', 0)}${of('p99', 1)}${isMet(comparison, target) ? 'met' : 'missed'}`
+}
+
+const targetWords: Readonly<Record<keyof Figures, string>> = {
+  cpu: 'CPU at most',
+  rate: 'requests at least',
+  p50: 'p50 at most',
+  p99: 'p99 at most'
+}
+
+const describe = ({ name, ours, floor, target }: Scenario): string => {
+  const wanted = Object.entries(target).map(
+    ([key, value]) => `${targetWords[key as keyof Figures]} ${value.toFixed(2)} times`
+  )
+  return `${name.padEnd(14)}${ours}; floor: ${floor}; wanted: ${wanted.join(', ')}`
+}
+
+/* The run */
+
+const asked = process.argv.slice(2)
+const known = [...scenarios.map(({ name }) => name), 'boot']
+const unknown = asked.filter((name) => !known.includes(name))
+if (unknown.length > 0) {
+  console.error(`There is no scenario ${unknown.join(', ')}: there are ${known.join(', ')}.`)
+  process.exit(2)
+}
+const isAsked = (name: string): boolean => asked.length === 0 || asked.includes(name)
+const chosen = scenarios.filter(({ name }) => isAsked(name))
+
+const lines: string[] = []
+const tell = (text: string): void => {
+  lines.push(text)
+  console.log(text)
+}
+
+async function runScenarios(): Promise<void> {
+  const notes: string[] = []
+  const stageScope = openScope()
+  try {
+    const stage = await openStage(stageScope)
+    tell(head)
+    for (const scenario of chosen) {
+      const scope = openScope()
+      try {
+        const pair = await scenario.open(scope, stage)
+        tell(row(scenario, await compare(pair.floor, pair.ours, rounds, seconds)))
+        notes.push(...(pair.notes ?? []))
+      } finally {
+        await scope.close()
+      }
+    }
+  } finally {
+    await stageScope.close()
+  }
+  tell('')
+  for (const text of [...chosen.map(describe), ...notes]) tell(text)
+}
+
+const command = ['npm run bench', ...(asked.length > 0 ? ['--', ...asked] : [])].join(' ')
+const knobs = `ROUNDS=${rounds} SECONDS=${seconds} SESSIONS=${process.env.SESSIONS ?? 1_000_000}`
+tell(`${knobs} ${command}, ${new Date().toISOString().slice(0, 10)}`)
+tell(
+  `Node ${process.version}, OpenSSL ${process.versions.openssl}, ${cpus().length} cores, ${cpus()[0]?.model}, ` +
+    `${(totalmem() / 2 ** 30).toFixed(0)} GiB, load ${loadavg()[0]?.toFixed(1)} at the start`
+)
+tell('')
+if (chosen.length > 0) await runScenarios()
+if (isAsked('boot')) {
+  tell('')
+  for (const line of await compareStarts(rounds)) tell(line)
+}
+
+/** What is between these two lines of bench/results.md is the last run's. */
+const [begin, end] = ['<!-- npm run bench -->', '<!-- the end of npm run bench -->']
+if (asked.length === 0) {
+  const file = fileURLToPath(new URL('../../bench/results.md', import.meta.url))
+  const text = readFileSync(file, 'utf8')
+  const [before, after] = [text.split(begin)[0], text.split(end)[1]]
+  if (before === undefined || after === undefined) throw new Error(`${file} has lost the lines ${begin} and ${end}`)
+  writeFileSync(file, `${before}${begin}\n\`\`\`\n${lines.join('\n')}\n\`\`\`\n${end}${after}`)
+}

@@ -1,0 +1,232 @@
+/* What is compared with what, and how far apart the two may be. One row a scenario, in the order in which they run. */
+import { Redis } from 'ioredis'
+import type { Scope } from '../test/faults/worlds.ts'
+import { openRedisSessions } from '../src/stores/redis/sessions.ts'
+import { aClient, aPolicy } from '../test/support/makers.ts'
+import { startRedis } from '../test/support/redis.ts'
+import { randomUUID } from 'node:crypto'
+import type { Load } from './client.ts'
+import { type Figures, redisMemory, type Side } from './measure.ts'
+import { openFloor, openKeyturn, openSide, refreshBodies, type Stage } from './sides.ts'
+
+export interface Pair {
+  readonly floor: Side
+  readonly ours: Side
+  /** What else there is to tell. */
+  readonly notes?: readonly string[]
+}
+
+/** Ours by the floor: CPU and p99 at most so much, the rate at least. */
+export type Target = Readonly<Partial<Record<keyof Figures, number>>>
+
+export interface Scenario {
+  readonly name: string
+  readonly ours: string
+  readonly floor: string
+  readonly target: Target
+  open(scope: Scope, stage: Stage): Promise<Pair>
+}
+
+/* What is asked */
+
+const json = { 'content-type': 'application/json' }
+const connections = 16
+
+const asVerification = (token: string): string => JSON.stringify({ token })
+
+const verifications = (path: string, tokens: readonly string[]): Load => ({
+  method: 'POST',
+  path,
+  headers: json,
+  bodies: tokens.map(asVerification),
+  connections,
+  expects: '^\\{\\}$'
+})
+
+const refreshes = (path: string, bodies: readonly string[]): Load => ({
+  method: 'POST',
+  path,
+  headers: json,
+  bodies,
+  connections,
+  expects: '"access":"[\\w.-]{100,}"'
+})
+
+const chain = (bodies: readonly string[]): Load => ({ ...refreshes('/api/token/refresh/', bodies), isChain: true })
+
+/** Four at once keep one hasher busy. */
+const logins = (path: string, bodies: readonly string[], expects: string): Load => ({
+  method: 'POST',
+  path,
+  headers: json,
+  bodies,
+  connections: 4,
+  expects
+})
+
+const passes = (path: string, token: string): Load => ({
+  method: 'GET',
+  path,
+  headers: { authorization: `Bearer ${token}` },
+  bodies: Array.from({ length: connections }, () => ''),
+  connections,
+  expects: '^\\{\\}$'
+})
+
+const introspections = ({ authorization, mintAccess }: Stage, path: string): Load => ({
+  method: 'POST',
+  path,
+  headers: { 'content-type': 'application/x-www-form-urlencoded', authorization },
+  bodies: mintAccess(500).map((token) => `token=${token}`),
+  connections,
+  expects: '"active":true.*"username":"user-'
+})
+
+/* Who is asked */
+
+/** The floor's door against ours, with a load each. */
+async function againstFloor(scope: Scope, stage: Stage, floor: Load, ours: Load): Promise<Pair> {
+  return {
+    floor: await openSide(scope, await openFloor(scope, stage), floor),
+    ours: await openSide(scope, await openKeyturn(scope, stage), ours)
+  }
+}
+
+/** Two Keyturns that differ in their settings, and verify the same tokens. */
+async function againstItself(scope: Scope, stage: Stage, settings: Record<string, string>): Promise<Pair> {
+  const load = verifications('/api/token/verify/', stage.mintAccess(500))
+  return {
+    floor: await openSide(scope, await openKeyturn(scope, stage), load),
+    ours: await openSide(scope, await openKeyturn(scope, stage, settings), load)
+  }
+}
+
+/** Adds sessions of users of their own, with the code of a login. Bytes of Redis for each. */
+async function addSessions(url: string, count: number): Promise<number> {
+  // The store refuses more than 500 calls at once (src/stores/circuit.ts).
+  const batch = 500
+  const redis = new Redis(url, { enableAutoPipelining: true })
+  try {
+    const sessions = openRedisSessions(redis, aPolicy(), 300)
+    const addBatch = () => Promise.all(Array.from({ length: batch }, () => sessions.start(randomUUID(), aClient)))
+    // The first batch brings the scripts and the buffers of the connection too, which are no session's.
+    await addBatch()
+    const before = await redisMemory(redis)
+    for (let made = batch; made < count; made += batch) await addBatch()
+    return ((await redisMemory(redis)) - before) / (count - batch)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+/** A Keyturn with so many live sessions, a hundred of which are refreshed in turn. */
+async function openAmong(scope: Scope, stage: Stage, count: number): Promise<{ side: Side; note: string }> {
+  const redis = await startRedis({ tcp: true })
+  scope.teardown(() => redis.stop())
+  const bytes = await addSessions(redis.url, count)
+  const keyturn = await openKeyturn(scope, stage, { REDIS_URL: redis.url })
+  const side = await openSide(scope, keyturn, chain(await refreshBodies(stage, keyturn)))
+  return { side, note: `${count.toLocaleString('en')} live sessions: ${bytes.toFixed(0)} bytes of Redis for each` }
+}
+
+const manySessions = Number(process.env.SESSIONS ?? 1_000_000)
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'verify-cached',
+    ours: 'verify, 500 tokens in turn, all seen before',
+    floor: 'a bare POST',
+    target: { cpu: 1.2, rate: 0.85 },
+    open(scope, stage) {
+      const tokens = stage.mintAccess(500)
+      return againstFloor(scope, stage, verifications('/verify', tokens), verifications('/api/token/verify/', tokens))
+    }
+  },
+  {
+    name: 'verify-new',
+    // More than plugins/jwt.ts remembers.
+    ours: 'verify, 6,000 tokens of ES256 in turn, none remembered',
+    floor: 'a bare POST and one verify of node:crypto',
+    target: { cpu: 1.2 },
+    open(scope, stage) {
+      const tokens = stage.mintAccess(6000)
+      return againstFloor(
+        scope,
+        stage,
+        verifications('/verify-signature', tokens),
+        verifications('/api/token/verify/', tokens)
+      )
+    }
+  },
+  {
+    name: 'refresh',
+    ours: 'refresh with rotation, each with the token of the answer before',
+    floor: 'a bare POST, one EVALSHA, one ES256 signature, two HMACs',
+    target: { cpu: 1.3 },
+    async open(scope, stage) {
+      const [floor, keyturn] = [await openFloor(scope, stage), await openKeyturn(scope, stage)]
+      const bodies = await refreshBodies(stage, keyturn)
+      return {
+        floor: await openSide(scope, floor, refreshes('/refresh', bodies)),
+        ours: await openSide(scope, keyturn, chain(bodies))
+      }
+    }
+  },
+  {
+    name: 'obtain',
+    ours: 'logins, one hasher',
+    floor: 'a bare POST and argon2 with the same parameters, one at a time',
+    target: { rate: 0.95 },
+    open(scope, stage) {
+      const { credentials } = stage
+      return againstFloor(
+        scope,
+        stage,
+        logins('/obtain', credentials, '^\\{\\}$'),
+        logins('/api/token/', credentials, '"refresh":"[\\w.-]{100,}"')
+      )
+    }
+  },
+  {
+    name: 'forward-auth',
+    ours: 'forward-auth, one token',
+    floor: 'a bare GET',
+    target: { cpu: 1.25 },
+    open(scope, stage) {
+      const [token = ''] = stage.mintAccess(1)
+      return againstFloor(scope, stage, passes('/forward-auth', token), passes('/api/token/forward-auth/', token))
+    }
+  },
+  {
+    name: 'introspect',
+    ours: 'introspect by a client with its secret, 500 tokens in turn',
+    floor: 'a bare POST of a form',
+    target: { cpu: 1.35 },
+    open: (scope, stage) =>
+      againstFloor(scope, stage, introspections(stage, '/introspect'), introspections(stage, '/oauth/introspect'))
+  },
+  {
+    name: 'two-workers',
+    ours: 'verify-cached, two workers',
+    floor: 'one worker',
+    target: { cpu: 1.05 },
+    open: (scope, stage) => againstItself(scope, stage, { WEB_CONCURRENCY: '2' })
+  },
+  {
+    name: 'sessions',
+    ours: `refresh among ${manySessions.toLocaleString('en')} live sessions`,
+    floor: 'among 1,000',
+    target: { cpu: 1.05 },
+    async open(scope, stage) {
+      const [few, many] = [await openAmong(scope, stage, 1000), await openAmong(scope, stage, manySessions)]
+      return { floor: few.side, ours: many.side, notes: [few.note, many.note] }
+    }
+  },
+  {
+    name: 'access-log',
+    ours: 'verify-cached, a line for each request into a pipe',
+    floor: 'no such lines',
+    target: { cpu: 1.1 },
+    open: (scope, stage) => againstItself(scope, stage, { LOG_LEVEL: 'info' })
+  }
+]
