@@ -1,4 +1,5 @@
 import { KeyturnError } from '../errors.ts'
+import { clientGone } from '../passwords/queue.ts'
 import type { Session, SessionClient } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
@@ -47,6 +48,8 @@ export const makeLogIn = (parts: Parts) => {
       throw new KeyturnError('LOGIN_FAILED')
     }
     const { user, outcome } = checked
+    // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
+    if (signal?.aborted) throw clientGone()
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
