@@ -9,9 +9,10 @@ local guesses = KEYS[1]
 local tries, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
 
--- Further away than one window it cannot be: the clock was set back.
+-- Further away than one window, by a second since sums of fractions may come out a little too large, it cannot be: the
+-- clock was set back.
 local stored = tonumber(redis.call('GET', guesses) or 0)
-if stored > now + window then stored = 0 end
+if stored > now + window + 1 then stored = 0 end
 local whole_at = math.max(stored, now) + amount * window / tries
 local wait = math.ceil(math.floor((whole_at - now - window) * 1000) / 1000)
 if amount > 0 and wait > 0 then return wait end
