@@ -14,6 +14,7 @@ export interface ErrorsOptions {
 async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<void> {
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
+    if (error.userId !== undefined) request.outcome = { ...request.outcome, user_id: error.userId }
     if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
     const isOAuth = request.url.startsWith('/oauth/')
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)

@@ -42,10 +42,15 @@ export const makeLogIn = (parts: Parts) => {
     hasher.refuseIfFull?.()
     const { username } = credentials
     const sid = await proveSession(token, username)
-    const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials, signal))
+    let userId: string | undefined
+    const checked = await tryPassword({ username, ip: client.ip, sid }, async () => {
+      const check = await checkCredentials(credentials, signal)
+      userId = check.userId
+      return check.checked
+    })
     if (checked === undefined) {
       await hooks.onLoginFailed(credentials, client)
-      throw new KeyturnError('LOGIN_FAILED')
+      throw new KeyturnError('LOGIN_FAILED', { userId })
     }
     const { user, outcome } = checked
     // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
