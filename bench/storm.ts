@@ -5,14 +5,14 @@
  * The real server, two workers and a hasher with their own defaults, on PostgreSQL and Redis. A few verifications and refreshes are
  * sent at a fixed rate, whatever comes back, and timed from the moment at which they were due: a server that stalls is not asked
  * more kindly. Quiet rounds and rounds with logins take turns, so that a machine that is busy is so for both. What a machine
- * hashes is measured first: logins of four clients, one after the other. The storm comes from a process of its own, at the lowest
- * priority; how long a refusal takes is told by a few logins that are sent beside it. What neither is served nor refused is limited
+ * hashes is measured first: logins of four clients, one after the other. The storm comes from a process of its own; how
+ * long a refusal takes is told by a few logins that are sent beside it. What neither is served nor refused is limited
  * (429): so many logins under way from one address are more wrong passwords than it may have, until they have proved right.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
-import { constants, cpus, loadavg, setPriority } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { login } from '../test/support/arbiter.ts'
 import { openScope } from '../test/faults/worlds.ts'
@@ -92,7 +92,6 @@ interface Logins {
 }
 
 async function storm(url: string, rate: number): Promise<void> {
-  setPriority(constants.priority.PRIORITY_LOW)
   const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
   const counts: Logins = { served: 0, refused: 0, others: 0 }
   const stop = atRate(rate, () => {
