@@ -28,7 +28,6 @@ export interface Load {
 export interface Round {
   readonly requests: number
   readonly seconds: number
-  readonly p50: number
   readonly p99: number
 }
 
@@ -46,7 +45,6 @@ async function ask(sockets: readonly Socket[], line: Line, load: Load, seconds: 
   return {
     requests: latencies.length,
     seconds: (performance.now() - began) / 1000,
-    p50: quantile(latencies, 0.5),
     p99: quantile(latencies, 0.99)
   }
 }
@@ -111,15 +109,22 @@ function readAnswer(text: string): { readonly status: string; readonly body: str
   return body.length < length ? undefined : { status: text.slice(9, 12), body }
 }
 
-const [{ port, load }] = (await once(process, 'message')) as [Task]
-const sockets = Array.from({ length: load.connections }, () => connect({ port, host: '127.0.0.1', noDelay: true }))
-await Promise.all(sockets.map((socket) => once(socket, 'connect')))
-const line = makeLine(load.bodies)
+async function connectAll({ port, load }: Task): Promise<readonly Socket[]> {
+  const sockets = Array.from({ length: load.connections }, () => connect({ port, host: '127.0.0.1', noDelay: true }))
+  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
+  return sockets
+}
+
+const [task] = (await once(process, 'message')) as [Task]
+const line = makeLine(task.load.bodies)
+// Not before the first round: a connection on which nothing comes for REQUEST_TIMEOUT is closed.
+let sockets: readonly Socket[] | undefined
 process.on('message', async (seconds: number) => {
   try {
-    process.send?.(await ask(sockets, line, load, seconds))
+    sockets ??= await connectAll(task)
+    process.send?.(await ask(sockets, line, task.load, seconds))
   } catch (error) {
     process.send?.({ failure: (error as Error).message })
   }
 })
-process.send?.('connected')
+process.send?.('ready')

@@ -24,7 +24,6 @@ export interface Figures {
   /** Requests a second. */
   readonly rate: Figure
   /** Milliseconds. */
-  readonly p50: Figure
   readonly p99: Figure
 }
 
@@ -48,7 +47,7 @@ export const figure = (values: readonly number[]): Figure => ({
 
 const figures = (samples: readonly Sample[]): Figures => {
   const of = (name: keyof Figures): Figure => figure(samples.map((sample) => sample[name]))
-  return { cpu: of('cpu'), rate: of('rate'), p50: of('p50'), p99: of('p99') }
+  return { cpu: of('cpu'), rate: of('rate'), p99: of('p99') }
 }
 
 /** CPU seconds so far of a process and all it has started. Linux counts hundredths: a round of seconds is some hundred. */
@@ -56,29 +55,25 @@ const cpuOf = (pid: number): number => footprints(pid).reduce((sum, { cpu }) => 
 
 async function sample({ pid, ask }: Side, seconds: number): Promise<Sample> {
   const before = cpuOf(pid)
-  const { requests, seconds: taken, p50, p99 } = await ask(seconds)
-  return { cpu: ((cpuOf(pid) - before) * 1e6) / requests, rate: requests / taken, p50, p99 }
+  const { requests, seconds: taken, p99 } = await ask(seconds)
+  return { cpu: ((cpuOf(pid) - before) * 1e6) / requests, rate: requests / taken, p99 }
 }
 
-/** The floor, ours, the floor, ours … after one round of each that does not count: a function is compiled once it is often called. */
+/** Seconds for which each side is asked before it is measured: a function is compiled well once it was called some thousand times. */
+const warmUp = 3
+
+/** The floor, ours, the floor, ours … */
 export async function compare(floor: Side, ours: Side, rounds: number, seconds: number): Promise<Comparison> {
-  const samples: { readonly floor: Sample; readonly ours: Sample }[] = []
-  for (let round = 0; round <= rounds; round++) {
-    const pair = { floor: await sample(floor, seconds), ours: await sample(ours, seconds) }
-    if (round > 0) samples.push(pair)
+  for (const side of [floor, ours]) await side.ask(warmUp)
+  const pairs: { readonly floor: Sample; readonly ours: Sample }[] = []
+  while (pairs.length < rounds) {
+    pairs.push({ floor: await sample(floor, seconds), ours: await sample(ours, seconds) })
   }
-  const by = ({ floor, ours }: (typeof samples)[0], name: keyof Figures): number => ours[name] / floor[name]
+  const by = (name: keyof Sample): Figure => figure(pairs.map(({ floor, ours }) => ours[name] / floor[name]))
   return {
-    floor: figures(samples.map(({ floor }) => floor)),
-    ours: figures(samples.map(({ ours }) => ours)),
-    ratio: figures(
-      samples.map((pair) => ({
-        cpu: by(pair, 'cpu'),
-        rate: by(pair, 'rate'),
-        p50: by(pair, 'p50'),
-        p99: by(pair, 'p99')
-      }))
-    )
+    floor: figures(pairs.map(({ floor }) => floor)),
+    ours: figures(pairs.map(({ ours }) => ours)),
+    ratio: { cpu: by('cpu'), rate: by('rate'), p99: by('p99') }
   }
 }
 

@@ -21,39 +21,43 @@ const seconds = Number(process.env.SECONDS ?? 3)
 
 /* The table */
 
-const isMet = ({ ratio }: Comparison, target: Target): boolean =>
+const isMet = (ratio: Figures, target: Target): boolean =>
   ratio.cpu.median <= (target.cpu ?? Infinity) &&
   ratio.p99.median <= (target.p99 ?? Infinity) &&
   ratio.rate.median >= (target.rate ?? 0)
 
-/** The floor's, ours, and what one is of the other with its spread: 32 characters. */
-function cells({ floor, ours, ratio }: Record<keyof Comparison, Figure>, digits: number): string {
-  const shown = [floor, ours].map(({ median }) => median.toFixed(digits).padStart(7)).join('')
+const columns = ['CPU µs a request', 'requests a second', 'p99 in ms'] as const
+const [nameWidth, columnWidth] = [15, 38]
+
+const head = [
+  [' '.repeat(nameWidth), ...columns.map((title) => `   ${title}`.padEnd(columnWidth))],
+  [' '.repeat(nameWidth), ...columns.map(() => '   floor    ours  ratio (spread)'.padEnd(columnWidth))]
+].map((cells) => cells.join('').trimEnd())
+
+/** The floor's, ours, and what one is of the other. */
+function cell({ floor, ours, ratio }: Record<keyof Comparison, Figure>): string {
+  const shown = [floor, ours].map(({ median }) => median.toFixed(median < 1000 ? 1 : 0).padStart(8)).join('')
   const spread = `(${ratio.least.toFixed(2)}..${ratio.most.toFixed(2)})`
-  return `${shown} ${ratio.median.toFixed(2).padStart(5)} ${spread.padEnd(13)}`
+  return `${shown} ${ratio.median.toFixed(2).padStart(6)} ${spread}`.padEnd(columnWidth)
 }
 
-const head = `${' '.repeat(14)}${['CPU µs a request', 'requests a second', 'p99 in ms'].map((title) => `  ${title.padEnd(31)}`).join('')}
-${' '.repeat(14)}${'  floor   ours ratio (spread)     '.repeat(3).trimEnd()}`
-
-function row({ name, target }: Scenario, comparison: Comparison): string {
-  const of = (key: keyof Figures, digits: number): string =>
-    cells({ floor: comparison.floor[key], ours: comparison.ours[key], ratio: comparison.ratio[key] }, digits)
-  return `${name.padEnd(14)}${of('cpu', 1)}${of('rate', 0)}${of('p99', 1)}${isMet(comparison, target) ? 'met' : 'missed'}`
+function row({ name, target }: Scenario, { floor, ours, ratio }: Comparison): string {
+  const of = (key: keyof Figures): string => cell({ floor: floor[key], ours: ours[key], ratio: ratio[key] })
+  const verdict = isMet(ratio, target) ? 'met' : 'missed'
+  return `${name.padEnd(nameWidth)}${of('cpu')}${of('rate')}${of('p99')}${verdict}`
 }
 
-const targetWords: Readonly<Record<keyof Figures, string>> = {
+const targetWords: Readonly<Record<keyof Target, string>> = {
   cpu: 'CPU at most',
-  rate: 'requests at least',
-  p50: 'p50 at most',
+  rate: 'requests a second at least',
   p99: 'p99 at most'
 }
 
 const describe = ({ name, ours, floor, target }: Scenario): string => {
   const wanted = Object.entries(target).map(
-    ([key, value]) => `${targetWords[key as keyof Figures]} ${value.toFixed(2)} times`
+    ([key, value]) => `${targetWords[key as keyof Target]} ${value.toFixed(2)} times`
   )
-  return `${name.padEnd(14)}${ours}; floor: ${floor}; wanted: ${wanted.join(', ')}`
+  return `${name.padEnd(nameWidth)}${ours}\n${' '.repeat(nameWidth)}floor: ${floor}; wanted: ${wanted.join(', ')}`
 }
 
 /* The run */
@@ -79,7 +83,7 @@ async function runScenarios(): Promise<void> {
   const stageScope = openScope()
   try {
     const stage = await openStage(stageScope)
-    tell(head)
+    for (const line of head) tell(line)
     for (const scenario of chosen) {
       const scope = openScope()
       try {
