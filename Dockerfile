@@ -29,7 +29,7 @@ VOLUME /data
 USER 1000:1000
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
-  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 8000}/health/live`, { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MANAGEMENT_PORT || process.env.PORT || 8000}/health/live`, { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # No cores: that of a worker that was aborted would hold the keys. Both replace themselves: no shell is left to lose a signal.
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/prlimit", "--core=0", "--"]
 CMD ["node", "dist/src/cli/main.js", "serve"]

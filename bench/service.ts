@@ -14,6 +14,8 @@ export interface Service {
   readonly url: string
   /** Of the arbiter. */
   readonly pid: number
+  /** Its environment: for commands on the same data. */
+  readonly settings: Record<string, string>
 }
 
 /** Two workers and their hashers, with the user of `login`; all of it ends with `scope`. */
@@ -44,7 +46,7 @@ export async function openService(scope: Scope, env: Record<string, string> = {}
   })
   for (let tries = 0; tries < 300; tries++) {
     const url = /listens on (http:\S+?)"/.exec(readFileSync(log, 'utf8'))?.[1]
-    if (url !== undefined) return { url, pid: child.pid ?? 0 }
+    if (url !== undefined) return { url, pid: child.pid ?? 0, settings }
     await delay(100)
   }
   throw new Error(`keyturn serve does not start: ${readFileSync(log, 'utf8')}`)

@@ -14,7 +14,8 @@ export interface ErrorsOptions {
 async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<void> {
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
-    if (error.status >= 500) request.log.error({ err: error.cause ?? error, code: error.code }, error.message)
+    if (error.userId !== undefined) request.outcome = { ...request.outcome, user_id: error.userId }
+    if (error.status >= 500) tell(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
@@ -26,6 +27,14 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
   })
+}
+
+/**
+ * An error of ours without a cause says all in its message. Its stack would be the same each time, and there may be hundreds a second
+ * of it: who is refused because too many others are must be told at little cost.
+ */
+function tell({ cause, code, message }: KeyturnError, { log }: FastifyRequest): void {
+  log.error({ code, ...(cause === undefined ? {} : { err: cause }) }, message)
 }
 
 /** How a client authenticates: RFC 6749 §5.2. */

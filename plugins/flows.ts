@@ -6,6 +6,7 @@ import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import { adoptsRefreshTokens } from '../src/keys/algorithms.ts'
+import { passwordPolicy } from '../src/passwords/policy.ts'
 import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
@@ -58,7 +59,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       checkUserIsActive: config.checkUserIsActive,
       updateLastLogin: config.updateLastLogin,
       clock,
-      passwordMinLength: config.passwordMinLength,
+      passwordPolicy: passwordPolicy(config),
       rotate: config.rotateRefreshTokens,
       blacklistAfterRotation: config.blacklistAfterRotation
     })

@@ -16,6 +16,7 @@ import forwarded, { trustedProxies } from '../plugins/forwarded.ts'
 import headers from '../plugins/headers.ts'
 import jwt from '../plugins/jwt.ts'
 import login from '../plugins/login.ts'
+import management from '../plugins/management.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
@@ -92,6 +93,7 @@ export async function buildApp(
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
     await app.register(requests)
     await app.register(headers)
+    await app.register(management, { config })
     await app.register(metrics)
     await app.register(negotiation)
     await app.register(cors, { config })

@@ -117,6 +117,8 @@ export interface ErrorOptions {
   readonly more?: object
   /** Whole seconds after which a retry makes sense: sent as Retry-After. */
   readonly retryAfter?: number
+  /** Whose account it was about, for the log and the audit trail only. */
+  readonly userId?: string | undefined
   readonly cause?: unknown
 }
 
@@ -129,6 +131,7 @@ export class KeyturnError extends Error {
   readonly fields: FieldMessages | undefined
   readonly more: object | undefined
   readonly retryAfter: number | undefined
+  readonly userId: string | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     super(options.detail === undefined ? code : `${code}: ${options.detail}`, { cause: options.cause })
@@ -138,6 +141,7 @@ export class KeyturnError extends Error {
     this.fields = options.fields
     this.more = options.more
     this.retryAfter = options.retryAfter
+    this.userId = options.userId
   }
 
   /** The JSON body of the answer. */

@@ -443,13 +443,21 @@ export const translations = {
     'zh-Hans': '密码过短：至少需要 {} 个字符。',
     ja: 'パスワードが短すぎます。{} 文字以上が必要です。'
   },
-  'The password must not be the username.': {
-    de: 'Das Passwort darf nicht der Benutzername sein.',
-    es: 'La contraseña no puede ser el nombre de usuario.',
-    fr: "Le mot de passe ne peut pas être le nom d'utilisateur.",
-    'pt-BR': 'A senha não pode ser o nome de usuário.',
-    'zh-Hans': '密码不能与用户名相同。',
-    ja: 'パスワードをユーザー名と同じにすることはできません。'
+  'The password is too close to the username or to the name of the service.': {
+    de: 'Das Passwort ist dem Benutzernamen oder dem Namen des Dienstes zu ähnlich.',
+    es: 'La contraseña se parece demasiado al nombre de usuario o al nombre del servicio.',
+    fr: "Le mot de passe ressemble trop au nom d'utilisateur ou au nom du service.",
+    'pt-BR': 'A senha é parecida demais com o nome de usuário ou com o nome do serviço.',
+    'zh-Hans': '密码与用户名或服务名称过于相似。',
+    ja: 'パスワードがユーザー名またはサービス名に似すぎています。'
+  },
+  'The password is too common: many people use it.': {
+    de: 'Das Passwort ist zu verbreitet: Viele Menschen benutzen es.',
+    es: 'La contraseña es demasiado común: la usa mucha gente.',
+    fr: "Le mot de passe est trop courant : beaucoup de gens l'utilisent.",
+    'pt-BR': 'A senha é comum demais: muitas pessoas a usam.',
+    'zh-Hans': '密码过于常见：许多人都在使用。',
+    ja: 'パスワードが一般的すぎます。多くの人が使っています。'
   }
 } as const satisfies Record<string, Readonly<Record<OtherLanguage, string>>>
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 
-const config = { quiet: true }
+const config = { quiet: true, isManagement: true }
 const State = { type: 'string', enum: ['up', 'down'] }
 const Health = {
   title: 'Health',

@@ -25,7 +25,7 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
       ...openRefusals('NOT_FOUND')
     }
   }
-  app.get('/metrics', { schema, config: { quiet: true } }, async (request, reply) => {
+  app.get('/metrics', { schema, config: { quiet: true, isManagement: true } }, async (request, reply) => {
     if (!isAllowed(request, token)) throw new KeyturnError('NOT_FOUND')
     reply.header('content-type', app.metrics.contentType)
     return await (scrape?.() ?? app.metrics.metrics())

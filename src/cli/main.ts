@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { Link } from '../audit/chain.ts'
 import { clientIdFault } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
+import { settings } from '../config/settings.ts'
 import { parseDuration } from '../time.ts'
 import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
@@ -50,6 +51,22 @@ function parseCount(text: string): number {
   return Number(text)
 }
 
+/** Milliseconds, of a duration as 250ms or 0.5s. */
+function parseTarget(text: string): number {
+  const [, number, unit] = /^(\d{1,5}(?:\.\d{1,3})?)(ms|s)$/.exec(text) ?? []
+  const ms = Number(number) * (unit === 's' ? 1000 : 1)
+  if (!(ms >= 10 && ms <= 10_000))
+    throw new InvalidArgumentError('It must be a duration from 10ms to 10s, as 250ms or 0.5s.')
+  return ms
+}
+
+/** KiB. */
+function parseMemory(text: string): number {
+  const memory = settings.argon2Memory.parse(text)
+  if (memory === undefined) throw new InvalidArgumentError(`It must be ${settings.argon2Memory.wants}, in KiB.`)
+  return memory
+}
+
 const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
 
 // Each command is loaded when it is run: --help and a wrong usage are answered without a database driver.
@@ -83,6 +100,21 @@ function makeProgram(): Command {
     .command('doctor')
     .description('look at the database of a Django project, and say what would work; nothing is written')
     .action(async () => (await import('./doctor.ts')).doctor())
+  program
+    .command('passwords')
+    .description('how passwords are hashed')
+    .command('calibrate')
+    .description('measure argon2id on this machine, and print settings as lines for the environment')
+    .addOption(
+      new Option('--target <duration>', 'how long a password may take, as 250ms or 0.5s')
+        .argParser(parseTarget)
+        .default(250, '250ms')
+    )
+    .option('--memory <KiB>', 'the most memory that one may take', parseMemory, 65_536)
+    .option('--json', 'print a JSON object')
+    .action(async ({ target: targetMs, ...options }) =>
+      (await import('./passwords.ts')).calibratePasswords({ targetMs, ...options })
+    )
   addUserCommands(program.command('users').description('who can log in'))
   addKeyCommands(program.command('keys').description('what signs access tokens'))
   addSessionCommands(program.command('sessions').description('where users are logged in'))
@@ -94,7 +126,7 @@ function makeProgram(): Command {
 function addUserCommands(group: Command): void {
   const command = (name: string, description: string) =>
     group.command(name).description(description).argument('<username>', 'compared after Unicode NFKC', parseUsername)
-  const noPolicy = ['--no-policy', 'take a password that PASSWORD_MIN_LENGTH forbids'] as const
+  const noPolicy = ['--no-policy', 'take a password that is short, common or close to the name'] as const
   command('create', 'add a user; the password is asked for, or read from standard input')
     .option(...noPolicy)
     .action(async (username, options) => (await users()).createUser(username, options))

@@ -18,8 +18,8 @@ export async function serve(): Promise<void> {
     log,
     load,
     say,
-    greet({ url, hasNoUsers, workers, hashers }) {
-      log.info({ workers, hashers }, `Keyturn listens on ${url}`)
+    greet({ url, management, hasNoUsers, workers, hashers }) {
+      log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
       if (process.env.DYNO !== undefined && isEmbedded(config))
         log.warn(

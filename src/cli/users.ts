@@ -2,7 +2,7 @@ import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
-import { passwordFault } from '../passwords/policy.ts'
+import { passwordFault, passwordPolicy } from '../passwords/policy.ts'
 import { openStores, openUsers, type Stores } from '../stores/open.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { showTime, systemClock } from '../time.ts'
@@ -157,11 +157,7 @@ const tableLine = (username: string, id: string, active: string, created: string
 /** Reads a password before any store is opened, so that no connection waits for someone who types. */
 async function readDigest(config: Config, username: string, { policy }: PasswordOptions): Promise<string> {
   const password = await readSecret(`Password for ${username}`)
-  // Without the policy what could never log in is refused all the same.
-  const fault = passwordFault(
-    password,
-    policy ? { minLength: config.passwordMinLength, username } : { minLength: 1, username: '' }
-  )
+  const fault = await passwordFault(password, username, policy ? passwordPolicy(config) : undefined)
   if (fault !== undefined) throw new Refusal(fault)
   return await makePasswordHasher(hasherSettings(config)).hash(password)
 }

@@ -8,7 +8,7 @@ import { makeScraper } from './metrics.ts'
 import { writePidfile } from './pidfile.ts'
 import { makePool, type Pool } from './pool.ts'
 import { quickGrace, type Request, requests } from './signals.ts'
-import { type ListeningSocket, openSocket } from './socket.ts'
+import { openSockets, type Sockets } from './socket.ts'
 
 /** How often the arbiter looks at its processes, in milliseconds. */
 const tick = 250
@@ -21,6 +21,8 @@ const bootError = 3
 
 export interface Greeting {
   readonly url: string
+  /** Where health and metrics are, if they are elsewhere. */
+  readonly management: string | undefined
   /** There are no users yet, in embedded data. */
   readonly hasNoUsers: boolean
   /** Their process ids. */
@@ -61,7 +63,7 @@ export function sizesOf(config: Config): { readonly workers: number; readonly ha
 export async function runArbiter(config: Config, parts: ArbiterParts): Promise<number> {
   const removePidfile = config.pidfile === undefined ? () => {} : writePidfile(config.pidfile)
   try {
-    return await arbitrate(config, await openSocket(config), parts)
+    return await arbitrate(config, await openSockets(config), parts)
   } finally {
     removePidfile()
   }
@@ -77,8 +79,9 @@ interface Reload {
 }
 
 /** The life of the service: it boots, is up, and stops. */
-async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterParts): Promise<number> {
+async function arbitrate(first: Config, sockets: Sockets, parts: ArbiterParts): Promise<number> {
   const { log, say, greet } = parts
+  const { service, management } = sockets
   let config = first
   let sizes = sizesOf(config)
   let phase: 'booting' | 'up' | 'stopping' = 'booting'
@@ -91,7 +94,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
 
   const { workers, hashers } = makePools({
     log,
-    socket,
+    sockets,
     hashQueue: () => config.hashQueue,
     ready(worker, isFirstUse) {
       hasNoUsers = isFirstUse
@@ -129,7 +132,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
     }
     if (pools.every((pool) => pool.state().isSettled)) {
       const processes = { workers: pids(workers), hashers: pids(hashers) }
-      if (phase === 'booting') greet({ url: socket.url, hasNoUsers, ...processes })
+      if (phase === 'booting') greet({ url: service.url, management: management?.url, hasNoUsers, ...processes })
       phase = 'up'
       if (reload !== undefined) {
         log.info(processes, 'Keyturn has reloaded')
@@ -144,7 +147,8 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
   const stop = (delayMs: number, graceMs: number): void => {
     if (phase !== 'stopping') log.info('Keyturn stops')
     phase = 'stopping'
-    socket.close()
+    service.close()
+    management?.close()
     workers.drain(delayMs, graceMs)
     advance()
   }
@@ -223,7 +227,7 @@ async function arbitrate(first: Config, socket: ListeningSocket, parts: ArbiterP
 
 interface PoolsParts {
   readonly log: Logger
-  readonly socket: ListeningSocket
+  readonly sockets: Sockets
   hashQueue(): number
   ready(worker: Child, hasNoUsers: boolean): void
   failed(words: string): void
@@ -234,7 +238,7 @@ interface PoolsParts {
 /** The workers and the hashers, and what goes between them. */
 function makePools({
   log,
-  socket,
+  sockets,
   hashQueue,
   ready,
   failed,
@@ -244,7 +248,7 @@ function makePools({
   const hashing = makeHashing(hashQueue)
   const workers = makePool('worker', {
     log,
-    socket: socket.handle,
+    sockets,
     events: {
       reported(worker, report) {
         if (report.type === 'ready') ready(worker, report.hasNoUsers === true)

@@ -3,7 +3,7 @@
  * verification down.
  */
 import { readdirSync } from 'node:fs'
-import { constants, setPriority } from 'node:os'
+import { constants, getPriority, setPriority } from 'node:os'
 import { loadConfig } from '../config/load.ts'
 import { hasherSettings, makePasswordHasher, type PasswordHasher } from '../passwords/hasher.ts'
 import { joinArbiter } from './child.ts'
@@ -40,7 +40,10 @@ await arbiter.boot(async () => {
  */
 function stepBack(): void {
   const threads = process.platform === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
-  for (const thread of threads) setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL)
+  // From where the whole service was put: to go up again takes rights.
+  const { PRIORITY_BELOW_NORMAL: step, PRIORITY_LOW: least } = constants.priority
+  const priority = Math.min(getPriority() + step, least)
+  for (const thread of threads) setPriority(thread, priority)
 }
 
 async function work(id: number, job: HashJob): Promise<void> {

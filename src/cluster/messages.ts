@@ -30,8 +30,8 @@ export type Report =
 
 /** What the arbiter tells a worker or a hasher. */
 export type Order =
-  /** To a worker, with the listening socket beside it. */
-  | { readonly type: 'listen' }
+  /** To a worker, with the listening socket beside it; that of the service comes last. */
+  | { readonly type: 'listen'; readonly at: 'service' | 'management' }
   /**
    * Milliseconds: `delay` to go on as before, though no longer ready, then `grace` to finish. A second one can only be
    * quicker.

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { Child, Order, Report } from './messages.ts'
 import { backOff, type Member, plan } from './plan.ts'
 import { requests } from './signals.ts'
+import type { Sockets } from './socket.ts'
 
 /** Who has served for so long has not died young, so the next one starts at once. Milliseconds. */
 const youth = 10_000
@@ -87,10 +88,10 @@ interface Leave {
   readonly grace: number
 }
 
-/** `socket` is handed to each process that is born. */
+/** `sockets` are handed to each process that is born. */
 export function makePool(
   kind: 'worker' | 'hasher',
-  { log, socket, events }: { readonly log: Logger; readonly socket?: object; readonly events: PoolEvents }
+  { log, sockets, events }: { readonly log: Logger; readonly sockets?: Sockets; readonly events: PoolEvents }
 ): Pool {
   const file = import.meta.filename.replace(/pool(\.[jt]s)$/, `${kind}$1`)
   const processes = new Map<number, Process>()
@@ -125,7 +126,10 @@ export function makePool(
     processes.set(pid, born)
     child.on('message', (report: Report) => hear(born, report))
     child.on('exit', (code, signal) => bury(born, code, signal))
-    if (socket !== undefined) send(child, { type: 'listen' }, socket)
+    for (const at of ['management', 'service'] as const) {
+      const socket = sockets?.[at]
+      if (socket !== undefined) send(child, { type: 'listen', at }, socket.handle)
+    }
     log.debug({ [kind]: pid }, `${kind} boots`)
   }
 

@@ -4,7 +4,7 @@ import { clientGone } from '../passwords/queue.ts'
 import type { HashJob, HashResult, Report } from './messages.ts'
 
 /** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
-const patience = 20_000
+const patience = 15_000
 
 /**
  * For how long a line that was full is taken to be full still, in milliseconds. Meanwhile a few get through it, of the dozens that

@@ -2,6 +2,7 @@ import { lookup } from 'node:dns/promises'
 import net, { type AddressInfo, isIPv6 } from 'node:net'
 import { getSystemErrorName } from 'node:util'
 import { ConfigError } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
 
 /** A bound TCP socket, as processes hand it to each other: `net.Server.listen` takes it. */
 export interface ListeningSocket {
@@ -9,6 +10,14 @@ export interface ListeningSocket {
   /** http://127.0.0.1:8000 */
   readonly url: string
   close(): void
+}
+
+type SocketSettings = Readonly<Pick<Config, 'host' | 'port' | 'managementPort'>>
+
+/** What a service listens on. */
+export interface Sockets {
+  readonly service: ListeningSocket
+  readonly management?: ListeningSocket
 }
 
 /** Node's own wrap of a TCP socket. */
@@ -35,14 +44,15 @@ const firstPassed = 3
  */
 export async function openSocket(
   { host, port }: { readonly host: string; readonly port: number },
-  env: NodeJS.ProcessEnv = process.env
+  env: NodeJS.ProcessEnv = process.env,
+  variable = 'PORT'
 ): Promise<ListeningSocket> {
   if (env.LISTEN_PID === String(process.pid) && Number(env.LISTEN_FDS) >= 1) return takePassed()
   const { address, family } = await resolve(host)
   const handle = createServerHandle(address, port, family)
   // libuv tells that an address is in use only when the socket is looked at.
   const failure = typeof handle === 'number' ? handle : handle.getsockname({})
-  if (typeof handle === 'number' || failure !== 0) throw portFault(host, port, getSystemErrorName(failure))
+  if (typeof handle === 'number' || failure !== 0) throw portFault(host, port, getSystemErrorName(failure), variable)
   return {
     handle,
     url: urlOf(handle, host),
@@ -50,10 +60,23 @@ export async function openSocket(
   }
 }
 
-/** The port cannot be had. `name` is the system's word for why, as EADDRINUSE. */
-export function portFault(host: string, port: number, name: string): ConfigError {
+/** The socket of the service, and that of MANAGEMENT_PORT, where there is one. Throws as openSocket. */
+export async function openSockets({ host, port, managementPort }: SocketSettings): Promise<Sockets> {
+  const service = await openSocket({ host, port })
+  if (managementPort === undefined) return { service }
+  try {
+    // What systemd has passed is the service's.
+    return { service, management: await openSocket({ host, port: managementPort }, {}, 'MANAGEMENT_PORT') }
+  } catch (error) {
+    service.close()
+    throw error
+  }
+}
+
+/** The port cannot be had. `name` is the system's word for why, as EADDRINUSE; `variable` the setting that asks for it. */
+export function portFault(host: string, port: number, name: string, variable = 'PORT'): ConfigError {
   const reason = name === 'EADDRINUSE' ? 'something else listens there already' : name
-  return new ConfigError([`PORT: cannot listen on ${host} port ${port}, ${reason}.`])
+  return new ConfigError([`${variable}: cannot listen on ${host} port ${port}, ${reason}.`])
 }
 
 /** systemd keeps its own hold of the socket: what is not accepted waits there for the next start. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { buildApp } from '../app.ts'
-import { loadConfig } from '../config/load.ts'
+import { ConfigError, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
@@ -22,6 +22,8 @@ const lastClosing = 2000
 /** Undefined while this worker boots. */
 let app: FastifyInstance | undefined
 let hasher: RemoteHasher | undefined
+/** That of MANAGEMENT_PORT, which comes before the service's. */
+let managementSocket: object | undefined
 let giveSocket: (socket: object) => void
 const socket = new Promise<object>((resolve) => {
   giveSocket = resolve
@@ -32,7 +34,10 @@ const scrapes: ((text: string) => void)[] = []
 const arbiter = joinArbiter(
   'worker',
   (order, handle) => {
-    if (order.type === 'listen' && handle !== undefined) giveSocket(handle)
+    if (order.type === 'listen' && handle !== undefined) {
+      if (order.at === 'management') managementSocket = handle
+      else giveSocket(handle)
+    }
     if (order.type === 'drain') void leave(0, order.grace, order.delay)
     if (order.type === 'hashed') hasher?.settle(order.id, order.result)
     if (order.type === 'measure') void measure()
@@ -51,7 +56,9 @@ await arbiter.boot(async () => {
   // A platform may signal all processes, as Heroku does.
   process.on('SIGTERM', () => void leave(0, config.gracefulTimeout * 1000, config.shutdownDelay * 1000))
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
-  await listen(built.server, await socket, config)
+  const handle = await socket
+  if (built.management !== undefined) await listenForManagement(built.management, config)
+  await listen(built.server, handle, config)
   app = built
   process.on('uncaughtException', (error) => {
     built.log.fatal({ err: error }, 'a defect; this worker ends')
@@ -68,6 +75,13 @@ async function listen(server: Server, handle: object, { host, port, backlog }: C
   } catch (error) {
     throw portFault(host, port, (error as NodeJS.ErrnoException).code ?? '')
   }
+}
+
+/** The same on MANAGEMENT_PORT, whose socket is bound once, at the start, like the other one. */
+async function listenForManagement(server: Server, config: Config): Promise<void> {
+  if (managementSocket === undefined)
+    throw new ConfigError(['MANAGEMENT_PORT: set for a reload, expected at a start: restart for it.'])
+  await listen(server, managementSocket, config)
 }
 
 /** The metrics of all workers, by way of the arbiter. */

@@ -154,6 +154,12 @@ const algorithmNames = [
 export const settings = {
   port: integer({ default: 8000, min: 0, max: 65_535, about: 'TCP port to listen on; 0 takes a free one' }),
   host: text({ default: '127.0.0.1', productionDefault: '0.0.0.0', about: 'Address to listen on' }),
+  managementPort: integer({
+    default: undefined,
+    min: 0,
+    max: 65_535,
+    about: 'TCP port of HOST for health and metrics, which are then 404 at PORT'
+  }),
   backlog: integer({ default: 2048, min: 1, max: 65_535, about: 'Connections that may wait to be accepted' }),
   pidfile: text({ default: undefined, about: 'File for the process id of the arbiter' }),
 
@@ -431,6 +437,10 @@ export const settings = {
     min: 1,
     max: 128,
     about: 'Shortest password that may be set, in characters'
+  }),
+  passwordRefuseCommon: boolean({
+    default: true,
+    about: 'A password that many people use may not be set (docs/logins.md)'
   }),
 
   rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),

@@ -17,9 +17,15 @@ export interface Checked {
   readonly outcome: Outcome
 }
 
+export interface CredentialsCheck {
+  readonly userId: string | undefined
+  readonly checked: Checked | undefined
+}
+
 /**
  * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
- * configured. Undefined, the same for a name unknown, a password wrong and a user who may not, after the same work.
+ * configured. Without `checked`, the same for a name unknown, a password wrong and a user who may not, after the same work;
+ * `userId` is then whose name it was, for the audit trail.
  * Throws KeyturnError FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
  * be told whether the user may.
  *
@@ -31,7 +37,7 @@ export interface Checked {
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
-  async (credentials: Credentials, signal?: AbortSignal): Promise<Checked | undefined> => {
+  async (credentials: Credentials, signal?: AbortSignal): Promise<CredentialsCheck> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
     // Drawn for every name, so that a known one takes as long to look up.
@@ -42,9 +48,9 @@ export const makeCheckCredentials =
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest, signal)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
-      return undefined
+      return { userId: user?.id, checked: undefined }
     const outcome = { user_id: user.id }
-    return hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome }
+    return { userId: user.id, checked: hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome } }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
     async function writeAnew(user: User): Promise<Checked> {

@@ -1,4 +1,5 @@
 import { KeyturnError } from '../errors.ts'
+import { clientGone } from '../passwords/queue.ts'
 import type { Session, SessionClient } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
@@ -41,12 +42,19 @@ export const makeLogIn = (parts: Parts) => {
     hasher.refuseIfFull?.()
     const { username } = credentials
     const sid = await proveSession(token, username)
-    const checked = await tryPassword({ username, ip: client.ip, sid }, () => checkCredentials(credentials, signal))
+    let userId: string | undefined
+    const checked = await tryPassword({ username, ip: client.ip, sid }, async () => {
+      const check = await checkCredentials(credentials, signal)
+      userId = check.userId
+      return check.checked
+    })
     if (checked === undefined) {
       await hooks.onLoginFailed(credentials, client)
-      throw new KeyturnError('LOGIN_FAILED')
+      throw new KeyturnError('LOGIN_FAILED', { userId })
     }
     const { user, outcome } = checked
+    // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
+    if (signal?.aborted) throw clientGone()
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)

@@ -1,5 +1,6 @@
 import type { ClientDirectory } from '../clients/directory.ts'
 import type { PasswordHasher } from '../passwords/hasher.ts'
+import type { PasswordPolicy } from '../passwords/policy.ts'
 import type { Revocations } from '../sessions/revocations.ts'
 import type { SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -44,8 +45,8 @@ export interface Parts {
   /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
   readonly updateLastLogin: boolean
   readonly clock: Clock
-  /** Shortest password that may be set, in characters: PASSWORD_MIN_LENGTH. */
-  readonly passwordMinLength: number
+  /** Which passwords may be set. */
+  readonly passwordPolicy: PasswordPolicy
   /** Whether a refresh hands out a refresh token too: ROTATE_REFRESH_TOKENS. */
   readonly rotate: boolean
   /** Whether a superseded refresh token is no longer good: BLACKLIST_AFTER_ROTATION. */

@@ -15,7 +15,7 @@ export interface PasswordChange {
  * KeyturnError FIELDS_INVALID naming the field, BUSY when too many wait for a hash, and as TryPassword says.
  */
 export const makeChangePassword =
-  ({ users, hasher, sessions, passwordMinLength, tryPassword }: Parts) =>
+  ({ users, hasher, sessions, passwordPolicy, tryPassword }: Parts) =>
   async (
     caller: Caller,
     { ip, signal }: Pick<LoginClient, 'ip' | 'signal'>,
@@ -27,7 +27,7 @@ export const makeChangePassword =
       return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
     })
     if (user === undefined) throw invalid('current_password', 'This is not the current password.')
-    const fault = passwordFault(wanted, { minLength: passwordMinLength, username: user.username })
+    const fault = await passwordFault(wanted, user.username, passwordPolicy)
     if (fault !== undefined) throw invalid('new_password', fault)
     await users.setPassword(user.id, await hasher.hash(wanted, signal))
     await sessions.revokeAll(user.id, caller.sid)

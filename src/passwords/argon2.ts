@@ -1,4 +1,3 @@
-import { argon2d, argon2i, argon2id, hash } from 'argon2'
 import { blank, type ReadDigest, type Writer } from './form.ts'
 
 export interface Argon2Costs {
@@ -10,11 +9,11 @@ export interface Argon2Costs {
   readonly parallelism: number
 }
 
-const types: Readonly<Record<string, typeof argon2d | typeof argon2i | typeof argon2id>> = {
-  argon2id,
-  argon2i,
-  argon2d
-}
+/** Loaded by who hashes: a worker leaves that to the hashers. */
+const argon2 = () => import('argon2')
+
+/** The numbers of RFC 9106 §3.1, by which the library knows them too. */
+const types = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
 
 /** The largest cost that a stored digest may ask for: what the ARGON2_ settings allow at most. */
 const most: Argon2Costs = { memory: 1_048_576, time: 64, parallelism: 16 }
@@ -32,7 +31,7 @@ export const readArgon2: ReadDigest = (digest) => {
   const costs = { memory: Number(m), time: Number(t), parallelism: Number(p) }
   if (!isPayable(costs)) return undefined
   const options = {
-    type: types[type] ?? argon2id,
+    type: types[type as keyof typeof types],
     memoryCost: costs.memory,
     timeCost: costs.time,
     parallelism: costs.parallelism,
@@ -42,7 +41,10 @@ export const readArgon2: ReadDigest = (digest) => {
   } as const
   return {
     hash: stored,
-    compute: async (password) => (await hash(password, options)).toString('base64').replace(/=+$/, ''),
+    async compute(password) {
+      const { hash } = await argon2()
+      return (await hash(password, options)).toString('base64').replace(/=+$/, '')
+    },
     decoy: `${head}$${blank(salt)}$${blank(stored)}`,
     isFast: false
   }
@@ -58,8 +60,16 @@ function isPayable({ memory, time, parallelism }: Argon2Costs): boolean {
 export function makeArgon2Writer({ memory, time, parallelism }: Argon2Costs): Writer {
   const prefix = `$argon2id$v=19$m=${memory},t=${time},p=${parallelism}$`
   return {
-    hash: (password) =>
-      hash(password, { type: argon2id, memoryCost: memory, timeCost: time, parallelism, hashLength: 32 }),
+    async hash(password) {
+      const { hash } = await argon2()
+      return await hash(password, {
+        type: types.argon2id,
+        memoryCost: memory,
+        timeCost: time,
+        parallelism,
+        hashLength: 32
+      })
+    },
     // Django writes the name of its hasher before it.
     keeps: (digest) => digest.startsWith(prefix) || digest.startsWith(`argon2${prefix}`),
     // 16 bytes of salt and 32 of hash.

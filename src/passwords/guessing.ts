@@ -41,15 +41,17 @@ const precision = 1000
  * twin.
  *
  * Pure. One number is all that is kept: each try moves it on by a `window`'s share of a try, and it may not be further
- * away than one window. Source: the generic cell rate algorithm (ITU-T I.371 annex A), of which a token bucket is the
- * other picture.
+ * away than one window; where it is, the clock was set back, and it says nothing. Source: the generic cell rate
+ * algorithm (ITU-T I.371 annex A), of which a token bucket is the other picture.
  */
 export function decideTry(
   wholeAt: number,
   now: number,
   { tries, window }: Budget
 ): { readonly wholeAt: number; readonly wait: number } {
-  const next = Math.max(wholeAt, now) + window / tries
+  // By a second: a spent budget may seem to be a little further away than its window, and would count as whole.
+  const isFromAnotherTime = wholeAt > now + window + 1
+  const next = Math.max(isFromAnotherTime ? 0 : wholeAt, now) + window / tries
   const wait = Math.ceil(Math.floor((next - now - window) * precision) / precision)
   return wait > 0 ? { wholeAt, wait } : { wholeAt: next, wait: 0 }
 }

@@ -68,7 +68,9 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
       const last = seen.get(id)
       const isOther = fingerprint !== undefined && (last?.user?.passwordFingerprint ?? fingerprint) !== fingerprint
       if (isOther) return await look(id)
-      if (last !== undefined && clock() - last.at < fresh) return last.user
+      const age = last === undefined ? fresh : clock() - last.at
+      // Below 0 the clock was set back, and nobody knows how old it is.
+      if (age >= 0 && age < fresh) return last?.user
       const answer = looking.get(id) ?? look(id).finally(() => looking.delete(id))
       looking.set(id, answer)
       return await answer

@@ -6,6 +6,7 @@ import { getPriority } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
+import { serveCommand } from '../support/keyturn.ts'
 import { atMost } from '../support/slack.ts'
 
 t.setTimeout(300_000)
@@ -176,5 +177,12 @@ t.test('hashers yield to workers', async (t) => {
   keyturn.child.kill('SIGTTOU')
   await until(() => keyturn.ready('worker').length === 2, 20)
   t.equal(keyturn.ready('hasher').length, 2, 'as many as configured')
+  t.equal(await keyturn.stop(), 0)
+})
+
+t.test('hashers yield to workers that yield to others', async (t) => {
+  const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' }, { command: ['nice', '-n', '12', ...serveCommand] })
+  const [worker, hasher] = [keyturn.ready('worker')[0], keyturn.ready('hasher')[0]]
+  t.strictSame([getPriority(worker), getPriority(hasher)], [12, 19], 'to come up to 10 would take rights')
   t.equal(await keyturn.stop(), 0)
 })

@@ -281,3 +281,34 @@ t.test('users in PostgreSQL', { skip: withoutPostgres() || withoutRedis() }, asy
   t.equal(new Set((await list(env)).map((user) => user.id)).size, 1201, 'more than a page')
   t.notOk(existsSync(env.DATA_DIR))
 })
+
+t.test('passwords calibrate prints settings', async (t) => {
+  const args = ['passwords', 'calibrate', '--target', '20ms', '--memory', '16384']
+  const lines = await keyturn(args)
+  t.equal(lines.code, 0)
+  const [memory, time, parallelism] = ['MEMORY', 'TIME', 'PARALLELISM'].map(
+    (name) => new RegExp(`^ARGON2_${name}=(\\d+)$`, 'm').exec(lines.out)?.[1]
+  )
+  t.match(loadConfig({ ARGON2_MEMORY: memory, ARGON2_TIME: time, ARGON2_PARALLELISM: parallelism }), {
+    argon2Memory: Number(memory),
+    argon2Time: Number(time),
+    argon2Parallelism: 1
+  })
+  t.match(lines.err, /^A password takes \d+ ms here: [\d.]+ logins a second on a core/)
+  t.match(lines.err, /weaker than OWASP advises/)
+
+  const json = await keyturn([...args, '--json'])
+  t.match(JSON.parse(json.out), { argon2_parallelism: 1, ms: Number, logins_per_second_per_core: Number })
+  for (const wrong of [
+    ['--target', '250'],
+    ['--target', '9ms'],
+    ['--target', '11s'],
+    ['--memory', '1024']
+  ]) {
+    t.match(
+      await keyturn(['passwords', 'calibrate', ...wrong]),
+      { code: 2, err: /is invalid\. It must be a/ },
+      wrong[1] ?? ''
+    )
+  }
+})

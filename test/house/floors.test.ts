@@ -37,7 +37,7 @@ const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [
   [/^pg$/, 'src/stores/sql'],
   [/^postgrator$/, 'src/stores/sql'],
   [/^@photostructure\/sqlite$/, 'src/stores/embedded'],
-  [/^(argon2|bcryptjs)$/, 'src/passwords'],
+  [/^(argon2|bcryptjs|@zxcvbn-ts\/language-common)$/, 'src/passwords'],
   [/^csv-parse$/, 'src/users'],
   [/^(fastify|fastify-plugin|@fastify\/.*)$/, 'routes', 'plugins', ...staircase],
   [/^(commander|read)$/, 'src/cli']

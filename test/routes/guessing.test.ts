@@ -92,3 +92,21 @@ t.test('LOGIN_BACKOFF=off', async (t) => {
   const testApp = await openApp(t, { LOGIN_BACKOFF: 'off' })
   t.same(await guess(testApp, 'ann', 15), new Array(15).fill(401))
 })
+
+t.test('a login whose client has gone starts no session', async (t) => {
+  const { app, addUser } = await openApp(t)
+  const { id } = await addUser('ann', aPassword)
+  const gone = new AbortController()
+  const { verify } = app.hasher
+  Object.assign(app.hasher, {
+    async verify(password: string, digest: string | undefined) {
+      const matches = await verify(password, digest)
+      gone.abort()
+      return matches
+    }
+  })
+  const client = { ip: '192.0.2.1', userAgent: '', signal: gone.signal }
+  const left = app.flows.obtain({ username: 'ann', password: aPassword }, client)
+  await t.rejects(left, { code: 'BUSY', detail: 'the client has gone' })
+  t.same(await app.stores.sessions.list(id), [])
+})

@@ -235,7 +235,7 @@ t.test('the log and the audit trail name the event, the user and the session', a
   t.same(trail, [
     { event: 'login', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' },
     { event: 'refresh', result: 'retried', user_id: userId, sid, ip: '127.0.0.1' },
-    { event: 'login', result: 'login_failed', user_id: null, sid: null, ip: '127.0.0.1' },
+    { event: 'login', result: 'login_failed', user_id: userId, sid: null, ip: '127.0.0.1' },
     { event: 'session_end', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' }
   ])
 })

@@ -52,6 +52,7 @@ t.test('three faults are three lines, each with its variable, what it got and wh
 t.test('each bound: the last good value, and the first bad one', async (t) => {
   const bounds: readonly (readonly [string, good: readonly string[], bad: readonly string[]])[] = [
     ['PORT', ['0', '65535'], ['65536', '-1', '1.5', '0x10', ' 80']],
+    ['MANAGEMENT_PORT', ['0', '65535'], ['65536', 'off']],
     ['BACKLOG', ['1', '65535'], ['0', '65536']],
     ['WEB_CONCURRENCY', ['1', '256'], ['0', '257', 'auto', '1.5']],
     ['HASHERS', ['1', '256'], ['0', '257']],
@@ -75,6 +76,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['PASSWORD_REHASH', ['argon2id', 'Django', 'never'], ['bcrypt', 'always']],
     ['HASH_QUEUE', ['1', '10000'], ['0', '10001']],
     ['PASSWORD_MIN_LENGTH', ['1', '128'], ['0', '129']],
+    ['PASSWORD_REFUSE_COMMON', ['off'], ['8']],
     ['GRACEFUL_TIMEOUT', ['1', '5m'], ['0', '301']],
     ['KEEPALIVE', ['1', '1h'], ['0', '3601']],
     ['KEEPALIVE_REQUESTS', ['0', '1000000000'], ['1000000001', 'off']],

@@ -3,7 +3,7 @@ import { KeyturnError } from '../../../src/errors.ts'
 import { openApp } from '../../support/app.ts'
 
 t.test('a login for which there is no room costs the stores nothing', async (t) => {
-  const { app, addUser, post } = await openApp(t)
+  const { app, log, addUser, post } = await openApp(t)
   await addUser('vitor', 'correct horse')
   const asked: unknown[] = []
   const { query } = app.stores.database
@@ -24,6 +24,9 @@ t.test('a login for which there is no room costs the stores nothing', async (t) 
   t.equal(answer.statusCode, 503)
   t.equal(answer.headers['retry-after'], '1')
   t.same(asked, [])
+  const told = log.find(({ code }) => code === 'BUSY')
+  t.ok(told)
+  t.notOk(told?.err, 'nor the log a stack')
   isFull = false
   t.equal((await logIn()).statusCode, 200)
   t.not(asked.length, 0)

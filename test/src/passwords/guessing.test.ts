@@ -22,6 +22,16 @@ t.test('a burst, then a steady rate', async (t) => {
   t.equal(passed({ tries: 1, window: 1 }, 10), 10)
 })
 
+t.test('a burst is as large as its budget, whatever the fractions', async (t) => {
+  for (const window of [60, 600, 3600]) {
+    for (let tries = 1; tries <= 1000; tries++) {
+      const burst = passed({ tries, window }, 1, 2 * tries)
+      if (burst !== tries) t.fail(`${burst} of ${tries} in ${window} s`)
+    }
+  }
+  t.pass('of 3000 budgets')
+})
+
 t.test('whatever is tried when, a window never holds more than twice the tries', async (t) => {
   const budgets = fc.record({ tries: fc.integer({ min: 1, max: 50 }), window: fc.integer({ min: 1, max: 500 }) })
   fc.assert(

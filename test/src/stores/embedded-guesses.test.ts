@@ -18,6 +18,17 @@ t.test('embedded guesses', async (t) => {
   }))
 })
 
+t.test('only guesses do not wait for the disk', async (t) => {
+  const flushes = () => Object.values(engine.run('pragma synchronous')[0] ?? {})[0]
+  t.equal(engine.lightTransaction(flushes), 1, 'NORMAL')
+  t.throws(() =>
+    engine.lightTransaction(() => {
+      throw new Error('mine')
+    })
+  )
+  t.equal(flushes(), 2, 'FULL again, for sessions and users')
+})
+
 t.test('what is over does not stay in the file', async (t) => {
   const count = (table: string) => engine.run<{ n: number }>(`SELECT count(*) AS n FROM ${table}`)[0]?.n
   const budget = { tries: 1, window: 60 }

@@ -55,6 +55,16 @@ t.test('a user is asked for once in five seconds, however many want it at once',
   t.equal(asked.length, 3, 'that there is none is remembered too')
 })
 
+t.test('what was seen before the clock was set back is asked for anew', async (t) => {
+  const { clock, asked, state, recent } = open()
+  await recent.findById('1')
+  state.user = aUser({ isActive: false })
+  clock.advance(-3600)
+  t.match(await recent.findById('1'), { isActive: false }, 'and not in an hour')
+  await recent.findById('1')
+  t.equal(asked.length, 2)
+})
+
 t.test('one who is remembered under another password is asked for anew', async (t) => {
   const { asked, state, recent } = open()
   const [before, after] = [passwordFingerprint('digest'), passwordFingerprint('another')]

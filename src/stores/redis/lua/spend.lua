@@ -9,7 +9,11 @@ local guesses = KEYS[1]
 local tries, window, amount = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
 
-local whole_at = math.max(tonumber(redis.call('GET', guesses) or 0), now) + amount * window / tries
+-- Further away than one window, by a second since sums of fractions may come out a little too large, it cannot be: the
+-- clock was set back.
+local stored = tonumber(redis.call('GET', guesses) or 0)
+if stored > now + window + 1 then stored = 0 end
+local whole_at = math.max(stored, now) + amount * window / tries
 local wait = math.ceil(math.floor((whole_at - now - window) * 1000) / 1000)
 if amount > 0 and wait > 0 then return wait end
 redis.call('SET', guesses, string.format('%.17g', whole_at), 'EX', math.max(math.ceil(whole_at - now), 1))

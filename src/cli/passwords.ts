@@ -1,0 +1,41 @@
+import { type Argon2Costs, makeArgon2Writer } from '../passwords/argon2.ts'
+import { type CalibrationLimits, calibrate, isWeak } from '../passwords/calibration.ts'
+import { print, say } from './terminal.ts'
+
+/** Hashes of which the fastest counts: what else the machine does can only make one slower. */
+const runs = 9
+
+/**
+ * `keyturn passwords calibrate`: settings for this machine as lines for the environment; what follows from them beside
+ * it.
+ */
+export async function calibratePasswords({ json, ...limits }: CalibrationLimits & { json?: boolean }): Promise<void> {
+  const { costs, ms } = await calibrate(limits, measure)
+  const perSecond = Math.round(10_000 / ms) / 10
+  const megabytes = Math.round(costs.memory / 1024)
+  if (json === true) {
+    const { memory, time, parallelism } = costs
+    const facts = { ms: Math.round(ms), logins_per_second_per_core: perSecond, memory_per_hasher_mib: megabytes }
+    print(JSON.stringify({ argon2_memory: memory, argon2_time: time, argon2_parallelism: parallelism, ...facts }))
+  } else {
+    for (const [name, value] of Object.entries(costs)) print(`ARGON2_${name.toUpperCase()}=${value}`)
+    say(
+      `A password takes ${Math.round(ms)} ms here: ${perSecond} logins a second on a core that does nothing else. ` +
+        `Each hasher (HASHERS) needs ${megabytes} MiB of memory for it.`
+    )
+  }
+  if (ms > limits.targetMs) say(`That is more than ${limits.targetMs} ms: less cannot be set.`)
+  if (isWeak(costs)) say('It is weaker than OWASP advises (19 MiB and 2 passes, or as good): allow it more time.')
+}
+
+/** Milliseconds that a hash of these costs takes. */
+async function measure(costs: Argon2Costs): Promise<number> {
+  const writer = makeArgon2Writer(costs)
+  let fastest = Number.POSITIVE_INFINITY
+  for (let run = 0; run < runs; run++) {
+    const began = performance.now()
+    await writer.hash('a password that nobody has')
+    fastest = Math.min(fastest, performance.now() - began)
+  }
+  return fastest
+}
