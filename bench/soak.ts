@@ -1,11 +1,11 @@
 /*
  * Mixed traffic for a while, and whether it leaves anything behind: `npm run soak`. MINUTES (5) says how long.
  *
- * The real server, two workers and a hasher with their own defaults, on PostgreSQL and Redis. Sessions log in, verify, refresh, log
- * out and try what has ended (test/faults/clients.ts); every answer is checked. Every 30 seconds a line tells how much was served,
- * what failed, what each process has in memory, and for how long the loop of a worker was busy with one thing. Exits with 1 when
- * anything failed, an answer was wrong, or a process grew by more than MOST_GROWTH (25) percent after the first quarter, which it is
- * given to warm up.
+ * The real server, two workers and a hasher on PostgreSQL and Redis, with passwords as cheap as in tests. Sessions log in, verify,
+ * refresh, log out and try what has ended (test/faults/clients.ts); every answer is checked. Every 30 seconds a line tells how much
+ * was served, what failed, what each process has in memory, and for how long the loop of a worker was busy with one thing. Exits
+ * with 1 when anything failed, an answer was wrong, or a process grew by more than MOST_GROWTH (25) percent after the first quarter,
+ * which it is given to warm up.
  */
 import { cpus } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
