@@ -11,7 +11,7 @@ import { quickGrace, type Request, requests } from './signals.ts'
 import { openSockets, type Sockets } from './socket.ts'
 
 /** How often the arbiter looks at its processes, in milliseconds. */
-const tick = 250
+const tick = 100
 
 /** Without one ready worker for so long the arbiter gives up, in milliseconds: whoever runs it may know what to do. */
 const mostBarren = 60_000
