@@ -128,6 +128,8 @@ t.test(
     await t.test('to a server whose memory is full fails, and changes nothing', async (t) => {
       const admin = new Redis(server.options)
       t.teardown(() => admin.disconnect())
+      // It may still be on its way back from the server that was a replica.
+      await until(() => answers(direct), 5000)
       const place = await login(direct, 'ann')
       await admin.config('SET', 'maxmemory', '1')
       const full = { ...down, detail: /OOM/ }

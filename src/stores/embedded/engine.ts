@@ -28,12 +28,31 @@ export function openEmbedded(dataDir: string): EmbeddedEngine {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
     const database = new DatabaseSync(file)
     chmodSync(file, 0o600)
-    // busy_timeout first: the switch to WAL itself may have to wait for another process. Milliseconds.
-    for (const pragma of ['busy_timeout=5000', 'journal_mode=WAL', 'synchronous=FULL', 'foreign_keys=on']) {
-      database.exec(`pragma ${pragma}`)
-    }
+    database.exec(`pragma busy_timeout=${patience}`)
+    switchToWal(database)
+    for (const pragma of ['synchronous=FULL', 'foreign_keys=on']) database.exec(`pragma ${pragma}`)
     return makeEngine(file, database)
   })
+}
+
+/** How long a process waits for another one that writes, in milliseconds. */
+const patience = 5000
+
+/**
+ * Of several processes that switch a new file to WAL at once, SQLite lets all but one fail without waiting: two that wait for each
+ * other would wait for ever. So the waiting is done here, between tries.
+ */
+function switchToWal(database: DatabaseSyncInstance): void {
+  const until = performance.now() + patience
+  for (;;) {
+    try {
+      database.exec('pragma journal_mode=WAL')
+      return
+    } catch (error) {
+      if (!/locked/.test((error as Error).message) || performance.now() > until) throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5 + Math.random() * 20)
+    }
+  }
 }
 
 function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngine {
