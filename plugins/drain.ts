@@ -33,6 +33,7 @@ async function drain(app: FastifyInstance): Promise<void> {
     const began = performance.now()
     // Stops accepting and no more: http.Server's own close would also cut idle connections.
     const closed = new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
+    if (app.management !== undefined) NetServer.prototype.close.call(app.management)
     const watch = setInterval(() => {
       const now = performance.now()
       if (now >= cutAt) server.closeAllConnections()

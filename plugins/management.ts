@@ -8,7 +8,8 @@ import { answerBrokenRequest } from './errors.ts'
 
 /**
  * With MANAGEMENT_PORT, health and metrics answer on a server of their own, `app.management`, and nothing else does; on the
- * service's own they are 404. It serves until the very last: whoever probes a service that stops is to hear of it.
+ * service's own they are 404. It stops accepting when the service does (plugins/drain.ts): who probes while workers are relieved is
+ * to be answered by those that stay.
  */
 async function management(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   app.decorate('management', config.managementPort === undefined ? undefined : openManagement(app, config))
