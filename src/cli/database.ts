@@ -1,7 +1,10 @@
 import type { Config } from '../config/settings.ts'
-import { openDatabase } from '../stores/open.ts'
+import type { KeyringOptions } from '../keys/keyring.ts'
+import { keySecret, openDatabase } from '../stores/open.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
+import { makeKeyStore } from '../stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../stores/sql/migrate.ts'
+import { systemClock } from '../time.ts'
 import { Refusal } from './terminal.ts'
 
 /** Opens the database for `work`, and closes it afterwards. Throws Refusal when its tables are not those of this version. */
@@ -14,6 +17,14 @@ export async function withDatabase<T>(config: Config, work: (database: SqlDataba
     await database.close()
   }
 }
+
+/** The keys in `database`, and what opens them. */
+export const keyringOptions = (config: Config, database: SqlDatabase): KeyringOptions => ({
+  store: makeKeyStore(database),
+  secret: keySecret(config),
+  previousSecret: config.keyEncryptionSecretPrevious,
+  clock: systemClock
+})
 
 /** The embedded file has one owner and is brought up to date by whoever opens it; a shared database only by `migrate`. */
 async function bringUpToDate(database: SqlDatabase): Promise<void> {

@@ -7,10 +7,8 @@ import { generateKey } from '../keys/key.ts'
 import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy } from '../keys/keyring.ts'
 import { seal } from '../keys/sealing.ts'
 import type { StoredKey } from '../keys/store.ts'
-import { keySecret } from '../stores/open.ts'
-import { makeKeyStore } from '../stores/sql/keys.ts'
-import { showTime, systemClock } from '../time.ts'
-import { withDatabase } from './database.ts'
+import { showTime } from '../time.ts'
+import { keyringOptions, withDatabase } from './database.ts'
 import { openRecord, type Record } from './record.ts'
 import { print, Refusal, readInput, say } from './terminal.ts'
 
@@ -131,12 +129,7 @@ async function withKeys<T>(work: (options: KeyringOptions, config: Config, recor
 
 const withKeyring = <T>(config: Config, work: (options: KeyringOptions, record: Record) => Promise<T>): Promise<T> =>
   withDatabase(config, async (database) => {
-    const options = {
-      store: makeKeyStore(database),
-      secret: keySecret(config),
-      previousSecret: config.keyEncryptionSecretPrevious,
-      clock: systemClock
-    }
+    const options = keyringOptions(config, database)
     await openKeyring(config, options)
     return await work(options, await openRecord(config, database))
   })

@@ -4,11 +4,10 @@ import type { ActName, AuditEvent } from '../audit/event.ts'
 import { makeAuditTrail } from '../audit/trail.ts'
 import type { Config } from '../config/settings.ts'
 import { openAuditSecret } from '../keys/keyring.ts'
-import { keySecret } from '../stores/open.ts'
 import { makeAuditStore } from '../stores/sql/audit.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
-import { makeKeyStore } from '../stores/sql/keys.ts'
 import { systemClock } from '../time.ts'
+import { keyringOptions } from './database.ts'
 
 /** Writes into the audit trail what this run of a command has done. Throws KeyturnError STORE_DOWN. */
 export type Record = (event: ActName, on?: Pick<AuditEvent, 'userId' | 'sid' | 'object'>) => Promise<void>
@@ -25,9 +24,4 @@ export async function openRecord(config: Config, database: SqlDatabase): Promise
 
 /** The secret that chains the trail. Throws as openRecord does. */
 export const auditSecret = (config: Config, database: SqlDatabase): Promise<Buffer> =>
-  openAuditSecret({
-    store: makeKeyStore(database),
-    secret: keySecret(config),
-    previousSecret: config.keyEncryptionSecretPrevious,
-    clock: systemClock
-  })
+  openAuditSecret(keyringOptions(config, database))
