@@ -1,5 +1,4 @@
 import { isUtf8 } from 'node:buffer'
-import type { IncomingMessage } from 'node:http'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
@@ -11,10 +10,13 @@ import { KeyturnError } from '../src/errors.ts'
 async function body(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
   const add = (type: string, parse: (bytes: Buffer, contentType: string) => unknown): void => {
-    app.addContentTypeParser(type, { parseAs: 'buffer' }, async (request: FastifyRequest, bytes: Buffer) => {
+    app.addContentTypeParser(type, { parseAs: 'buffer' }, (request: FastifyRequest, bytes: Buffer, done) => {
+      demandOneType(request)
       // A chunked body has no Content-Length, and Django behind Gunicorn does not see it.
       const isAbsent = bytes.length === 0 || request.headers['content-length'] === undefined
-      return isAbsent ? {} : parse(bytes, request.headers['content-type'] ?? '')
+      const body = isAbsent ? {} : parse(bytes, request.headers['content-type'] ?? '')
+      if (body instanceof Promise) return body
+      done(null, body)
     })
   }
   add('application/json', parseJson)
@@ -23,20 +25,22 @@ async function body(app: FastifyInstance): Promise<void> {
   add('*', (_bytes, contentType) => {
     throw new KeyturnError('MEDIA_TYPE', { detail: contentType })
   })
-  app.addHook('preParsing', ({ raw }, _reply, payload, done) => {
-    const types = valuesOf(raw, 'content-type')
-    // Node reads the first; a proxy that looked at the body may have gone by another.
-    done(types.length > 1 ? new KeyturnError('MEDIA_TYPE', { detail: types.join(', ') }) : null, payload)
-  })
   app.addHook('preValidation', (request, _reply, done) => {
     if (request.body === undefined) request.body = {}
     done()
   })
 }
 
-/** All values of a header field, of which `headers` has one where only one may be. */
-const valuesOf = ({ rawHeaders }: IncomingMessage, field: string): readonly string[] =>
-  rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === field)
+/** Node reads the first Content-Type; a proxy that looked at the body may have gone by another. Throws KeyturnError MEDIA_TYPE. */
+export function demandOneType({ raw: { rawHeaders } }: FastifyRequest): void {
+  const types: string[] = []
+  for (let name = 0; name < rawHeaders.length; name += 2) {
+    if (isContentType(rawHeaders[name] ?? '')) types.push(rawHeaders[name + 1] ?? '')
+  }
+  if (types.length > 1) throw new KeyturnError('MEDIA_TYPE', { detail: types.join(', ') })
+}
+
+const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type'
 
 function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw unreadable('JSON parse error - the body is not UTF-8')

@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
+import { demandOneType } from './body.ts'
 
 /**
  * What the OAuth doors have in common, to be registered in their own context: a body is a form that names each
@@ -11,19 +12,26 @@ async function form(app: FastifyInstance): Promise<void> {
   app.addContentTypeParser(
     'application/x-www-form-urlencoded',
     { parseAs: 'string' },
-    async (_request: FastifyRequest, text: string) => parseForm(text)
+    (request: FastifyRequest, text: string, done) => {
+      demandOneType(request)
+      done(null, parseForm(text))
+    }
   )
-  app.addHook('onRequest', async (_request, reply) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     reply.header('cache-control', 'no-store').header('pragma', 'no-cache')
+    done()
   })
 }
 
 function parseForm(text: string): Readonly<Record<string, string>> {
-  const parameters = [...new URLSearchParams(text)]
-  const names = new Set(parameters.map(([name]) => name))
-  if (names.size < parameters.length)
-    throw new KeyturnError('OAUTH_REQUEST', { detail: 'A parameter is there more than once.' })
-  return Object.fromEntries(parameters.filter(([, value]) => value !== ''))
+  const parameters = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(text)) {
+    if (parameters.has(name))
+      throw new KeyturnError('OAUTH_REQUEST', { detail: 'A parameter is there more than once.' })
+    parameters.set(name, value)
+  }
+  for (const [name, value] of parameters) if (value === '') parameters.delete(name)
+  return Object.fromEntries(parameters)
 }
 
 export default fp(form, { name: 'form', dependencies: ['errors'] })

@@ -60,7 +60,7 @@ function readText(value: unknown): Read<string> {
   if (text === '') return { faults: ['This field may not be blank.'] }
   // The reference asks both of its validators, and tells what each of them says.
   const faults: FieldMessage[] = text.includes('\0') ? ['Null characters are not allowed.'] : []
-  const surrogate = /\p{Surrogate}/u.exec(text)
+  const surrogate = text.isWellFormed() ? null : /\p{Surrogate}/u.exec(text)
   if (surrogate !== null) {
     faults.push(`Surrogate characters are not allowed: U+${surrogate[0].charCodeAt(0).toString(16).toUpperCase()}.`)
   }
