@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type AuditEvent, isAudited } from '../src/audit/event.ts'
+import { type AuditEvent, type EventName, isAudited } from '../src/audit/event.ts'
 import { type AuditTrail, makeAuditTrail } from '../src/audit/trail.ts'
 import type { Config } from '../src/config/settings.ts'
 import { openAuditSecret } from '../src/keys/keyring.ts'
 import type { Clock } from '../src/time.ts'
-import { eventOf, resultOf } from './requests.ts'
+import { eventOf, resultOf, whichRequest } from './requests.ts'
 
 /** Writes what matters into the audit trail, after the answer. A trail that cannot be written is told in the log and stops nobody. */
 async function audit(
@@ -16,15 +16,18 @@ async function audit(
   const previousSecret = config.keyEncryptionSecretPrevious
   const trail = makeAuditTrail(app.stores.audit, await openAuditSecret({ store, secret, previousSecret, clock }))
   app.decorate('auditTrail', trail)
-  app.addHook('onResponse', async (request) => {
-    const event = eventOf(request)
-    if (event === undefined || !isAudited(event, resultOf(request))) return
+  const record = async (event: EventName, request: FastifyRequest): Promise<void> => {
     const facts = { event, ...describe(request) }
     try {
       await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
-      request.log.error({ err: error, ...facts }, 'the audit trail cannot be written')
+      app.log.error({ ...whichRequest(request), err: error, ...facts }, 'the audit trail cannot be written')
     }
+  }
+  app.addHook('onResponse', (request, _reply, done) => {
+    const event = eventOf(request)
+    if (event !== undefined && isAudited(event, resultOf(request))) void record(event, request)
+    done()
   })
   app.addHook('onClose', () => trail.settled())
 }

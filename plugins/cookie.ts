@@ -28,8 +28,9 @@ export interface RefreshCookie {
 }
 
 async function cookie(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
-  await app.register(fastifyCookie)
   const { cookieName: name, cookieMode: enabled } = config
+  // Who has no use for cookies does not pay for reading them.
+  if (enabled || config.forwardAuthCookie !== undefined) await app.register(fastifyCookie)
   const attributes: CookieSerializeOptions = {
     httpOnly: true,
     secure: true,

@@ -23,7 +23,7 @@ async function drain(app: FastifyInstance): Promise<void> {
   let cutAt = Number.POSITIVE_INFINITY
   let stopping: Promise<void> | undefined
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (performance.now() >= beginAt) reply.header('connection', 'close')
+    if (stopping !== undefined && performance.now() >= beginAt) reply.header('connection', 'close')
     done(null, payload)
   })
 

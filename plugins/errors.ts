@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { type ErrorCode, KeyturnError } from '../src/errors.ts'
 import { chooseLanguage, translateBody } from '../src/languages.ts'
 import { securityHeaders } from './headers.ts'
+import { whichRequest } from './requests.ts'
 
 export interface ErrorsOptions {
   /** The scheme of the challenge that goes with every 401: the first of AUTH_HEADER_TYPES. */
@@ -33,8 +34,8 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
  * An error of ours without a cause says all in its message. Its stack would be the same each time, and there may be hundreds a second
  * of it: who is refused because too many others are must be told at little cost.
  */
-function tell({ cause, code, message }: KeyturnError, { log }: FastifyRequest): void {
-  log.error({ code, ...(cause === undefined ? {} : { err: cause }) }, message)
+function tell({ cause, code, message }: KeyturnError, request: FastifyRequest): void {
+  request.log.error({ ...whichRequest(request), code, ...(cause === undefined ? {} : { err: cause }) }, message)
 }
 
 /** How a client authenticates: RFC 6749 §5.2. */

@@ -25,10 +25,8 @@ const parses = ['application/json', 'application/x-www-form-urlencoded', 'multip
 async function negotiation(app: FastifyInstance): Promise<void> {
   const paths = new Map<string, Path>()
   const router = makeRouter({ ignoreTrailingSlash: true })
-  const pathOf = ({ is404, routeOptions, url }: FastifyRequest): Path | undefined => {
-    if (is404 || isOfCors(routeOptions.url)) return router.find('GET', url)?.store
-    return paths.get(routeOptions.url ?? '')
-  }
+  const pathOf = ({ is404, url }: FastifyRequest, route = ''): Path | undefined =>
+    is404 || isOfCors(route) ? router.find('GET', url)?.store : paths.get(route)
   for (const method of parsed) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   app.addHook('onRoute', ({ url, method, schema, config }) => {
     if (isOfCors(url) || config?.answersAll === true) return
@@ -39,16 +37,18 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     paths.set(url, path)
   })
   app.addHook('onRequest', (request, reply, done) => {
-    const path = pathOf(request)
+    // Fastify makes this object anew each time it is asked for.
+    const { url, config } = request.routeOptions
+    const path = pathOf(request, url)
     if (path !== undefined) reply.header('allow', path.allow).header('vary', 'Accept')
-    const isOurs = request.url.startsWith('/api/') && request.routeOptions.config.answersAll !== true
+    const isOurs = request.url.startsWith('/api/') && config.answersAll !== true
     if (isOurs && !isAcceptable(request.headers.accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
     else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')
       done(new KeyturnError('METHOD', { detail: request.method }))
     else done()
   })
   app.setNotFoundHandler(async (request, reply) => {
-    const path = pathOf(request)
+    const path = pathOf(request, request.routeOptions.url)
     if (path === undefined) throw new KeyturnError('NOT_FOUND')
     const { url, schema } = path
     reply.code(200)

@@ -1,5 +1,5 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { makeAddressSet } from '../src/addresses.ts'
 import type { Config, Rate } from '../src/config/settings.ts'
@@ -45,14 +45,19 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
   })
   app.decorate('limiter', limiter)
   app.decorate('isUnlimited', (request) => isFree(request.ip))
-  app.addHook('onSend', async (request, reply) => {
-    const applied = request.routeOptions.config.rateLimit as RouteLimit | undefined
-    if (applied && reply.hasHeader('x-ratelimit-limit')) tellLimit(reply, applied)
+  app.addHook('onRoute', (route) => {
+    const applied = route.config?.rateLimit as RouteLimit | undefined
+    if (!applied) return
+    const tell: onSendHookHandler = (_request, reply, payload, done) => {
+      if (reply.hasHeader('x-ratelimit-limit')) tellLimit(reply, applied)
+      done(null, payload)
+    }
+    route.onSend = [route.onSend ?? [], tell].flat()
   })
 }
 
 /** The address that is counted. It is unknown once the client has gone. */
-export const addressOf = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => normalizeIP(ip)
+export const addressOf = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => (ip.includes(':') ? normalizeIP(ip) : ip)
 
 /** A refusal for so many seconds: rounded up, or whoever waits for as long comes too early. */
 export function throttled(left: number): KeyturnError {

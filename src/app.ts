@@ -1,4 +1,5 @@
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
@@ -21,7 +22,7 @@ import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
 import rateLimit from '../plugins/rate-limit.ts'
-import requests, { requestIdOf, requestLog } from '../plugins/requests.ts'
+import requests, { requestIdOf } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import serveDocs from '../routes/docs.ts'
@@ -50,7 +51,7 @@ import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
 
 export interface AppParts {
-  readonly log: FastifyBaseLogger
+  readonly log: Logger
   /** Time of the service; tests step it. */
   readonly clock?: Clock
   /** Who hashes passwords; by default this process. */
@@ -68,11 +69,12 @@ export async function buildApp(
   { log, clock = systemClock, hasher, scrape }: AppParts
 ): Promise<FastifyInstance> {
   const app = Fastify({
-    loggerInstance: log,
+    loggerInstance: log as FastifyBaseLogger,
     // plugins/requests.ts writes the one line a request has.
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
-    childLoggerFactory: requestLog,
+    // Lines name their request themselves (plugins/requests.ts).
+    childLoggerFactory: (logger) => logger,
     schemaController: fields,
     bodyLimit: config.bodyLimit,
     ...connectionLimits(config),
@@ -91,7 +93,7 @@ export async function buildApp(
     await app.register(forwarded)
     await app.register(drain)
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
-    await app.register(requests)
+    await app.register(requests, { isLogged: log.isLevelEnabled('info') })
     await app.register(headers)
     await app.register(management, { config })
     await app.register(metrics)
