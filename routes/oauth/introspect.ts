@@ -34,7 +34,7 @@ const introspect: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const config = { event: 'introspect' as const, rateLimit: app.rateLimits.introspect }
   app.post('/oauth/introspect', { schema, config, preValidation: app.authenticateClient }, async (request) => {
     const { body, outcome } = await app.flows.introspect(request.body.token)
-    request.outcome = { ...request.outcome, ...outcome }
+    request.outcome = { client_id: request.client.id, ...outcome }
     return body
   })
 }

@@ -79,7 +79,8 @@ const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest
 ]
 
 /** The scopes of ?scope=, however often it is there. What can be no scope is one that no token has. */
-const readRequired = (scope: unknown = ''): readonly string[] => parseScope([scope].flat().join(' ')) ?? ['']
+const readRequired = (scope: unknown): readonly string[] =>
+  scope === undefined ? [] : (parseScope([scope].flat().join(' ')) ?? [''])
 
 /**
  * The token in Authorization; where that is absent or of a type that is meant for the service behind, the one in the
@@ -112,9 +113,11 @@ const showCaller = ({ userId, username, sid, scopes, expiresAt }: Caller): Reado
  * the original.
  */
 const encode = (text: string): string =>
-  text.replace(/[^\x21-\x24\x26-\x7e]/gu, (each) =>
-    Buffer.from(each).toString('hex').toUpperCase().replace(/../g, '%$&')
-  )
+  /^[\x21-\x24\x26-\x7e]*$/.test(text)
+    ? text
+    : text.replace(/[^\x21-\x24\x26-\x7e]/gu, (each) =>
+        Buffer.from(each).toString('hex').toUpperCase().replace(/../g, '%$&')
+      )
 
 /**
  * For as long as a proxy may go by this answer, a revocation is not seen: never longer than the operator said, nor than

@@ -37,6 +37,7 @@ function readBasic(encoded: string): readonly [ClientCredentials, ...ClientCrede
   const colon = text.indexOf(':')
   if (colon < 0) throw new KeyturnError('CLIENT_INVALID')
   const raw = { id: text.slice(0, colon), secret: text.slice(colon + 1) }
+  if (!/[%+]/.test(text)) return [raw]
   const [id, secret] = [decodePart(raw.id), decodePart(raw.secret)]
   if (id === undefined || secret === undefined || (id === raw.id && secret === raw.secret)) return [raw]
   return [{ id, secret }, raw]

@@ -52,7 +52,7 @@ export const makeAuthenticate = (parts: Parts, users: RecentUsers) => {
     const claims = await readAny(token)
     const { id: userId, username } = await findBearer(claims)
     const { sid, scope = '', exp: expiresAt } = claims
-    return { userId, sid, username, scopes: parseScope(scope) ?? [], expiresAt }
+    return { userId, sid, username, scopes: scope === '' ? [] : (parseScope(scope) ?? []), expiresAt }
   }
 
   /** The claims of a token that is good in one of the classes; each of the others has its message in the refusal. */

@@ -2,7 +2,7 @@ import { isOfType, type TokenType } from '../tokens/claims.ts'
 import { describeToken, inactive, type Introspection } from '../tokens/introspection.ts'
 import { makeFindBearer } from './caller.ts'
 import { makeLookUpHolder } from './holder.ts'
-import { type Outcome, outcomeOf } from './outcome.ts'
+import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { makeVerify, unlessRefused, type Verified } from './verify.ts'
 
@@ -22,8 +22,8 @@ export const makeIntrospect = (parts: Parts) => {
   return async (token: string): Promise<{ readonly body: Introspection; readonly outcome: Outcome }> => {
     const verified = await unlessRefused(() => verify(token))
     const body = verified === undefined ? inactive : await describe(verified)
-    const whose = verified === undefined ? {} : outcomeOf(verified.claims)
-    return { body, outcome: { ...whose, verdict: body.active ? 'active' : 'inactive' } }
+    const { user_id, sid } = verified?.claims ?? {}
+    return { body, outcome: { user_id, sid, verdict: body.active ? 'active' : 'inactive' } }
   }
 
   async function describe(verified: Verified): Promise<Introspection> {

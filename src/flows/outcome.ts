@@ -6,8 +6,8 @@ import type { Claims } from '../tokens/claims.ts'
 export interface Outcome {
   /** Where it is not the event of the door. */
   readonly event?: EventName
-  readonly user_id?: string
-  readonly sid?: string
+  readonly user_id?: string | undefined
+  readonly sid?: string | undefined
   /** The client that asked. */
   readonly client_id?: string
   readonly verdict?: VerdictKind | 'active' | 'inactive'
@@ -19,7 +19,4 @@ export interface Outcome {
 }
 
 /** Whose token it was. */
-export const outcomeOf = ({ user_id, sid }: Pick<Claims, 'user_id' | 'sid'>): Outcome => ({
-  ...(user_id === undefined ? {} : { user_id }),
-  ...(sid === undefined ? {} : { sid })
-})
+export const outcomeOf = ({ user_id, sid }: Pick<Claims, 'user_id' | 'sid'>): Outcome => ({ user_id, sid })

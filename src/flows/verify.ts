@@ -19,10 +19,10 @@ export interface Verified {
  * session is over, which Simple JWT answers with 400 here and 401 everywhere else. A client's own token is good as long
  * as there is that client.
  */
-export const makeVerify =
-  ({ codec, refresh, sliding, sessions, foreignBlacklist, revocations, clients, ...parts }: Parts) =>
-  async (token: string): Promise<Verified> => {
-    const { rules, clock, blacklistAfterRotation } = parts
+export const makeVerify = (parts: Parts) => {
+  const { codec, refresh, sliding, sessions, foreignBlacklist, revocations, clients, rules, clock } = parts
+
+  return async (token: string): Promise<Verified> => {
     const payload = codec.read(token)
     const claims = checkClaims(payload, clock(), rules)
     const place = refresh.placeOf(claims) ?? sliding.placeOf(claims)
@@ -36,15 +36,16 @@ export const makeVerify =
     if (claims.client_id !== undefined && clients.find(claims.client_id) === undefined)
       throw new KeyturnError('TOKEN_REVOKED', { detail: `there is no client ${claims.client_id}` })
     return { payload, claims, place }
-
-    async function isOver({ userId, sid, generation, foreign }: RefreshPlace): Promise<boolean> {
-      const session = await sessions.find(userId, sid)
-      if (session !== undefined) return generation < session.generation && blacklistAfterRotation
-      // One of another issuer that nobody has shown here yet is good.
-      if (foreign === undefined) return true
-      return (await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti))
-    }
   }
+
+  async function isOver({ userId, sid, generation, foreign }: RefreshPlace): Promise<boolean> {
+    const session = await sessions.find(userId, sid)
+    if (session !== undefined) return generation < session.generation && parts.blacklistAfterRotation
+    // One of another issuer that nobody has shown here yet is good.
+    if (foreign === undefined) return true
+    return (await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti))
+  }
+}
 
 /**
  * What `work` gives; undefined when it refuses the token. Rejects when it cannot know, as with a store that is down.

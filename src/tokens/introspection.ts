@@ -6,16 +6,16 @@ interface ActiveToken {
   readonly [name: string]: unknown
 }
 
-/** What is said of a token, in wire names. */
+/** What is said of a token, in wire names. What is undefined is not said: JSON leaves it out. */
 export type Introspection = { readonly active: false } | ActiveToken
 
 /** All that is said of a token that is not good: the reason would help somebody who tries tokens (RFC 7662 §2.2). */
 export const inactive: Introspection = { active: false }
 
 /** A good token by its claims, as they are in it. */
-export function showClaims({ active: _, ...claims }: Payload): ActiveToken {
-  return { active: true, ...claims }
-}
+export const showClaims = (payload: Payload): ActiveToken =>
+  // The first one has the first place, the last one the last word.
+  Object.assign({ active: true as const }, payload, { active: true as const })
 
 export interface TokenDescription {
   readonly claims: Claims
@@ -30,14 +30,13 @@ export interface TokenDescription {
  * `token_type`.
  */
 export function describeToken(payload: Payload, { claims, use, username }: TokenDescription): ActiveToken {
-  const { token_type: _, ...carried } = payload
-  const { jti, user_id, client_id } = claims
+  const { jti = payload.jti, user_id, client_id } = claims
   return {
-    ...showClaims(carried),
-    ...(use === 'refresh' ? {} : { token_type: 'Bearer' }),
+    ...showClaims(payload),
+    token_type: use === 'refresh' ? undefined : 'Bearer',
     token_use: use,
-    ...(jti === undefined ? {} : { jti }),
+    jti,
     sub: user_id ?? client_id,
-    ...(username === undefined ? {} : { username })
+    username: username ?? payload.username
   }
 }
