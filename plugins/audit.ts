@@ -7,7 +7,7 @@ import { openAuditSecret } from '../src/keys/keyring.ts'
 import type { Clock } from '../src/time.ts'
 import { eventOf, resultOf, whichRequest } from './requests.ts'
 
-/** Writes what matters into the audit trail, after the answer. A trail that cannot be written is told in the log and stops nobody. */
+/** Writes what matters into the audit trail, beside the answer. A trail that cannot be written is told in the log and stops nobody. */
 async function audit(
   app: FastifyInstance,
   { config, clock }: { readonly config: Config; readonly clock: Clock }
@@ -24,10 +24,10 @@ async function audit(
       app.log.error({ ...whichRequest(request), err: error, ...facts }, 'the audit trail cannot be written')
     }
   }
-  app.addHook('onResponse', (request, _reply, done) => {
+  app.addHook('onSend', (request, _reply, payload, done) => {
     const event = eventOf(request)
     if (event !== undefined && isAudited(event, resultOf(request))) void record(event, request)
-    done()
+    done(null, payload)
   })
   app.addHook('onClose', () => trail.settled())
 }

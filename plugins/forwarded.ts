@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { addressIn, makeAddressSet } from '../src/addresses.ts'
@@ -18,6 +19,8 @@ export function trustedProxies(ranges: readonly string[]): (address: string, hop
  * it. An entry that is none (`unknown`, a name, rubbish) is replaced by the peer's own address, which is at least true.
  */
 async function forwarded(app: FastifyInstance): Promise<void> {
+  // Node remembers an address that was asked for while the client was there: who has gone is still to be named.
+  app.server.on('connection', (socket: Socket) => void socket.remoteAddress)
   app.addHook('onRequest', ({ raw }, _reply, done) => {
     if (raw.headers['x-forwarded-for'] !== undefined) raw.headers['x-forwarded-for'] = clientOf(raw)
     done()

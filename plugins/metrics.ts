@@ -29,10 +29,10 @@ async function metrics(app: FastifyInstance): Promise<void> {
     ])
   ) as Record<EventName, Counter<'result'>>
   app.decorate('metrics', registry)
-  app.addHook('onResponse', (request, _reply, done) => {
+  app.addHook('onSend', (request, _reply, payload, done) => {
     const event = eventOf(request)
     if (event !== undefined) byEvent[event].inc({ result: resultOf(request) })
-    done()
+    done(null, payload)
   })
 }
 

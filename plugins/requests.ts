@@ -54,6 +54,7 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
     if (trace !== undefined) reply.header('traceparent', trace.traceparent)
     done()
   })
+  // All that tells of a request does so here and not in onResponse, which does not run when the client has gone.
   // JSON is UTF-8 by definition (RFC 8259 §8.1), and Django REST framework does not say it again.
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8')
@@ -61,9 +62,9 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
     done(null, payload)
   })
   if (!isLogged) return
-  app.addHook('onResponse', (request, reply, done) => {
+  app.addHook('onSend', (request, reply, payload, done) => {
     const { routeOptions, outcome, refusal } = request
-    if (routeOptions.config.quiet === true) return done()
+    if (routeOptions.config.quiet === true) return done(null, payload)
     // One literal, of which pino leaves out what is undefined: spread together it costs as much as all the rest of the line.
     const line = {
       reqId: request.id,
@@ -85,7 +86,7 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
       active: outcome?.active
     } satisfies Readonly<Record<keyof Outcome, unknown>> & Readonly<Record<string, unknown>>
     app.log.info(line, 'request')
-    done()
+    done(null, payload)
   })
 }
 

@@ -1,5 +1,6 @@
 /* What is around every request: who sent it, what it is called, what it may cost, and what is said of it. */
 import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
@@ -405,4 +406,33 @@ t.test('the log names users, sessions and verdicts, and no secret', async (t) =>
       method: 'POST'
     })
   }
+})
+
+t.test('a request whose client has gone is told of like any other', async (t) => {
+  const { app, logIn, log } = await openApp(t)
+  const { refresh, userId } = await logIn()
+  const gone = new Promise<void>((resolve) => {
+    app.server.once('connection', (socket) => socket.once('close', () => resolve()))
+  })
+  const { revoke } = app.stores.sessions
+  t.intercept(app.stores.sessions, 'revoke', {
+    value: async (...which: Parameters<typeof revoke>) => {
+      client.destroy()
+      await gone
+      return await revoke(...which)
+    }
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const body = JSON.stringify({ refresh })
+  const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  client.write(
+    `POST /api/token/blacklist/ HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+  )
+  const trail = async () =>
+    await app.stores.database.query("SELECT event, result, user_id, ip FROM keyturn_audit WHERE event = 'logout'")
+  for (let tries = 0; (await trail()).length === 0 && tries < 200; tries++) await delay(25)
+  const wanted = { event: 'logout', ip: '127.0.0.1', user_id: userId }
+  t.match(log.at(-1), { ...wanted, status: 200 })
+  t.same(await trail(), [{ ...wanted, result: 'ok' }])
+  t.match(await app.metrics.getSingleMetricAsString('keyturn_logouts_total'), 'keyturn_logouts_total{result="ok"} 1')
 })
