@@ -10,8 +10,11 @@ import { KeyturnError } from '../errors.ts'
  * What fails at once, as a refused connection or a full store, opens nothing: nobody waits for it, and reads may still work.
  */
 export interface Circuit {
-  /** What `call` gives. Throws KeyturnError STORE_DOWN, without calling, while the store hangs and when too many wait. */
-  run<T>(call: () => Promise<T>): Promise<T>
+  /**
+   * What `call` gives; so many `callers` wait for it. Throws KeyturnError STORE_DOWN, without calling, while the store hangs and
+   * when too many wait.
+   */
+  run<T>(call: () => Promise<T>, callers?: number): Promise<T>
 }
 
 export interface CircuitOptions {
@@ -29,7 +32,7 @@ const mostTimeouts = 3
 /** Between two probes, in milliseconds: what a client is told to wait. */
 const interval = 1000
 
-/** Calls of one process under way. Ten times what a worker that is busy has, and what a store serves in a fraction of a second. */
+/** Callers of one process that wait. Ten times what a worker that is busy has, and what a store serves in a fraction of a second. */
 export const mostWaiting = 500
 
 export function makeCircuit({ name, probe, now = () => performance.now() }: CircuitOptions): Circuit {
@@ -66,11 +69,11 @@ export function makeCircuit({ name, probe, now = () => performance.now() }: Circ
   }
 
   return {
-    async run(call) {
+    async run(call, callers = 1) {
       await pass()
       if (waiting >= mostWaiting) throw refuse(`${waiting} calls wait already`)
       const begunAt = now()
-      waiting += 1
+      waiting += callers
       try {
         const result = await call()
         answered()
@@ -79,7 +82,7 @@ export function makeCircuit({ name, probe, now = () => performance.now() }: Circ
         failed(error, begunAt)
         throw error
       } finally {
-        waiting -= 1
+        waiting -= callers
       }
     }
   }

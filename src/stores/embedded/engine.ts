@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
 import { KeyturnError } from '../../errors.ts'
-import type { SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
+import type { KeyedRows, SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
 
 /** One SQLite file that the processes of this host share. Its calls block, so statements are short and by key. */
 export interface EmbeddedEngine extends SqlDatabase {
@@ -98,6 +98,10 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
     },
     async query(sql, values) {
       return run(sql, values)
+    },
+    finder<Row>({ table, columns, key }: KeyedRows) {
+      const sql = `SELECT ${columns} FROM ${table} WHERE ${key} = $1`
+      return async (value: string) => run<Row>(sql, [value])[0]
     },
     async exclusively(work) {
       exec('BEGIN IMMEDIATE')

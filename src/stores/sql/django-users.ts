@@ -1,7 +1,7 @@
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
 import { StoreError } from '../error.ts'
-import type { SqlQueries, SqlValue } from './connection.ts'
+import type { SqlDatabase, SqlValue } from './connection.ts'
 import type { DjangoTable, UserColumn } from './django-table.ts'
 
 interface UserRow {
@@ -18,20 +18,28 @@ interface UserRow {
  * Written are only a password, in a form that Django reads, whether a user is active, and the last login. `key` is the
  * column that tokens carry. Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
  */
-export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 'username' = 'id'): UserStore {
+export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' | 'username' = 'id'): UserStore {
   const { name, column, has } = table
   const seconds = (each: UserColumn): string => (has(each) ? `EXTRACT(EPOCH FROM ${column(each)})::bigint` : 'NULL')
-  const users = `SELECT ${column(key)}::text AS id, ${column('username')}::text AS username,
+  const columns = `${column(key)}::text AS id, ${column('username')}::text AS username,
     ${column('password')} AS password_hash, ${has('is_active') ? column('is_active') : 'true'} AS is_active,
-    ${seconds('date_joined')} AS created_at, ${seconds('last_login')} AS last_login_at FROM ${name}`
-  const parseKey = makeKeyParser(table.type(key))
+    ${seconds('date_joined')} AS created_at, ${seconds('last_login')} AS last_login_at`
+  const users = `SELECT ${columns} FROM ${name}`
+  const type = table.type(key) ?? 'text'
+  const parseKey = makeKeyParser(type)
   const id = column('id')
   const lotOf = placeOfLot(table)
 
-  const first = async (which: UserColumn, value: SqlValue | undefined): Promise<User | undefined> => {
+  const findByText = async (which: UserColumn, value: string): Promise<User | undefined> => {
     // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
-    if (value === undefined || String(value).includes('\0')) return undefined
+    if (value.includes('\0')) return undefined
     const [row] = await db.query<UserRow>(`${users} WHERE ${column(which)} = $1`, [value])
+    return row && toUser(row)
+  }
+  const find = db.finder<UserRow>({ table: name, columns, key: column(key), type })
+  const findByShape = async (value: string): Promise<User | undefined> => {
+    const parsed = parseKey(value)
+    const row = parsed === undefined ? undefined : await find(parsed)
     return row && toUser(row)
   }
   const update = async (id: string, which: UserColumn, value: SqlValue): Promise<void> => {
@@ -44,8 +52,9 @@ export function makeDjangoUsers(db: SqlQueries, table: DjangoTable, key: 'id' | 
   }
 
   return {
-    findByUsername: (username) => first('username', normalizeUsername(username)),
-    findById: (id) => first(key, parseKey(id)),
+    findByUsername: (username) => findByText('username', normalizeUsername(username)),
+    // Without a shape PostgreSQL may refuse a value, which would fail all that are asked about with it.
+    findById: shapes[type] === undefined ? (value) => findByText(key, value) : findByShape,
     create: () => refuse('create them with Django'),
     delete: () => refuse('delete them with Django'),
     setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
@@ -109,7 +118,7 @@ const shapes: Readonly<Record<string, RegExp>> = {
 }
 
 /** Reads an id out of a token for a column of this type; undefined for what no user can have. */
-function makeKeyParser(type = 'text'): (id: string) => string | undefined {
+function makeKeyParser(type: string): (id: string) => string | undefined {
   const shape = shapes[type]
   return (id) => (shape === undefined || shape.test(id) ? id : undefined)
 }

@@ -1,8 +1,9 @@
 import pg from 'pg'
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
+import { makeBatch } from '../batch.ts'
 import { makeCircuit } from '../circuit.ts'
-import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
+import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection, and then for its rows. Not as a statement_timeout, which
 // poolers such as PgBouncer refuse at a connection's start.
@@ -36,6 +37,7 @@ export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOp
   return {
     dialect: 'postgres',
     query: (sql, values) => circuit.run(() => runOn(pool, sql, values)),
+    finder: (rows) => makeBatch((keys) => circuit.run(() => findAll(pool, rows, keys), keys.length)),
     exclusively: (work) => runExclusively(settings, work),
     close: () => pool.end()
   }
@@ -78,10 +80,30 @@ function checkSettings(settings: pg.ClientConfig): void {
 async function runOn<Row>(
   connection: pg.Pool | pg.Client,
   sql: string,
-  values: readonly SqlValue[] = []
+  values: readonly (SqlValue | readonly string[])[] = []
 ): Promise<readonly Row[]> {
   const { rows } = await connection.query(sql, [...values]).catch(rethrow)
   return rows
+}
+
+/**
+ * The rows of `keys`, each in its place. The server tells the place, so that it alone decides what is equal: of a uuid there are
+ * several spellings.
+ */
+async function findAll<Row>(
+  pool: pg.Pool,
+  { table, columns, key, type }: KeyedRows,
+  keys: readonly string[]
+): Promise<readonly (Row | undefined)[]> {
+  const rows = await runOn<Row & { readonly keyturn_place: number }>(
+    pool,
+    `SELECT keyturn_place, ${columns}
+     FROM unnest($1::${type}[]) WITH ORDINALITY AS asked (keyturn_key, keyturn_place) JOIN ${table} ON ${key} = keyturn_key`,
+    [keys]
+  )
+  const found = new Array<Row | undefined>(keys.length)
+  for (const row of rows) found[row.keyturn_place - 1] = row
+  return found
 }
 
 /** On a connection of its own: with it the transaction ends and the lock goes, whatever happens to this process. */

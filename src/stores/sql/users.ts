@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
-import type { SqlQueries } from './connection.ts'
+import type { SqlDatabase } from './connection.ts'
 
 interface UserRow {
   readonly id: string
@@ -18,18 +18,21 @@ interface UserRow {
  * Users in the table keyturn_users; `clock` dates them. Their id is the column `key`, USER_ID_FIELD: nobody
  * outside knows another one.
  */
-export function makeUserStore(db: SqlQueries, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
+export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
   const columns = `${key} AS id, username, password_hash, is_active, created_at, last_login_at, claims`
-  const first = async (sql: string, value: string): Promise<User | undefined> => {
-    // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
-    if (value.includes('\0')) return undefined
-    const [row] = await db.query<UserRow>(sql, [value])
-    return row && toUser(row)
+  const findBy = (which: 'id' | 'username') => {
+    const find = db.finder<UserRow>({ table: 'keyturn_users', columns, key: which, type: 'text' })
+    return async (value: string): Promise<User | undefined> => {
+      // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
+      if (value.includes('\0')) return undefined
+      const row = await find(value)
+      return row && toUser(row)
+    }
   }
+  const findByName = findBy('username')
   return {
-    findByUsername: (username) =>
-      first(`SELECT ${columns} FROM keyturn_users WHERE username = $1`, normalizeUsername(username)),
-    findById: (id) => first(`SELECT ${columns} FROM keyturn_users WHERE ${key} = $1`, id),
+    findByUsername: (username) => findByName(normalizeUsername(username)),
+    findById: findBy(key),
     async create(username, passwordHash) {
       const [row] = await db.query<UserRow>(
         `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at) VALUES ($1, $2, $3, 1, $4)

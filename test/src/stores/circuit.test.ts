@@ -152,3 +152,14 @@ t.test('only so many wait at once', async (t) => {
   t.same(new Set(await Promise.all(waiting)), new Set(['late']))
   t.equal(await call(), 'answer')
 })
+
+t.test('a call that many wait for counts for all of them', async (t) => {
+  const { circuit, call } = open()
+  const { promise, resolve } = aPromise()
+  const waiting = circuit.run(() => promise, mostWaiting)
+  await Promise.resolve()
+  await t.rejects(call(), { ...down, detail: `Store: ${mostWaiting} calls wait already` })
+  resolve('late')
+  t.equal(await waiting, 'late')
+  t.equal(await call(), 'answer')
+})

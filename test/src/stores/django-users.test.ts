@@ -98,6 +98,41 @@ t.test('a model of one’s own', async (t) => {
   t.match(await makeDjangoUsers(db, table, 'username').findById('v@example.com'), { ...customer, id: 'v@example.com' })
 })
 
+t.test('users looked up in one turn are one query where ids can be checked before it', async (t) => {
+  const other = openPostgres(await server.createDatabase())
+  t.teardown(() => other.close())
+  const uuids = [1, 2].map((each) => `6f1c9c1e-9c0b-4d0e-8a57-0d8f2b1c3e4${each}`) as [string, string]
+  // The server numbers its transactions, and each query is one: a user shows the number of the one it came with.
+  await other.exclusively(({ script }) =>
+    script(`CREATE TABLE people (id integer, uuid uuid, username text, code numeric);
+      INSERT INTO people VALUES (1, '${uuids[0]}', 'one', 1.5), (2, '${uuids[1]}', 'two', 2.5);
+      CREATE VIEW auth_user AS SELECT *, '' AS password, to_timestamp(txid_current()) AS date_joined FROM people`)
+  )
+  const lookUp = async (id: string, ids: readonly string[]) => {
+    const users = makeDjangoUsers(other, await readDjangoTable(other, 'auth_user', { id }))
+    const found = await Promise.allSettled(ids.map(users.findById))
+    const isFound = found.flatMap((each) => (each.status === 'fulfilled' ? (each.value ?? []) : []))
+    return {
+      names: found.map((each) => (each.status === 'fulfilled' ? each.value?.username : 'refused')),
+      queries: new Set(isFound.map(({ createdAt }) => createdAt)).size
+    }
+  }
+  const bad = ['abc', '\0', '', '99999999999999999999', '3']
+  const none = bad.map(() => undefined)
+  t.same(await lookUp('id', ['2', ...bad, '1', '002']), { names: ['two', ...none, 'one', 'two'], queries: 1 })
+  const spelledOtherwise = uuids[0].replaceAll('-', '').toUpperCase()
+  t.same(await lookUp('uuid', [uuids[1], ...bad, spelledOtherwise, uuids[0]]), {
+    names: ['two', ...none, 'one', 'one'],
+    queries: 1
+  })
+  t.same(await lookUp('username', ['two', ...bad, 'one']), { names: ['two', ...none, 'one'], queries: 2 })
+  t.same(
+    await lookUp('code', ['2.50', 'abc', '1.5']),
+    { names: ['two', 'refused', 'one'], queries: 2 },
+    'what PostgreSQL refuses is refused alone'
+  )
+})
+
 t.test('a name that is not in NFKC, as Django may hold one, ends a page as any other', async (t) => {
   const other = openPostgres(await server.createDatabase())
   t.teardown(() => other.close())

@@ -21,6 +21,7 @@ import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
+import type { User } from '../../../src/users/user.ts'
 import { clientStoreSuite } from '../../conformance/clients.ts'
 import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
@@ -118,6 +119,36 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     while (!(await isWaiting())) await sleep(10)
     await other.query('COMMIT')
     t.match(await placing, [{ kind: 'refused', reason: /has just taken/ }, { kind: 'created' }])
+  })
+
+  await t.test('users looked up in one turn are one query', async (t) => {
+    const { db } = await openEmpty(t)
+    await migrate(db)
+    // The server numbers its transactions, and each query is one: a user shows the number of the one it came with.
+    await db.exclusively(({ script }) =>
+      script(`ALTER TABLE keyturn_users RENAME TO people;
+        CREATE VIEW keyturn_users AS SELECT id, username, password_hash, is_active, txid_current() AS created_at,
+          last_login_at, claims FROM people;
+        INSERT INTO people SELECT n, 'user ' || n, 'digest ' || n, 1, 0 FROM generate_series(1, 300) AS n;
+        INSERT INTO people VALUES ('{"a,\\b"}', 'odd', '!', 0, 0, NULL, '{"role":"odd"}')`)
+    )
+    const users = makeUserStore(db, makeManualClock())
+    const ids = Array.from({ length: 300 }, (_, index) => `${300 - index}`)
+    const wanted = [...ids, '7', 'nobody', '\0', '', '{"a,\\b"}', 'NULL']
+    const [found, other] = await Promise.all([Promise.all(wanted.map(users.findById)), db.query('SELECT 1 AS one')])
+    t.same(other, [{ one: 1 }])
+    t.same(
+      found.map((user) => user?.username),
+      [...ids.map((id) => `user ${id}`), 'user 7', undefined, undefined, undefined, 'odd', undefined],
+      'each has its own answer, two of the same user too'
+    )
+    t.match(found[1], { id: '299', passwordHash: 'digest 299', isActive: true, claims: {} })
+    t.match(found.at(-2), { isActive: false, claims: { role: 'odd' } })
+    const queryOf = (user: User | undefined) => user?.createdAt
+    t.equal(new Set(found.filter((user) => user !== undefined).map(queryOf)).size, 1)
+    const again = await users.findById('7')
+    t.match(again, { username: 'user 7' })
+    t.not(queryOf(again), queryOf(found[0]), 'and the next turn has its own')
   })
 
   await t.test('numbers are numbers', async (t) => {
@@ -360,6 +391,10 @@ async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
     db.exclusively(async () => 1),
     down
   )
+  const users = makeUserStore(db, makeManualClock())
+  const lookingUp = ['1', '2', '3'].map(users.findById)
+  await Promise.allSettled(lookingUp)
+  for (const each of lookingUp) await t.rejects(each, down, 'all who look somebody up in a turn are told')
   await server.restart()
   t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }], 'it recovers by itself')
 
