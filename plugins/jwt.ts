@@ -110,7 +110,14 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
     const payload = checkSignature(keys, token)
     if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
     if (byHead.size < mostHeads) byHead.set(jws.head, keys)
-    return Object.freeze(payload)
+    // A refresh token is presented once, and thousands of them would push out access tokens that come again and again.
+    if (keys[0] !== refresh) remember(token, Object.freeze(payload))
+    return payload
+  }
+
+  const remember = (token: string, payload: Payload): void => {
+    if (accepted.size >= mostAccepted) accepted.delete(accepted.keys().next().value ?? '')
+    accepted.set(token, payload)
   }
 
   const checkSignature = (keys: readonly JWT[], token: string): Payload => {
@@ -138,14 +145,7 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
       accepted = new Map()
     },
     sign: (use, claims) => (use === 'access' ? signing : refresh).sign(claims as Payload),
-    read(token) {
-      const known = accepted.get(token)
-      if (known !== undefined) return known
-      const payload = verify(token)
-      if (accepted.size >= mostAccepted) accepted.delete(accepted.keys().next().value ?? '')
-      accepted.set(token, payload)
-      return payload
-    }
+    read: (token) => accepted.get(token) ?? verify(token)
   }
 }
 

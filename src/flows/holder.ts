@@ -17,7 +17,7 @@ export const makeLookUpHolder =
     const user = await users.findById(userId)
     if (user === undefined || !(await hooks.mayAuthenticate(user))) return { refusal: new KeyturnError('USER_GONE') }
     // Another issuer may not say under which password it made the token; what it is exchanged for does.
-    const isUnbound = foreign !== undefined && claims.hash_password === undefined
+    const isUnbound = !rules.bindsPassword || (foreign !== undefined && claims.hash_password === undefined)
     if (isUnbound || isUnderPassword(claims, passwordFingerprint(user.passwordHash), rules)) return { user }
     return { refusal: new KeyturnError('PASSWORD_CHANGED') }
   }

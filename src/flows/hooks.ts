@@ -60,8 +60,12 @@ export function makeHooks(
     )
   // Claims kept with the user are in the token too, unless the function gives one of the same name.
   const claimsOf: ClaimsFunction = async (user, context) => ({ ...user.claims, ...(await claims?.(user, context)) })
+  const customClaims = makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names)
   return {
-    claims: makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names),
+    async claims(user, context) {
+      const hasNone = claims === undefined && Object.keys(user.claims).length === 0
+      return hasNone ? {} : await customClaims(user, context)
+    },
     async mayAuthenticate(user) {
       if (checkUserIsActive && !user.isActive) return false
       if (rule === undefined) return true

@@ -60,8 +60,8 @@ export function makeCircuit({ name, probe, now = () => performance.now() }: Circ
     probedAt = now()
   }
 
+  /** While it is open. */
   const pass = async (): Promise<void> => {
-    if (!isOpen) return
     if (now() - probedAt < interval) throw refuse('it hangs, and is asked again in a second')
     probedAt = now()
     await probe()
@@ -70,7 +70,7 @@ export function makeCircuit({ name, probe, now = () => performance.now() }: Circ
 
   return {
     async run(call, callers = 1) {
-      await pass()
+      if (isOpen) await pass()
       if (waiting >= mostWaiting) throw refuse(`${waiting} calls wait already`)
       const begunAt = now()
       waiting += callers

@@ -60,7 +60,8 @@ export function claimsFault(value: unknown, names: ClaimNames): string | undefin
   const claims: unknown = json === undefined ? undefined : JSON.parse(json)
   if (json === undefined || typeof claims !== 'object' || claims === null || Array.isArray(claims))
     return 'the claims are no object'
-  const reserved = Object.keys(claims).find((name) => reservedClaims(names).has(name))
-  if (reserved !== undefined) return `the claim ${reserved} is Keyturn's own`
+  const reserved = reservedClaims(names)
+  const taken = Object.keys(claims).find((name) => reserved.has(name))
+  if (taken !== undefined) return `the claim ${taken} is Keyturn's own`
   return Buffer.byteLength(json) > longestClaims ? `the claims are longer than ${longestClaims} bytes` : undefined
 }

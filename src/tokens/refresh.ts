@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import { equalInConstantTime, hmac } from '../random.ts'
+import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
 import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -55,7 +55,7 @@ export function makeRefreshTokens(
   { adopts }: { readonly adopts: boolean }
 ): RefreshTokens {
   const jtiOf = ({ userId, sid, generation }: PresentedGeneration): string =>
-    hmac(jtiSecret, `${sid}.${generation}.${userId}`).toString('hex', 0, 16)
+    derivedId(jtiSecret, `${sid}.${generation}.${userId}`)
 
   /**
    * Simple JWT's tokens have no session and no place. Theirs is the first in the line of a session that only this token
@@ -63,7 +63,7 @@ export function makeRefreshTokens(
    */
   const adoptedPlaceOf = ({ user_id: userId, jti, iat, exp }: Claims): RefreshPlace | undefined => {
     if (!adopts || userId === undefined || jti === undefined) return undefined
-    const sid = hmac(jtiSecret, `adopted.${jti}.${userId}`).toString('hex', 0, 16)
+    const sid = derivedId(jtiSecret, `adopted.${jti}.${userId}`)
     // As long as anybody may take the token for good, by a clock that differs from ours.
     const expiresAt = Math.min(Math.ceil(exp), endOfTime) + rules.leeway + 60
     const foreign = { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt }
@@ -98,10 +98,11 @@ export function makeRefreshTokens(
         )
       ),
     read(token) {
+      const payload = codec.read(token)
       // `iat` is the session store's time, which may be ahead of ours: the jti proves that we wrote it.
-      const { iat, ...payload } = codec.read(token)
-      const claims = checkClaims(payload, clock(), rules)
+      const claims = checkClaims({ ...payload, iat: undefined }, clock(), rules)
       demandType(claims, 'refresh', rules)
+      const { iat } = payload
       const place = placeOf({ ...claims, iat: typeof iat === 'number' ? iat : undefined })
       if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
       return { ...place, claims }

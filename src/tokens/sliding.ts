@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import { equalInConstantTime, hmac } from '../random.ts'
+import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Session } from '../sessions/session.ts'
 import type { PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
@@ -58,8 +58,7 @@ export function makeSlidingTokens(
   rules: ClaimRules,
   clock: Clock
 ): SlidingTokens {
-  const jtiOf = (userId: string, sid: string): string =>
-    hmac(jtiSecret, `sliding.${sid}.${userId}`).toString('hex', 0, 16)
+  const jtiOf = (userId: string, sid: string): string => derivedId(jtiSecret, `sliding.${sid}.${userId}`)
 
   const placeOf = ({ token_type, user_id: userId, sid, jti }: Claims): PresentedGeneration | undefined => {
     // Simple JWT's own sliding tokens have no session.

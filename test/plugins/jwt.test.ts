@@ -29,6 +29,19 @@ t.test('a token seen before is read once', async (t) => {
   t.equal(await verify(service, access), good)
 })
 
+t.test('a refresh token takes no place among them, unless it has the key of access tokens', async (t) => {
+  const shared = makeKeyPair('HS256').text
+  for (const [settings, isRemembered] of [[{}, false] as const, [{ SIGNING_KEY: shared }, true] as const]) {
+    const service = await openApp(t, settings)
+    const { access, refresh } = await service.logIn()
+    const { codec } = service.app
+    const payload = codec.read(refresh)
+    t.equal(codec.read(refresh) === payload, isRemembered)
+    t.same(codec.read(refresh), payload)
+    t.equal(codec.read(access), codec.read(access))
+  }
+})
+
 t.test('it is not good after its expiry', async (t) => {
   const service = await openApp(t)
   const { access, refresh } = await service.logIn()

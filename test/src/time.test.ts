@@ -1,5 +1,5 @@
 import t from 'tap'
-import { equalInConstantTime, hmac, randomId } from '../../src/random.ts'
+import { derivedId, equalInConstantTime, hmac, randomId } from '../../src/random.ts'
 import { makeManualClock, parseDuration, systemClock } from '../../src/time.ts'
 
 t.test('durations', async (t) => {
@@ -33,6 +33,9 @@ t.test('random and secret texts', async (t) => {
   const ids = Array.from({ length: 1000 }, randomId)
   t.equal(new Set(ids).size, 1000)
   for (const id of ids.slice(0, 10)) t.match(id, /^[0-9a-f]{32}$/)
+  const secret = Buffer.from('secret')
+  t.match(derivedId(secret, 'a'), /^[0-9a-f]{32}$/)
+  t.equal(derivedId(secret, 'a'), hmac(secret, 'a').toString('hex', 0, 16))
   t.equal(equalInConstantTime('a', 'a'), true)
   t.equal(equalInConstantTime('', ''), true)
   for (const [a, b] of [
