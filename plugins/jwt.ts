@@ -108,10 +108,11 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
     if (typeof jws === 'string') throw invalid(jws)
     const keys = byHead.get(jws.head) ?? findKeys(jws.head)
     const payload = checkSignature(keys, token)
-    if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
     if (byHead.size < mostHeads) byHead.set(jws.head, keys)
-    // A refresh token is presented once, and thousands of them would push out access tokens that come again and again.
-    if (keys[0] !== refresh) remember(token, Object.freeze(payload))
+    // Only we write what this key signs. Each such token is presented once, and thousands would push out access tokens.
+    if (keys[0] === refresh) return payload
+    if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
+    remember(token, Object.freeze(payload))
     return payload
   }
 
