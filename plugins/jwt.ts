@@ -15,7 +15,7 @@ import { namesTwice, readHeader, splitToken } from '../src/tokens/jws.ts'
 /** How often a worker looks whether the keys have changed, in milliseconds. */
 const keysInterval = 2000
 
-/** Tokens whose signature is known to be good. A token and its claims take about a kilobyte. */
+/** Access tokens whose signature is known to be good. A token and its claims take about a kilobyte. */
 const mostAccepted = 4096
 
 /** Headers that need not be read again. */
@@ -109,7 +109,8 @@ function makeCodec(typ: string): TokenCodec & { use(keys: Keys): Promise<void> }
     const keys = byHead.get(jws.head) ?? findKeys(jws.head)
     const payload = checkSignature(keys, token)
     if (byHead.size < mostHeads) byHead.set(jws.head, keys)
-    // Only we write what this key signs. Each such token is presented once, and thousands would push out access tokens.
+    // Nobody else has this key, and what we write names nothing twice. Such a token is presented once, and thousands of them
+    // would push out the access tokens, which come again and again.
     if (keys[0] === refresh) return payload
     if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
     remember(token, Object.freeze(payload))

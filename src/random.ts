@@ -2,7 +2,7 @@ import { createHmac, randomBytes, randomFillSync, timingSafeEqual } from 'node:c
 
 const idBytes = 16
 
-/** For the next ids. To draw random bytes takes 3 µs however few they are, which is as long as an HMAC. */
+/** Random bytes for the next ids. To draw some takes 3 µs however few they are, which is as long as an HMAC. */
 const drawn = Buffer.alloc(256 * idBytes)
 let used = drawn.length
 

@@ -63,6 +63,7 @@ export function makeHooks(
   const customClaims = makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names)
   return {
     async claims(user, context) {
+      // Most deployments have none, and need no timer for it.
       const hasNone = claims === undefined && Object.keys(user.claims).length === 0
       return hasNone ? {} : await customClaims(user, context)
     },
