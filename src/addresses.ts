@@ -1,13 +1,14 @@
 import { BlockList, isIP } from 'node:net'
 
-/** Whether an address is in one of `ranges`, which are addresses and CIDRs. What is no address is in none. */
+/** Whether an address is in one of `ranges`, which are addresses and CIDRs (they were checked). What is no address is in none. */
 export function makeAddressSet(ranges: readonly string[]): (address: string | undefined) => boolean {
   // The usual case, and to ask an empty set costs as much as a full one.
   if (ranges.length === 0) return () => false
   const set = new BlockList()
   for (const range of ranges) {
     const [address = '', prefix] = range.split('/')
-    const family = familyOf(address) ?? 'ipv4'
+    // Not isIP, whose regular expression for IPv6 takes five milliseconds of a start to be made.
+    const family = address.includes(':') ? 'ipv6' : 'ipv4'
     if (prefix === undefined) set.addAddress(address, family)
     else set.addSubnet(address, Number(prefix), family)
   }
