@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Registry } from '@platformatic/prom-client'
+import type { Registry } from '@platformatic/prom-client'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
@@ -18,27 +18,51 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about']
 }
 
+/** How often each result came of each event. */
+type Counts = Readonly<Record<EventName, Map<string, number>>>
+
 /** Counts what came of every request, by event; served at /metrics. */
 async function metrics(app: FastifyInstance): Promise<void> {
-  const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
-  const byEvent = Object.fromEntries(
-    Object.entries(counters).map(([event, [name, help]]) => [
-      event,
-      new Counter({ name, help, labelNames: ['result'], registers: [registry] })
-    ])
-  ) as Record<EventName, Counter<'result'>>
-  app.decorate('metrics', registry)
+  const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
+  let registry: Promise<Registry> | undefined
+  app.decorate('metrics', () => {
+    registry ??= openRegistry(counts)
+    return registry
+  })
   app.addHook('onSend', (request, _reply, payload, done) => {
     const event = eventOf(request)
-    if (event !== undefined) byEvent[event].inc({ result: resultOf(request) })
+    if (event !== undefined) {
+      const result = resultOf(request)
+      counts[event].set(result, (counts[event].get(result) ?? 0) + 1)
+    }
     done(null, payload)
   })
 }
 
+/** Loaded when somebody asks for the first time: it is a twentieth of a start, and many a service is never asked. */
+async function openRegistry(counts: Counts): Promise<Registry> {
+  const { Counter, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  for (const [event, [name, help]] of Object.entries(counters)) {
+    new Counter({
+      name,
+      help,
+      labelNames: ['result'],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const [result, count] of counts[event as EventName]) this.inc({ result }, count)
+      }
+    })
+  }
+  return registry
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
-    metrics: Registry
+    /** The figures of this process. */
+    metrics(): Promise<Registry>
   }
 }
 

@@ -27,8 +27,9 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
   }
   app.get('/metrics', { schema, config: { quiet: true, isManagement: true } }, async (request, reply) => {
     if (!isAllowed(request, token)) throw new KeyturnError('NOT_FOUND')
-    reply.header('content-type', app.metrics.contentType)
-    return await (scrape?.() ?? app.metrics.metrics())
+    const registry = await app.metrics()
+    reply.header('content-type', registry.contentType)
+    return await (scrape?.() ?? registry.metrics())
   })
 }
 

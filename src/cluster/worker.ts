@@ -93,7 +93,9 @@ function scrape(): Promise<string> {
 }
 
 async function measure(): Promise<void> {
-  if (app !== undefined) arbiter.tell({ type: 'measured', metrics: await app.metrics.getMetricsAsJSON() })
+  if (app === undefined) return
+  const registry = await app.metrics()
+  arbiter.tell({ type: 'measured', metrics: await registry.getMetricsAsJSON() })
 }
 
 /** Says once that MAX_REQUESTS are served; the arbiter relieves this worker when its replacement is ready. */

@@ -434,5 +434,8 @@ t.test('a request whose client has gone is told of like any other', async (t) =>
   const wanted = { event: 'logout', ip: '127.0.0.1', user_id: userId }
   t.match(log.at(-1), { ...wanted, status: 200 })
   t.same(await trail(), [{ ...wanted, result: 'ok' }])
-  t.match(await app.metrics.getSingleMetricAsString('keyturn_logouts_total'), 'keyturn_logouts_total{result="ok"} 1')
+  t.match(
+    await (await app.metrics()).getSingleMetricAsString('keyturn_logouts_total'),
+    'keyturn_logouts_total{result="ok"} 1'
+  )
 })

@@ -329,7 +329,7 @@ t.test('a user’s refresh token at the token endpoint', async (t) => {
     "SELECT result FROM keyturn_audit WHERE event = 'refresh' ORDER BY result"
   )
   t.same(trail, [{ result: 'retried' }, { result: 'reused' }], 'told in the audit trail as at /api/token/refresh/')
-  const metrics = await service.app.metrics.metrics()
+  const metrics = await (await service.app.metrics()).metrics()
   t.match(metrics, /keyturn_refreshes_total\{result="reused"\} 1/)
   refused(t, await grant(refresh_token), 400, 'invalid_grant', 'the session is over')
 
