@@ -15,9 +15,7 @@ import type { Clock } from '../time.ts'
 import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
 import type { EmbeddedEngine } from './embedded/engine.ts'
-import { followEmbeddedFeed } from './embedded/feed.ts'
-import { openEmbeddedGuesses } from './embedded/guesses.ts'
-import { openEmbeddedSessions } from './embedded/sessions.ts'
+import { StoreError } from './error.ts'
 import { makeAuditStore } from './sql/audit.ts'
 import { makeClientStore } from './sql/clients.ts'
 import type { SqlDatabase } from './sql/connection.ts'
@@ -26,7 +24,6 @@ import { makeDjangoUsers } from './sql/django-users.ts'
 import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
-import { StoreError } from './error.ts'
 import { makeUserStore } from './sql/users.ts'
 
 /** Everything that is kept outside the process. */
@@ -55,10 +52,9 @@ export interface Stores {
  * which is brought up to date here. Throws StoreError naming the variable when a store cannot be reached or is not migrated.
  */
 export async function openStores(config: Config, clock: Clock): Promise<Stores> {
-  const database = await openDatabase(config)
+  const [database, redis] = await openEngines(config)
   try {
-    await bringUpToDate(database)
-    const { sessions, feed, counters, guesses } = await openSessions(config, database, clock)
+    const { sessions, feed, counters, guesses } = redis ?? (await openInFile(config, database, clock))
     return {
       database,
       users: await openUsers(config, database, clock),
@@ -89,9 +85,22 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       }
     }
   } catch (error) {
+    await redis?.sessions.close()
     await database.close()
     throw error
   }
+}
+
+/**
+ * Both at once: while the one is waited for, the modules of the other are loaded. When one cannot be used, the other is
+ * closed again.
+ */
+async function openEngines(config: Config): Promise<readonly [SqlDatabase, SessionStores | undefined]> {
+  const [database, redis] = await Promise.allSettled([openMigrated(config), openInRedis(config)])
+  if (database.status === 'fulfilled' && redis.status === 'fulfilled') return [database.value, redis.value]
+  if (database.status === 'fulfilled') await database.value.close()
+  if (redis.status === 'fulfilled') await redis.value?.sessions.close()
+  throw database.status === 'rejected' ? database.reason : (redis as PromiseRejectedResult).reason
 }
 
 /** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws StoreError when it cannot be reached. */
@@ -134,6 +143,17 @@ export async function openDjangoTable(
   return await readDjangoTable(database, usersTable, Object.fromEntries(usersColumns.map((pair) => pair.split('='))))
 }
 
+async function openMigrated(config: Config): Promise<SqlDatabase> {
+  const database = await openDatabase(config)
+  try {
+    await bringUpToDate(database)
+    return database
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
 async function bringUpToDate(database: SqlDatabase): Promise<void> {
   if ((await pendingMigrations(database)) === 0) return
   if (database.dialect === 'postgres') {
@@ -150,35 +170,33 @@ async function bringUpToDate(database: SqlDatabase): Promise<void> {
  */
 export const revocationWindow = ({ accessTokenLifetime, leeway }: Config): number => accessTokenLifetime + leeway + 60
 
-async function openSessions(
-  config: Config,
-  database: SqlDatabase,
-  clock: Clock
-): Promise<Pick<Stores, 'sessions' | 'feed' | 'counters' | 'guesses'>> {
-  const policy: SessionPolicy = {
-    lifetime: config.refreshTokenLifetime,
-    absoluteLifetime: config.sessionAbsoluteLifetime,
-    grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
-    rotate: config.rotateRefreshTokens,
-    maxPerUser: config.maxSessionsPerUser,
-    adopts: adoptsRefreshTokens(config)
-  }
-  const window = revocationWindow(config)
-  const { redisUrl } = config
-  if (redisUrl !== undefined) {
-    const { openRedisStore } = await import('./redis/open.ts')
-    return await reached('REDIS_URL', () =>
-      openRedisStore(redisUrl, { verifyTls: config.redisTlsVerify, policy, window })
-    )
-  }
+type SessionStores = Pick<Stores, 'sessions' | 'feed' | 'counters' | 'guesses'>
+
+const sessionPolicy = (config: Config): SessionPolicy => ({
+  lifetime: config.refreshTokenLifetime,
+  absoluteLifetime: config.sessionAbsoluteLifetime,
+  grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
+  rotate: config.rotateRefreshTokens,
+  maxPerUser: config.maxSessionsPerUser,
+  adopts: adoptsRefreshTokens(config)
+})
+
+/** Undefined without REDIS_URL. */
+async function openInRedis(config: Config): Promise<SessionStores | undefined> {
+  const { redisUrl, redisTlsVerify: verifyTls } = config
+  if (redisUrl === undefined) return undefined
+  const { openRedisStore } = await import('./redis/open.ts')
+  return await reached('REDIS_URL', () =>
+    openRedisStore(redisUrl, { verifyTls, policy: sessionPolicy(config), window: revocationWindow(config) })
+  )
+}
+
+async function openInFile(config: Config, database: SqlDatabase, clock: Clock): Promise<SessionStores> {
+  const { openEmbeddedStore } = await import('./embedded/open.ts')
   const engine = isEmbedded(database) ? database : await openFile(config)
-  const sessions = await openEmbeddedSessions(engine, policy, window, clock)
-  return {
-    sessions: engine === database ? sessions : { ...sessions, close: () => engine.close() },
-    feed: { follow: async (replica) => followEmbeddedFeed(engine, replica) },
-    counters: undefined,
-    guesses: await openEmbeddedGuesses(engine, clock)
-  }
+  const store = await openEmbeddedStore(engine, sessionPolicy(config), revocationWindow(config), clock)
+  const sessions = engine === database ? store.sessions : { ...store.sessions, close: () => engine.close() }
+  return { ...store, sessions, counters: undefined }
 }
 
 const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'
