@@ -1,5 +1,5 @@
 import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
-import { openLog } from '../cluster/log.ts'
+import { makeLog } from '../cluster/log.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
@@ -13,7 +13,7 @@ export async function serve(): Promise<void> {
   process.title = 'keyturn: arbiter'
   const load = (): Config => loadConfig(process.env, checkSigningKey)
   const config = load()
-  const log = await openLog(config)
+  const log = makeLog(config)
   const exitCode = await runArbiter(config, {
     log,
     load,

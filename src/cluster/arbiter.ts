@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os'
-import type { Logger } from 'pino'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { makeHashing } from './hashing.ts'
+import type { Log } from './log.ts'
 import type { Child } from './messages.ts'
 import { makeScraper } from './metrics.ts'
 import { writePidfile } from './pidfile.ts'
@@ -31,7 +31,7 @@ export interface Greeting {
 }
 
 export interface ArbiterParts {
-  readonly log: Logger
+  readonly log: Log
   /** Reads the configuration again, for a reload. Throws ConfigError. */
   readonly load: () => Config
   /** Tells in a line why the service gave up. */
@@ -226,7 +226,7 @@ async function arbitrate(first: Config, sockets: Sockets, parts: ArbiterParts): 
 }
 
 interface PoolsParts {
-  readonly log: Logger
+  readonly log: Log
   readonly sockets: Sockets
   hashQueue(): number
   ready(worker: Child, hasNoUsers: boolean): void

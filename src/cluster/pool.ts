@@ -1,5 +1,5 @@
 import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
-import type { Logger } from 'pino'
+import type { Log } from './log.ts'
 import type { Child, Order, Report } from './messages.ts'
 import { backOff, type Member, plan } from './plan.ts'
 import { requests } from './signals.ts'
@@ -91,7 +91,7 @@ interface Leave {
 /** `sockets` are handed to each process that is born. */
 export function makePool(
   kind: 'worker' | 'hasher',
-  { log, sockets, events }: { readonly log: Logger; readonly sockets?: Sockets; readonly events: PoolEvents }
+  { log, sockets, events }: { readonly log: Log; readonly sockets?: Sockets; readonly events: PoolEvents }
 ): Pool {
   const file = import.meta.filename.replace(/pool(\.[jt]s)$/, `${kind}$1`)
   const processes = new Map<number, Process>()

@@ -10,6 +10,10 @@ async function linesOf(code: string): Promise<readonly Record<string, unknown>[]
   const script = `import { openLog } from '${file}'
     const log = await openLog({ logLevel: 'info', logFormat: 'json' })
     ${code}`
+  return await linesOfScript(script)
+}
+
+async function linesOfScript(script: string): Promise<readonly Record<string, unknown>[]> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [lines] = await Promise.all([text(child.stdout), once(child, 'close')])
   return lines
@@ -42,4 +46,19 @@ t.test('a warning is written at once, and all before it', async (t) => {
 t.test('each line has its own time', async (t) => {
   const [one, two] = await linesOf(`log.info('one'); setTimeout(() => log.info('two'), 50)`)
   t.ok(Date.parse(String(two?.time)) - Date.parse(String(one?.time)) >= 45)
+})
+
+t.test('what the arbiter tells before its log is open is told in its order, and then each line at once', async (t) => {
+  const lines = await linesOfScript(`import { makeLog } from '${file}'
+    const log = makeLog({ logLevel: 'info', logFormat: 'json' })
+    log.debug('nobody wants to know')
+    log.info({ worker: 7 }, 'first')
+    log.error('second')
+    await import('pino')
+    setImmediate(() => {
+      log.info('third')
+      ${kill}
+    })`)
+  t.match(lines, [{ level: 'info', worker: 7, msg: 'first' }, { level: 'error', msg: 'second' }, { msg: 'third' }])
+  t.equal(lines.length, 3)
 })
