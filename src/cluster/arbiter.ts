@@ -270,7 +270,7 @@ function makePools({
     events: {
       reported(hasher, report) {
         if (report.type === 'ready') hashing.join(hasher)
-        if (report.type === 'hashed') hashing.answer(hasher, report.result)
+        if (report.type === 'hashed') hashing.answer(hasher, report.id, report.result)
       },
       leaving: (hasher) => hashing.leave(hasher, false),
       gone: (hasher) => hashing.leave(hasher, true),

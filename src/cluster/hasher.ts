@@ -11,12 +11,14 @@ import type { HashJob, HashResult } from './messages.ts'
 
 let hasher: PasswordHasher | undefined
 let isLeaving = false
-let isBusy = false
+/** What it was given and has not answered yet: one in work, the others in line. */
+const jobs = new Map<number, AbortController>()
 
 const arbiter = joinArbiter(
   'hasher',
   (order) => {
     if (order.type === 'hash') void work(order.id, order.job)
+    if (order.type === 'unhash') jobs.get(order.id)?.abort()
     if (order.type === 'drain') leave()
   },
   () => process.exit(isLeaving ? 0 : 1)
@@ -26,7 +28,8 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => 
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env)
-  const built = makePasswordHasher(hasherSettings(config))
+  // How many may wait is the arbiter's to say.
+  const built = makePasswordHasher({ ...hasherSettings(config), queue: Number.POSITIVE_INFINITY, atOnce: 1 })
   // A binary that does not work here shows it now, and not at the first login.
   await built.hash('a password that nobody has')
   stepBack()
@@ -47,21 +50,23 @@ function stepBack(): void {
 }
 
 async function work(id: number, job: HashJob): Promise<void> {
-  isBusy = true
-  const result = await run(job).catch((error: Error): HashResult => ({ busy: error.message }))
+  const gone = new AbortController()
+  jobs.set(id, gone)
+  const result = await run(job, gone.signal).catch((error: Error): HashResult => ({ busy: error.message }))
+  jobs.delete(id)
   arbiter.tell({ type: 'hashed', id, result })
-  isBusy = false
   if (isLeaving) leave()
 }
 
-async function run(job: HashJob): Promise<HashResult> {
+async function run(job: HashJob, signal: AbortSignal): Promise<HashResult> {
   if (hasher === undefined) return { busy: 'the hasher is not ready' }
   const { password } = job
-  return { value: job.kind === 'hash' ? await hasher.hash(password) : await hasher.verify(password, job.digest) }
+  if (job.kind === 'hash') return { value: await hasher.hash(password, signal) }
+  return { value: await hasher.verify(password, job.digest, signal) }
 }
 
-/** Ends, after the password that is being checked. What was told is flushed when the channel closes. */
+/** Ends, after the passwords that it has. What was told is flushed when the channel closes. */
 function leave(): void {
   isLeaving = true
-  if (!isBusy && process.connected) process.disconnect()
+  if (jobs.size === 0 && process.connected) process.disconnect()
 }

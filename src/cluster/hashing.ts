@@ -1,17 +1,24 @@
 import type { Child, HashJob, HashResult } from './messages.ts'
 
-/** Hands the passwords of all workers to the hashers: one line for the host, first come, first served. */
+/**
+ * Hands the passwords of all workers to the hashers: one line for the host, first come, first served.
+ *
+ * A hasher has one job in work and one at hand, which it begins by itself. If it asked for each, its core would be idle
+ * until the arbiter has heard it and has answered: 1 ms of 25 on a quiet machine, and more where workers, who go first,
+ * fill the cores. What is at hand waits like those in line and counts with them; it has chosen its hasher, so it may begin
+ * later than the next one does with another, by one job at most.
+ */
 export interface Hashing {
   /** A worker's question. Answered at once when too many wait already. */
   ask(worker: Child, id: number, job: HashJob): void
-  /** Nobody waits for the answer to a question: it leaves the line, unless it is being worked on. */
+  /** Nobody waits for the answer to a question: it is taken back, unless it is being worked on. */
   drop(worker: Child, id: number): void
   /** A worker is gone: nobody waits for its answers. */
   forget(worker: Child): void
   /** A hasher is ready for work. */
   join(hasher: Child): void
-  /** A hasher's answer. */
-  answer(hasher: Child, result: HashResult): void
+  /** A hasher's answer to what it was given as `id`. */
+  answer(hasher: Child, id: number, result: HashResult): void
   /** A hasher gets no further work; `isGone` when it has died with what it had. */
   leave(hasher: Child, isGone: boolean): void
 }
@@ -20,70 +27,102 @@ interface Call {
   readonly worker: Child
   readonly id: number
   readonly job: HashJob
+  /** What a hasher knows it by: ids of two workers may be the same. */
+  readonly ticket: number
   /** A job that has killed a hasher once is not let near a second one again. */
   readonly isLastTry: boolean
 }
 
+/** What a hasher has: the first call is in work, the next one at hand. */
+interface Hands {
+  calls: Call[]
+  isLeaving: boolean
+}
+
+/** One in work, one at hand. */
+const mostInHands = 2
+
 /** `most`: how many may wait while all hashers are busy; a reload may change it. */
 export function makeHashing(most: () => number): Hashing {
   let line: Call[] = []
-  const idle = new Set<Child>()
-  const busy = new Map<Child, Call>()
-  const leaving = new Set<Child>()
+  let lastTicket = 0
+  const hashers = new Map<Child, Hands>()
 
+  const waiting = (): number =>
+    [...hashers.values()].reduce((sum, { calls }) => sum + Math.max(0, calls.length - 1), line.length)
+  /** Who takes another one, the least busy first. */
+  const takers = (): [Child, Hands][] =>
+    [...hashers]
+      .filter(([, { calls, isLeaving }]) => !isLeaving && calls.length < mostInHands)
+      .sort(([, one], [, other]) => one.calls.length - other.calls.length)
   const assign = (): void => {
-    for (const hasher of idle) {
-      const call = line.shift()
-      if (call === undefined) return
-      idle.delete(hasher)
-      busy.set(hasher, call)
-      hasher.tell({ type: 'hash', id: call.id, job: call.job })
+    while (line.length > 0) {
+      const [taker] = takers()
+      if (taker === undefined) return
+      const [hasher, { calls }] = taker
+      const call = line.shift() as Call
+      calls.push(call)
+      hasher.tell({ type: 'hash', id: call.ticket, job: call.job })
     }
   }
   const reply = ({ worker, id }: Pick<Call, 'worker' | 'id'>, result: HashResult): void =>
     worker.tell({ type: 'hashed', id, result })
+  /** Takes back what waits and `isMeant`, and gives it. What a hasher has begun a moment ago it answers to nobody. */
+  const takeBack = (isMeant: (call: Call) => boolean): readonly Call[] => {
+    const taken = line.filter(isMeant)
+    line = line.filter((call) => !isMeant(call))
+    for (const [hasher, hands] of hashers) {
+      const meant = hands.calls.slice(1).filter(isMeant)
+      for (const { ticket } of meant) hasher.tell({ type: 'unhash', id: ticket })
+      hands.calls = hands.calls.filter((call) => !meant.includes(call))
+      taken.push(...meant)
+    }
+    assign()
+    return taken
+  }
 
   return {
     ask(worker, id, job) {
-      if (line.length >= most() && idle.size === 0) {
-        reply({ worker, id }, { busy: `${line.length} wait already` })
+      const isAnyIdle = takers()[0]?.[1].calls.length === 0
+      const others = waiting()
+      if (others >= most() && !isAnyIdle) {
+        reply({ worker, id }, { busy: `${others} wait already` })
         return
       }
-      line.push({ worker, id, job, isLastTry: false })
+      lastTicket += 1
+      line.push({ worker, id, job, ticket: lastTicket, isLastTry: false })
       assign()
     },
     drop(worker, id) {
-      const isIt = (call: Call): boolean => call.worker === worker && call.id === id
-      if (!line.some(isIt)) return
-      line = line.filter((call) => !isIt(call))
-      reply({ worker, id }, { busy: 'the client has gone' })
+      const taken = takeBack((call) => call.worker === worker && call.id === id)
+      for (const call of taken) reply(call, { busy: 'the client has gone' })
     },
     forget(worker) {
-      line = line.filter((call) => call.worker !== worker)
+      takeBack((call) => call.worker === worker)
     },
     join(hasher) {
-      idle.add(hasher)
+      hashers.set(hasher, { calls: [], isLeaving: false })
       assign()
     },
-    answer(hasher, result) {
-      const call = busy.get(hasher)
-      if (call === undefined) return
-      busy.delete(hasher)
-      reply(call, result)
-      if (!leaving.has(hasher)) idle.add(hasher)
+    answer(hasher, id, result) {
+      const hands = hashers.get(hasher)
+      const call = hands?.calls.find(({ ticket }) => ticket === id)
+      if (hands === undefined || call === undefined) return
+      hands.calls = hands.calls.filter((each) => each !== call)
       assign()
+      reply(call, result)
     },
     leave(hasher, isGone) {
-      idle.delete(hasher)
-      leaving.add(hasher)
+      const hands = hashers.get(hasher)
+      if (hands === undefined) return
+      hands.isLeaving = true
       if (!isGone) return
-      leaving.delete(hasher)
-      const call = busy.get(hasher)
-      if (call === undefined) return
-      busy.delete(hasher)
+      hashers.delete(hasher)
+      const [inWork, ...atHand] = hands.calls
+      line.unshift(...atHand)
       // A password can be hashed again by another: nothing was changed by the first try.
-      if (call.isLastTry) reply(call, { busy: 'two hashers died of it' })
-      else line.unshift({ ...call, isLastTry: true })
+      if (inWork?.isLastTry) reply(inWork, { busy: 'two hashers died of it' })
+      else if (inWork !== undefined) line.unshift({ ...inWork, isLastTry: true })
       assign()
     }
   }

@@ -10,7 +10,7 @@ export type HashResult = { readonly value: string | boolean } | { readonly busy:
 
 export type Metrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
-/** What a worker or a hasher tells the arbiter. `id` pairs a hash job with its result, within one worker. */
+/** What a worker or a hasher tells the arbiter. `id` pairs a hash job with its result, between the two who speak. */
 export type Report =
   /** It serves. `hasNoUsers` is told of embedded data only. */
   | { readonly type: 'ready'; readonly hasNoUsers?: boolean }
@@ -38,6 +38,8 @@ export type Order =
    */
   | { readonly type: 'drain'; readonly delay: number; readonly grace: number }
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
+  /** To a hasher, as a worker's: what it has begun it goes on with. */
+  | { readonly type: 'unhash'; readonly id: number }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
   | { readonly type: 'measure' }
   | { readonly type: 'scraped'; readonly text: string }

@@ -31,6 +31,8 @@ export interface PasswordHasher {
 export interface HasherSettings extends Argon2Costs {
   /** Calls that may wait. */
   readonly queue: number
+  /** Calls that run at the same time; 2 unless it is said. */
+  readonly atOnce?: number
   /** How digests are written. */
   readonly form: 'argon2id' | 'django'
   /** Whether a digest of another form is written anew at a login. */
@@ -52,13 +54,19 @@ const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
 
 // argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once
 // delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).
-const atOnce = 2
+const fewAtOnce = 2
 
 /**
  * Verifies digests of every form, and writes those of one: argon2id of these costs, or what Django reads.
  * Throws as PasswordHasher says, and argon2's own error where memory runs out.
  */
-export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
+export function makePasswordHasher({
+  queue,
+  atOnce = fewAtOnce,
+  form,
+  rehash,
+  ...costs
+}: HasherSettings): PasswordHasher {
   const enqueue = makeQueue({ atOnce, waiting: queue })
   const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
   const nobodys = readDigest(writer.decoy) as StoredDigest

@@ -1,6 +1,6 @@
 /* Logins and the processes that check their passwords: one that dies, too many at once, and how little the others mind. */
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { getPriority } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -174,6 +174,8 @@ t.test('hashers yield to workers', async (t) => {
   const worker = getPriority(workers[0])
   for (const thread of hashers.flatMap(threadsOf))
     t.ok(getPriority(thread) > worker, 'each thread: Linux counts it for itself')
+  if (process.platform === 'linux')
+    t.match(readFileSync(`/proc/${hashers[0]}/environ`, 'utf8'), /\0UV_THREADPOOL_SIZE=1\0/, 'one thread that hashes')
   keyturn.child.kill('SIGTTOU')
   await until(() => keyturn.ready('worker').length === 2, 20)
   t.equal(keyturn.ready('hasher').length, 2, 'as many as configured')

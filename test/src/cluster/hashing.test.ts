@@ -1,6 +1,6 @@
 import t from 'tap'
 import { makeHashing } from '../../../src/cluster/hashing.ts'
-import type { Child, Order } from '../../../src/cluster/messages.ts'
+import type { Child, HashResult, Order } from '../../../src/cluster/messages.ts'
 
 /** A process that keeps what it was told. */
 function aChild(): Child & { readonly told: Order[] } {
@@ -9,49 +9,93 @@ function aChild(): Child & { readonly told: Order[] } {
 }
 const job = (password: string) => ({ kind: 'hash', password }) as const
 
+type Told = { readonly told: readonly Order[] }
+
 /** The passwords a hasher was given, in order; the answers a worker got. */
-const given = ({ told }: { told: Order[] }): string[] =>
-  told.flatMap((order) => (order.type === 'hash' ? [order.job.password] : []))
-const answers = ({ told }: { told: Order[] }): unknown[] =>
+const given = ({ told }: Told): string[] => told.flatMap((order) => (order.type === 'hash' ? [order.job.password] : []))
+const answers = ({ told }: Told): unknown[] =>
   told.flatMap((order) => (order.type === 'hashed' ? [[order.id, order.result]] : []))
 
-t.test('one line for all workers, one job at a time for each hasher', async (t) => {
-  const hashing = makeHashing(() => 10)
+/** By what name it was given a password, and what was taken back from it. */
+const ticketOf = ({ told }: Told, password: string): number => {
+  const order = told.findLast((each) => each.type === 'hash' && each.job.password === password)
+  return order?.type === 'hash' ? order.id : Number.NaN
+}
+const takenBack = ({ told }: Told): number[] => told.flatMap((order) => (order.type === 'unhash' ? [order.id] : []))
+
+/** A hashing in which so many may wait, and how a hasher answers there. */
+function open(most: () => number) {
+  const hashing = makeHashing(most)
+  const answer = (hasher: Child & Told, password: string, result: HashResult = { value: 'x' }): void =>
+    hashing.answer(hasher, ticketOf(hasher, password), result)
+  return { ...hashing, answer }
+}
+
+t.test('one line for all workers, one job in work and one at hand for each hasher', async (t) => {
+  const hashing = open(() => 10)
   const [one, two, hasher, other] = [aChild(), aChild(), aChild(), aChild()]
   hashing.ask(one, 1, job('a'))
   hashing.ask(two, 1, job('b'))
   hashing.ask(one, 2, job('c'))
   hashing.join(hasher)
-  t.same(given(hasher), ['a'], 'what waited is done as soon as somebody is there')
+  t.same(given(hasher), ['a', 'b'], 'what waited is done as soon as somebody is there')
   hashing.join(other)
-  t.same(given(other), ['b'])
-  hashing.answer(hasher, { value: 'digest of a' })
-  t.same(given(hasher), ['a', 'c'])
-  hashing.answer(other, { value: true })
-  hashing.answer(hasher, { busy: 'no memory' })
+  t.same(given(other), ['c'])
+  hashing.ask(two, 2, job('d'))
+  hashing.ask(two, 3, job('e'))
+  t.same(given(other), ['c', 'd'], 'at the hand that is free')
+  hashing.answer(hasher, 'a', { value: 'digest of a' })
+  t.same(given(hasher), ['a', 'b', 'e'])
+  hashing.answer(other, 'c', { busy: 'no memory' })
+  hashing.answer(hasher, 'b', { value: true })
   t.same(answers(one), [
     [1, { value: 'digest of a' }],
     [2, { busy: 'no memory' }]
   ])
   t.same(answers(two), [[1, { value: true }]], 'the same number, and another worker')
-  hashing.answer(other, { value: 'nobody asked' })
-  t.equal(one.told.length + two.told.length, 3)
+  hashing.answer(hasher, 'b', { value: true })
+  hashing.answer(other, 'a', { value: true })
+  t.equal(one.told.length + two.told.length, 3, 'nobody asked for that')
+})
+
+t.test('who is idle comes first', async (t) => {
+  const hashing = open(() => 10)
+  const [worker, hasher, other] = [aChild(), aChild(), aChild()]
+  hashing.join(hasher)
+  hashing.join(other)
+  for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
+  t.same([given(hasher), given(other)], [['1', '3'], ['2']])
+  hashing.answer(other, '2')
+  hashing.ask(worker, 4, job('4'))
+  t.same(given(other), ['2', '4'])
 })
 
 t.test('one too many is refused at once', async (t) => {
-  const hashing = makeHashing(() => 2)
+  const hashing = open(() => 2)
   const [worker, hasher] = [aChild(), aChild()]
   hashing.join(hasher)
   for (const id of [1, 2, 3, 4]) hashing.ask(worker, id, job(`${id}`))
-  t.same(answers(worker), [[4, { busy: '2 wait already' }]], 'one is worked on, two wait')
-  hashing.answer(hasher, { value: 'x' })
+  t.same(answers(worker), [[4, { busy: '2 wait already' }]], 'one is worked on, two wait, of which one is at hand')
+  hashing.answer(hasher, '1')
   hashing.ask(worker, 5, job('5'))
   t.same(answers(worker).length, 2, 'and there is room again')
+  hashing.ask(worker, 6, job('6'))
+  t.same(answers(worker).length, 3, 'for one')
+})
+
+t.test('who is idle refuses nobody, however many wait', async (t) => {
+  const hashing = open(() => 1)
+  const [worker, hasher, other] = [aChild(), aChild(), aChild()]
+  hashing.join(hasher)
+  for (const id of [1, 2]) hashing.ask(worker, id, job(`${id}`))
+  hashing.join(other)
+  hashing.ask(worker, 3, job('3'))
+  t.same([given(hasher), given(other)], [['1', '2'], ['3']])
 })
 
 t.test('how many may wait can change', async (t) => {
   let most = 1
-  const hashing = makeHashing(() => most)
+  const hashing = open(() => most)
   const worker = aChild()
   hashing.ask(worker, 1, job('a'))
   hashing.ask(worker, 2, job('b'))
@@ -61,72 +105,85 @@ t.test('how many may wait can change', async (t) => {
 })
 
 t.test('without any hasher as many wait', async (t) => {
-  const hashing = makeHashing(() => 2)
+  const hashing = open(() => 2)
   const worker = aChild()
   for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
   t.same(answers(worker), [[3, { busy: '2 wait already' }]])
 })
 
 t.test('a hasher that dies: its job is done by the next one, once', async (t) => {
-  const hashing = makeHashing(() => 10)
+  const hashing = open(() => 10)
   const [worker, first, second, third] = [aChild(), aChild(), aChild(), aChild()]
   hashing.join(first)
-  hashing.ask(worker, 1, job('a'))
-  hashing.ask(worker, 2, job('b'))
+  for (const [id, password] of ['a', 'b', 'c'].entries()) hashing.ask(worker, id, job(password))
   hashing.leave(first, true)
   hashing.join(second)
-  t.same(given(second), ['a'], 'it comes before what waits')
+  t.same(given(second), ['a', 'b'], 'both that it had come before what waits')
   hashing.leave(second, true)
-  t.same(answers(worker), [[1, { busy: 'two hashers died of it' }]])
+  t.same(answers(worker), [[0, { busy: 'two hashers died of it' }]], 'only of what was in work')
   hashing.join(third)
-  t.same(given(third), ['b'])
+  t.same(given(third), ['b', 'c'])
+  hashing.leave(third, true)
+  hashing.join(second)
+  t.same(given(second).slice(2), ['b', 'c'], 'what was at hand before has a second try as well')
+  hashing.leave(second, true)
+  t.same(answers(worker).slice(1), [[1, { busy: 'two hashers died of it' }]])
 })
 
 t.test('a hasher that has to leave finishes what it has, and gets no more', async (t) => {
-  const hashing = makeHashing(() => 10)
+  const hashing = open(() => 10)
   const [worker, old, young] = [aChild(), aChild(), aChild()]
   hashing.join(old)
   hashing.ask(worker, 1, job('a'))
   hashing.leave(old, false)
-  hashing.answer(old, { value: 'x' })
-  t.same(answers(worker), [[1, { value: 'x' }]])
   hashing.ask(worker, 2, job('b'))
+  t.same(given(old), ['a'], 'though its hand is free')
+  hashing.answer(old, 'a')
+  t.same(answers(worker), [[1, { value: 'x' }]])
   hashing.leave(old, true)
   t.same(given(old), ['a'])
   hashing.join(young)
   t.same(given(young), ['b'])
 
-  hashing.answer(young, { value: 'y' })
+  hashing.answer(young, 'b', { value: 'y' })
   hashing.leave(young, false)
   hashing.ask(worker, 3, job('c'))
   t.same(given(young), ['b'], 'nor one that was idle')
 })
 
 t.test('what a worker has asked leaves the line with it', async (t) => {
-  const hashing = makeHashing(() => 10)
+  const hashing = open(() => 10)
   const [gone, worker, hasher] = [aChild(), aChild(), aChild()]
   hashing.join(hasher)
-  hashing.ask(gone, 1, job('a'))
-  hashing.ask(gone, 2, job('b'))
-  hashing.ask(worker, 1, job('c'))
+  for (const id of [1, 2, 3]) hashing.ask(gone, id, job(`${id}`))
+  hashing.ask(worker, 1, job('other'))
   hashing.forget(gone)
-  hashing.answer(hasher, { value: 'x' })
-  t.same(given(hasher), ['a', 'c'])
+  t.same(takenBack(hasher), [ticketOf(hasher, '2')], 'and the hand, but not the work')
+  t.same(given(hasher), ['1', '2', 'other'])
+  hashing.answer(hasher, '1')
+  hashing.answer(hasher, '2')
+  hashing.answer(hasher, 'other')
+  t.same(answers(worker), [[1, { value: 'x' }]])
 })
 
-t.test('a question that nobody waits for leaves the line, unless it is being worked on', async (t) => {
-  const hashing = makeHashing(() => 2)
+t.test('a question that nobody waits for is taken back, unless it is being worked on', async (t) => {
+  const hashing = open(() => 3)
   const [worker, other, hasher] = [aChild(), aChild(), aChild()]
   hashing.join(hasher)
-  for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
+  for (const id of [1, 2, 3, 4]) hashing.ask(worker, id, job(`${id}`))
   hashing.drop(worker, 1)
   hashing.drop(other, 2)
-  t.same(answers(worker), [], 'the first is with the hasher, the second is not theirs')
+  t.same(answers(worker), [], 'the first is in work, the second is not theirs')
+  hashing.drop(worker, 3)
+  hashing.drop(worker, 3)
+  t.same(answers(worker), [[3, { busy: 'the client has gone' }]], 'from the line')
+  t.same(takenBack(hasher), [])
   hashing.drop(worker, 2)
-  hashing.drop(worker, 2)
-  t.same(answers(worker), [[2, { busy: 'the client has gone' }]])
-  hashing.ask(worker, 4, job('4'))
-  hashing.answer(hasher, { value: 'x' })
-  hashing.answer(hasher, { value: 'y' })
-  t.same(given(hasher), ['1', '3', '4'], 'there was room for another one')
+  t.same(answers(worker).slice(1), [[2, { busy: 'the client has gone' }]], 'from the hand')
+  t.same(takenBack(hasher), [ticketOf(hasher, '2')])
+  t.same(given(hasher), ['1', '2', '4'], 'which is free for the next one')
+  hashing.answer(hasher, '2', { busy: 'the client has gone' })
+  t.equal(answers(worker).length, 2, 'what the hasher says of it is old')
+  for (const id of [5, 6, 7]) hashing.ask(worker, id, job(`${id}`))
+  t.same(answers(worker).slice(2), [[7, { busy: '3 wait already' }]], 'there was room for two others')
 })
