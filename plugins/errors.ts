@@ -13,6 +13,7 @@ export interface ErrorsOptions {
 
 /** The only writer of error bodies: a KeyturnError as its table row says, Fastify's own refusals in the same words, all else 500. */
 async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<void> {
+  const tell = makeTell()
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
     if (error.userId !== undefined) request.outcome = { ...request.outcome, user_id: error.userId }
@@ -30,12 +31,28 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   })
 }
 
+/** How often it is told that too many wait, in milliseconds. */
+const tellBusyEvery = 10_000
+
 /**
- * An error of ours without a cause says all in its message. Its stack would be the same each time, and there may be hundreds a second
- * of it: who is refused because too many others are must be told at little cost.
+ * Tells of what the operator may have to mend. That too many wait is refused hundreds of times a second, at little cost: each
+ * has its line as a request, and all of them together one in a while, with their number.
  */
-function tell({ cause, code, message }: KeyturnError, request: FastifyRequest): void {
-  request.log.error({ ...whichRequest(request), code, ...(cause === undefined ? {} : { err: cause }) }, message)
+function makeTell(): (error: KeyturnError, request: FastifyRequest) => void {
+  let busy = 0
+  let busyToldAt = Number.NEGATIVE_INFINITY
+  return ({ cause, code, message }, request) => {
+    if (code !== 'BUSY') {
+      // An error of ours without a cause says all in its message.
+      request.log.error({ ...whichRequest(request), code, ...(cause === undefined ? {} : { err: cause }) }, message)
+      return
+    }
+    busy += 1
+    if (performance.now() - busyToldAt < tellBusyEvery) return
+    request.log.error({ code, requests: busy }, message)
+    busy = 0
+    busyToldAt = performance.now()
+  }
 }
 
 /** How a client authenticates: RFC 6749 §5.2. */

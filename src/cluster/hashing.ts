@@ -9,7 +9,7 @@ import type { Child, HashJob, HashResult } from './messages.ts'
  * later than the next one does with another, by one job at most.
  */
 export interface Hashing {
-  /** A worker's question. Answered at once when too many wait already. */
+  /** A worker's question. Answered at once when too many wait already; then it is told when there is room again. */
   ask(worker: Child, id: number, job: HashJob): void
   /** Nobody waits for the answer to a question: it is taken back, unless it is being worked on. */
   drop(worker: Child, id: number): void
@@ -42,11 +42,19 @@ interface Hands {
 /** One in work, one at hand. */
 const mostInHands = 2
 
+/**
+ * There is room again when so much of the line is left. Were it told of each place, many more would come than there are
+ * places, since who is refused late has cost the worker, the database and the arbiter as much as a login.
+ */
+const shortAgain = 3 / 4
+
 /** `most`: how many may wait while all hashers are busy; a reload may change it. */
 export function makeHashing(most: () => number): Hashing {
   let line: Call[] = []
   let lastTicket = 0
   const hashers = new Map<Child, Hands>()
+  /** Workers that were refused, and have not been told of room yet. */
+  const refused = new Set<Child>()
 
   const waiting = (): number =>
     [...hashers.values()].reduce((sum, { calls }) => sum + Math.max(0, calls.length - 1), line.length)
@@ -56,14 +64,15 @@ export function makeHashing(most: () => number): Hashing {
       .filter(([, { calls, isLeaving }]) => !isLeaving && calls.length < mostInHands)
       .sort(([, one], [, other]) => one.calls.length - other.calls.length)
   const assign = (): void => {
-    while (line.length > 0) {
-      const [taker] = takers()
-      if (taker === undefined) return
+    for (let [taker] = takers(); line.length > 0 && taker !== undefined; [taker] = takers()) {
       const [hasher, { calls }] = taker
       const call = line.shift() as Call
       calls.push(call)
       hasher.tell({ type: 'hash', id: call.ticket, job: call.job })
     }
+    if (waiting() > most() * shortAgain) return
+    for (const worker of refused) worker.tell({ type: 'room' })
+    refused.clear()
   }
   const reply = ({ worker, id }: Pick<Call, 'worker' | 'id'>, result: HashResult): void =>
     worker.tell({ type: 'hashed', id, result })
@@ -86,7 +95,8 @@ export function makeHashing(most: () => number): Hashing {
       const isAnyIdle = takers()[0]?.[1].calls.length === 0
       const others = waiting()
       if (others >= most() && !isAnyIdle) {
-        reply({ worker, id }, { busy: `${others} wait already` })
+        reply({ worker, id }, { busy: `${others} wait already`, isFull: true })
+        refused.add(worker)
         return
       }
       lastTicket += 1
@@ -98,6 +108,7 @@ export function makeHashing(most: () => number): Hashing {
       for (const call of taken) reply(call, { busy: 'the client has gone' })
     },
     forget(worker) {
+      refused.delete(worker)
       takeBack((call) => call.worker === worker)
     },
     join(hasher) {

@@ -5,8 +5,11 @@ export type HashJob =
   | { readonly kind: 'hash'; readonly password: string }
   | { readonly kind: 'verify'; readonly password: string; readonly digest?: string | undefined }
 
-/** The digest, or whether the digest is the password's; `busy` says why nobody could tell. */
-export type HashResult = { readonly value: string | boolean } | { readonly busy: string }
+/**
+ * The digest, or whether the digest is the password's; `busy` says why nobody could tell. If it is because the line is full,
+ * the worker is told when there is room again.
+ */
+export type HashResult = { readonly value: string | boolean } | { readonly busy: string; readonly isFull?: true }
 
 export type Metrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
@@ -41,6 +44,8 @@ export type Order =
   /** To a hasher, as a worker's: what it has begun it goes on with. */
   | { readonly type: 'unhash'; readonly id: number }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
+  /** To a worker that was refused: there is room in the line. */
+  | { readonly type: 'room' }
   | { readonly type: 'measure' }
   | { readonly type: 'scraped'; readonly text: string }
 

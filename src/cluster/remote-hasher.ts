@@ -6,30 +6,23 @@ import type { HashJob, HashResult, Report } from './messages.ts'
 /** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
 const patience = 15_000
 
-/**
- * For how long a line that was full is taken to be full still, in milliseconds. Meanwhile a few get through it, of the dozens that
- * wait there; and a refusal costs neither the database nor the arbiter anything, which would else be busy with nothing but that.
- */
-const fullFor = 100
-
 export interface RemoteHasher extends PasswordHasher {
   refuseIfFull(): void
   /** What a hasher answered. */
   settle(id: number, result: HashResult): void
+  /** The line, which was full, is no longer. */
+  hearOfRoom(): void
 }
 
 /**
  * The hasher processes, seen from a worker: `tell` carries a job to them, and their answers come back to `settle`. What
- * needs no work (`needsRehash`) is asked of `local`. `now` is milliseconds.
+ * needs no work (`needsRehash`) is asked of `local`.
  */
-export function makeRemoteHasher(
-  local: PasswordHasher,
-  tell: (report: Report) => void,
-  now = () => performance.now()
-): RemoteHasher {
+export function makeRemoteHasher(local: PasswordHasher, tell: (report: Report) => void): RemoteHasher {
   const pending = new Map<number, (result: HashResult) => void>()
   let lastId = 0
-  let fullUntil = Number.NEGATIVE_INFINITY
+  /** From the first refusal until there is room: of the line this process knows nothing else. */
+  let isFull = false
 
   const run = async (job: HashJob, signal: AbortSignal | undefined): Promise<string | boolean> => {
     if (signal?.aborted) throw clientGone()
@@ -50,8 +43,6 @@ export function makeRemoteHasher(
     clearTimeout(timer)
     pending.delete(id)
     if ('value' in result) return result.value
-    // Of one that was dropped nothing is learnt: it was no longer waiting.
-    if (signal?.aborted !== true) fullUntil = now() + fullFor
     throw new KeyturnError('BUSY', { detail: result.busy, retryAfter: 1 })
   }
 
@@ -60,8 +51,15 @@ export function makeRemoteHasher(
     verify: async (password, digest, signal) => (await run({ kind: 'verify', password, digest }, signal)) === true,
     needsRehash: (digest) => local.needsRehash(digest),
     refuseIfFull() {
-      if (now() < fullUntil) throw new KeyturnError('BUSY', { detail: 'the line was full just now', retryAfter: 1 })
+      if (isFull) throw new KeyturnError('BUSY', { detail: 'the line is full', retryAfter: 1 })
     },
-    settle: (id, result) => pending.get(id)?.(result)
+    settle(id, result) {
+      // Not where the answer is awaited: by then it may have heard of room already.
+      if ('isFull' in result) isFull = true
+      pending.get(id)?.(result)
+    },
+    hearOfRoom() {
+      isFull = false
+    }
   }
 }

@@ -30,7 +30,7 @@ export interface Login {
  * session starts.
  */
 export const makeLogIn = (parts: Parts) => {
-  const { users, sessions, hasher, hooks, updateLastLogin, tryPassword } = parts
+  const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
   const proveSession = makeProveSession(parts)
   return async (
@@ -38,8 +38,6 @@ export const makeLogIn = (parts: Parts) => {
     { token, signal, ...client }: LoginClient,
     lifetime?: number
   ): Promise<Login> => {
-    // Before anything is asked of a store: of refusals there are many.
-    hasher.refuseIfFull?.()
     const { username } = credentials
     const sid = await proveSession(token, username)
     let userId: string | undefined

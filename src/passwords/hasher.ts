@@ -21,8 +21,7 @@ export interface PasswordHasher {
   /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
   needsRehash(digest: string): boolean
   /**
-   * Throws KeyturnError BUSY when a call was refused just now, and this one would be too: asked before anything else is done
-   * for it.
+   * Throws KeyturnError BUSY when the queue is known to be full: asked before anything else is done for a login.
    */
   refuseIfFull?(): void
 }

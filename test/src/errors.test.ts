@@ -12,6 +12,14 @@ t.test('an error has the status and the body of its row', async (t) => {
   t.equal(new KeyturnError('BUSY', { retryAfter: 3 }).retryAfter, 3)
 })
 
+t.test('only a fault of ours says where it was thrown', async (t) => {
+  t.notMatch(new KeyturnError('BUSY').stack, /\n {4}at /)
+  t.match(new KeyturnError('SERVER_ERROR').stack, /\n {4}at /)
+  t.match(new Error('any other').stack, /\n {4}at /, 'as does what is no KeyturnError')
+  const cause = new Error('inner')
+  t.match((new KeyturnError('STORE_DOWN', { cause }).cause as Error).stack, /\n {4}at /)
+})
+
 t.test('words that take a detail say it', async (t) => {
   const words = (code: ErrorCode, detail?: string) =>
     (new KeyturnError(code, detail === undefined ? {} : { detail }).body as { detail: string }).detail

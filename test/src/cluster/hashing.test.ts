@@ -75,12 +75,35 @@ t.test('one too many is refused at once', async (t) => {
   const [worker, hasher] = [aChild(), aChild()]
   hashing.join(hasher)
   for (const id of [1, 2, 3, 4]) hashing.ask(worker, id, job(`${id}`))
-  t.same(answers(worker), [[4, { busy: '2 wait already' }]], 'one is worked on, two wait, of which one is at hand')
+  t.same(
+    answers(worker),
+    [[4, { busy: '2 wait already', isFull: true }]],
+    'one is worked on, two wait, of which one is at hand'
+  )
   hashing.answer(hasher, '1')
   hashing.ask(worker, 5, job('5'))
   t.same(answers(worker).length, 2, 'and there is room again')
   hashing.ask(worker, 6, job('6'))
   t.same(answers(worker).length, 3, 'for one')
+})
+
+t.test('who was refused is told once when there is room again', async (t) => {
+  const hashing = open(() => 4)
+  const [worker, other, gone, hasher] = [aChild(), aChild(), aChild(), aChild()]
+  const rooms = ({ told }: Told): number => told.filter(({ type }) => type === 'room').length
+  hashing.join(hasher)
+  for (const id of [1, 2, 3, 4, 5, 6, 7]) hashing.ask(worker, id, job(`${id}`))
+  hashing.ask(gone, 1, job('x'))
+  hashing.forget(gone)
+  t.match(answers(worker), [[6], [7]], 'one in work, four wait')
+  t.equal(rooms(worker), 0)
+  hashing.answer(hasher, '1')
+  t.same([rooms(worker), rooms(other), rooms(gone)], [1, 0, 0], 'three wait')
+  hashing.answer(hasher, '2')
+  t.equal(rooms(worker), 1)
+  for (const id of [8, 9, 10]) hashing.ask(other, id, job(`${id}`))
+  hashing.drop(worker, 5)
+  t.same([rooms(worker), rooms(other), rooms(gone)], [1, 1, 0], 'a place is free when somebody gives it up, too')
 })
 
 t.test('who is idle refuses nobody, however many wait', async (t) => {
@@ -101,14 +124,14 @@ t.test('how many may wait can change', async (t) => {
   hashing.ask(worker, 2, job('b'))
   most = 2
   hashing.ask(worker, 3, job('c'))
-  t.same(answers(worker), [[2, { busy: '1 wait already' }]])
+  t.same(answers(worker), [[2, { busy: '1 wait already', isFull: true }]])
 })
 
 t.test('without any hasher as many wait', async (t) => {
   const hashing = open(() => 2)
   const worker = aChild()
   for (const id of [1, 2, 3]) hashing.ask(worker, id, job(`${id}`))
-  t.same(answers(worker), [[3, { busy: '2 wait already' }]])
+  t.same(answers(worker), [[3, { busy: '2 wait already', isFull: true }]])
 })
 
 t.test('a hasher that dies: its job is done by the next one, once', async (t) => {
@@ -185,5 +208,5 @@ t.test('a question that nobody waits for is taken back, unless it is being worke
   hashing.answer(hasher, '2', { busy: 'the client has gone' })
   t.equal(answers(worker).length, 2, 'what the hasher says of it is old')
   for (const id of [5, 6, 7]) hashing.ask(worker, id, job(`${id}`))
-  t.same(answers(worker).slice(2), [[7, { busy: '3 wait already' }]], 'there was room for two others')
+  t.same(answers(worker).slice(2), [[7, { busy: '3 wait already', isFull: true }]], 'there was room for two others')
 })
