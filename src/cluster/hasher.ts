@@ -11,14 +11,13 @@ import type { HashJob, HashResult } from './messages.ts'
 
 let hasher: PasswordHasher | undefined
 let isLeaving = false
-/** What it was given and has not answered yet: one in work, the others in line. */
-const jobs = new Map<number, AbortController>()
+/** How many it has: one in work, one that libuv's thread takes next. */
+let jobs = 0
 
 const arbiter = joinArbiter(
   'hasher',
   (order) => {
     if (order.type === 'hash') void work(order.id, order.job)
-    if (order.type === 'unhash') jobs.get(order.id)?.abort()
     if (order.type === 'drain') leave()
   },
   () => process.exit(isLeaving ? 0 : 1)
@@ -28,8 +27,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => 
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env)
-  // How many may wait is the arbiter's to say.
-  const built = makePasswordHasher({ ...hasherSettings(config), queue: Number.POSITIVE_INFINITY, atOnce: 1 })
+  const built = makePasswordHasher(hasherSettings(config))
   // A binary that does not work here shows it now, and not at the first login.
   await built.hash('a password that nobody has')
   stepBack()
@@ -50,23 +48,21 @@ function stepBack(): void {
 }
 
 async function work(id: number, job: HashJob): Promise<void> {
-  const gone = new AbortController()
-  jobs.set(id, gone)
-  const result = await run(job, gone.signal).catch((error: Error): HashResult => ({ busy: error.message }))
-  jobs.delete(id)
+  jobs += 1
+  const result = await run(job).catch((error: Error): HashResult => ({ busy: error.message }))
   arbiter.tell({ type: 'hashed', id, result })
+  jobs -= 1
   if (isLeaving) leave()
 }
 
-async function run(job: HashJob, signal: AbortSignal): Promise<HashResult> {
+async function run(job: HashJob): Promise<HashResult> {
   if (hasher === undefined) return { busy: 'the hasher is not ready' }
   const { password } = job
-  if (job.kind === 'hash') return { value: await hasher.hash(password, signal) }
-  return { value: await hasher.verify(password, job.digest, signal) }
+  return { value: job.kind === 'hash' ? await hasher.hash(password) : await hasher.verify(password, job.digest) }
 }
 
 /** Ends, after the passwords that it has. What was told is flushed when the channel closes. */
 function leave(): void {
   isLeaving = true
-  if (jobs.size === 0 && process.connected) process.disconnect()
+  if (jobs === 0 && process.connected) process.disconnect()
 }

@@ -3,15 +3,15 @@ import type { Child, HashJob, HashResult } from './messages.ts'
 /**
  * Hands the passwords of all workers to the hashers: one line for the host, first come, first served.
  *
- * A hasher has one job in work and one at hand, which it begins by itself. If it asked for each, its core would be idle
- * until the arbiter has heard it and has answered: 1 ms of 25 on a quiet machine, and more where workers, who go first,
- * fill the cores. What is at hand waits like those in line and counts with them; it has chosen its hasher, so it may begin
- * later than the next one does with another, by one job at most.
+ * A hasher has one job in work and one at hand, which its thread begins by itself. If it asked for each, its core would be
+ * idle until the arbiter has heard it and has answered: 1 ms of 25 on a quiet machine, and more where workers, who go
+ * first, fill the cores. What is at hand waits like those in line, and counts with them; but it cannot be taken back, and
+ * may begin later than the next one does with another hasher, by one job.
  */
 export interface Hashing {
   /** A worker's question. Answered at once when too many wait already; then it is told when there is room again. */
   ask(worker: Child, id: number, job: HashJob): void
-  /** Nobody waits for the answer to a question: it is taken back, unless it is being worked on. */
+  /** Nobody waits for the answer to a question: it leaves the line, unless a hasher has it. */
   drop(worker: Child, id: number): void
   /** A worker is gone: nobody waits for its answers. */
   forget(worker: Child): void
@@ -63,6 +63,11 @@ export function makeHashing(most: () => number): Hashing {
     [...hashers]
       .filter(([, { calls, isLeaving }]) => !isLeaving && calls.length < mostInHands)
       .sort(([, one], [, other]) => one.calls.length - other.calls.length)
+  const tellRoom = (): void => {
+    if (waiting() > most() * shortAgain) return
+    for (const worker of refused) worker.tell({ type: 'room' })
+    refused.clear()
+  }
   const assign = (): void => {
     for (let [taker] = takers(); line.length > 0 && taker !== undefined; [taker] = takers()) {
       const [hasher, { calls }] = taker
@@ -70,25 +75,10 @@ export function makeHashing(most: () => number): Hashing {
       calls.push(call)
       hasher.tell({ type: 'hash', id: call.ticket, job: call.job })
     }
-    if (waiting() > most() * shortAgain) return
-    for (const worker of refused) worker.tell({ type: 'room' })
-    refused.clear()
+    tellRoom()
   }
   const reply = ({ worker, id }: Pick<Call, 'worker' | 'id'>, result: HashResult): void =>
     worker.tell({ type: 'hashed', id, result })
-  /** Takes back what waits and `isMeant`, and gives it. What a hasher has begun a moment ago it answers to nobody. */
-  const takeBack = (isMeant: (call: Call) => boolean): readonly Call[] => {
-    const taken = line.filter(isMeant)
-    line = line.filter((call) => !isMeant(call))
-    for (const [hasher, hands] of hashers) {
-      const meant = hands.calls.slice(1).filter(isMeant)
-      for (const { ticket } of meant) hasher.tell({ type: 'unhash', id: ticket })
-      hands.calls = hands.calls.filter((call) => !meant.includes(call))
-      taken.push(...meant)
-    }
-    assign()
-    return taken
-  }
 
   return {
     ask(worker, id, job) {
@@ -104,12 +94,16 @@ export function makeHashing(most: () => number): Hashing {
       assign()
     },
     drop(worker, id) {
-      const taken = takeBack((call) => call.worker === worker && call.id === id)
-      for (const call of taken) reply(call, { busy: 'the client has gone' })
+      const isIt = (call: Call): boolean => call.worker === worker && call.id === id
+      if (!line.some(isIt)) return
+      line = line.filter((call) => !isIt(call))
+      reply({ worker, id }, { busy: 'the client has gone' })
+      tellRoom()
     },
     forget(worker) {
       refused.delete(worker)
-      takeBack((call) => call.worker === worker)
+      line = line.filter((call) => call.worker !== worker)
+      tellRoom()
     },
     join(hasher) {
       hashers.set(hasher, { calls: [], isLeaving: false })

@@ -41,8 +41,6 @@ export type Order =
    */
   | { readonly type: 'drain'; readonly delay: number; readonly grace: number }
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
-  /** To a hasher, as a worker's: what it has begun it goes on with. */
-  | { readonly type: 'unhash'; readonly id: number }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
   /** To a worker that was refused: there is room in the line. */
   | { readonly type: 'room' }

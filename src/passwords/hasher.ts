@@ -30,8 +30,6 @@ export interface PasswordHasher {
 export interface HasherSettings extends Argon2Costs {
   /** Calls that may wait. */
   readonly queue: number
-  /** Calls that run at the same time; 2 unless it is said. */
-  readonly atOnce?: number
   /** How digests are written. */
   readonly form: 'argon2id' | 'django'
   /** Whether a digest of another form is written anew at a login. */
@@ -52,20 +50,15 @@ const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
   passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
 
 // argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once
-// delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md).
-const fewAtOnce = 2
+// delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md). In a hasher there is one thread, and the second
+// call is what it begins when it has done the first.
+const atOnce = 2
 
 /**
  * Verifies digests of every form, and writes those of one: argon2id of these costs, or what Django reads.
  * Throws as PasswordHasher says, and argon2's own error where memory runs out.
  */
-export function makePasswordHasher({
-  queue,
-  atOnce = fewAtOnce,
-  form,
-  rehash,
-  ...costs
-}: HasherSettings): PasswordHasher {
+export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
   const enqueue = makeQueue({ atOnce, waiting: queue })
   const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
   const nobodys = readDigest(writer.decoy) as StoredDigest

@@ -117,11 +117,11 @@ async function fillTheLine(keyturn: RunningArbiter, count: number): Promise<Prom
 }
 
 t.test('a login whose client has gone is not hashed', async (t) => {
-  const keyturn = await startArbiter(t, { HASH_QUEUE: '2' })
+  const keyturn = await startArbiter(t, { HASH_QUEUE: '3' })
   await logIn(keyturn)
   const hasher = keyturn.kill('hasher', 'SIGSTOP')
-  // One is with the hasher, two wait, one is refused: all of them go.
-  const impatient = Array.from({ length: 4 }, () => new AbortController())
+  // Two are with the hasher, two in line, one is refused: all of them go.
+  const impatient = Array.from({ length: 5 }, () => new AbortController())
   const answers = impatient.map(async ({ signal }) => {
     const headers = { 'content-type': 'application/json' }
     const init = { method: 'POST', headers, body: JSON.stringify(login), signal }
@@ -129,7 +129,7 @@ t.test('a login whose client has gone is not hashed', async (t) => {
   })
   t.equal(await Promise.any(answers), 503)
   for (const each of impatient) each.abort()
-  t.equal((await Promise.allSettled(answers)).filter(({ status }) => status === 'rejected').length, 3)
+  t.equal((await Promise.allSettled(answers)).filter(({ status }) => status === 'rejected').length, 4)
   const others: Promise<Answer>[] = []
   let waiting = 0
   await until(
