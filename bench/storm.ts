@@ -5,13 +5,15 @@
  * The real server, two workers and a hasher with their own defaults, on PostgreSQL and Redis. A few verifications and refreshes are
  * sent at a fixed rate, whatever comes back, and timed from the moment at which they were due: a server that stalls is not asked
  * more kindly. Quiet rounds and rounds with logins take turns, so that a machine that is busy is so for both. What a machine
- * hashes is measured first: logins of four clients, one after the other. The storm comes from a process of its own; how
- * long a refusal takes is told by a few logins that are sent beside it. What neither is served nor refused is limited
- * (429): so many logins under way from one address are more wrong passwords than it may have, until they have proved right.
+ * hashes is measured first: logins of four clients, one after the other. The storm comes from a process of its own, at a
+ * fixed rate too, over connections that take turns, so that each worker has its share; how long a refusal takes is told by a
+ * few logins that are sent beside it. What neither is served nor refused is limited (429): so many logins under way from
+ * one address are more wrong passwords than it may have, until they have proved right.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { cpus, loadavg } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { login } from '../test/support/arbiter.ts'
@@ -91,25 +93,46 @@ interface Logins {
   others: number
 }
 
+/**
+ * Sends logins, whatever comes back. In the field they come from elsewhere, and here they take a core of two that are
+ * measured: HTTP is written and read by hand, as in bench/client.ts, which takes a third of what Node's client does.
+ */
 async function storm(url: string, rate: number): Promise<void> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1000 })
+  const port = Number(new URL(url).port)
   const counts: Logins = { served: 0, refused: 0, others: 0 }
+  const idle: Socket[] = []
+  const open = (): Socket => {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true }).setEncoding('latin1')
+    let received = ''
+    socket.on('data', (piece) => {
+      received += piece
+      const [head, length] = /^HTTP.*?\r\ncontent-length: (\d+).*?\r\n\r\n/is.exec(received) ?? []
+      if (head === undefined || received.length < head.length + Number(length)) return
+      const status = received.slice(9, 12)
+      counts[status === '200' ? 'served' : status === '503' ? 'refused' : 'others'] += 1
+      received = ''
+      idle.push(socket)
+    })
+    socket.on('error', () => {
+      counts.others += 1
+    })
+    // After KEEPALIVE_REQUESTS.
+    socket.on('close', () => {
+      if (idle.includes(socket)) idle.splice(idle.indexOf(socket), 1)
+    })
+    return socket
+  }
   const stop = atRate(rate, () => {
-    post(`${url}/api/token/`, someone(), agent).then(
-      ({ status }) => {
-        counts[status === 200 ? 'served' : status === 503 ? 'refused' : 'others'] += 1
-      },
-      () => {
-        counts.others += 1
-      }
-    )
+    const body = JSON.stringify(someone())
+    const head = `POST /api/token/ HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n`
+    const socket = idle.shift() ?? open()
+    socket.write(`${head}content-length: ${body.length}\r\n\r\n${body}`)
   })
   await once(process, 'message')
   stop()
   // Those that wait in line are answered, and are none of the next round.
   await delay(4000)
-  process.send?.(counts)
-  process.disconnect()
+  process.send?.(counts, () => process.exit())
 }
 
 /* The process that measures */
@@ -203,7 +226,8 @@ async function main(): Promise<void> {
     const service = await openService(scope, process.env.HASHERS === undefined ? {} : { HASHERS: process.env.HASHERS })
     const { url } = service
     await addUsers(service)
-    const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+    // Connections take turns here too, so that both workers are asked.
+    const agent = new Agent({ keepAlive: true, maxSockets: 32, scheduling: 'fifo' })
     scope.teardown(() => agent.destroy())
 
     const sessions: Session[] = []
@@ -221,10 +245,13 @@ async function main(): Promise<void> {
     await measure(url, sessions, agent, noTimes())
     const before = memoryOf(service)
     const used = { quiet: new Map<string, number>(), storm: new Map<string, number>() }
+    /** Percent of a core, of each title; `work` may take longer than `seconds`. */
     const account = async (sums: Map<string, number>, work: () => Promise<void>): Promise<void> => {
-      const before = cpuByTitle()
+      const [before, began] = [cpuByTitle(), performance.now()]
       await work()
-      for (const [title, cpu] of cpuByTitle()) sums.set(title, (sums.get(title) ?? 0) + cpu - (before.get(title) ?? 0))
+      const share = 100_000 / (performance.now() - began) / rounds
+      for (const [title, cpu] of cpuByTitle())
+        sums.set(title, (sums.get(title) ?? 0) + (cpu - (before.get(title) ?? 0)) * share)
     }
     for (let round = 0; round < rounds; round++) {
       await account(used.quiet, () => measure(url, sessions, agent, quiet))
@@ -232,7 +259,7 @@ async function main(): Promise<void> {
       await delay(1000)
       await account(used.storm, () => measure(url, sessions, agent, stormy, loginRate))
       child.send('stop')
-      const [counts] = (await once(child, 'message')) as [Logins]
+      const [[counts]] = (await Promise.all([once(child, 'message'), once(child, 'exit')])) as [[Logins], unknown]
       for (const key of ['served', 'refused', 'others'] as const) logins[key] += counts[key]
       console.log(`after round ${round + 1}: MB ${memoryOf(service)}`)
     }
@@ -255,7 +282,7 @@ async function main(): Promise<void> {
       `${stormy.refusal.length} refusals timed: p50 ${refusal[0]} ms, p99 ${refusal[1]} ms`
     )
     const percent = (sums: ReadonlyMap<string, number>): string =>
-      [...sums].map(([title, cpu]) => `${title} ${((100 * cpu) / (rounds * seconds)).toFixed(0)}`).join(', ')
+      [...sums].map(([title, share]) => `${title} ${share.toFixed(0)}`).join(', ')
     console.log(`percent of a core, quiet: ${percent(used.quiet)}\npercent of a core, storm: ${percent(used.storm)}`)
     console.log(`MB before: ${before}\nMB after:  ${memoryOf(service)}`)
   } finally {
