@@ -2,13 +2,14 @@
  * Logins offered at ten times what the machine can hash, and what that does to verifications and refreshes:
  * `npm run build && node dist/bench/storm.js`. ROUNDS (5) and SECONDS (5) say how long.
  *
- * The real server, two workers and a hasher with their own defaults, on PostgreSQL and Redis. A few verifications and refreshes are
- * sent at a fixed rate, whatever comes back, and timed from the moment at which they were due: a server that stalls is not asked
- * more kindly. Quiet rounds and rounds with logins take turns, so that a machine that is busy is so for both. What a machine
- * hashes is measured first: logins of four clients, one after the other. The storm comes from a process of its own, at a
- * fixed rate too, over connections that take turns, so that each worker has its share; how long a refusal takes is told by a
- * few logins that are sent beside it. What neither is served nor refused is limited (429): so many logins under way from
- * one address are more wrong passwords than it may have, until they have proved right.
+ * The real server, two workers and a hasher with their own defaults, on PostgreSQL and Redis. A few verifications and
+ * refreshes are sent at a fixed rate, whatever comes back, and timed from the moment at which they were due: a server
+ * that stalls is not asked more kindly. Quiet rounds and rounds with logins take turns, so that a machine that is busy
+ * is so for both. What a machine hashes is measured first: logins of four clients, one after the other. The storm comes
+ * from a process of its own, at a fixed rate too, over connections that take turns, so that each worker has its share;
+ * how long a refusal takes is told by a few logins that are sent beside it. What neither is served nor refused is
+ * limited (429): so many logins under way from one address are more wrong passwords than it may have, until they have
+ * proved right.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'

@@ -35,8 +35,8 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
 const tellBusyEvery = 10_000
 
 /**
- * Tells of what the operator may have to mend. That too many wait is refused hundreds of times a second, at little cost: each
- * has its line as a request, and all of them together one in a while, with their number.
+ * Tells of what the operator may have to mend. That too many wait is refused hundreds of times a second, at little
+ * cost: each has its line as a request, and all of them together one in a while, with their number.
  */
 function makeTell(): (error: KeyturnError, request: FastifyRequest) => void {
   let busy = 0

@@ -10,9 +10,9 @@ export interface PasswordsOptions {
 }
 
 /**
- * Password hashing, as costly as configured. While too many wait for it, logins are refused before anything else is done
- * for them: before the body is read, the address counted and anybody looked up. In a storm there are ten refusals for a
- * login, and it is their sum that would slow down everything else.
+ * Password hashing, as costly as configured. While too many wait for it, logins are refused before anything else is
+ * done for them: before the body is read, the address counted and anybody looked up. In a storm there are ten refusals
+ * for a login, and it is their sum that would slow down everything else.
  */
 async function passwords(app: FastifyInstance, { config, hasher }: PasswordsOptions): Promise<void> {
   app.decorate('hasher', hasher ?? makePasswordHasher(hasherSettings(config)))

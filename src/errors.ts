@@ -123,8 +123,8 @@ export interface ErrorOptions {
 }
 
 /**
- * The only error Keyturn throws on purpose. What is thrown otherwise is a defect and answered as SERVER_ERROR. One that is no
- * fault of ours (any status but 500) has no stack, only its cause has.
+ * The only error Keyturn throws on purpose. What is thrown otherwise is a defect and answered as SERVER_ERROR. One that
+ * is no fault of ours (any status but 500) has no stack, only its cause has.
  */
 export class KeyturnError extends Error {
   override readonly name = 'KeyturnError'
@@ -137,7 +137,8 @@ export class KeyturnError extends Error {
   readonly userId: string | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
-    // Where a refusal was thrown tells nobody anything, and finding out takes 5 to 20 µs of the few hundred that it costs.
+    // Where a refusal was thrown tells nobody anything, and finding out takes 5 to 20 µs of the few hundred that it
+    // costs.
     const { stackTraceLimit } = Error
     if (errorTable[code].status !== 500) Error.stackTraceLimit = 0
     super(options.detail === undefined ? code : `${code}: ${options.detail}`, { cause: options.cause })

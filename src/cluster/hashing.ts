@@ -3,10 +3,10 @@ import type { Child, HashJob, HashResult } from './messages.ts'
 /**
  * Hands the passwords of all workers to the hashers: one line for the host, first come, first served.
  *
- * A hasher has one job in work and one at hand, which its thread begins by itself. If it asked for each, its core would be
- * idle until the arbiter has heard it and has answered: 1 ms of 25 on a quiet machine, and more where workers, who go
- * first, fill the cores. What is at hand waits like those in line, and counts with them; but it cannot be taken back, and
- * may begin later than the next one does with another hasher, by one job.
+ * A hasher has one job in work and one at hand, which its thread begins by itself. If it asked for each, its core would
+ * be idle until the arbiter has heard it and has answered: some 2 ms of 30 on a quiet machine, and 4 of 55 on a busy
+ * one, where workers go first. What is at hand waits like those in line, and counts with them; but it cannot be taken
+ * back, and may begin later than the next one does with another hasher, by one job.
  */
 export interface Hashing {
   /** A worker's question. Answered at once when too many wait already; then it is told when there is room again. */
@@ -42,10 +42,7 @@ interface Hands {
 /** One in work, one at hand. */
 const mostInHands = 2
 
-/**
- * There is room again when so much of the line is left. Were it told of each place, many more would come than there are
- * places, since who is refused late has cost the worker, the database and the arbiter as much as a login.
- */
+/** A line is short again when no more than this part of it is taken. */
 const shortAgain = 3 / 4
 
 /** `most`: how many may wait while all hashers are busy; a reload may change it. */
@@ -63,10 +60,21 @@ export function makeHashing(most: () => number): Hashing {
     [...hashers]
       .filter(([, { calls, isLeaving }]) => !isLeaving && calls.length < mostInHands)
       .sort(([, one], [, other]) => one.calls.length - other.calls.length)
+  /**
+   * Tells of a free place: one login may come, of the worker whose turn it is. If all were told, several would come for
+   * it; and who is refused that late has cost as much as a login. Once the line is short, all may come: those that were
+   * told have none to send.
+   */
   const tellRoom = (): void => {
-    if (waiting() > most() * shortAgain) return
-    for (const worker of refused) worker.tell({ type: 'room' })
-    refused.clear()
+    if (waiting() <= most() * shortAgain) {
+      for (const worker of refused) worker.tell({ type: 'room' })
+      refused.clear()
+    }
+    const [next] = refused
+    if (next === undefined || waiting() >= most()) return
+    refused.delete(next)
+    refused.add(next)
+    next.tell({ type: 'room', places: 1 })
   }
   const assign = (): void => {
     for (let [taker] = takers(); line.length > 0 && taker !== undefined; [taker] = takers()) {
@@ -75,7 +83,6 @@ export function makeHashing(most: () => number): Hashing {
       calls.push(call)
       hasher.tell({ type: 'hash', id: call.ticket, job: call.job })
     }
-    tellRoom()
   }
   const reply = ({ worker, id }: Pick<Call, 'worker' | 'id'>, result: HashResult): void =>
     worker.tell({ type: 'hashed', id, result })
@@ -108,6 +115,7 @@ export function makeHashing(most: () => number): Hashing {
     join(hasher) {
       hashers.set(hasher, { calls: [], isLeaving: false })
       assign()
+      tellRoom()
     },
     answer(hasher, id, result) {
       const hands = hashers.get(hasher)
@@ -116,6 +124,7 @@ export function makeHashing(most: () => number): Hashing {
       hands.calls = hands.calls.filter((each) => each !== call)
       assign()
       reply(call, result)
+      tellRoom()
     },
     leave(hasher, isGone) {
       const hands = hashers.get(hasher)
@@ -129,6 +138,7 @@ export function makeHashing(most: () => number): Hashing {
       if (inWork?.isLastTry) reply(inWork, { busy: 'two hashers died of it' })
       else if (inWork !== undefined) line.unshift({ ...inWork, isLastTry: true })
       assign()
+      tellRoom()
     }
   }
 }

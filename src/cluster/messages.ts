@@ -6,8 +6,8 @@ export type HashJob =
   | { readonly kind: 'verify'; readonly password: string; readonly digest?: string | undefined }
 
 /**
- * The digest, or whether the digest is the password's; `busy` says why nobody could tell. If it is because the line is full,
- * the worker is told when there is room again.
+ * The digest, or whether the digest is the password's; `busy` says why nobody could tell. If it is because the line is
+ * full, the worker is told when there is room again.
  */
 export type HashResult = { readonly value: string | boolean } | { readonly busy: string; readonly isFull?: true }
 
@@ -42,8 +42,8 @@ export type Order =
   | { readonly type: 'drain'; readonly delay: number; readonly grace: number }
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
-  /** To a worker that was refused: there is room in the line. */
-  | { readonly type: 'room' }
+  /** To a worker that was refused: there is room in the line, for so many; without `places` for all that come. */
+  | { readonly type: 'room'; readonly places?: number }
   | { readonly type: 'measure' }
   | { readonly type: 'scraped'; readonly text: string }
 

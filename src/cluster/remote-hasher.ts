@@ -10,8 +10,8 @@ export interface RemoteHasher extends PasswordHasher {
   refuseIfFull(): void
   /** What a hasher answered. */
   settle(id: number, result: HashResult): void
-  /** The line, which was full, is no longer. */
-  hearOfRoom(): void
+  /** The line, which was full, has room for so many logins; by default for all that come. */
+  hearOfRoom(places?: number): void
 }
 
 /**
@@ -21,8 +21,11 @@ export interface RemoteHasher extends PasswordHasher {
 export function makeRemoteHasher(local: PasswordHasher, tell: (report: Report) => void): RemoteHasher {
   const pending = new Map<number, (result: HashResult) => void>()
   let lastId = 0
-  /** From the first refusal until there is room: of the line this process knows nothing else. */
-  let isFull = false
+  /**
+   * For how many logins there may be room: none from a refusal until it is told of some. It knows nothing else of the
+   * line.
+   */
+  let places = Number.POSITIVE_INFINITY
 
   const run = async (job: HashJob, signal: AbortSignal | undefined): Promise<string | boolean> => {
     if (signal?.aborted) throw clientGone()
@@ -51,15 +54,16 @@ export function makeRemoteHasher(local: PasswordHasher, tell: (report: Report) =
     verify: async (password, digest, signal) => (await run({ kind: 'verify', password, digest }, signal)) === true,
     needsRehash: (digest) => local.needsRehash(digest),
     refuseIfFull() {
-      if (isFull) throw new KeyturnError('BUSY', { detail: 'the line is full', retryAfter: 1 })
+      if (places < 1) throw new KeyturnError('BUSY', { detail: 'the line is full', retryAfter: 1 })
+      places -= 1
     },
     settle(id, result) {
       // Not where the answer is awaited: by then it may have heard of room already.
-      if ('isFull' in result) isFull = true
+      if ('isFull' in result) places = 0
       pending.get(id)?.(result)
     },
-    hearOfRoom() {
-      isFull = false
+    hearOfRoom(more = Number.POSITIVE_INFINITY) {
+      places += more
     }
   }
 }

@@ -40,7 +40,7 @@ const arbiter = joinArbiter(
     }
     if (order.type === 'drain') void leave(0, order.grace, order.delay)
     if (order.type === 'hashed') hasher?.settle(order.id, order.result)
-    if (order.type === 'room') hasher?.hearOfRoom()
+    if (order.type === 'room') hasher?.hearOfRoom(order.places)
     if (order.type === 'measure') void measure()
     if (order.type === 'scraped') {
       for (const resolve of scrapes.splice(0)) resolve(order.text)

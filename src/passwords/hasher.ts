@@ -21,7 +21,7 @@ export interface PasswordHasher {
   /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
   needsRehash(digest: string): boolean
   /**
-   * Throws KeyturnError BUSY when the queue is known to be full: asked before anything else is done for a login.
+   * Throws KeyturnError BUSY when the queue is known to be full: asked once for each login, before all else.
    */
   refuseIfFull?(): void
 }
@@ -49,9 +49,9 @@ export const hasherSettings = (config: Config): HasherSettings => ({
 const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
   passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
 
-// argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes at once
-// delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md). In a hasher there is one thread, and the second
-// call is what it begins when it has done the first.
+// argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes
+// at once delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md). In a hasher there is one
+// thread, and the second call is what it begins when it has done the first.
 const atOnce = 2
 
 /**

@@ -86,23 +86,49 @@ t.test('one too many is refused at once', async (t) => {
   t.same(answers(worker).length, 3, 'for one')
 })
 
-t.test('who was refused is told once when there is room again', async (t) => {
-  const hashing = open(() => 4)
-  const [worker, other, gone, hasher] = [aChild(), aChild(), aChild(), aChild()]
-  const rooms = ({ told }: Told): number => told.filter(({ type }) => type === 'room').length
+/** For how many logins it was told of room. */
+const rooms = ({ told }: Told): unknown[] =>
+  told.flatMap((order) => (order.type === 'room' ? [order.places ?? 'any'] : []))
+
+t.test('who was refused is told of each place that is free, in turn', async (t) => {
+  const hashing = open(() => 8)
+  const [one, two, hasher] = [aChild(), aChild(), aChild()]
   hashing.join(hasher)
-  for (const id of [1, 2, 3, 4, 5, 6, 7]) hashing.ask(worker, id, job(`${id}`))
-  hashing.ask(gone, 1, job('x'))
-  hashing.forget(gone)
-  t.match(answers(worker), [[6], [7]], 'one in work, four wait')
-  t.equal(rooms(worker), 0)
+  for (const id of [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]) hashing.ask(one, id, job(`${id}`))
+  hashing.ask(two, 1, job('x'))
+  t.match([answers(one), answers(two)], [[[10]], [[1]]], 'one in work, eight wait')
+  t.same([rooms(one), rooms(two)], [[], []])
   hashing.answer(hasher, '1')
-  t.same([rooms(worker), rooms(other), rooms(gone)], [1, 0, 0], 'three wait')
+  t.same([rooms(one), rooms(two)], [[1], []])
+  hashing.ask(one, 11, job('11'))
   hashing.answer(hasher, '2')
-  t.equal(rooms(worker), 1)
-  for (const id of [8, 9, 10]) hashing.ask(other, id, job(`${id}`))
-  hashing.drop(worker, 5)
-  t.same([rooms(worker), rooms(other), rooms(gone)], [1, 1, 0], 'a place is free when somebody gives it up, too')
+  t.same([rooms(one), rooms(two)], [[1], [1]])
+  hashing.ask(two, 2, job('y'))
+  hashing.drop(one, 9)
+  t.same([rooms(one), rooms(two)], [[1, 1], [1]], 'as when somebody gives one up')
+  hashing.answer(hasher, '3')
+  t.same(
+    [rooms(one), rooms(two)],
+    [
+      [1, 1, 'any'],
+      [1, 'any']
+    ],
+    'a quarter is free: nobody comes, though one was told'
+  )
+  hashing.answer(hasher, '4')
+  t.equal(rooms(one).length + rooms(two).length, 5, 'they know')
+})
+
+t.test('a worker that is gone is told nothing, and leaves room', async (t) => {
+  const hashing = open(() => 1)
+  const [gone, worker, hasher] = [aChild(), aChild(), aChild()]
+  hashing.join(hasher)
+  for (const id of [1, 2, 3]) hashing.ask(gone, id, job(`${id}`))
+  hashing.ask(worker, 1, job('x'))
+  hashing.forget(gone)
+  t.same(rooms(worker), [], 'the hasher has both')
+  hashing.answer(hasher, '1')
+  t.same([rooms(gone), rooms(worker)], [[], ['any']])
 })
 
 t.test('who is idle refuses nobody, however many wait', async (t) => {
