@@ -31,12 +31,12 @@ export interface TokenDescription {
  */
 export function describeToken(payload: Payload, { claims, use, username }: TokenDescription): ActiveToken {
   const { jti = payload.jti, user_id, client_id } = claims
-  return {
-    ...showClaims(payload),
+  // Spread, an object that was assigned to costs four times as much.
+  return Object.assign(showClaims(payload), {
     token_type: use === 'refresh' ? undefined : 'Bearer',
     token_use: use,
     jti,
     sub: user_id ?? client_id,
     username: username ?? payload.username
-  }
+  })
 }
