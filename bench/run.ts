@@ -4,17 +4,22 @@
  * Of each scenario (bench/scenarios.ts) both sides run at once and are asked in turn: the floor, ours, the floor, ours … A
  * figure is the median of ROUNDS (5) rounds of SECONDS (3), a ratio that of each round's own, with the least and the most.
  * What counts first is CPU time a request, of all processes of the service: a busy machine changes it least. SESSIONS
- * (1,000,000) are alive in the scenario of that name. PROFILE names a folder for profiles of every process measured.
- * A run of everything writes its table into bench/results.md.
+ * (1,000,000) are alive in the scenario of that name. A run of everything writes its table into bench/results.md.
+ *
+ * PROFILE names a folder for profiles of every process measured; what they say is told below the row (bench/profile.ts), and
+ * nothing is written, since all is slower then.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, totalmem } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { openScope } from '../test/faults/worlds.ts'
+import { footprints } from '../test/support/processes.ts'
 import { compareStarts } from './boot.ts'
-import { type Comparison, compare, type Figure, type Figures } from './measure.ts'
-import { type Scenario, scenarios, type Target } from './scenarios.ts'
-import { openStage } from './sides.ts'
+import { type Comparison, compare, type Figure, type Figures, type Side } from './measure.ts'
+import { readProfiles, showProfiles } from './profile.ts'
+import { type Pair, type Scenario, scenarios, type Target } from './scenarios.ts'
+import { openStage, type Stage } from './sides.ts'
 
 const rounds = Number(process.env.ROUNDS ?? 5)
 const seconds = Number(process.env.SECONDS ?? 3)
@@ -78,22 +83,48 @@ const tell = (text: string): void => {
   console.log(text)
 }
 
+const profiles = process.env.PROFILE
+
+/** A side that counts what it is asked, for its profile: which is there when all its processes have ended. */
+function profiled(side: Side): Side & { read(folder: string): ReturnType<typeof readProfiles> } {
+  let requests = 0
+  let pids: readonly number[] = []
+  return {
+    pid: side.pid,
+    async ask(seconds) {
+      const round = await side.ask(seconds)
+      requests += round.requests
+      pids = footprints(side.pid).map(({ pid }) => pid)
+      return round
+    },
+    read: (folder) => readProfiles(folder, pids, requests)
+  }
+}
+
+async function runScenario(scenario: Scenario, stage: Stage): Promise<Pair['notes']> {
+  const folder = profiles && join(profiles, scenario.name)
+  if (folder) process.env.PROFILE = folder
+  const scope = openScope()
+  try {
+    const { floor, ours, notes } = await scenario.open(scope, stage)
+    const sides = { floor: profiled(floor), ours: profiled(ours) }
+    tell(row(scenario, await compare(sides.floor, sides.ours, rounds, seconds)))
+    if (folder === undefined) return notes
+    await scope.close()
+    for (const line of showProfiles(sides.floor.read(folder), sides.ours.read(folder))) tell(line)
+    return notes
+  } finally {
+    await scope.close()
+  }
+}
+
 async function runScenarios(): Promise<void> {
   const notes: string[] = []
   const stageScope = openScope()
   try {
     const stage = await openStage(stageScope)
     for (const line of head) tell(line)
-    for (const scenario of chosen) {
-      const scope = openScope()
-      try {
-        const pair = await scenario.open(scope, stage)
-        tell(row(scenario, await compare(pair.floor, pair.ours, rounds, seconds)))
-        notes.push(...(pair.notes ?? []))
-      } finally {
-        await scope.close()
-      }
-    }
+    for (const scenario of chosen) notes.push(...((await runScenario(scenario, stage)) ?? []))
   } finally {
     await stageScope.close()
   }
@@ -117,7 +148,7 @@ if (isAsked('boot')) {
 
 /** What is between these two lines of bench/results.md is the last run's. */
 const [begin, end] = ['<!-- npm run bench -->', '<!-- the end of npm run bench -->']
-if (asked.length === 0) {
+if (asked.length === 0 && profiles === undefined) {
   const file = fileURLToPath(new URL('../../bench/results.md', import.meta.url))
   const text = readFileSync(file, 'utf8')
   const [before, after] = [text.split(begin)[0], text.split(end)[1]]
