@@ -3,8 +3,9 @@
  *
  * Of each scenario (bench/scenarios.ts) both sides run at once and are asked in turn: the floor, ours, the floor, ours … A
  * figure is the median of ROUNDS (5) rounds of SECONDS (3), a ratio that of each round's own, with the least and the most.
- * What counts first is CPU time a request, of all processes of the service: a busy machine changes it least. SESSIONS
- * (1,000,000) are alive in the scenario of that name. A run of everything writes its table into bench/results.md.
+ * What counts first is CPU time a request, of all processes of the service: a busy machine changes it least. CONNECTIONS
+ * (16) ask at once; of logins four do. SESSIONS (1,000,000) are alive in the scenario of that name. A run of everything
+ * writes its table into bench/results.md.
  *
  * PROFILE names a folder for profiles of every process measured; what they say is told below the row (bench/profile.ts), and
  * nothing is written, since all is slower then.
@@ -133,7 +134,8 @@ async function runScenarios(): Promise<void> {
 }
 
 const command = ['npm run bench', ...(asked.length > 0 ? ['--', ...asked] : [])].join(' ')
-const knobs = `ROUNDS=${rounds} SECONDS=${seconds} SESSIONS=${process.env.SESSIONS ?? 1_000_000}`
+const connections = process.env.CONNECTIONS === undefined ? '' : `CONNECTIONS=${process.env.CONNECTIONS} `
+const knobs = `${connections}ROUNDS=${rounds} SECONDS=${seconds} SESSIONS=${process.env.SESSIONS ?? 1_000_000}`
 tell(`${knobs} ${command}, ${new Date().toISOString().slice(0, 10)}`)
 tell(
   `Node ${process.version}, OpenSSL ${process.versions.openssl}, ${cpus().length} cores, ${cpus()[0]?.model}, ` +

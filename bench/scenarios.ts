@@ -30,7 +30,8 @@ export interface Scenario {
 /* What is asked */
 
 const json = { 'content-type': 'application/json' }
-const connections = 16
+/** How many ask at once, but for logins. */
+const connections = Number(process.env.CONNECTIONS ?? 16)
 
 const asVerification = (token: string): string => JSON.stringify({ token })
 
