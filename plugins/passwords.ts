@@ -21,7 +21,7 @@ async function passwords(app: FastifyInstance, { config, hasher }: PasswordsOpti
     done()
   }
   app.addHook('onRoute', (route) => {
-    if (route.config?.event === 'login') route.onRequest = [refuseIfFull, ...[route.onRequest ?? []].flat()]
+    if (route.config?.event === 'login') route.onRequest = [refuseIfFull, route.onRequest ?? []].flat()
   })
 }
 

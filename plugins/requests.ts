@@ -32,10 +32,7 @@ function readTrace({ headers }: IncomingMessage): { readonly traceparent: string
  * What each line of the log about a request begins with. It is put into the lines themselves: most requests have one or none, and
  * a child logger for each is made for nothing.
  */
-export const whichRequest = ({ id, raw }: FastifyRequest): { readonly reqId: string; readonly trace_id?: string } => {
-  const trace = readTrace(raw)
-  return trace === undefined ? { reqId: id } : { reqId: id, trace_id: trace.id }
-}
+export const whichRequest = ({ id, raw }: FastifyRequest) => ({ reqId: id, trace_id: readTrace(raw)?.id })
 
 /** What came of a request, in one word: the verdict, `ok`, or the code of the refusal in small letters. */
 export const resultOf = ({ outcome, refusal }: FastifyRequest): string =>
