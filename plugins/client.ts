@@ -7,7 +7,7 @@ import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import type { Limit } from '../src/limits/limiter.ts'
 import type { Clock } from '../src/time.ts'
-import { addressOf, throttled } from './rate-limit.ts'
+import { clientNetwork, throttled } from './rate-limit.ts'
 
 /** How often a worker reads the clients anew, in milliseconds: for so long one that was deleted is still let in. */
 const interval = 1000
@@ -32,7 +32,7 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   app.decorate('authenticateClient', async (request) => {
     const credentials = readCredentials(request.headers.authorization, request.body as ClientParameters)
     const { id } = credentials[0]
-    const failures = `client:${addressOf(request)} ${id.slice(0, 64)}`
+    const failures = `client:${clientNetwork(request)} ${id.slice(0, 64)}`
     const wait = app.isUnlimited(request) ? undefined : app.limiter.waitFor(failures, failureLimit)
     if (wait !== undefined) throw throttled(wait)
     const proven = credentials.find((each) => isProvenBy(directory.find(each.id), each, clock()))

@@ -1,7 +1,7 @@
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import { makeAddressSet } from '../src/addresses.ts'
+import { makeAddressSet, networkOf } from '../src/addresses.ts'
 import type { Config, Rate } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { makeOwnCounters } from '../src/limits/counters.ts'
@@ -28,7 +28,7 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
   const isFree = makeAddressSet(config.rateLimitAllow)
   await app.register(rateLimit, {
     global: false,
-    keyGenerator: addressOf,
+    keyGenerator: clientNetwork,
     allowList: ({ ip }: FastifyRequest) => isFree(ip),
     store: storeFor(limiter) as never,
     errorResponseBuilder: (_request, { ttl }) => throttled(ttl / 1000)
@@ -56,8 +56,8 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
   })
 }
 
-/** The address that is counted. It is unknown once the client has gone. */
-export const addressOf = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => (ip.includes(':') ? normalizeIP(ip) : ip)
+/** The network that is counted. It is empty once the client has closed the connection. */
+export const clientNetwork = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => networkOf(ip)
 
 /** A refusal for so many seconds: rounded up, or whoever waits for as long comes too early. */
 export function throttled(left: number): KeyturnError {

@@ -1,6 +1,9 @@
-import { BlockList, isIP } from 'node:net'
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net'
 
-/** Whether an address is in one of `ranges`, which are addresses and CIDRs (they were checked). What is no address is in none. */
+/**
+ * Whether an address is in one of `ranges`, which are valid addresses and CIDRs. An IPv4 address and its IPv6 spellings
+ * are the same, on either side. Text that is not an address is in none of them.
+ */
 export function makeAddressSet(ranges: readonly string[]): (address: string | undefined) => boolean {
   // The usual case, and to ask an empty set costs as much as a full one.
   if (ranges.length === 0) return () => false
@@ -14,9 +17,33 @@ export function makeAddressSet(ranges: readonly string[]): (address: string | un
   }
   return (address = '') => {
     const family = familyOf(address)
-    // An IPv4 address in IPv6 notation, as a dual-stack socket has it, is found among those of IPv4.
     return family !== undefined && set.check(address, family)
   }
+}
+
+/**
+ * The network that limits are counted by: an IPv4 address in any of its IPv6 spellings as that IPv4 address, and of any
+ * other IPv6 address its /64, within which one machine uses as many addresses as it likes (RFC 6177, RFC 8981). Any
+ * other text is returned as it is.
+ */
+export function networkOf(ip: string): string {
+  if (!ip.includes(':')) return ip
+  const address = ip.replace(/%.*$/, '')
+  if (!isIPv6(address)) return ip
+  // Canonical since it comes from inet_ntop: `::ffff:c000:201` becomes `::ffff:192.0.2.1`.
+  const canonical = new SocketAddress({ address, family: 'ipv6' }).address
+  // RFC 4291 §2.5.5.2.
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(canonical)?.[1]
+  return mapped ?? `${firstGroups(canonical)}::/64`
+}
+
+/** The first four groups of an IPv6 address, with the zeros that `::` stands for. */
+function firstGroups(address: string): string {
+  const [head = [], tail = []] = address.split('::').map((part) => part.split(':').filter((group) => group !== ''))
+  // An IPv4 address at the end takes the place of two groups.
+  const length = head.length + tail.length + (address.includes('.') ? 1 : 0)
+  const zeros = new Array(8 - length).fill('0')
+  return [...head, ...zeros, ...tail].slice(0, 4).join(':')
 }
 
 /**

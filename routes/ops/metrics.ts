@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { makeAddressSet } from '../../src/addresses.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { equalInConstantTime } from '../../src/random.ts'
 import { openRefusals } from '../schemas/errors.ts'
@@ -36,12 +36,10 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
 /** One of these is on what a proxy passed on, unless it was told to leave them all out. */
 const signsOfProxies = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'forwarded', 'via']
 
-/** By the connection itself, not by what a proxy says of it: a request that was passed on does not come from this host. */
+const isLoopback = makeAddressSet(['127.0.0.0/8', '::1'])
+
+/** Decided by the connection, not by what a proxy reports: a request that a proxy passed on does not come from this host. */
 function isAllowed({ headers, socket }: FastifyRequest, token: string | undefined): boolean {
   if (token !== undefined) return equalInConstantTime(headers.authorization ?? '', `Bearer ${token}`)
-  const address = socket.remoteAddress ?? ''
-  const isLoopback = isIPv6(address)
-    ? address === '::1' || address.startsWith('::ffff:127.')
-    : address.startsWith('127.')
-  return isLoopback && !signsOfProxies.some((name) => headers[name] !== undefined)
+  return isLoopback(socket.remoteAddress) && !signsOfProxies.some((name) => headers[name] !== undefined)
 }

@@ -1,9 +1,9 @@
+import { networkOf } from '../addresses.ts'
 import type { Rate } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
 import type { Budget, Charge, GuessStore } from '../passwords/guessing.ts'
 import { hmac } from '../random.ts'
 import { normalizeUsername } from '../users/user.ts'
-import { networkOf } from './network.ts'
 
 /** A password that is about to be tried. */
 export interface Guess {

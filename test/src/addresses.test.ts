@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addressIn, makeAddressSet } from '../../src/addresses.ts'
+import { addressIn, makeAddressSet, networkOf } from '../../src/addresses.ts'
 
 t.test('addresses and ranges', async (t) => {
   const has = makeAddressSet(['192.0.2.0/25', '203.0.113.9', '2001:db8:1::/48', '::1'])
@@ -10,6 +10,50 @@ t.test('addresses and ranges', async (t) => {
   for (const address of [undefined, '', 'localhost', '192.0.2.1:80', '192.0.2.0/25'])
     t.notOk(has(address), 'no address')
   t.notOk(makeAddressSet([])('127.0.0.1'))
+})
+
+/** IPv6 spellings of 192.0.2.1: RFC 4291 §2.5.5.2. */
+const spellings = [
+  '::ffff:192.0.2.1',
+  '::FFFF:192.0.2.1',
+  '::ffff:c000:201',
+  '::ffff:C000:0201',
+  '0:0:0:0:0:ffff:192.0.2.1',
+  '0000:0000:0000:0000:0000:ffff:c000:0201',
+  '::ffff:192.0.2.1%eth0'
+]
+
+t.test('addresses: an IPv4 address is in a range in every IPv6 spelling of either', async (t) => {
+  for (const ip of ['192.0.2.1', ...spellings]) {
+    for (const range of ['192.0.2.0/24', '::ffff:192.0.2.0/120', '::ffff:c000:200/120', '::ffff:c000:201'])
+      t.ok(makeAddressSet([range])(ip), `${ip} in ${range}`)
+    for (const range of ['192.0.3.0/24', '::/96', '::1', '::ffff:0.0.0.0/104'])
+      t.notOk(makeAddressSet([range])(ip), `${ip} in ${range}`)
+  }
+})
+
+t.test('addresses: the network is an IPv4 address in any spelling, or the /64 of an IPv6 address', async (t) => {
+  for (const [ip, network] of [
+    ['192.0.2.1', '192.0.2.1'],
+    ...spellings.map((spelling) => [spelling, '192.0.2.1'] as const),
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:0DB8:0001:0002:ffff::', '2001:db8:1:2::/64'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:db8:0:0:1::', '2001:db8:0:0::/64'],
+    ['2001:db8:0:1::', '2001:db8:0:1::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['1::', '1:0:0:0::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['64:ff9b::192.0.2.1', '64:ff9b:0:0::/64'],
+    ['::192.0.2.1', '0:0:0:0::/64'],
+    ['::ffff:0:192.0.2.1', '0:0:0:0::/64'],
+    ['', ''],
+    ['no address', 'no address'],
+    ['::ffff:192.0.2.256', '::ffff:192.0.2.256']
+  ] as const) {
+    t.equal(networkOf(ip), network, ip)
+  }
 })
 
 t.test('the address in an entry of X-Forwarded-For', async (t) => {
