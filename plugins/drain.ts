@@ -3,33 +3,45 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
-/** How long idle connections are still served after a stop began, in milliseconds: a client may be writing just then. */
+/** How long idle connections are still served after a drain began, in milliseconds: a client may be writing just then. */
 const linger = 1500
 
-/** How often a stop looks how far it is, in milliseconds. */
-const look = 50
+/** How often a drain checks its progress, in milliseconds. */
+const checkEvery = 50
+
+export interface DrainOptions {
+  /** Milliseconds in which requests in flight may finish; what is left then is cut. */
+  readonly graceMs: number
+  /** Milliseconds before the drain, in which everything is served as before. */
+  readonly delayMs?: number
+  /**
+   * The whole service stops, so this process is no longer ready. A worker that is replaced is as ready as the service:
+   * its successors accept the next connection.
+   */
+  readonly isStop?: boolean
+}
 
 /**
- * `app.drain(graceMs, delayMs)`: a stop that loses no request. No new connections; what is in flight or still comes on
- * open ones is answered, with Connection: close; idle connections close after a short linger; after `graceMs` the rest
- * is cut; then the plugins close what they opened. Before all that everything is served as ever for `delayMs`, only
- * that the service is no longer ready: whoever sends requests here needs time to notice.
+ * `app.drain()` shuts down without losing a request. The server accepts no new connections; requests in flight, and those
+ * that still arrive on open connections, are answered with Connection: close; idle connections are closed after a short
+ * linger; after `graceMs` the rest is cut; then the plugins close what they opened.
  *
- * `app.close()` alone is no drain: it waits out the keep-alive of connections whose answer was in flight, and Node's
- * own http close cuts idle connections at once, under a client that is just writing to one.
+ * `app.close()` alone does not drain: it waits out the keep-alive of connections whose answer was in flight, and Node's
+ * own http close cuts idle connections at once, while a client may be writing to one.
  */
 async function drain(app: FastifyInstance): Promise<void> {
   let beginAt = Number.POSITIVE_INFINITY
   let cutAt = Number.POSITIVE_INFINITY
-  let stopping: Promise<void> | undefined
+  let isStopping = false
+  let drained: Promise<void> | undefined
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (stopping !== undefined && performance.now() >= beginAt) reply.header('connection', 'close')
+    if (performance.now() >= beginAt) reply.header('connection', 'close')
     done(null, payload)
   })
 
-  const stop = async (): Promise<void> => {
+  const run = async (): Promise<void> => {
     const { server } = app
-    while (performance.now() < beginAt) await delay(Math.min(look, beginAt - performance.now()))
+    while (performance.now() < beginAt) await delay(Math.min(checkEvery, beginAt - performance.now()))
     const began = performance.now()
     // Stops accepting and no more: http.Server's own close would also cut idle connections.
     const closed = new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
@@ -38,27 +50,28 @@ async function drain(app: FastifyInstance): Promise<void> {
       const now = performance.now()
       if (now >= cutAt) server.closeAllConnections()
       else if (now - began >= linger) server.closeIdleConnections()
-    }, look)
+    }, checkEvery)
     await closed
     clearInterval(watch)
     await app.close()
   }
 
-  app.decorate('isDraining', () => stopping !== undefined)
-  app.decorate('drain', (graceMs: number, delayMs = 0) => {
+  app.decorate('isStopping', () => isStopping)
+  app.decorate('drain', ({ graceMs, delayMs = 0, isStop = false }: DrainOptions) => {
     beginAt = Math.min(beginAt, performance.now() + delayMs)
     cutAt = Math.min(cutAt, performance.now() + delayMs + graceMs)
-    stopping ??= stop()
-    return stopping
+    isStopping ||= isStop
+    drained ??= run()
+    return drained
   })
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Resolves when everything is closed. Called again, it can only be quicker: both count from then. */
-    drain(graceMs: number, delayMs?: number): Promise<void>
-    /** Whether a stop has begun. */
-    isDraining(): boolean
+    /** Resolves when everything is closed. A later call can only shorten the delay and the grace; both count from it. */
+    drain(options: DrainOptions): Promise<void>
+    /** Whether the service is stopping, not only this process. */
+    isStopping(): boolean
   }
 }
 

@@ -18,16 +18,17 @@ const answer = (description: string, status: 'up' | 'down', checks: object) => (
 const described = (index: number, schema: object) => ({ ...schema, hide: index > 0 })
 
 /**
- * GET /health/live: 200 while the process turns, whatever the stores do. GET /health/ready: 200 when requests can be served,
- * 503 otherwise, with what is missing: a store, news of revocations, or the service itself, which is about to stop. Also under the names Kubernetes uses.
+ * GET /health/live: 200 while the process is alive, whatever the state of the stores. GET /health/ready: 200 while the
+ * service can answer requests, otherwise 503 with the check that failed: a store, the revocation feed, or `serving`, which
+ * is down once the service stops. A worker that is only replaced stays ready. Also under the names Kubernetes uses.
  */
 export default async function health(app: FastifyInstance): Promise<void> {
   const live = async () => ({ status: 'up', checks: {} })
   const liveness = {
     tags: ['ops'],
     summary: 'Health Live',
-    description: 'Whether the process turns. Also as /livez.',
-    response: { 200: answer('It turns', 'up', {}) }
+    description: 'Whether the process is alive. Also served as /livez.',
+    response: { 200: answer('The process is alive', 'up', {}) }
   }
   for (const [index, url] of ['/health/live', '/livez'].entries())
     app.get(url, { config, schema: described(index, liveness) }, live)
@@ -36,16 +37,16 @@ export default async function health(app: FastifyInstance): Promise<void> {
   const readiness = {
     tags: ['ops'],
     summary: 'Health Ready',
-    description: 'Whether requests can be served. Also as /readyz and /healthz.',
+    description: 'Whether the service can answer requests. Also served as /readyz and /healthz.',
     response: {
-      200: answer('They can', 'up', checks),
-      503: answer('They cannot, and why', 'down', { ...checks, database: 'down' })
+      200: answer('Ready', 'up', checks),
+      503: answer('Not ready, with the check that failed', 'down', { ...checks, database: 'down' })
     }
   }
   for (const [index, url] of ['/health/ready', '/readyz', '/healthz'].entries()) {
     app.get(url, { config, schema: described(index, readiness) }, async (_request, reply) => {
       const revocations: 'up' | 'down' = app.revocations.isStale() ? 'down' : 'up'
-      const serving: 'up' | 'down' = app.isDraining() ? 'down' : 'up'
+      const serving: 'up' | 'down' = app.isStopping() ? 'down' : 'up'
       const checks = { ...(await app.stores.check()), revocations, serving }
       const isReady = Object.values(checks).every((state) => state === 'up')
       return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'up' : 'down', checks })

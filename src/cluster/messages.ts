@@ -36,10 +36,10 @@ export type Order =
   /** To a worker, with the listening socket beside it; that of the service comes last. */
   | { readonly type: 'listen'; readonly at: 'service' | 'management' }
   /**
-   * Milliseconds: `delay` to go on as before, though no longer ready, then `grace` to finish. A second one can only be
-   * quicker.
+   * Milliseconds: `delay` to go on as before, then `grace` to finish. `isStop`: the service stops, so it is no longer
+   * ready, not even while the delay lasts; otherwise only this process is replaced. A later order can only be quicker.
    */
-  | { readonly type: 'drain'; readonly delay: number; readonly grace: number }
+  | { readonly type: 'drain'; readonly delay: number; readonly grace: number; readonly isStop: boolean }
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
   /** To a worker that was refused: there is room in the line, for so many; without `places` for all that come. */

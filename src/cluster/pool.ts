@@ -79,6 +79,8 @@ interface Process extends Child {
   readyAt?: number
   abortedAt?: number
   killAt?: number
+  /** It knows that the service stops. */
+  isStopping: boolean
   /** Why it cannot boot, as it says. */
   words?: string
 }
@@ -86,6 +88,7 @@ interface Process extends Child {
 interface Leave {
   readonly delay: number
   readonly grace: number
+  readonly isStop: boolean
 }
 
 /** `sockets` are handed to each process that is born. */
@@ -121,6 +124,7 @@ export function makePool(
       state: 'booting',
       isOld: false,
       isSpent: false,
+      isStopping: false,
       tell: (order) => send(child, order)
     }
     processes.set(pid, born)
@@ -179,15 +183,18 @@ export function makePool(
     startAt = 0
   }
 
-  const relieve = (each: Process, { delay, grace }: Leave): void => {
+  const relieve = (each: Process, { delay, grace, isStop }: Leave): void => {
     const killAt = performance.now() + delay + grace + closing
-    if (each.killAt !== undefined && each.killAt <= killAt) return
+    const isSooner = killAt < (each.killAt ?? Number.POSITIVE_INFINITY)
+    if (!isSooner && !(isStop && !each.isStopping)) return
     log.debug({ [kind]: each.pid }, `${kind} is relieved`)
     each.state = 'draining'
-    each.killAt = killAt
-    each.tell({ type: 'drain', delay, grace })
+    each.isStopping = isStop
+    if (isSooner) each.killAt = killAt
+    each.tell({ type: 'drain', delay, grace, isStop })
     events.leaving?.(each)
   }
+  const replace = (each: Process): void => relieve(each, { delay: 0, grace: size.grace, isStop: false })
 
   const abort = (each: Process): void => {
     const silence = performance.now() - each.beatAt
@@ -210,7 +217,7 @@ export function makePool(
     const named = (ids: readonly number[]) => ids.flatMap((id) => processes.get(id) ?? [])
     for (const each of named(todo.kill)) each.process.kill('SIGKILL')
     for (const each of named(todo.abort)) abort(each)
-    for (const each of named(todo.drain)) relieve(each, { delay: 0, grace: size.grace })
+    for (const each of named(todo.drain)) replace(each)
     for (let n = 0; n < todo.start; n += 1) start()
     events.settled()
   }
@@ -222,7 +229,7 @@ export function makePool(
     reload() {
       for (const each of processes.values()) {
         // What it boots with is out of date already.
-        if (each.state === 'booting') relieve(each, { delay: 0, grace: size.grace })
+        if (each.state === 'booting') replace(each)
         each.isOld = true
       }
       startAnew()
@@ -231,14 +238,14 @@ export function makePool(
       const serving = [...processes.values()].filter(({ state }) => state !== 'draining')
       if (!serving.some(({ isOld }) => isOld)) return
       for (const each of serving) {
-        if (!each.isOld) relieve(each, { delay: 0, grace: size.grace })
+        if (!each.isOld) replace(each)
         each.isOld = false
       }
       startAnew()
     },
     drain(delay, grace) {
       size = { ...size, count: 0 }
-      for (const each of processes.values()) relieve(each, { delay, grace })
+      for (const each of processes.values()) relieve(each, { delay, grace, isStop: true })
     },
     kill() {
       isKilled = true

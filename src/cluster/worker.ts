@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
+import type { DrainOptions } from '../../plugins/drain.ts'
 import { buildApp } from '../app.ts'
 import { ConfigError, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
@@ -38,7 +39,7 @@ const arbiter = joinArbiter(
       if (order.at === 'management') managementSocket = handle
       else giveSocket(handle)
     }
-    if (order.type === 'drain') void leave(0, order.grace, order.delay)
+    if (order.type === 'drain') void leave(0, { graceMs: order.grace, delayMs: order.delay, isStop: order.isStop })
     if (order.type === 'hashed') hasher?.settle(order.id, order.result)
     if (order.type === 'room') hasher?.hearOfRoom(order.places)
     if (order.type === 'measure') void measure()
@@ -46,7 +47,7 @@ const arbiter = joinArbiter(
       for (const resolve of scrapes.splice(0)) resolve(order.text)
     }
   },
-  () => leaveSoon()
+  () => leaveSoon(true)
 )
 
 await arbiter.boot(async () => {
@@ -54,16 +55,17 @@ await arbiter.boot(async () => {
   hasher = makeRemoteHasher(makePasswordHasher(hasherSettings(config)), arbiter.tell)
   const built = await buildApp(config, { log: await openLog(config), hasher, scrape })
   recycle(built.server, config)
-  // A platform may signal all processes, as Heroku does.
-  process.on('SIGTERM', () => void leave(0, config.gracefulTimeout * 1000, config.shutdownDelay * 1000))
-  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, quickGrace))
+  // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops: it says so.
+  const [graceMs, delayMs] = [config.gracefulTimeout * 1000, config.shutdownDelay * 1000]
+  process.on('SIGTERM', () => void leave(0, { graceMs, delayMs }))
+  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, { graceMs: quickGrace }))
   const handle = await socket
   if (built.management !== undefined) await listenForManagement(built.management, config)
   await listen(built.server, handle, config)
   app = built
   process.on('uncaughtException', (error) => {
     built.log.fatal({ err: error }, 'a defect; this worker ends')
-    leaveSoon()
+    leaveSoon(false)
   })
   return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
 })
@@ -114,12 +116,12 @@ async function isWithoutUsers({ stores }: FastifyInstance, { databaseUrl }: Conf
   return databaseUrl === undefined && (await stores.users.list('', 1)).length === 0
 }
 
-/** Finishes what was begun, and ends the process. Again only to be quicker. */
-async function leave(exitCode: number, graceMs: number, delayMs = 0): Promise<void> {
-  // Nobody has been served yet.
+/** Drains and ends the process. A later call can only shorten the drain. */
+async function leave(exitCode: number, options: DrainOptions): Promise<void> {
+  // Nothing has been served yet.
   if (app === undefined) process.exit(exitCode)
   try {
-    await app.drain(graceMs, delayMs)
+    await app.drain(options)
     await measure()
   } catch (error) {
     app.log.error({ err: error }, 'not everything could be closed')
@@ -127,8 +129,8 @@ async function leave(exitCode: number, graceMs: number, delayMs = 0): Promise<vo
   process.exit(exitCode)
 }
 
-/** Leaves without being asked to: nobody watches this worker any more, or a defect has shown itself. */
-function leaveSoon(): void {
+/** Leaves with status 1: the arbiter has died, and the service with it, or this worker met an uncaught exception. */
+function leaveSoon(isStop: boolean): void {
   setTimeout(() => process.exit(1), lastGrace + lastClosing).unref()
-  void leave(1, lastGrace)
+  void leave(1, { graceMs: lastGrace, isStop })
 }

@@ -2,7 +2,9 @@
  * A reload (SIGHUP) replaces every process, and no client notices; or it replaces none. The suite reloads every two seconds
  * for 8 seconds; KEYTURN_SECONDS=30 does it for 30.
  */
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -160,3 +162,95 @@ const isReloading = (keyturn: RunningArbiter): boolean => {
   const last = (message: string) => lines.findLastIndex(({ msg }) => msg === message)
   return last('Keyturn reloads') > last('Keyturn has reloaded')
 }
+
+/** What a readiness probe was answered. */
+interface Probe {
+  readonly status: number
+  readonly serving: string
+  /** Whether the answer announced that the connection closes after it. */
+  readonly closes: boolean
+}
+
+interface Held {
+  probe(): Promise<Probe>
+  close(): void
+}
+
+/**
+ * A kept-alive connection to whichever worker accepts it. The head of its next request is sent ahead but for the last line,
+ * so the worker cannot close the connection as idle, however late the test completes the request.
+ */
+async function holdConnection(t: Test, { url }: RunningArbiter): Promise<Held> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname).setEncoding('utf8')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {}).on('end', () => socket.destroy(new Error('closed without an answer')))
+  const head = 'GET /health/ready HTTP/1.1\r\nHost: x\r\n'
+  socket.write(head)
+  const probe = async (): Promise<Probe> => {
+    const answer = once(socket, 'data')
+    socket.write(`\r\n${head}`)
+    const [text] = await answer
+    const [, status] = /^HTTP\/1\.1 (\d+) /.exec(text) ?? []
+    const [, serving = ''] = /"serving":"(\w+)"/.exec(text) ?? []
+    return { status: Number(status), serving, closes: /\r\nconnection: close\r\n/i.test(text) }
+  }
+  t.same(await probe(), { status: 200, serving: 'up', closes: false })
+  return { probe, close: () => socket.destroy() }
+}
+
+/** Repeats a probe until its connection is about to close: the worker that answers it is draining. */
+async function untilDraining({ probe }: Held): Promise<Probe> {
+  let last = await probe()
+  const isLast = async (): Promise<boolean> => {
+    if (!last.closes) last = await probe()
+    return last.closes
+  }
+  await until(isLast, 30, 'the worker drains')
+  return last
+}
+
+t.test('a worker that is replaced is as ready as the service; only a stop makes it unready', async (t) => {
+  const replaced = { status: 200, serving: 'up', closes: true }
+  const ways: readonly (readonly [what: string, replace: (keyturn: RunningArbiter) => Promise<void> | void])[] = [
+    ['SIGHUP', ({ child }) => void child.kill('SIGHUP')],
+    [
+      'SIGTTOU',
+      async ({ child, ready }) => {
+        child.kill('SIGTTIN')
+        await until(() => ready('worker').length === 2, 30)
+        child.kill('SIGTTOU')
+      }
+    ],
+    [
+      'MAX_REQUESTS',
+      async ({ url }) => {
+        for (let n = 0; n < 10; n++) await fetch(`${url}/health/live`)
+      }
+    ],
+    ['SIGTERM to the worker', (keyturn) => void keyturn.kill('worker', 'SIGTERM')]
+  ]
+  for (const [what, replace] of ways) {
+    const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1', MAX_REQUESTS: what === 'MAX_REQUESTS' ? '10' : '0' })
+    const [watch, held] = [await holdConnection(t, keyturn), await holdConnection(t, keyturn)]
+    await replace(keyturn)
+    t.same(await untilDraining(watch), replaced, what)
+    t.same(await held.probe(), replaced, `${what}, on another connection`)
+    t.equal(await keyturn.stop(), 0)
+  }
+})
+
+t.test('a worker that is being replaced when the service stops becomes unready too', async (t) => {
+  const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
+  const watch = await holdConnection(t, keyturn)
+  const held = await Promise.all(Array.from({ length: 50 }, () => holdConnection(t, keyturn)))
+  keyturn.child.kill('SIGHUP')
+  t.match(await untilDraining(watch), { status: 200 })
+  const closed = once(keyturn.child, 'close')
+  keyturn.child.kill('SIGTERM')
+  await keyturn.next('Keyturn stops', 0)
+  // The order to stop is on its way to the worker: a probe may overtake it.
+  await until(async () => (await held.pop()?.probe())?.status === 503, 10, 'the worker hears of the stop')
+  for (const each of held) each.close()
+  t.equal((await closed)[0], 0)
+})

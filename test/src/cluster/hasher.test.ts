@@ -32,7 +32,7 @@ async function startHasher(t: Test) {
 }
 
 const tell = (child: ChildProcess, order: Order): void => void child.send(order)
-const drain: Order = { type: 'drain', delay: 0, grace: 1000 }
+const drain: Order = { type: 'drain', delay: 0, grace: 1000, isStop: false }
 
 t.test('passwords in, digests and verdicts out', async (t) => {
   const { child, closed, tell, next, stderr } = await startHasher(t)
