@@ -1,13 +1,22 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type AuditEvent, type EventName, isAudited } from '../src/audit/event.ts'
+import { type AuditEvent, type EventName, isAudited, isSheddable } from '../src/audit/event.ts'
+import { isShed } from '../src/audit/shedding.ts'
 import { type AuditTrail, makeAuditTrail } from '../src/audit/trail.ts'
 import type { Config } from '../src/config/settings.ts'
 import { openAuditSecret } from '../src/keys/keyring.ts'
+import { makeOwnCounters } from '../src/limits/counters.ts'
 import type { Clock } from '../src/time.ts'
+import { clientNetwork } from './rate-limit.ts'
 import { eventOf, resultOf, whichRequest } from './requests.ts'
 
-/** Writes what matters into the audit trail, beside the answer. A trail that cannot be written is told in the log and stops nobody. */
+/** How long the one entry of an address stands for all its failures while the trail is behind, in seconds. */
+const minute = 60
+
+/**
+ * Writes what matters into the audit trail, beside the answer. An entry that cannot be written is logged instead, and the
+ * request goes on.
+ */
 async function audit(
   app: FastifyInstance,
   { config, clock }: { readonly config: Config; readonly clock: Clock }
@@ -16,17 +25,29 @@ async function audit(
   const previousSecret = config.keyEncryptionSecretPrevious
   const trail = makeAuditTrail(app.stores.audit, await openAuditSecret({ store, secret, previousSecret, clock }))
   app.decorate('auditTrail', trail)
+  const recorded = makeOwnCounters()
+  const shed = (request: FastifyRequest): boolean => {
+    if (!isSheddable(resultOf(request))) return false
+    const network = clientNetwork(request)
+    if (isShed(trail.waiting(), recorded.find(network) !== undefined)) return true
+    recorded.keep(network, { number: 1, left: minute })
+    return false
+  }
   const record = async (event: EventName, request: FastifyRequest): Promise<void> => {
     const facts = { event, ...describe(request) }
     try {
       await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
+      app.tallies.auditLost += 1
       app.log.error({ ...whichRequest(request), err: error, ...facts }, 'the audit trail cannot be written')
     }
   }
   app.addHook('onSend', (request, _reply, payload, done) => {
     const event = eventOf(request)
-    if (event !== undefined && isAudited(event, resultOf(request))) void record(event, request)
+    if (event !== undefined && isAudited(event, resultOf(request))) {
+      if (shed(request)) app.tallies.auditShed += 1
+      else void record(event, request)
+    }
     done(null, payload)
   })
   app.addHook('onClose', () => trail.settled())
@@ -43,4 +64,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(audit, { name: 'audit', dependencies: ['requests', 'stores'] })
+export default fp(audit, { name: 'audit', dependencies: ['requests', 'metrics', 'stores'] })

@@ -13,11 +13,13 @@ import { clientNetwork, throttled } from './rate-limit.ts'
 const interval = 1000
 
 /**
- * Failed authentications of one client from one address, before they are not even looked at. By address and client, so that
- * whoever guesses locks out nobody elsewhere, and a service with an old secret no neighbour. Only failures are counted, and so
- * cost a question; that they are too many is known to a worker that has met one itself.
+ * Failed authentications before the credentials are no longer looked at: of one client id from one address, so that a
+ * guesser locks out no service elsewhere and a service with an outdated secret no neighbour; and of one address with all
+ * ids, so that ids of the caller's own choice give it neither more guesses nor more counters. Successes are not counted
+ * and cost no command.
  */
-const failureLimit: Limit = { max: 10, window: 60, isClosed: false }
+const failuresOfClient: Limit = { max: 10, window: 60, isClosed: false }
+const failuresOfAddress: Limit = { max: 100, window: 60, isClosed: false }
 
 /**
  * The clients as this worker knows them, and `preValidation: app.authenticateClient`, which lets in one of them as
@@ -27,20 +29,33 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   const directory = makeClientDirectory(app.stores.clients, config.revocationStaleness)
   await directory.update()
   follow(app, directory)
+  // The address comes first: the counter of an id is only made within the limit of the address.
+  const failuresOf = (request: FastifyRequest, id: string) => {
+    if (app.isUnlimited(request)) return []
+    const ofAddress = `client:${clientNetwork(request)}`
+    return [
+      { name: ofAddress, limit: failuresOfAddress },
+      { name: `${ofAddress} ${id.slice(0, 64)}`, limit: failuresOfClient }
+    ]
+  }
   app.decorate('clients', directory)
   app.decorateRequest('client')
   app.decorate('authenticateClient', async (request) => {
     const credentials = readCredentials(request.headers.authorization, request.body as ClientParameters)
     const { id } = credentials[0]
-    const failures = `client:${clientNetwork(request)} ${id.slice(0, 64)}`
-    const wait = app.isUnlimited(request) ? undefined : app.limiter.waitFor(failures, failureLimit)
-    if (wait !== undefined) throw throttled(wait)
+    const failures = failuresOf(request, id)
+    for (const { name, limit } of failures) {
+      const wait = app.limiter.waitFor(name, limit)
+      if (wait !== undefined) throw throttled(wait)
+    }
     const proven = credentials.find((each) => isProvenBy(directory.find(each.id), each, clock()))
     if (proven === undefined) {
-      const { number, left } = await app.limiter.count(failures, failureLimit)
-      if (number > failureLimit.max && !app.isUnlimited(request)) throw throttled(left)
+      for (const { name, limit } of failures) {
+        const { number, left } = await app.limiter.count(name, limit)
+        if (number > limit.max) throw throttled(left)
+      }
       const isKnown = directory.find(id) !== undefined
-      // An id that nobody has may be a secret in the wrong place: it is not logged.
+      // An id that no client has may be a secret in the wrong place: it is not logged.
       throw new KeyturnError('CLIENT_INVALID', {
         detail: isKnown ? `another secret than ${id}'s` : 'no such client'
       })

@@ -18,15 +18,25 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about']
 }
 
+/** What is counted beside the results of requests. */
+const tallies = {
+  auditShed: ['keyturn_audit_entries_shed_total', 'Audit entries of failures left out while the trail was behind'],
+  auditLost: ['keyturn_audit_entries_lost_total', 'Audit entries that could not be written; they are in the log']
+} as const
+
+type Tallies = Record<keyof typeof tallies, number>
+
 /** How often each result came of each event. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
 /** Counts what came of every request, by event; served at /metrics. */
 async function metrics(app: FastifyInstance): Promise<void> {
   const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
+  const totals: Tallies = { auditShed: 0, auditLost: 0 }
   let registry: Promise<Registry> | undefined
+  app.decorate('tallies', totals)
   app.decorate('metrics', () => {
-    registry ??= openRegistry(counts)
+    registry ??= openRegistry(counts, totals)
     return registry
   })
   app.addHook('onSend', (request, _reply, payload, done) => {
@@ -40,7 +50,7 @@ async function metrics(app: FastifyInstance): Promise<void> {
 }
 
 /** Loaded when somebody asks for the first time: it is a twentieth of a start, and many a service is never asked. */
-async function openRegistry(counts: Counts): Promise<Registry> {
+async function openRegistry(counts: Counts, totals: Tallies): Promise<Registry> {
   const { Counter, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -56,6 +66,17 @@ async function openRegistry(counts: Counts): Promise<Registry> {
       }
     })
   }
+  for (const [total, [name, help]] of Object.entries(tallies)) {
+    new Counter({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset()
+        this.inc(totals[total as keyof Tallies])
+      }
+    })
+  }
   return registry
 }
 
@@ -63,6 +84,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The figures of this process. */
     metrics(): Promise<Registry>
+    /** Totals that other plugins add to. */
+    readonly tallies: Tallies
   }
 }
 

@@ -70,3 +70,9 @@ const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
  */
 export const isAudited = (event: EventName, result: string): boolean =>
   result === 'client_invalid' || audited[event]?.includes(result) === true
+
+/** Results of requests whose sender has proven nothing, or only that it once had a session. */
+const failures = ['client_invalid', 'login_failed', 'unknown', 'user_gone', 'password_changed']
+
+/** Whether an entry may be left out while the trail is behind: a failure, which changes nothing. An act never is. */
+export const isSheddable = (result: string): boolean => failures.includes(result)

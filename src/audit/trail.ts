@@ -3,13 +3,15 @@ import { beginning, type Link, link } from './chain.ts'
 import type { AuditEvent } from './event.ts'
 import type { AuditStore } from './store.ts'
 
-/** Events of a process that may wait for the store. */
-const mostWaiting = 1000
+/** Entries of a process that may wait for the store, about 5 MB of them. */
+const maxWaiting = 10_000
 
 /** The audit trail, for a process that writes to it. */
 export interface AuditTrail {
   /** Adds an event after all that this process recorded before. Throws KeyturnError STORE_DOWN, then it is not recorded. */
   record(event: AuditEvent): Promise<void>
+  /** How many entries of this process wait for the store. */
+  waiting(): number
   /** Once all that was to be recorded is, or has failed. */
   settled(): Promise<void>
 }
@@ -34,7 +36,7 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
   }
   return {
     async record(event) {
-      if (waiting >= mostWaiting) throw new KeyturnError('STORE_DOWN', { detail: `${waiting} events wait already` })
+      if (waiting >= maxWaiting) throw new KeyturnError('STORE_DOWN', { detail: `${waiting} events wait already` })
       waiting += 1
       const added = line.then(() => add(event))
       line = added.then(
@@ -45,6 +47,7 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
         waiting -= 1
       })
     },
+    waiting: () => waiting,
     settled: () => line
   }
 }

@@ -126,6 +126,39 @@ t.test('failed authentications of a client are counted together', async (t) => {
   t.equal(await ask(other, gateway.authorization), 429)
 })
 
+t.test('client ids of its own choice give an address 100 failures a minute, and no more counters', async (t) => {
+  const fail = async (service: TestApp, id: string, remoteAddress = '192.0.2.1') => {
+    const headers = { 'content-type': 'application/x-www-form-urlencoded', authorization: basic(id, 'guess') }
+    return (await service.app.inject({ method: 'POST', url: introspect, remoteAddress, headers, payload: 'token=x' }))
+      .statusCode
+  }
+  const alone = await openApp(t)
+  const statuses = []
+  for (let each = 0; each < 110; each++) statuses.push(await fail(alone, `client-${each}`))
+  t.same(statuses, [...Array(100).fill(401), ...Array(10).fill(429)])
+  t.equal(await fail(alone, 'client-0', '192.0.2.2'), 401, 'another address has a limit of its own')
+
+  const workers = await openTwo(t, {})
+  const limited = new Set<TestApp>()
+  for (let each = 0; limited.size < 2; each++) {
+    const worker = workers[each % 2] as TestApp
+    if ((await fail(worker, `client-${each}`)) === 429) limited.add(worker)
+  }
+  const { length } = await redis.keys('keyturn:count:*')
+  t.ok(length > 1 && length <= 101, `${length} counters: that of the address, and one of each id within its limit`)
+})
+
+t.test('usernames of its own choice leave an address no budgets behind once its own is spent', async (t) => {
+  const [one] = await openTwo(t, { LOGIN_FAILURES_ADDRESS: '3/h', LOGIN_FAILURES_ALL: 'off' })
+  const statuses = []
+  for (let each = 0; each < 30; each++) {
+    const body = { username: `user-${each}`, password: 'wrong' }
+    statuses.push((await one.post('/api/token/', body)).statusCode)
+  }
+  t.same(statuses, [...Array(3).fill(401), ...Array(27).fill(429)])
+  t.equal((await redis.keys('keyturn:guesses:*')).length, 4, 'three accounts and the address')
+})
+
 t.test(
   'while Redis hangs logins are closed, verify is open and waits for it once, and then it counts again',
   async (t) => {

@@ -16,5 +16,10 @@ if stored > now + window + 1 then stored = 0 end
 local whole_at = math.max(stored, now) + amount * window / tries
 local wait = math.ceil(math.floor((whole_at - now - window) * 1000) / 1000)
 if amount > 0 and wait > 0 then return wait end
+-- A whole budget is as good as none. It expires at once, so that refused guesses leave no keys behind.
+if whole_at <= now then
+  redis.call('SET', guesses, '0', 'PX', 1)
+  return 0
+end
 redis.call('SET', guesses, string.format('%.17g', whole_at), 'EX', math.max(math.ceil(whole_at - now), 1))
 return 0
