@@ -1,8 +1,9 @@
 import fastifyCookie, { type CookieSerializeOptions } from '@fastify/cookie'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
+import { parseOrigin } from '../src/origins.ts'
 
 interface Pair {
   readonly access: string
@@ -13,56 +14,69 @@ interface Pair {
 export interface RefreshCookie {
   /** Whether COOKIE_MODE is on: the refresh token then leaves the bodies. */
   readonly enabled: boolean
-  /** Refuses a login that a page elsewhere sends, to log its visitor in as somebody else. Throws KeyturnError CROSS_SITE. */
-  guardLogin(request: FastifyRequest): void
   /**
-   * The token in the cookie, for a request whose body has none. Throws KeyturnError CROSS_SITE when the page that sent the
-   * request may not use it, and FIELDS_INVALID when there is no cookie either.
+   * `onRequest` of every route that sets or clears the cookie, wherever its token comes from. Otherwise a page elsewhere
+   * could replace its visitor's session by another one, or remove it. Refuses with KeyturnError CROSS_SITE. An app sends
+   * neither Origin nor Sec-Fetch-Site, and no page can make it send a request.
    */
-  demand(request: FastifyRequest): string
-  /** The token in the cookie of a login, which only shows whose browser it is; undefined for none. */
-  find(request: FastifyRequest): string | undefined
+  readonly guard: onRequestHookHandler
+  /**
+   * The tokens in the cookie, in the order of the header, for a request whose body has none. Throws KeyturnError CROSS_SITE
+   * when the page that sent the request may not use it, and FIELDS_INVALID when there is no cookie either.
+   */
+  demand(request: FastifyRequest): readonly string[]
+  /** The tokens in the cookie of a login, which only show whose browser it is. */
+  find(request: FastifyRequest): readonly string[]
   /** A pair as a body: in cookie mode the refresh token goes into the cookie instead. */
   handOver(reply: FastifyReply, pair: Pair): Pair
   clear(reply: FastifyReply): void
 }
 
 async function cookie(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
-  const { cookieName: name, cookieMode: enabled } = config
-  // Who has no use for cookies does not pay for reading them.
-  if (enabled || config.forwardAuthCookie !== undefined) await app.register(fastifyCookie)
-  const attributes: CookieSerializeOptions = {
+  const { cookieName: name, cookieMode: enabled, cookieDomain: domain } = config
+  // Only some routes read cookies, and those that do need all of one name, which its own hook does not give.
+  if (enabled || config.forwardAuthCookie !== undefined) await app.register(fastifyCookie, { hook: false })
+  app.decorate('cookiesOf', ({ headers: { cookie = '' } }: FastifyRequest, name: string) =>
+    cookie.split(';').flatMap((pair) => app.parseCookie(pair)[name] ?? [])
+  )
+  const hostOnly: CookieSerializeOptions = {
     httpOnly: true,
     secure: true,
     path: '/',
-    sameSite: config.cookieSamesite.toLowerCase() as 'strict' | 'lax' | 'none',
-    ...(config.cookieDomain === undefined ? {} : { domain: config.cookieDomain })
+    sameSite: config.cookieSamesite.toLowerCase() as 'strict' | 'lax' | 'none'
   }
+  const attributes = domain === undefined ? hostOnly : { ...hostOnly, domain }
   const demandAllowed = (request: FastifyRequest): void => {
     if (!isFromAllowedPage(request, config.cookieOrigins))
       throw new KeyturnError('CROSS_SITE', { detail: `from ${request.headers.origin ?? 'no origin'}` })
   }
+  const find = (request: FastifyRequest) => (enabled ? app.cookiesOf(request, name) : [])
   app.decorate('refreshCookie', {
     enabled,
-    guardLogin(request) {
-      // An app sends no Origin, and cannot be made to send a request by a page.
-      if (enabled && request.headers.origin !== undefined) demandAllowed(request)
+    guard(request, _reply, done) {
+      const { origin, 'sec-fetch-site': site } = request.headers
+      if (enabled && (origin !== undefined || site !== undefined)) demandAllowed(request)
+      done()
     },
     demand(request) {
-      const token = request.cookies[name]
-      if (token === undefined)
+      const tokens = find(request)
+      if (tokens.length === 0)
         throw new KeyturnError('FIELDS_INVALID', { fields: { refresh: ['This field is required.'] } })
       demandAllowed(request)
-      return token
+      return tokens
     },
-    find: (request) => (enabled ? request.cookies[name] : undefined),
+    find,
     handOver(reply, pair) {
       if (!enabled || pair.refresh === undefined) return pair
       reply.setCookie(name, pair.refresh, { ...attributes, maxAge: config.refreshTokenLifetime })
+      // One of them is from before COOKIE_DOMAIN was set.
+      if (domain !== undefined && find(reply.request).length > 1) reply.clearCookie(name, hostOnly)
       return { access: pair.access }
     },
     clear(reply) {
-      if (enabled) reply.clearCookie(name, attributes)
+      if (!enabled) return
+      reply.clearCookie(name, attributes)
+      if (domain !== undefined) reply.clearCookie(name, hostOnly)
     }
   })
 }
@@ -75,13 +89,18 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
 function isFromAllowedPage(request: FastifyRequest, origins: readonly string[]): boolean {
   const { origin, 'sec-fetch-site': site } = request.headers
   if (origin === undefined) return site === 'same-origin'
-  if (origins.includes(origin)) return true
-  return origin === `${request.protocol}://${request.host}` && site !== 'cross-site' && site !== 'same-site'
+  const page = parseOrigin(origin)
+  if (page === undefined) return false
+  if (origins.includes(page)) return true
+  const isOwn = page === parseOrigin(`${request.protocol}://${request.host}`)
+  return isOwn && site !== 'cross-site' && site !== 'same-site'
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     refreshCookie: RefreshCookie
+    /** The values of all cookies of this name, in the order of the header. */
+    cookiesOf(request: FastifyRequest, name: string): readonly string[]
   }
 }
 

@@ -1,7 +1,8 @@
 import fastifyCors, { type FastifyCorsOptions } from '@fastify/cors'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
+import { parseOrigin } from '../src/origins.ts'
 
 /**
  * Lets pages of other origins call us and read our answers: those of CORS_ORIGINS, which bear their tokens themselves, and those
@@ -19,11 +20,10 @@ async function cors(app: FastifyInstance, { config }: { readonly config: Config 
     strictPreflight: false
   }
   await app.register(fastifyCors, {
-    delegator: async ({ headers: { origin = '' } }) => ({
-      ...common,
-      origin: allowed.has(origin) ? origin : false,
-      credentials: withCookie.has(origin)
-    })
+    delegator: async ({ headers: { origin } }: FastifyRequest) => {
+      const page = parseOrigin(origin ?? '') ?? ''
+      return { ...common, origin: allowed.has(page) ? (origin ?? false) : false, credentials: withCookie.has(page) }
+    }
   })
 }
 

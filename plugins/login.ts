@@ -16,7 +16,7 @@ async function login(app: FastifyInstance, { types }: { readonly types: readonly
   }
   app.decorate('describeLogin', (request, reply) => ({
     ...describeClient(request.ip, request.headers['user-agent']),
-    token: findBearer(request) ?? app.refreshCookie.find(request),
+    token: findBearer(request) ?? app.flows.newestFirst(app.refreshCookie.find(request))[0],
     signal: untilGone(reply)
   }))
 }
@@ -40,4 +40,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(login, { name: 'login', dependencies: ['cookie'] })
+export default fp(login, { name: 'login', dependencies: ['cookie', 'flows'] })

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { tryEach } from '../../src/flows/try-each.ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -12,9 +13,12 @@ const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Empty, ...refusals(missing('refresh'), ...bodyRefusals, 401, 403, 503) }
   }
-  app.post('/api/token/blacklist', { schema, config: { event: 'logout' } }, async (request, reply) => {
-    const token = request.body.refresh ?? app.refreshCookie.demand(request)
-    request.outcome = await app.flows.blacklist(token, describeClient(request.ip, request.headers['user-agent']))
+  const options = { schema, config: { event: 'logout' as const }, onRequest: app.refreshCookie.guard }
+  app.post('/api/token/blacklist', options, async (request, reply) => {
+    const { refresh: given } = request.body
+    const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
+    const client = describeClient(request.ip, request.headers['user-agent'])
+    request.outcome = await tryEach(tokens, (token) => app.flows.blacklist(token, client))
     app.refreshCookie.clear(reply)
     return {}
   })

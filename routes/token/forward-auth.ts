@@ -4,6 +4,7 @@ import type { Config } from '../../src/config/settings.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import type { Caller } from '../../src/flows/caller.ts'
 import type { Pass } from '../../src/flows/forward-auth.ts'
+import { tryEach } from '../../src/flows/try-each.ts'
 import { readBearer } from '../../src/tokens/bearer.ts'
 import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
 
@@ -36,6 +37,17 @@ export default async function forwardAuth(
   app: FastifyInstance,
   { config }: { readonly config: Settings }
 ): Promise<void> {
+  /** The token in Authorization; where that is absent or meant for the service behind, those in the cookie. */
+  const readTokens = (request: FastifyRequest): readonly string[] => {
+    try {
+      return [readBearer(request.headers.authorization, config.authHeaderTypes, { anyCase: true })]
+    } catch (error) {
+      const name = config.forwardAuthCookie
+      const inCookie = name === undefined ? [] : app.cookiesOf(request, name)
+      if (inCookie.length > 0 && error instanceof KeyturnError && error.code === 'BEARER_MISSING') return inCookie
+      throw error
+    }
+  }
   const vary = config.forwardAuthCookie === undefined ? 'Authorization' : 'Authorization, Cookie'
   for (const { url, requiredOf } of doors) {
     app.route({
@@ -58,7 +70,8 @@ export default async function forwardAuth(
       config: { event: 'forward_auth', cors: false, answersAll: true },
       async onRequest(request, reply) {
         reply.header('vary', vary).header('cache-control', 'no-store')
-        const pass = await app.flows.forwardAuth(readToken(request, config), requiredOf(request))
+        const required = requiredOf(request)
+        const pass = await tryEach(readTokens(request), (token) => app.flows.forwardAuth(token, required))
         const { userId: user_id, sid } = pass.caller
         request.outcome = { user_id, ...(sid === undefined ? {} : { sid }) }
         reply.headers(showCaller(pass.caller)).header('cache-control', cacheControl(pass, config.forwardAuthMaxAge))
@@ -81,20 +94,6 @@ const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest
 /** The scopes of ?scope=, however often it is there. What can be no scope is one that no token has. */
 const readRequired = (scope: unknown): readonly string[] =>
   scope === undefined ? [] : (parseScope([scope].flat().join(' ')) ?? [''])
-
-/**
- * The token in Authorization; where that is absent or of a type that is meant for the service behind, the one in the
- * cookie.
- */
-function readToken({ headers, cookies }: FastifyRequest, { authHeaderTypes, forwardAuthCookie }: Settings): string {
-  const inCookie = forwardAuthCookie === undefined ? undefined : cookies[forwardAuthCookie]
-  try {
-    return readBearer(headers.authorization, authHeaderTypes, { anyCase: true })
-  } catch (error) {
-    if (inCookie !== undefined && error instanceof KeyturnError && error.code === 'BEARER_MISSING') return inCookie
-    throw error
-  }
-}
 
 /**
  * Each header is there in every answer, empty where there is nothing to tell: of one that is missing some proxies would

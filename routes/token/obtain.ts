@@ -33,9 +33,8 @@ const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post(
     '/api/token',
-    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
+    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain }, onRequest: app.refreshCookie.guard },
     async (request, reply) => {
-      app.refreshCookie.guardLogin(request)
       const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request, reply))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { tryEach } from '../../src/flows/try-each.ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -24,13 +25,17 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post(
     '/api/token/refresh',
-    { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
+    { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh }, onRequest: app.refreshCookie.guard },
     async (request, reply) => {
-      const token = request.body.refresh ?? app.refreshCookie.demand(request)
-      const result = await app.flows.refresh(token, describeClient(request.ip, request.headers['user-agent']))
-      request.outcome = result.outcome
-      if ('refusal' in result) throw result.refusal
-      const { outcome: _, ...pair } = result
+      const { refresh: given } = request.body
+      const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
+      const client = describeClient(request.ip, request.headers['user-agent'])
+      const { outcome: _, ...pair } = await tryEach(tokens, async (token) => {
+        const result = await app.flows.refresh(token, client)
+        request.outcome = result.outcome
+        if ('refusal' in result) throw result.refusal
+        return result
+      })
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)
     }

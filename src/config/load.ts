@@ -37,7 +37,8 @@ const together: Check = (config) => {
   if (config.slidingTokens && config.sessionAbsoluteLifetime < config.slidingTokenRefreshLifetime) {
     faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME, expected at least as long.')
   }
-  if (config.cookieName.startsWith('__Host-') && config.cookieDomain !== undefined) {
+  // Browsers compare the prefix without regard to case (RFC 6265bis §4.1.3).
+  if (/^__Host-/i.test(config.cookieName) && config.cookieDomain !== undefined) {
     faults.push(
       'COOKIE_DOMAIN: set, expected none while COOKIE_NAME begins with __Host- (browsers refuse such a cookie).'
     )

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { parseCookieDomain, parseOrigin } from '../origins.ts'
 import { parseDuration } from '../time.ts'
 
 /** One setting: how its text is read, what it is when absent, and what to tell people about it. */
@@ -127,8 +128,15 @@ const isAddressRange = (value: string): boolean => {
   return rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits
 }
 
-const isOrigin = (value: string): boolean =>
-  /^https?:\/\//.test(value) && URL.canParse(value) && new URL(value).origin === value
+/** Origins of web pages or apps, normalised as parseOrigin has them. */
+const origins = (row: Row<readonly string[]>): Setting<readonly string[]> => {
+  const setting = list(
+    row,
+    'origins as https://app.example.com or capacitor://localhost',
+    (item) => parseOrigin(item) !== undefined
+  )
+  return { ...setting, parse: (value) => setting.parse(value)?.map((item) => parseOrigin(item) ?? item) }
+}
 
 /** Source: RFC 7518 §3.1, RFC 8037 §3.1. */
 const algorithmNames = [
@@ -491,19 +499,15 @@ export const settings = {
     'a cookie name',
     /^[\w!#$%&'*+.^`|~-]+$/
   ),
-  cookieDomain: text({ default: undefined, about: 'Domain of the refresh cookie; only under a name without __Host-' }),
+  cookieDomain: setting<string | undefined>(
+    { default: undefined, about: 'Domain of the refresh cookie; only under a name without __Host-' },
+    'a domain name of at least two labels, as example.com',
+    parseCookieDomain
+  ),
   cookieSamesite: choice(['Strict', 'Lax', 'None'], { default: 'Strict', about: 'SameSite of the refresh cookie' }),
-  cookieOrigins: list(
-    { default: [], about: 'Origins, beside our own, whose pages may use the cookie' },
-    'origins as https://app.example.com',
-    isOrigin
-  ),
+  cookieOrigins: origins({ default: [], about: 'Origins, beside our own, whose pages may use the cookie' }),
 
-  corsOrigins: list(
-    { default: [], about: 'Origins whose pages may call Keyturn, without cookies' },
-    'origins as https://app.example.com',
-    isOrigin
-  ),
+  corsOrigins: origins({ default: [], about: 'Origins whose pages may call Keyturn, without cookies' }),
   forwardAuthCookie: text(
     { default: undefined, about: 'Name of a cookie in which forward-auth looks for an access token too' },
     'a cookie name',

@@ -11,6 +11,7 @@ import { makeRefresh } from './refresh.ts'
 import { makeRevoke } from './revoke.ts'
 import { makeSessions } from './sessions.ts'
 import { makeSliding } from './sliding.ts'
+import { makeNewestFirst } from './try-each.ts'
 import { makeVerifyBatch } from './verify-batch.ts'
 import { makeVerify } from './verify.ts'
 
@@ -28,7 +29,8 @@ export const makeFlows = (parts: Parts) => ({
   forwardAuth: makeForwardAuth(parts),
   introspect: makeIntrospect(parts),
   revoke: makeRevoke(parts),
-  grants: makeGrants(parts)
+  grants: makeGrants(parts),
+  newestFirst: makeNewestFirst(parts)
 })
 
 export type Flows = ReturnType<typeof makeFlows>

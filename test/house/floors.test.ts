@@ -15,6 +15,7 @@ const rooms = [
   'random',
   'fields',
   'addresses',
+  'origins',
   'config',
   'keys',
   'passwords',

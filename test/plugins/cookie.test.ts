@@ -1,4 +1,5 @@
 /* COOKIE_MODE: the refresh token travels in a cookie, and only pages that may use it get anywhere with it. */
+import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 
@@ -91,16 +92,112 @@ t.test('who may use the cookie', async (t) => {
   }
 })
 
-t.test('no page elsewhere logs its visitor in as somebody else', async (t) => {
+t.test('a page elsewhere can neither set nor clear the cookie, whatever token it sends', async (t) => {
   const { addUser, post } = await openApp(t, on)
   await addUser('vitor', aPassword)
-  const attempt = (headers: Record<string, string>) => post(obtain, { username: 'vitor', password: aPassword }, headers)
-  const elsewhere = await attempt({ host: 'id.example.com', origin: 'https://evil.example' })
-  t.equal(elsewhere.statusCode, 403)
-  t.same(elsewhere.json(), refused)
-  t.equal(elsewhere.headers['set-cookie'], undefined)
-  t.equal((await attempt(ownPage)).statusCode, 200)
-  t.equal((await attempt({})).statusCode, 200, 'an app sends no Origin')
+  const credentials = { username: 'vitor', password: aPassword }
+  const host = 'id.example.com'
+  const elsewhere = [
+    { host, origin: 'https://evil.example' },
+    { host, origin: 'https://evil.example', 'sec-fetch-site': 'cross-site' },
+    { host, origin: 'null' },
+    { host, 'sec-fetch-site': 'cross-site' },
+    { host, 'sec-fetch-site': 'same-site' }
+  ]
+  const tokenOf = async () => tokenIn(await post(obtain, credentials))
+  for (const headers of elsewhere) {
+    const token = await tokenOf()
+    for (const [path, body] of [
+      [obtain, credentials],
+      [refresh, { refresh: token }],
+      [blacklist, { refresh: token }]
+    ] as const) {
+      const answer = await post(path, body, headers)
+      t.equal(answer.statusCode, 403, `${path} ${JSON.stringify(headers)}`)
+      t.same(answer.json(), refused)
+      t.equal(answer.headers['set-cookie'], undefined)
+    }
+    t.equal((await post(refresh, { refresh: token })).statusCode, 200, 'the session goes on')
+  }
+  for (const headers of [ownPage, {}]) {
+    t.equal((await post(obtain, credentials, headers)).statusCode, 200, 'our own page, and an app, which has no Origin')
+    const renewed = await post(refresh, { refresh: await tokenOf() }, headers)
+    t.equal(renewed.statusCode, 200)
+    t.equal((await post(blacklist, { refresh: tokenIn(renewed) }, headers)).statusCode, 200)
+  }
+})
+
+/** The refresh token that an answer sets. */
+const tokenIn = ({ headers }: LightMyRequestResponse): string =>
+  /^[^=]+=([^;]+)/.exec([headers['set-cookie']].flat().join())?.[1] ?? ''
+
+t.test('of two cookies of the same name each is tried, and the other variant is cleared', async (t) => {
+  const name = 'rt'
+  const service = await openApp(t, { ...on, COOKIE_NAME: name, COOKIE_DOMAIN: '.Example.COM' })
+  const { addUser, clock, post } = service
+  await addUser('vitor', aPassword)
+  const logIn = async () => tokenIn(await post(obtain, { username: 'vitor', password: aPassword }))
+  const ask = (path: string, ...tokens: readonly string[]) =>
+    post(path, {}, { ...ownPage, cookie: `a=b; ${tokens.map((token) => `${name}=${token}`).join('; ')}; c=d` })
+  const old = await logIn()
+  const ended = await logIn()
+  t.equal((await ask(blacklist, ended)).statusCode, 200)
+  const current = tokenIn(await ask(refresh, old))
+  clock.advance(1000)
+  const fresh = tokenIn(await ask(refresh, current))
+  clock.advance(1000)
+  let newest = fresh
+  for (const stale of ['', '%', 'x.y.z', ended, old, current]) {
+    for (const isFirst of [true, false]) {
+      const answer = await ask(refresh, ...(isFirst ? [stale, newest] : [newest, stale]))
+      t.equal(answer.statusCode, 200, `beside ${stale.slice(0, 8)}`)
+      const [set, cleared, ...more] = [answer.headers['set-cookie']].flat()
+      t.match(set, /^rt=[^;]+; Max-Age=86400; Domain=example\.com; Path=\//)
+      t.match(cleared, /^rt=; Max-Age=0; Path=\/; Expires=Thu, 01 Jan 1970/, 'the variant without a domain')
+      t.same(more, [])
+      newest = tokenIn(answer)
+      clock.advance(1000)
+    }
+  }
+  t.equal([(await ask(refresh, newest)).headers['set-cookie']].flat().length, 1, 'one cookie alone clears none')
+  const failed = await ask(refresh, ended, 'x')
+  t.equal(failed.statusCode, 401)
+  t.equal(failed.headers['set-cookie'], undefined, 'a refresh that fails clears none')
+
+  const again = await logIn()
+  const logout = await ask(blacklist, ended, again)
+  t.equal(logout.statusCode, 200)
+  t.match(
+    logout.headers['set-cookie'],
+    [/^rt=; Max-Age=0; Domain=example\.com; Path=\//, /^rt=; Max-Age=0; Path=\//],
+    'a logout clears both variants'
+  )
+  t.equal((await ask(refresh, again)).statusCode, 401)
+})
+
+t.test('origins are compared after normalisation, and apps have some too', async (t) => {
+  const apps = 'capacitor://localhost ionic://localhost chrome-extension://abcdefghijklmnopabcdefghijklmnop'
+  const service = await openApp(t, { ...on, COOKIE_ORIGINS: `HTTPS://App.Example.com:443 ${apps}` })
+  let cookie = await logIn(service)
+  const rows: readonly (readonly [headers: Record<string, string>, status: number])[] = [
+    [{ host: 'id.example.com', origin: 'https://app.example.com' }, 200],
+    [{ host: 'id.example.com', origin: 'https://app.example.com:444' }, 403],
+    ...apps.split(' ').map((origin) => [{ host: 'id.example.com', origin }, 200] as const),
+    [{ host: 'id.example.com', origin: 'capacitor://other' }, 403],
+    [{ host: 'id.example.com', origin: 'http://localhost' }, 403],
+    [{ host: 'ID.example.com:80', origin: 'http://id.example.com' }, 200],
+    [{ host: 'id.example.com:443', origin: 'https://id.example.com', 'x-forwarded-proto': 'HTTPS' }, 200],
+    [{ host: 'id.example.com', origin: 'https://id.example.com:443', 'x-forwarded-proto': 'Https' }, 200],
+    [{ host: 'id.example.com:443', origin: 'http://id.example.com', 'x-forwarded-proto': 'HTTPS' }, 403],
+    [{ host: 'id.example.com:80', origin: 'https://id.example.com', 'x-forwarded-proto': 'https' }, 403]
+  ]
+  for (const [headers, status] of rows) {
+    const answer = await service.post(refresh, {}, { ...headers, cookie })
+    t.equal(answer.statusCode, status, JSON.stringify(headers))
+    if (status === 200) cookie = `__Host-refresh=${tokenIn(answer)}`
+  }
+  const answer = await service.post(refresh, {}, { origin: 'capacitor://localhost' })
+  t.equal(answer.headers['access-control-allow-origin'], 'capacitor://localhost')
 })
 
 t.test('behind a proxy our own origin is what the proxy says, if it is trusted', async (t) => {
@@ -163,7 +260,7 @@ t.test('COOKIE_NAME, COOKIE_DOMAIN, COOKIE_SAMESITE', async (t) => {
   )
   const [next = ''] = String(renewed.headers['set-cookie']).split(';')
   const logout = await service.post(blacklist, {}, { ...ownPage, cookie: next })
-  t.match(logout.headers['set-cookie'], /^rt=; .*Domain=example\.com; Path=\//)
+  t.match([logout.headers['set-cookie']].flat()[0], /^rt=; .*Domain=example\.com; Path=\//)
 })
 
 t.test('without rotation a refresh sets no cookie', async (t) => {

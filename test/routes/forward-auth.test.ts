@@ -273,6 +273,11 @@ t.test('cookies', async (t) => {
   t.equal(await passes({ cookie: `access=${access}`, authorization: 'Bearer' }), 401)
   t.equal(await passes({ cookie: `access=${refresh}` }), 401, 'an access token, not a refresh token')
   t.equal(await passes({ cookie: 'other=x' }), 401)
+  const both = (first: string, second: string) => passes({ cookie: `access=${first}; access=${second}` })
+  t.same([await both('x', access), await both(access, 'x')], [200, 200], 'of two cookies of one name each is tried')
+  t.same([await both('x', refresh), await both('', '')], [401, 401])
+  const narrow = `${door}?scope=admin`
+  t.equal((await ask(service, { cookie: `access=x; access=${access}` }, narrow)).statusCode, 403, 'known, not allowed')
 })
 
 t.test('no round trip for a user seen before, and 503 when nothing can be known', async (t) => {

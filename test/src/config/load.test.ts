@@ -107,12 +107,27 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
     ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
+    [
+      'COOKIE_DOMAIN',
+      ['example.com', '.example.com', 'Id.Example.co.uk', 'bücher.example'],
+      [
+        'com',
+        'localhost',
+        '127.0.0.1',
+        '[::1]',
+        'https://example.com',
+        'example.com:443',
+        'a b.com',
+        'a;b.com',
+        'a..com'
+      ]
+    ],
     ['COOKIE_SAMESITE', ['Strict', 'lax', 'None'], ['loose']],
     ['COOKIE_NAME', ['refresh', '__Host-refresh'], ['a b', 'a;b', 'a=b']],
     [
       'COOKIE_ORIGINS',
-      ['https://a.example', 'http://localhost:3000, https://b.example'],
-      ['a.example', 'https://a.example/', '*']
+      ['https://a.example', 'http://localhost:3000, https://b.example', 'ionic://localhost', 'HTTPS://a.example:443'],
+      ['a.example', 'https://a.example/', '*', 'https://*.a.example', 'null', 'https://', 'https://u@a.example']
     ],
     ['CORS_ORIGINS', ['https://a.example', 'http://localhost:3000'], ['*', 'a.example', 'https://a.example/']],
     ['AUTH_HEADER_TYPES', ['Bearer', 'Bearer,JWT', 'Bearer JWT'], [',', 'Bea:rer']],
@@ -145,7 +160,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
     DATABASE_URL: 'postgres://h/d',
     SESSION_ABSOLUTE_LIFETIME: '30d',
-    REFRESH_TOKEN_LIFETIME: '1d'
+    REFRESH_TOKEN_LIFETIME: '1d',
+    COOKIE_NAME: 'refresh'
   }
   for (const [variable, good, bad] of bounds) {
     for (const value of good) t.same(faultsOf({ ...others, [variable]: value }), [], `${variable}=${value}`)
@@ -176,7 +192,8 @@ t.test('what does not go together', async (t) => {
     /^SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME/
   ])
   t.same(faultsOf(sliding), [])
-  t.match(faultsOf({ COOKIE_DOMAIN: 'example.com' }), [/^COOKIE_DOMAIN: set/])
+  for (const COOKIE_NAME of ['__Host-refresh', '__host-refresh'])
+    t.match(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME }), [/^COOKIE_DOMAIN: set/])
   t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
   t.match(faultsOf({ USER_ID_CLAIM: 'token_type', TOKEN_TYPE_CLAIM: 'none' }), [
     'USER_ID_CLAIM: got "token_type", expected a name that no other claim has.'
