@@ -5,11 +5,11 @@ import { makeTryPassword } from '../src/flows/guessing.ts'
 import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
-import { adoptsRefreshTokens } from '../src/keys/algorithms.ts'
 import { passwordPolicy } from '../src/passwords/policy.ts'
 import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
+import { adoptionRules } from '../src/tokens/adoption.ts'
 import { claimRules } from '../src/tokens/claims.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 import { makeSlidingTokens } from '../src/tokens/sliding.ts'
@@ -42,9 +42,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       }),
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
-      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, {
-        adopts: adoptsRefreshTokens(config)
-      }),
+      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, adoptionRules(config)),
       sliding: makeSlidingTokens(
         codec,
         keyring.keys().jtiSecret,

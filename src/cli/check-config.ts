@@ -4,6 +4,8 @@ import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { openDatabase } from '../stores/open.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { systemClock } from '../time.ts'
+import { explainAdoption } from '../tokens/adoption.ts'
 import { explain, print, Refusal } from './terminal.ts'
 
 /**
@@ -18,6 +20,8 @@ export async function checkConfig({ print: isShown }: { readonly print?: boolean
     await probe('Users and keys', () => checkDatabase(config)),
     await probe('Sessions', () => checkRedis(config))
   ]
+  if (config.signingKey !== undefined || config.adoptRefreshTokens !== null)
+    print(explainAdoption(config, systemClock()).sentence)
   if (isGood.includes(false)) throw new Refusal('Not every store can be used.')
 }
 

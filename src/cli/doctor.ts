@@ -1,7 +1,6 @@
 import { createVerifier } from 'fast-jwt'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
-import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import { checkSigningKey, importSigningKey } from '../keys/import.ts'
 import { readDigest } from '../passwords/digest.ts'
 import { openDatabase, openDjangoTable } from '../stores/open.ts'
@@ -9,6 +8,8 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
 import { hasTable } from '../stores/sql/django-table.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { systemClock } from '../time.ts'
+import { explainAdoption } from '../tokens/adoption.ts'
 import { print, Refusal } from './terminal.ts'
 
 /** `good` works, `note` is worth knowing, `wrong` has to be mended. */
@@ -73,13 +74,14 @@ function judgeDigests({ form, count, example }: UsersInspection['digests'][numbe
   return ['wrong', `${count} passwords are of a form that Keyturn cannot verify (${form.slice(0, 40) || 'empty'}).`]
 }
 
-/** Whether those who are logged in by Simple JWT stay so. */
+/** Whether users who are logged in by Simple JWT stay logged in. */
 async function examineTokens(config: Config, database: SqlDatabase): Promise<Finding[]> {
-  if (!adoptsRefreshTokens(config)) {
-    return [
-      ['note', 'Refresh tokens of Simple JWT are not adopted (ADOPT_REFRESH_TOKENS): everybody has to log in again.']
-    ]
-  }
+  const { isOn, sentence } = explainAdoption(config, systemClock())
+  if (!isOn) return [['note', `${sentence} Users who are logged in by Simple JWT have to log in again.`]]
+  return [['note', sentence], ...(await examineOutstanding(config, database))]
+}
+
+async function examineOutstanding(config: Config, database: SqlDatabase): Promise<Finding[]> {
   const outstanding = await inspectOutstanding(database)
   if (outstanding === undefined) {
     return [
@@ -90,7 +92,7 @@ async function examineTokens(config: Config, database: SqlDatabase): Promise<Fin
     ]
   }
   if (outstanding.newest === undefined)
-    return [['note', 'No refresh token of Simple JWT is alive: there is nobody to be taken over.']]
+    return [['note', 'No refresh token of Simple JWT is alive: there is none to adopt.']]
   return isOurs(config, outstanding.newest)
     ? [
         [
@@ -101,7 +103,7 @@ async function examineTokens(config: Config, database: SqlDatabase): Promise<Fin
     : [
         [
           'wrong',
-          'The newest refresh token of Django is not signed with SIGNING_KEY by ALGORITHM: everybody would have to log in again.'
+          'The newest refresh token of Django is not signed with SIGNING_KEY by ALGORITHM: all users would have to log in again.'
         ]
       ]
 }

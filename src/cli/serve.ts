@@ -3,6 +3,8 @@ import { makeLog } from '../cluster/log.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
+import { systemClock } from '../time.ts'
+import { explainAdoption } from '../tokens/adoption.ts'
 import { say } from './terminal.ts'
 
 /**
@@ -21,6 +23,8 @@ export async function serve(): Promise<void> {
     greet({ url, management, hasNoUsers, workers, hashers }) {
       log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
+      const adoption = explainAdoption(config, systemClock())
+      if (adoption.isOn) log.warn(adoption.sentence)
       if (process.env.DYNO !== undefined && isEmbedded(config))
         log.warn(
           'The file system of a dyno is thrown away at each restart, and DATA_DIR with it: set DATABASE_URL and REDIS_URL'

@@ -1,4 +1,13 @@
-import { type Config, type Rate, type Setting, type SettingName, settings, variableOf } from './settings.ts'
+import { showTime } from '../time.ts'
+import {
+  type Adoption,
+  type Config,
+  type Rate,
+  type Setting,
+  type SettingName,
+  settings,
+  variableOf
+} from './settings.ts'
 
 const names = Object.keys(settings) as SettingName[]
 
@@ -7,6 +16,8 @@ export function describeConfig(config: Config): string {
   return names.map((name) => `${variableOf(name)}=${show(config[name], settings[name].secret)}`).join('\n')
 }
 
+const isAdoption = (value: unknown): value is NonNullable<Adoption> =>
+  typeof value === 'object' && value !== null && 'until' in value
 const isRate = (value: unknown): value is NonNullable<Rate> => typeof value === 'object'
 
 function show(value: unknown, secret: boolean): string {
@@ -14,6 +25,7 @@ function show(value: unknown, secret: boolean): string {
   if (value === null) return 'off'
   if (secret) return '(set)'
   if (Array.isArray(value)) return value.join(',')
+  if (isAdoption(value)) return value.until === Number.POSITIVE_INFINITY ? 'on' : `until ${showTime(value.until)}`
   return isRate(value) ? `${value.requests}/${{ 1: 's', 60: 'm', 3600: 'h' }[value.window]}` : String(value)
 }
 

@@ -122,6 +122,19 @@ const rate = (row: Row<string>): Setting<Rate> =>
     parseRate
   )
 
+/** Which refresh tokens of another issuer are adopted: those issued until then, in whole seconds since 1970; null is none. */
+export type Adoption = { readonly until: number } | null
+
+const parseAdoption = (value: string): Adoption | undefined => {
+  const isOn = truths[value.toLowerCase()]
+  if (isOn !== undefined) return isOn ? { until: Number.POSITIVE_INFINITY } : null
+  const [, day, time] = /^until\s+(\d{4}-\d\d-\d\d)(T\d\d:\d\d:\d\dZ)?$/i.exec(value) ?? []
+  const end = new Date(`${day}${time?.toUpperCase() ?? 'T23:59:59Z'}`)
+  // A date that does not exist, as 2026-02-31, is read as another one.
+  const exists = !Number.isNaN(end.getTime()) && end.toISOString().startsWith(`${day}`)
+  return exists ? { until: end.getTime() / 1000 } : undefined
+}
+
 const isAddressRange = (value: string): boolean => {
   const [address = '', prefix = '0', ...rest] = value.split('/')
   const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address) as 0 | 4 | 6]
@@ -352,12 +365,16 @@ export const settings = {
     about:
       'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
   }),
-  adoptRefreshTokens: boolean({
-    default: undefined,
-    defaultText: 'true where one of these keys is a secret, otherwise false',
-    about:
-      'Take over refresh tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS: each once, as a session'
-  }),
+  adoptRefreshTokens: setting<Adoption>(
+    {
+      default: null,
+      defaultText: 'off',
+      about:
+        'Adopt refresh and sliding tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS: all of them, or those issued until the end of a day (UTC), each once. While it is on, anyone who has that key can log in as any user (docs/from-simple-jwt.md)'
+    },
+    'off, on, or the last day on which they were issued: until 2026-12-31 (or until 2026-12-31T12:00:00Z)',
+    parseAdoption
+  ),
   revocationStaleness: duration({
     default: '30s',
     min: '2s',

@@ -26,13 +26,4 @@ export const algorithms: Readonly<Record<AlgorithmName, AlgorithmRow>> = {
   EdDSA: { keyType: 'ed25519' }
 }
 
-/**
- * Whether refresh tokens that another issuer signed with SIGNING_KEY, or the one before, are adopted: ADOPT_REFRESH_TOKENS,
- * by default where one of these keys is a secret, as it is after a move from Simple JWT.
- */
-export const adoptsRefreshTokens = ({ adoptRefreshTokens, ...config }: Config): boolean =>
-  adoptRefreshTokens ??
-  ((config.signingKey !== undefined && isSecretAlgorithm(config.algorithm ?? 'HS256')) ||
-    (config.signingKeyPrevious !== undefined && isSecretAlgorithm(config.algorithmPrevious ?? 'HS256')))
-
 export const isSecretAlgorithm = (name: AlgorithmName): boolean => algorithms[name].keyType === 'secret'

@@ -5,7 +5,6 @@ import type { AuditStore } from '../audit/store.ts'
 import type { ClientStore } from '../clients/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
-import { adoptsRefreshTokens } from '../keys/algorithms.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { Counters } from '../limits/counters.ts'
 import type { GuessStore } from '../passwords/guessing.ts'
@@ -178,7 +177,7 @@ const sessionPolicy = (config: Config): SessionPolicy => ({
   grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
   rotate: config.rotateRefreshTokens,
   maxPerUser: config.maxSessionsPerUser,
-  adopts: adoptsRefreshTokens(config)
+  adopts: config.adoptRefreshTokens !== null
 })
 
 /** Undefined without REDIS_URL. */

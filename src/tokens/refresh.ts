@@ -3,6 +3,7 @@ import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
 import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
+import { type AdoptionRules, makeAdoptedPlaceOf } from './adoption.ts'
 import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType, type TokenUser } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 
@@ -23,9 +24,6 @@ export interface ForeignBlacklist {
   has(jti: string): Promise<boolean>
 }
 
-/** The last second of the year 9999. */
-const endOfTime = 253_402_300_799
-
 /** Makes and reads refresh tokens. */
 export interface RefreshTokens {
   /**
@@ -36,9 +34,8 @@ export interface RefreshTokens {
   /** Throws KeyturnError TOKEN_*. */
   read(token: string): PresentedToken
   /**
-   * The same for claims that were checked already; undefined for what is no refresh token. Throws KeyturnError
-   * TOKEN_INVALID for a refresh token with a generation that we did not give it, and for one of another issuer when
-   * these are not adopted.
+   * The same for claims that were checked already; undefined for a token of another type. Throws KeyturnError
+   * TOKEN_INVALID for a refresh token that claims to be ours and is not, and for one of another issuer that is not adopted.
    */
   placeOf(claims: Claims): RefreshPlace | undefined
 }
@@ -52,30 +49,22 @@ export function makeRefreshTokens(
   jtiSecret: Buffer,
   rules: ClaimRules,
   clock: Clock,
-  { adopts }: { readonly adopts: boolean }
+  adoption: AdoptionRules | undefined
 ): RefreshTokens {
   const jtiOf = ({ userId, sid, generation }: PresentedGeneration): string =>
     derivedId(jtiSecret, `${sid}.${generation}.${userId}`)
 
-  /**
-   * Simple JWT's tokens have no session and no place. Theirs is the first in the line of a session that only this token
-   * has.
-   */
-  const adoptedPlaceOf = ({ user_id: userId, jti, iat, exp }: Claims): RefreshPlace | undefined => {
-    if (!adopts || userId === undefined || jti === undefined) return undefined
-    const sid = derivedId(jtiSecret, `adopted.${jti}.${userId}`)
-    // As long as anybody may take the token for good, by a clock that differs from ours.
-    const expiresAt = Math.min(Math.ceil(exp), endOfTime) + rules.leeway + 60
-    const foreign = { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt }
-    return { userId, sid, generation: 0, foreign }
-  }
+  const adoptedPlaceOf = makeAdoptedPlaceOf('refresh', jtiSecret, adoption, rules, clock)
 
   const placeOf = (claims: Claims): RefreshPlace | undefined => {
     const { token_type, user_id: userId, sid, gen: generation, jti } = claims
     if (token_type !== 'refresh') return undefined
-    if (sid === undefined && generation === undefined) return adoptedPlaceOf(claims)
-    if (generation === undefined) return undefined
-    const place = userId !== undefined && sid !== undefined && { userId, sid, generation }
+    if (sid === undefined && generation === undefined) {
+      const place = adoptedPlaceOf(claims, claims.exp)
+      if (place !== undefined) return place
+      throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of another issuer, which is not adopted' })
+    }
+    const place = userId !== undefined && sid !== undefined && generation !== undefined && { userId, sid, generation }
     if (place && equalInConstantTime(jti ?? '', jtiOf(place))) return place
     throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
   }
@@ -99,12 +88,12 @@ export function makeRefreshTokens(
       ),
     read(token) {
       const payload = codec.read(token)
-      // `iat` is the session store's time, which may be ahead of ours: the jti proves that we wrote it.
-      const claims = checkClaims({ ...payload, iat: undefined }, clock(), rules)
+      const isForeign = payload.sid === undefined && payload.gen === undefined
+      // In a token of ours `iat` is the session store's time, which may be ahead: the jti proves that we wrote it.
+      const claims = checkClaims(isForeign ? payload : { ...payload, iat: undefined }, clock(), rules)
       demandType(claims, 'refresh', rules)
-      const { iat } = payload
-      const place = placeOf({ ...claims, iat: typeof iat === 'number' ? iat : undefined })
-      if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of somebody else' })
+      const place = placeOf(claims)
+      if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a token without a type' })
       return { ...place, claims }
     },
     placeOf

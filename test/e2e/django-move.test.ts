@@ -24,6 +24,7 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
     DATABASE_URL: database,
     SIGNING_KEY: secret,
     USERS_TABLE: 'auth_user',
+    ADOPT_REFRESH_TOKENS: 'on',
     UPDATE_LAST_LOGIN: 'true',
     REFRESH_REUSE_GRACE: '2s',
     DATA_DIR: t.testdir()
@@ -130,7 +131,7 @@ t.test(
     const { body: ours } = await post(`${first.url}/api/token/`, { username: 'vitor', password })
     t.equal(await first.stop(), 0)
 
-    const keyturn = await startKeyturn(t, { ...env, SIGNING_KEY_PREVIOUS: secret })
+    const keyturn = await startKeyturn(t, { ...env, SIGNING_KEY_PREVIOUS: secret, ADOPT_REFRESH_TOKENS: 'on' })
     const django = await startDjangoProject(t, DATABASE_URL, secret, `${keyturn.url}/.well-known/jwks.json`)
     const statusOf = async (token = '') =>
       (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).status

@@ -91,7 +91,7 @@ t.test('introspection of a refresh token asks for its session', async (t) => {
 
 t.test('{"active":false} and nothing else, whatever is wrong', async (t) => {
   const secret = 'a secret that other services hold as well'
-  const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'false' })
+  const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'off' })
   const gateway = await addClient(service)
   const { access, userId } = await service.logIn('vitor')
   const now = service.clock()
@@ -539,7 +539,7 @@ t.test('a sliding token of another issuer', async (t) => {
 
 t.test('a refresh token of another issuer, before and after it is adopted', async (t) => {
   const secret = 'a secret that other services hold as well'
-  const service = await openApp(t, { SIGNING_KEY: secret })
+  const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' })
   const gateway = await addClient(service)
   const { id } = await service.addUser('vitor', aPassword)
   const now = service.clock()
@@ -578,7 +578,7 @@ t.test('a refresh token of another issuer, before and after it is adopted', asyn
 
 t.test('introspection with CHECK_REVOKE_TOKEN asks for the password a token was made under', async (t) => {
   const secret = 'a secret that other services hold as well'
-  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', SIGNING_KEY: secret })
+  const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' })
   const gateway = await addClient(service)
   const { access, refresh, userId } = await service.logIn()
   const told = async (token: string) => (await gateway.post(introspectPath, { token })).body

@@ -8,6 +8,7 @@ import t from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 
 const secret = 'a secret that SIGNING_KEY shares with the tests'
+const adopting = { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' }
 const blacklisted = { detail: 'Token is blacklisted', code: 'token_not_valid' }
 const invalid = { detail: 'Token is invalid', code: 'token_not_valid' }
 
@@ -37,7 +38,7 @@ const doorsOf = ({ post, app }: TestApp) => ({
 })
 
 t.test('twenty at once: one session, and one successor for all', async (t) => {
-  const service = await openApp(t, { SIGNING_KEY: secret })
+  const service = await openApp(t, adopting)
   const { refresh, sessions, verify, endSessions } = doorsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
@@ -68,7 +69,7 @@ t.test('twenty at once: one session, and one successor for all', async (t) => {
 })
 
 t.test('a logout with it', async (t) => {
-  const service = await openApp(t, { SIGNING_KEY: secret })
+  const service = await openApp(t, adopting)
   const { refresh, blacklist, verify } = doorsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
@@ -82,7 +83,7 @@ t.test('a logout with it', async (t) => {
 })
 
 t.test('who may not come in by it', async (t) => {
-  const service = await openApp(t, { SIGNING_KEY: secret })
+  const service = await openApp(t, adopting)
   const { refresh, verify, endSessions } = doorsOf(service)
   const { userId, access } = await service.logIn('vitor')
   const before = foreignToken(service, userId)
@@ -105,7 +106,7 @@ t.test('who may not come in by it', async (t) => {
 })
 
 t.test('a token that outlives its session is not adopted again', async (t) => {
-  const service = await openApp(t, { SIGNING_KEY: secret, REFRESH_TOKEN_LIFETIME: '1h', LEEWAY: '30s' })
+  const service = await openApp(t, { ...adopting, REFRESH_TOKEN_LIFETIME: '1h', LEEWAY: '30s' })
   const { refresh } = doorsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id, { exp: service.clock() + 7200 })
@@ -119,7 +120,7 @@ t.test('a token that outlives its session is not adopted again', async (t) => {
 })
 
 t.test('without rotation it stays the refresh token', async (t) => {
-  const service = await openApp(t, { SIGNING_KEY: secret, ROTATE_REFRESH_TOKENS: 'false' })
+  const service = await openApp(t, { ...adopting, ROTATE_REFRESH_TOKENS: 'false' })
   const { refresh, verify } = doorsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
@@ -130,17 +131,18 @@ t.test('without rotation it stays the refresh token', async (t) => {
   t.equal((await verify(token)).statusCode, 200)
 })
 
-t.test('ADOPT_REFRESH_TOKENS', async (t) => {
-  const closed = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'false' })
-  const { id } = await closed.addUser('vitor', aPassword)
-  const token = foreignToken(closed, id)
-  t.same((await doorsOf(closed).refresh(token)).json(), invalid)
-  t.same((await doorsOf(closed).blacklist(token)).json(), invalid)
-
+t.test('adoption is off unless ADOPT_REFRESH_TOKENS turns it on, and then verify refuses too', async (t) => {
+  for (const env of [{}, { ADOPT_REFRESH_TOKENS: 'off' }]) {
+    const closed = await openApp(t, { SIGNING_KEY: secret, ...env })
+    const { refresh, blacklist, verify } = doorsOf(closed)
+    const { id } = await closed.addUser('vitor', aPassword)
+    for (const present of [refresh, blacklist, verify])
+      t.same((await present(foreignToken(closed, id))).json(), invalid)
+  }
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   for (const [setting, status] of [
-    ['true', 200],
+    ['on', 200],
     ['', 401]
   ] as const) {
     const service = await openApp(t, { SIGNING_KEY: pem, ALGORITHM: 'ES256', ADOPT_REFRESH_TOKENS: setting })
@@ -150,4 +152,41 @@ t.test('ADOPT_REFRESH_TOKENS', async (t) => {
       .sign(privateKey)
     t.equal((await doorsOf(service).refresh(signed)).statusCode, status, `a key pair, and "${setting}"`)
   }
+})
+
+t.test(
+  'with an end, only tokens that say they were issued before it are adopted, and none once the last has expired',
+  async (t) => {
+    // The clock of the tests begins on 2023-11-14 at 22:13:20.
+    const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'until 2023-11-15' })
+    const { refresh, verify, blacklist } = doorsOf(service)
+    const { id } = await service.addUser('vitor', aPassword)
+    const end = Date.parse('2023-11-16T00:00:00Z') / 1000
+    t.equal((await refresh(foreignToken(service, id))).statusCode, 200)
+    t.same((await refresh(foreignToken(service, id, { iat: undefined }))).json(), invalid, 'an unknown time of issue')
+    service.clock.advance(end - service.clock())
+    t.same((await refresh(foreignToken(service, id))).json(), invalid, 'issued in the first second after it')
+    t.same((await verify(foreignToken(service, id))).json(), invalid)
+    t.same((await blacklist(foreignToken(service, id))).json(), invalid)
+    const exp = end + 10 * 86_400
+    t.equal((await refresh(foreignToken(service, id, { iat: end - 1, exp }))).statusCode, 200)
+    service.clock.advance(86_399)
+    t.equal((await refresh(foreignToken(service, id, { iat: end - 1, exp }))).statusCode, 200)
+    service.clock.advance(1)
+    t.same((await refresh(foreignToken(service, id, { iat: end - 1, exp }))).json(), invalid, 'a forged iat')
+  }
+)
+
+t.test('an iat that is not a time, or is in the future, is refused at refresh, blacklist and verify', async (t) => {
+  const service = await openApp(t, adopting)
+  const { refresh, verify, blacklist } = doorsOf(service)
+  const { id } = await service.addUser('vitor', aPassword)
+  const now = service.clock()
+  for (const iat of ['1700000000', null, true, [now], now + 6, now + 86_400, 1e15]) {
+    const token = foreignToken(service, id, { iat })
+    for (const present of [refresh, blacklist, verify])
+      t.same((await present(token)).json(), invalid, JSON.stringify(iat))
+  }
+  for (const iat of [now + 5, now - 0.5, undefined])
+    t.equal((await refresh(foreignToken(service, id, { iat }))).statusCode, 200, JSON.stringify(iat))
 })

@@ -28,7 +28,7 @@ async function suite(t: Test, next: Record<string, string>): Promise<void> {
   t.same([(await show(access)).statusCode, (await show(refresh)).statusCode], [401, 401], 'without the previous one')
   await bare.app.close()
 
-  const after = await openApp(t, { DATA_DIR, ...next, SIGNING_KEY_PREVIOUS: former })
+  const after = await openApp(t, { DATA_DIR, ...next, SIGNING_KEY_PREVIOUS: former, ADOPT_REFRESH_TOKENS: 'on' })
   t.equal((await after.post('/api/token/verify/', { token: access })).statusCode, 200)
   const answer = await after.post('/api/token/refresh/', { refresh })
   t.equal(answer.statusCode, 200)

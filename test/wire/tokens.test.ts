@@ -46,7 +46,7 @@ const good = '200 {}'
 const blacklisted = refused('Token is blacklisted')
 const blacklistedAtVerify = '400 {"non_field_errors":["Token is blacklisted"]}'
 
-const service = await openApp(t, { SIGNING_KEY: secret })
+const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' })
 const now = service.clock()
 
 /** The claims of a good refresh token as Simple JWT makes it, but for `changes`; undefined takes one away. */
@@ -187,10 +187,11 @@ t.test('what verify takes: any type, and whatever Simple JWT takes', async (t) =
     ['iss that nobody configured', sign(foreign({ iss: 'somebody' }))],
     ['a sub that is a text', sign(foreign({ sub: '1' }))],
     ['user_id as a number, as before 5.5.1', sign(foreign({ user_id: 1 }))],
-    ['no user_id', sign(foreign({ user_id: undefined }))],
+    ['an access token without user_id', sign(foreign({ token_type: 'access', user_id: undefined }))],
     ['custom claims', sign(foreign({ name: 'Vítor \u{1f511}', roles: ['a'], nested: { a: null } }))]
   ]
   for (const [name, token] of rows) t.equal(await show(service, verify, token), good, name)
+  t.equal(await show(service, verify, sign(foreign({ user_id: undefined }))), invalid, 'Keyturn: a session has a user')
 })
 
 t.test('refresh and blacklist want a refresh token', async (t) => {
@@ -220,7 +221,7 @@ t.test('Keyturn: a refresh token is ours only by its jti, though the secret is s
 })
 
 t.test('LEEWAY counts both ways', async (t) => {
-  const lenient = await openApp(t, { SIGNING_KEY: secret, LEEWAY: '10' })
+  const lenient = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on', LEEWAY: '10' })
   t.equal(await show(lenient, verify, sign(foreign({ exp: now - 9 }))), good)
   t.equal(await show(lenient, verify, sign(foreign({ exp: now - 10 }))), expired)
   t.equal(await show(lenient, verify, sign(foreign({ nbf: now + 10 }))), good)
@@ -229,7 +230,12 @@ t.test('LEEWAY counts both ways', async (t) => {
 })
 
 t.test('AUDIENCE and ISSUER are demanded, and written last', async (t) => {
-  const strict = await openApp(t, { SIGNING_KEY: secret, AUDIENCE: 'shop', ISSUER: 'https://id.example.com' })
+  const strict = await openApp(t, {
+    SIGNING_KEY: secret,
+    ADOPT_REFRESH_TOKENS: 'on',
+    AUDIENCE: 'shop',
+    ISSUER: 'https://id.example.com'
+  })
   const ours = { aud: 'shop', iss: 'https://id.example.com' }
   const rows: readonly (readonly [name: string, changes: Record<string, unknown>, answer: string])[] = [
     ['both', ours, good],
@@ -262,7 +268,7 @@ t.test('AUDIENCE and ISSUER are demanded, and written last', async (t) => {
   t.match(claimsOf(pair.access), ours)
   t.match(await show(strict, refresh, pair.refresh), /^200 /)
 
-  const two = await openApp(t, { SIGNING_KEY: secret, AUDIENCE: 'shop,bank' })
+  const two = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on', AUDIENCE: 'shop,bank' })
   t.same(claimsOf((await two.logIn()).access).aud, ['shop', 'bank'])
   t.equal(await show(two, verify, sign(foreign({ aud: 'bank' }))), good)
 })

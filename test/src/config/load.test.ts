@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { describeConfig, settingsTable } from '../../../src/config/describe.ts'
 import { ConfigError, type Environment, loadConfig } from '../../../src/config/load.ts'
+import { explainAdoption } from '../../../src/tokens/adoption.ts'
 import { type Config, settings, variableOf } from '../../../src/config/settings.ts'
 
 /** The fault lines of a configuration; none when it is good. */
@@ -47,6 +48,36 @@ t.test('three faults are three lines, each with its variable, what it got and wh
     'ACCESS_TOKEN_LIFETIME: got "5 minutes", expected a duration from 1s to 1d, in seconds or as 30s, 5m, 12h, 1d.',
     'LOG_LEVEL: got "loud", expected one of fatal, error, warn, info, debug, trace, silent.'
   ])
+})
+
+t.test('ADOPT_REFRESH_TOKENS is off, on, or has an end', async (t) => {
+  const SIGNING_KEY = 'x'.repeat(32)
+  const read = (value: string) => loadConfig({ SIGNING_KEY, ADOPT_REFRESH_TOKENS: value })
+  const shown = (value: string) => /^ADOPT_REFRESH_TOKENS=(.*)$/m.exec(describeConfig(read(value)))?.[1]
+  for (const off of ['', 'off', 'false', '0']) t.equal(read(off).adoptRefreshTokens, null, off)
+  for (const on of ['on', 'True', '1']) t.equal(shown(on), 'on')
+  t.equal(shown('until 2026-12-31'), 'until 2026-12-31T23:59:59Z', 'the whole day')
+  t.equal(shown('UNTIL 2024-02-29T12:00:00z'), 'until 2024-02-29T12:00:00Z')
+  t.equal(shown('off'), 'off')
+  for (const wrong of ['2026-12-31', 'until', 'until tomorrow', 'until 2026-02-31', 'until 2026-12-31T24:00', 'yes'])
+    t.match(
+      faultsOf({ SIGNING_KEY, ADOPT_REFRESH_TOKENS: wrong }),
+      [/^ADOPT_REFRESH_TOKENS: got .*until 2026-12-31/],
+      wrong
+    )
+})
+
+t.test('what ADOPT_REFRESH_TOKENS means is explained with its risk and its end', async (t) => {
+  const SIGNING_KEY = 'x'.repeat(32)
+  const explain = (env: Environment, now = '2026-12-01T00:00:00Z') =>
+    explainAdoption(loadConfig(env), Date.parse(now) / 1000)
+  t.match(explain({ SIGNING_KEY }), { isOn: false, sentence: /not adopted: ADOPT_REFRESH_TOKENS is off/ })
+  t.match(explain({ ADOPT_REFRESH_TOKENS: 'on' }), { isOn: false, sentence: /SIGNING_KEY_PREVIOUS are not set/ })
+  const on = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'on' }
+  t.match(explain(on), { isOn: true, sentence: /without an end .* can log in as any user\.$/ })
+  const ending = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'until 2026-12-31', REFRESH_TOKEN_LIFETIME: '14d' }
+  t.match(explain(ending), { isOn: true, sentence: /until 2027-01-14T23:59:59Z, anyone .* as any user\.$/ })
+  t.match(explain(ending, '2027-01-15T00:00:00Z'), { isOn: false, sentence: /no longer adopted since 2027-01-14/ })
 })
 
 t.test('each bound: the last good value, and the first bad one', async (t) => {

@@ -1,0 +1,74 @@
+import type { Config } from '../config/settings.ts'
+import { derivedId } from '../random.ts'
+import { type Clock, showTime } from '../time.ts'
+import type { ClaimRules, Claims } from './claims.ts'
+import type { RefreshPlace } from './refresh.ts'
+
+/** Which tokens of another issuer are adopted: whole seconds since 1970. */
+export interface AdoptionRules {
+  /** The last second in which they were issued. */
+  readonly issuedUntil: number
+  /** The last second in which they are adopted. */
+  readonly adoptedUntil: number
+}
+
+/**
+ * ADOPT_REFRESH_TOKENS; undefined when it is off. Anyone who has the key can write an earlier `iat` into a token, so an end
+ * of adoption that went by `iat` alone would not be one: when the last honest token has expired, nothing is adopted.
+ */
+export function adoptionRules({
+  adoptRefreshTokens,
+  refreshTokenLifetime,
+  slidingTokenLifetime
+}: Pick<Config, 'adoptRefreshTokens' | 'refreshTokenLifetime' | 'slidingTokenLifetime'>): AdoptionRules | undefined {
+  if (adoptRefreshTokens === null) return undefined
+  const { until } = adoptRefreshTokens
+  return { issuedUntil: until, adoptedUntil: until + Math.max(refreshTokenLifetime, slidingTokenLifetime) }
+}
+
+/** The last second of the year 9999. */
+const endOfTime = 253_402_300_799
+
+/**
+ * The place of a token of Simple JWT, which names no session: the first one of a session that only this token has.
+ * Undefined when it is not adopted. `lastExp` is the end of the last token with this `jti`, in seconds since 1970.
+ */
+export type AdoptedPlaceOf = (claims: Claims, lastExp: number) => RefreshPlace | undefined
+
+export function makeAdoptedPlaceOf(
+  kind: 'refresh' | 'sliding',
+  jtiSecret: Buffer,
+  adoption: AdoptionRules | undefined,
+  { leeway }: ClaimRules,
+  clock: Clock
+): AdoptedPlaceOf {
+  const prefix = { refresh: 'adopted', sliding: 'adopted-sliding' }[kind]
+  return ({ user_id: userId, jti, iat }, lastExp) => {
+    if (adoption === undefined || userId === undefined || jti === undefined) return undefined
+    if (clock() > adoption.adoptedUntil || Math.floor(iat ?? Number.POSITIVE_INFINITY) > adoption.issuedUntil)
+      return undefined
+    const sid = derivedId(jtiSecret, `${prefix}.${jti}.${userId}`)
+    // As long as the token may be accepted anywhere, by a clock that differs from ours.
+    const expiresAt = Math.min(Math.ceil(lastExp), endOfTime) + leeway + 60
+    return { userId, sid, generation: 0, foreign: { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt } }
+  }
+}
+
+/** What ADOPT_REFRESH_TOKENS means at `now`, in a sentence, and whether anything is adopted. */
+export function explainAdoption(config: Config, now: number): { readonly isOn: boolean; readonly sentence: string } {
+  const adoption = adoptionRules(config)
+  const tokens = 'Refresh tokens of Simple JWT are'
+  if (adoption === undefined) return { isOn: false, sentence: `${tokens} not adopted: ADOPT_REFRESH_TOKENS is off.` }
+  if (config.signingKey === undefined && config.signingKeyPrevious === undefined)
+    return { isOn: false, sentence: `${tokens} not adopted: SIGNING_KEY and SIGNING_KEY_PREVIOUS are not set.` }
+  const risk = 'anyone who has the key that Simple JWT signs with can log in as any user'
+  if (adoption.issuedUntil === Number.POSITIVE_INFINITY)
+    return { isOn: true, sentence: `${tokens} adopted, without an end (ADOPT_REFRESH_TOKENS): ${risk}.` }
+  const end = showTime(adoption.adoptedUntil)
+  return now > adoption.adoptedUntil
+    ? { isOn: false, sentence: `${tokens} no longer adopted since ${end}: unset ADOPT_REFRESH_TOKENS.` }
+    : {
+        isOn: true,
+        sentence: `${tokens} adopted if issued until ${showTime(adoption.issuedUntil)} (ADOPT_REFRESH_TOKENS): until ${end}, ${risk}.`
+      }
+}
