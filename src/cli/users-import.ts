@@ -100,9 +100,9 @@ async function takeInAll(
     for await (const outcome of takeIn(rows, store, options)) {
       const note = tally.add(outcome)
       if (note !== undefined) report(note)
-      // Who is inactive now is logged out, as by users deactivate. Another digest ends no session: it may be of the same
-      // password, renewed at a login.
-      if (outcome.kind === 'updated' && outcome.user.isActive === false) await logOut(outcome.user)
+      // As users deactivate and set-password do. Whether another digest is of the same password cannot be known.
+      if (outcome.kind === 'updated' && (outcome.user.isActive === false || outcome.hasNewDigest === true))
+        await logOut(outcome.user)
       progress.show({ rows: outcome.row, bytes: input.bytes(), totalBytes: input.totalBytes })
     }
     return undefined

@@ -101,11 +101,13 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
   const config = loadConfig(process.env)
   const ended = await withUser(config, username, async (stores, user) => {
     const record = await openRecord(config, stores.database)
-    // In this order it can be repeated when it fails half-way, and nobody logs in between.
+    // In this order the command can be repeated when it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still
+    // start a session until the user is deleted.
     const sids = await shutOut(stores, user)
     await stores.users.delete(user.id)
+    const late = await stores.sessions.revokeAll(user.id)
     await record('user_delete', { userId: user.id })
-    return sids
+    return [...sids, ...late]
   })
   say(`Deleted ${JSON.stringify(username)}${andEnded(ended)}.`)
 }

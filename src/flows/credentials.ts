@@ -2,7 +2,7 @@ import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { digestToVerify } from '../passwords/digest.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
-import { longestUsername, normalizeUsername, type User } from '../users/user.ts'
+import { isUnchanged, longestUsername, normalizeUsername, type User } from '../users/user.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -63,6 +63,25 @@ export const makeCheckCredentials =
       } catch (error) {
         return { user, outcome: { ...outcome, rehash: (error as Error).message } }
       }
+    }
+  }
+
+/**
+ * The user as stored now, if the credentials that were checked against `checked` still hold; otherwise undefined. Hashing and
+ * hooks take up to seconds: in the meantime the password may have been changed, or the user deactivated or deleted. What has
+ * changed is judged again, because another digest may be of the same password, rehashed by another login. Throws KeyturnError
+ * as makeCheckCredentials does.
+ */
+export const makeRecheckCredentials =
+  ({ users, hasher, hooks }: Pick<Parts, 'users' | 'hasher' | 'hooks'>) =>
+  async (checked: User, password: string, signal?: AbortSignal): Promise<User | undefined> => {
+    for (let known = checked; ; ) {
+      const user = await users.findById(known.id)
+      if (user === undefined || isUnchanged(known, user)) return user
+      const hasSameDigest = user.passwordHash === known.passwordHash
+      if (!hasSameDigest && !(await hasher.verify(password, user.passwordHash, signal))) return undefined
+      if (!(await hooks.mayAuthenticate(user))) return undefined
+      known = user
     }
   }
 

@@ -28,6 +28,8 @@ export interface LoginContext extends SessionClient {
 
 /** The hooks as flows call them: all are there, and what goes wrong in a deployment's own has been dealt with. */
 export interface Hooks {
+  /** Whether the deployment has hooks that a refresh waits for: what was read before them may be out of date after them. */
+  readonly delayRefresh: boolean
   /** Throws KeyturnError CLAIMS_FAILED. */
   readonly claims: CustomClaimsOf
   /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: who cannot be asked about is not let in. */
@@ -62,6 +64,7 @@ export function makeHooks(
   const claimsOf: ClaimsFunction = async (user, context) => ({ ...user.claims, ...(await claims?.(user, context)) })
   const customClaims = makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names)
   return {
+    delayRefresh: claims !== undefined || rule !== undefined,
     async claims(user, context) {
       // Most deployments have none, and need no timer for it.
       const hasNone = claims === undefined && Object.keys(user.claims).length === 0

@@ -3,7 +3,7 @@ import { clientGone } from '../passwords/queue.ts'
 import type { Session, SessionClient } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
-import { type Credentials, makeCheckCredentials } from './credentials.ts'
+import { type Credentials, makeCheckCredentials, makeRecheckCredentials } from './credentials.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { makeProveSession } from './session-proof.ts'
@@ -28,10 +28,14 @@ export interface Login {
  * What all kinds of login have in common: a username and a password for a new session; `lifetime` as SessionStore.start
  * has it. Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a
  * session starts.
+ *
+ * The credentials are checked again once the session has started. Whoever changes a user writes the change first and ends all
+ * sessions then, so one of the two sees the other, in whatever order they run.
  */
 export const makeLogIn = (parts: Parts) => {
   const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
+  const recheckCredentials = makeRecheckCredentials(parts)
   const proveSession = makeProveSession(parts)
   return async (
     credentials: Credentials,
@@ -46,10 +50,11 @@ export const makeLogIn = (parts: Parts) => {
       userId = check.userId
       return check.checked
     })
-    if (checked === undefined) {
+    const refuse = async (): Promise<never> => {
       await hooks.onLoginFailed(credentials, client)
       throw new KeyturnError('LOGIN_FAILED', { userId })
     }
+    if (checked === undefined) return await refuse()
     const { user, outcome } = checked
     // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
     if (signal?.aborted) throw clientGone()
@@ -57,7 +62,14 @@ export const makeLogIn = (parts: Parts) => {
     // Before the session, so that one which fails here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
     const { session } = await sessions.start(user.id, client, lifetime)
-    await hooks.onLoginSuccess(user, { sid: session.sid, ...client })
-    return { user, session, custom, outcome: { ...outcome, sid: session.sid } }
+    let current: User | undefined
+    try {
+      current = await recheckCredentials(user, credentials.password, signal)
+    } finally {
+      if (current === undefined) await sessions.revoke(user.id, session.sid)
+    }
+    if (current === undefined) return await refuse()
+    await hooks.onLoginSuccess(current, { sid: session.sid, ...client })
+    return { user: current, session, custom, outcome: { ...outcome, sid: session.sid } }
   }
 }

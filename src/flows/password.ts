@@ -22,15 +22,20 @@ export const makeChangePassword =
     { current, wanted }: PasswordChange
   ): Promise<void> => {
     const { username, sid } = caller
-    const user = await tryPassword({ username, ip, sid }, async () => {
-      const found = await users.findById(caller.userId)
-      return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
-    })
-    if (user === undefined) throw invalid('current_password', 'This is not the current password.')
-    const fault = await passwordFault(wanted, user.username, passwordPolicy)
-    if (fault !== undefined) throw invalid('new_password', fault)
-    await users.setPassword(user.id, await hasher.hash(wanted, signal))
-    await sessions.revokeAll(user.id, caller.sid)
+    let digest: string | undefined
+    for (let isSet = false; !isSet; ) {
+      const user = await tryPassword({ username, ip, sid }, async () => {
+        const found = await users.findById(caller.userId)
+        return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
+      })
+      if (user === undefined) throw invalid('current_password', 'This is not the current password.')
+      const fault = await passwordFault(wanted, user.username, passwordPolicy)
+      if (fault !== undefined) throw invalid('new_password', fault)
+      digest ??= await hasher.hash(wanted, signal)
+      // Only over the digest that was verified. Another one may be of the same password, rehashed by a login: look again.
+      isSet = await users.replacePasswordHash(user.id, user.passwordHash, digest)
+    }
+    await sessions.revokeAll(caller.userId, sid)
   }
 
 const invalid = (field: string, message: FieldMessage): KeyturnError =>

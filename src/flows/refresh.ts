@@ -1,7 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import type { SessionClient } from '../sessions/session.ts'
 import { makeAdopt } from './adopt.ts'
-import { makeFindHolder } from './holder.ts'
+import { makeFindRefresher } from './holder.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -13,22 +13,21 @@ export type RefreshResult =
 /**
  * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's
  * TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED,
- * TOKEN_REUSED, and as makeFindHolder says.
+ * TOKEN_REUSED, and as makeFindRefresher says.
  *
  * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs
  * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh = (parts: Parts) => {
-  const { sessions, access, refresh, hooks, rotate } = parts
-  const findHolder = makeFindHolder(parts)
+  const { sessions, access, refresh, rotate } = parts
+  const findRefresher = makeFindRefresher(parts)
   const adopt = makeAdopt(parts)
   return async (token: string, client: SessionClient): Promise<RefreshResult> => {
     const presented = refresh.read(token)
     const { userId, sid } = presented
-    const holder = await findHolder(presented)
-    if ('refusal' in holder) return { ...holder, outcome: { user_id: userId, sid } }
-    const { user } = holder
-    const custom = await hooks.claims(user, { grant: 'refresh', sid })
+    const refresher = await findRefresher(presented)
+    if ('refusal' in refresher) return { ...refresher, outcome: { user_id: userId, sid } }
+    const { user, custom } = refresher
     await adopt(presented, client)
     const verdict = await sessions.rotate(presented)
     const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }

@@ -5,8 +5,7 @@ import { importBatch, type UserImport } from './store.ts'
 
 /** What became of one row; `row` counts from one, as `line` does. */
 export type Outcome = { readonly row: number; readonly line: number } & (
-  | { readonly kind: 'created' | 'updated'; readonly user: GivenUser & { readonly id: string } }
-  | { readonly kind: 'skipped' }
+  | Exclude<Placing, { readonly kind: 'refused' }>
   | { readonly kind: 'refused'; readonly reason: string; readonly id?: string; readonly username?: string }
   | { readonly kind: 'other'; readonly model: string }
 )

@@ -3,7 +3,12 @@ import type { User } from './user.ts'
 
 /** What is to be done with one user of a dump. */
 export type Placing =
-  | { readonly kind: 'created' | 'updated'; readonly user: GivenUser & Pick<User, 'id'> }
+  | {
+      readonly kind: 'created' | 'updated'
+      readonly user: GivenUser & Pick<User, 'id'>
+      /** Whether an update has replaced the digest by another one. */
+      readonly hasNewDigest?: boolean
+    }
   | { readonly kind: 'skipped' }
   | { readonly kind: 'refused'; readonly reason: string }
 

@@ -11,6 +11,13 @@ export interface User {
   readonly claims: Readonly<Record<string, unknown>>
 }
 
+/**
+ * Whether a decision about `known` still holds for the same user read again later: neither the password nor the
+ * activation has changed, and the user still exists.
+ */
+export const isUnchanged = (known: User, current: User | undefined): boolean =>
+  current?.passwordHash === known.passwordHash && current.isActive === known.isActive
+
 /** Usernames are compared in NFKC, as Django stores them (AbstractBaseUser.normalize_username). */
 export const normalizeUsername = (username: string): string => username.normalize('NFKC')
 

@@ -82,6 +82,18 @@ export async function userImportSuite(
     t.match(await users.findById('11'), { username: 'eve', passwordHash: 'new' }, 'the later one counts')
   })
 
+  await t.test('place: an update reports whether it has replaced the digest', async (t) => {
+    const { store, users } = await openImport(t)
+    await store.place([aGivenUser('7', 'ann'), aGivenUser('8', 'ben')], { update: false })
+    const batch = [aGivenUser('7', 'anna'), aGivenUser('8', 'ben', { passwordHash: 'new' }), aGivenUser('9', 'cat')]
+    t.match(await store.place(batch, { update: true }), [
+      { kind: 'updated', hasNewDigest: false },
+      { kind: 'updated', hasNewDigest: true },
+      { kind: 'created', hasNewDigest: undefined }
+    ])
+    t.match(await users.findById('8'), { passwordHash: 'new' })
+  })
+
   await t.test('a batch may have any size up to the largest', async (t) => {
     for (const size of [0, 1, 50, 51, importBatch]) {
       const { store, users } = await openImport(t)

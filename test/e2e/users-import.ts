@@ -180,34 +180,44 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     t.match((await users(env, 'import', aFile(t, dump))).stderr, `: 1 created, ${number(count - 1)} skipped`)
   })
 
-  await t.test('an update overwrites, and logs out who is inactive by it', async (t) => {
-    const { env, db } = await openEmpty(t)
-    const dump = (changes: object) => JSON.stringify([aDjangoUser(7, { username: 'ann', ...changes }), aDjangoUser(8)])
-    const run = (changes: object, ...options: string[]) =>
-      runKeyturn(['users', 'import', '-', ...options], env, dump(changes))
-    t.match(await run({}), { code: 0, stderr: /: 2 created/ })
+  await t.test(
+    'import --update: overwrites, and ends the sessions of users who are inactive or have another digest',
+    async (t) => {
+      const { env, db } = await openEmpty(t)
+      const dump = (changes: object) =>
+        JSON.stringify([aDjangoUser(7, { username: 'ann', ...changes }), aDjangoUser(8)])
+      const run = (changes: object, ...options: string[]) =>
+        runKeyturn(['users', 'import', '-', ...options], env, dump(changes))
+      t.match(await run({}), { code: 0, stderr: /: 2 created/ })
 
-    const keyturn = await startKeyturn(t, env)
-    const login = () => post(`${keyturn.url}/api/token/`, { username: 'ann', password: 'correct horse' })
-    const { status, body } = await login()
-    t.equal(status, 200, 'who was imported logs in by the digest of Django')
-    t.match(decodePart(body.access ?? '', 1), { user_id: '7' }, 'and is known by the id of the dump')
+      const keyturn = await startKeyturn(t, env)
+      const login = () => post(`${keyturn.url}/api/token/`, { username: 'ann', password: 'correct horse' })
+      const { status, body } = await login()
+      t.equal(status, 200, 'who was imported logs in by the digest of Django')
+      t.match(decodePart(body.access ?? '', 1), { user_id: '7' }, 'and is known by the id of the dump')
 
-    t.match(await run({ is_active: false }), { code: 0, stderr: /: 0 created, 2 skipped/ })
-    t.equal((await login()).status, 200, 'it is as it was')
-    t.match(await run({ is_active: false }, '--update', '--dry-run'), {
-      code: 0,
-      stderr: /: 0 would be created, 2 would be updated/
-    })
-    t.equal((await login()).status, 200)
-    t.match(await run({ is_active: false }, '--update'), {
-      code: 0,
-      stderr: /: 0 created, 2 updated, 0 skipped, 0 refused/
-    })
-    t.equal((await login()).status, 401)
-    const sessions = await runKeyturn(['sessions', 'list', 'ann', '--json'], env)
-    t.match(sessions, { code: 0, stdout: '' }, 'no session is left')
-    t.equal(await countUsers(db), 2)
-    t.equal(await keyturn.stop(), 0)
-  })
+      t.match(await run({ is_active: false }), { code: 0, stderr: /: 0 created, 2 skipped/ })
+      t.equal((await login()).status, 200, 'it is as it was')
+      t.match(await run({ is_active: false }, '--update', '--dry-run'), {
+        code: 0,
+        stderr: /: 0 would be created, 2 would be updated/
+      })
+      t.equal((await login()).status, 200)
+      t.match(await run({ is_active: false }, '--update'), {
+        code: 0,
+        stderr: /: 0 created, 2 updated, 0 skipped, 0 refused/
+      })
+      t.equal((await login()).status, 401)
+      t.match(await run({ is_active: true }, '--update'), { code: 0, stderr: /: 0 created, 2 updated/ })
+      const kept = await login()
+      t.equal(kept.status, 200)
+      t.match(await run({ is_active: true, password: `md5$salt$${'0'.repeat(32)}` }, '--update'), { code: 0 })
+      const refused = await post(`${keyturn.url}/api/token/refresh/`, { refresh: kept.body.refresh })
+      t.equal(refused.status, 401, 'its password may be another one')
+      const sessions = await runKeyturn(['sessions', 'list', 'ann', '--json'], env)
+      t.match(sessions, { code: 0, stdout: '' }, 'no session is left')
+      t.equal(await countUsers(db), 2)
+      t.equal(await keyturn.stop(), 0)
+    }
+  )
 }

@@ -66,3 +66,20 @@ t.test('PASSWORD_REHASH=never', async (t) => {
     t.equal(await login.digest(), digest)
   }
 })
+
+t.test('login: of several at once with a digest that is rehashed, each gets tokens of the new one', async (t) => {
+  const { app, post } = await openApp(t, { CHECK_REVOKE_TOKEN: 'true' })
+  await app.stores.users.create('vitor', ofDjango)
+  const answers = await Promise.all(
+    Array.from({ length: 4 }, () => post('/api/token/', { username: 'vitor', password: aPassword }))
+  )
+  for (const answer of answers) {
+    t.equal(answer.statusCode, 200)
+    const headers = { authorization: `Bearer ${answer.json<{ access: string }>().access}` }
+    t.equal(
+      (await app.inject({ url: '/api/sessions/', headers })).statusCode,
+      200,
+      'bound to the digest that is stored'
+    )
+  }
+})

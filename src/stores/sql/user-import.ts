@@ -13,34 +13,40 @@ export const makeUserImport = (db: SqlDatabase, clock: Clock): UserImport => ({
     db.exclusively(async ({ query }) => {
       const holders = await findHolders(query, users)
       const placings = placeUsers(users, holders, { update, newId: randomUUID })
-      const written = await write(query, placings, clock)
-      return placings.map((placing) =>
-        placing.kind === 'created' && !written.has(placing.user.id)
-          ? { kind: 'refused', reason: 'somebody else has just taken the id or the username: import it again' }
-          : placing
-      )
+      const { created, withNewDigest } = await write(query, placings, clock)
+      return placings.map((placing) => {
+        if (placing.kind === 'updated') return { ...placing, hasNewDigest: withNewDigest.has(placing.user.id) }
+        if (placing.kind !== 'created' || created.has(placing.user.id)) return placing
+        return { kind: 'refused', reason: 'another process has just taken the id or the username: import it again' }
+      })
     })
 })
 
-/**
- * Writes in the order in which it was decided: one may take the name that the one before has given up. Gives the ids of the
- * new ones that are in.
- */
-async function write(query: Query, placings: readonly Placing[], clock: Clock): Promise<ReadonlySet<string>> {
-  const written = new Set<string>()
+/** Ids of the users that were written. */
+interface Written {
+  readonly created: ReadonlySet<string>
+  /** Of those that were updated, the ones whose digest is another one now. */
+  readonly withNewDigest: ReadonlySet<string>
+}
+
+/** Writes in the order in which it was decided: a user may take the name that the one before has given up. */
+async function write(query: Query, placings: readonly Placing[], clock: Clock): Promise<Written> {
+  const created = new Set<string>()
+  const withNewDigest = new Set<string>()
   let creating: PlacedUser[] = []
   const create = async (): Promise<void> => {
-    for (const id of await insertUsers(query, creating, clock)) written.add(id)
+    for (const id of await insertUsers(query, creating, clock)) created.add(id)
     creating = []
   }
   for (const placing of placings) {
     if (placing.kind === 'created') creating.push(placing.user)
     if (placing.kind !== 'updated') continue
     await create()
+    if (await replaceDigest(query, placing.user)) withNewDigest.add(placing.user.id)
     await updateUser(query, placing.user)
   }
   await create()
-  return written
+  return { created, withNewDigest }
 }
 
 /**
@@ -93,6 +99,12 @@ async function insertUsers(query: Query, users: readonly PlacedUser[], clock: Cl
     inserted.push(...(await query<{ id: string }>(insertStatement, values)).map(({ id }) => id))
   }
   return inserted
+}
+
+/** Whether it was another digest. Compared in the statement that writes: a login may rehash at the same time. */
+const replaceDigest = async (query: Query, { id, passwordHash }: PlacedUser): Promise<boolean> => {
+  const update = 'UPDATE keyturn_users SET password_hash = $2 WHERE id = $1 AND password_hash <> $2 RETURNING id'
+  return (await query(update, [id, passwordHash])).length > 0
 }
 
 /** What the dump does not say stays. */

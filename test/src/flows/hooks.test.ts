@@ -9,6 +9,7 @@ import { aModule } from '../../support/modules.ts'
 
 const steered = `
   const ask = (hook) => (...told) => globalThis.hooks[hook]?.(...told)
+  export const claims = ask('claims')
   export const userAuthenticationRule = ask('userAuthenticationRule')
   export const onLoginSuccess = ask('onLoginSuccess')
   export const onLoginFailed = ask('onLoginFailed')`
@@ -171,6 +172,66 @@ t.test('a hook that never answers is waited for so long', async (t) => {
     ['onLoginSuccess', late],
     ['onLoginFailed', late]
   ])
+})
+
+t.test('login: what changes while a hook runs is honoured, and leaves no session behind', async (t) => {
+  const service = await openSteered(t)
+  const { users, sessions } = service.app.stores
+  const changes = {
+    deactivated: (id: string) => users.setActive(id, false),
+    deleted: (id: string) => users.delete(id),
+    'given another password': async (id: string) =>
+      users.setPassword(id, await service.app.hasher.hash('another horse'))
+  }
+  const failed: unknown[] = []
+  service.hooks.onLoginFailed = (credentials) => void failed.push(credentials)
+  service.hooks.onLoginSuccess = () => t.fail('no login succeeds')
+  for (const [name, change] of Object.entries(changes)) {
+    const { id } = await service.addUser(name, aPassword)
+    service.hooks.claims = () => change(id)
+    const answer = await logIn(service, name)
+    t.equal(`${answer.statusCode} ${answer.body}`, loginFailed, `a user who is ${name}`)
+    t.same(await sessions.list(id), [])
+    t.match(service.log.at(-1), { refusal: 'LOGIN_FAILED', user_id: id })
+  }
+  t.equal(failed.length, Object.keys(changes).length, 'each is reported as a failed login')
+})
+
+t.test('login: a digest that is replaced by one of the same password refuses nobody', async (t) => {
+  const service = await openSteered(t)
+  const { id } = await service.addUser('vitor', aPassword)
+  let times = 0
+  service.hooks.claims = async () => {
+    times += 1
+    await service.app.stores.users.setPassword(id, await service.app.hasher.hash(aPassword))
+  }
+  t.equal((await logIn(service)).statusCode, 200)
+  t.equal(times, 1)
+  t.equal((await service.app.stores.sessions.list(id)).length, 1)
+})
+
+t.test('refresh: what changes while a hook runs is honoured', async (t) => {
+  const service = await openSteered(t, { SLIDING_TOKENS: 'true' })
+  const { refresh, userId } = await service.logIn()
+  const { users } = service.app.stores
+  const { token } = (await service.post('/api/token/sliding/', { username: 'vitor', password: aPassword })).json()
+  const renewals = [
+    () => service.post('/api/token/refresh/', { refresh }),
+    () => service.post('/api/token/sliding/refresh/', { token })
+  ]
+  for (const renew of renewals) {
+    service.hooks.claims = () => users.setActive(userId, false)
+    const refused = await renew()
+    t.equal(`${refused.statusCode} ${refused.body}`, gone)
+    await users.setActive(userId, true)
+    let times = 0
+    service.hooks.claims = async () => {
+      times += 1
+      await users.setPassword(userId, `digest ${times > 1 ? 2 : 1}`)
+    }
+    t.equal((await renew()).statusCode, 200, 'a change that refuses nothing')
+    t.equal(times, 3, 'is judged again until nothing has changed')
+  }
 })
 
 t.test('without hooks nobody is asked', async (t) => {
