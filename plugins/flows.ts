@@ -6,7 +6,7 @@ import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
 import { passwordPolicy } from '../src/passwords/policy.ts'
-import { revocationWindow } from '../src/stores/open.ts'
+import { revocationWindow, sessionPolicy } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { makeAccessTokens } from '../src/tokens/access.ts'
 import { adoptionRules } from '../src/tokens/adoption.ts'
@@ -58,8 +58,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       updateLastLogin: config.updateLastLogin,
       clock,
       passwordPolicy: passwordPolicy(config),
-      rotate: config.rotateRefreshTokens,
-      blacklistAfterRotation: config.blacklistAfterRotation
+      sessionPolicy: sessionPolicy(config)
     })
   )
 }

@@ -2,6 +2,7 @@ import type { ClientDirectory } from '../clients/directory.ts'
 import type { PasswordHasher } from '../passwords/hasher.ts'
 import type { PasswordPolicy } from '../passwords/policy.ts'
 import type { Revocations } from '../sessions/revocations.ts'
+import type { SessionPolicy } from '../sessions/session.ts'
 import type { SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import type { AccessTokens } from '../tokens/access.ts'
@@ -47,8 +48,6 @@ export interface Parts {
   readonly clock: Clock
   /** Which passwords may be set. */
   readonly passwordPolicy: PasswordPolicy
-  /** Whether a refresh hands out a refresh token too: ROTATE_REFRESH_TOKENS. */
-  readonly rotate: boolean
-  /** Whether a superseded refresh token is no longer good: BLACKLIST_AFTER_ROTATION. */
-  readonly blacklistAfterRotation: boolean
+  /** How the sessions of `sessions` live. */
+  readonly sessionPolicy: SessionPolicy
 }

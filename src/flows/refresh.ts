@@ -19,7 +19,7 @@ export type RefreshResult =
  * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh = (parts: Parts) => {
-  const { sessions, access, refresh, rotate } = parts
+  const { sessions, access, refresh, sessionPolicy } = parts
   const findRefresher = makeFindRefresher(parts)
   const adopt = makeAdopt(parts)
   return async (token: string, client: SessionClient): Promise<RefreshResult> => {
@@ -39,7 +39,7 @@ export const makeRefresh = (parts: Parts) => {
       default:
         return {
           access: access.issue(user, sid, custom),
-          ...(rotate ? { refresh: refresh.issue(user, sid, verdict.newest) } : {}),
+          ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, verdict.newest) } : {}),
           outcome
         }
     }

@@ -1,33 +1,37 @@
 import { KeyturnError } from '../errors.ts'
+import { decide } from '../sessions/rotation.ts'
 import { type Claims, checkClaims } from '../tokens/claims.ts'
 import type { Payload } from '../tokens/codec.ts'
 import type { RefreshPlace } from '../tokens/refresh.ts'
 import type { Parts } from './parts.ts'
 
-/** A good token: all that it carries, and what was checked of it. */
+/** A valid token: all that it carries, and what was checked of it. */
 export interface Verified {
   readonly payload: Payload
   readonly claims: Claims
-  /** Its place in a session that is asked for in the store: that of a refresh or a sliding token. */
+  /** The place in its session of a refresh or a sliding token, which the store is asked about. */
   readonly place: RefreshPlace | undefined
 }
 
 /**
- * Whether a token of any type is good right now. As Simple JWT's TokenVerifyView: the type and the user are not looked
- * at. Throws KeyturnError TOKEN_* for a bad token, TOKEN_REVOKED for an access token whose session has ended;
- * FIELDS_INVALID `Token is blacklisted` for a refresh token that was superseded, and for one or a sliding one whose
- * session is over, which Simple JWT answers with 400 here and 401 everywhere else. A client's own token is good as long
- * as there is that client.
+ * Whether a token of any type is valid right now. As Simple JWT's TokenVerifyView: the type and the user are not looked
+ * at. Throws KeyturnError TOKEN_* for an invalid token and TOKEN_REVOKED for an access token whose session has ended;
+ * FIELDS_INVALID `Token is blacklisted` for a refresh or sliding token that a refresh would refuse, which Simple JWT answers
+ * with 400 here and 401 everywhere else. A client's own token is valid as long as the client exists.
+ *
+ * Of a refresh token verify says what a refresh would answer, and changes nothing. If it refused a superseded token that a
+ * refresh still takes, a thief could watch for the moment of the owner's rotation and refresh within the grace.
  */
 export const makeVerify = (parts: Parts) => {
-  const { codec, refresh, sliding, sessions, foreignBlacklist, revocations, clients, rules, clock } = parts
+  const { codec, refresh, sliding, sessions, sessionPolicy, foreignBlacklist, revocations, clients, rules, clock } =
+    parts
 
   return async (token: string): Promise<Verified> => {
     const payload = codec.read(token)
     const claims = checkClaims(payload, clock(), rules)
     const place = refresh.placeOf(claims) ?? sliding.placeOf(claims)
     if (place !== undefined) {
-      if (await isOver(place)) {
+      if (!(await isRefreshable(place))) {
         throw new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
       }
       return { payload, claims, place }
@@ -38,12 +42,13 @@ export const makeVerify = (parts: Parts) => {
     return { payload, claims, place }
   }
 
-  async function isOver({ userId, sid, generation, foreign }: RefreshPlace): Promise<boolean> {
+  async function isRefreshable({ userId, sid, generation, foreign }: RefreshPlace): Promise<boolean> {
     const session = await sessions.find(userId, sid)
-    if (session !== undefined) return generation < session.generation && parts.blacklistAfterRotation
-    // One of another issuer that nobody has shown here yet is good.
-    if (foreign === undefined) return true
-    return (await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti))
+    // The decision of a rotation, by the clock of this host: `newest` is what a refresh would hand out.
+    if (session !== undefined) return 'newest' in decide(session, generation, clock(), sessionPolicy).verdict
+    // A token of another issuer that has not been presented here yet would be adopted.
+    if (foreign === undefined) return false
+    return !((await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti)))
   }
 }
 

@@ -171,7 +171,8 @@ export const revocationWindow = ({ accessTokenLifetime, leeway }: Config): numbe
 
 type SessionStores = Pick<Stores, 'sessions' | 'feed' | 'counters' | 'guesses'>
 
-const sessionPolicy = (config: Config): SessionPolicy => ({
+/** How sessions live, by the settings. */
+export const sessionPolicy = (config: Config): SessionPolicy => ({
   lifetime: config.refreshTokenLifetime,
   absoluteLifetime: config.sessionAbsoluteLifetime,
   grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,

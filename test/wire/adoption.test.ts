@@ -48,7 +48,7 @@ t.test('twenty at once: one session, and one successor for all', async (t) => {
   t.equal(new Set(answers.map((answer) => answer.json().refresh)).size, 1)
   const { access, refresh: successor } = answers[0]!.json()
   t.equal((await sessions(access)).length, 1)
-  t.same((await verify(token)).json(), { non_field_errors: ['Token is blacklisted'] }, 'superseded')
+  t.equal((await verify(token)).statusCode, 200, 'within the grace')
   t.equal((await refresh(successor)).statusCode, 200, 'the line goes on')
 
   service.clock.advance(11)
