@@ -21,10 +21,13 @@ const endAll: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     response: { 204: nothing('They have ended'), ...refusals(keepOnly, ...bearerRefusals, 503) }
   }
   const config = { event: 'session_end' as const }
-  app.delete('/api/sessions', { schema, config, onRequest: app.authenticate }, async ({ caller, query }, reply) => {
+  app.delete('/api/sessions', { schema, config, onRequest: app.authenticate }, async (request, reply) => {
+    const { caller, query } = request
     // A query is not looked at by its schema (plugins/fields.ts), and to end more than was meant is worse than to refuse.
     if (query.keep !== undefined && query.keep !== 'current') throw keepOnly
     await app.flows.sessions.endAll(caller, query.keep === 'current')
+    // Several sessions, and with ?keep=current not the caller's.
+    request.outcome = { user_id: caller.userId }
     return reply.code(204).send(null)
   })
 }

@@ -19,13 +19,12 @@ const end: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     response: { 204: nothing('It has ended'), ...refusals(...bearerRefusals, 404, 503) }
   }
   const config = { event: 'session_end' as const }
-  app.delete(
-    '/api/sessions/:id',
-    { schema, config, onRequest: app.authenticate },
-    async ({ caller, params }, reply) => {
-      await app.flows.sessions.end(caller, params.id)
-      return reply.code(204).send(null)
-    }
-  )
+  app.delete('/api/sessions/:id', { schema, config, onRequest: app.authenticate }, async (request, reply) => {
+    const { caller, params } = request
+    await app.flows.sessions.end(caller, params.id)
+    // The session that ended, which may not be the caller's.
+    request.outcome = { user_id: caller.userId, sid: params.id }
+    return reply.code(204).send(null)
+  })
 }
 export default end

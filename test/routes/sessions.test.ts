@@ -228,7 +228,11 @@ t.test('the log and the audit trail name the event, the user and the session', a
   await post('/api/token/refresh/', { refresh })
   await post('/api/token/refresh/', { refresh })
   await post('/api/token/', { username: 'vitor', password: 'wrong horse' })
-  await app.inject({ method: 'DELETE', url: '/api/sessions/', headers: bearing(access) })
+  const elsewhere = await logInAgain(service)
+  await app.inject({ method: 'DELETE', url: `/api/sessions/${sidOf(elsewhere.access)}/`, headers: bearing(access) })
+  t.match(log.at(-1), { event: 'session_end', user_id: userId, sid: sidOf(elsewhere.access) })
+  await app.inject({ method: 'DELETE', url: `/api/sessions/${sidOf(elsewhere.access)}/`, headers: bearing(access) })
+  await app.inject({ method: 'DELETE', url: '/api/sessions/?keep=current', headers: bearing(access) })
   const trail = await app.stores.database.query(
     'SELECT event, result, user_id, sid, ip FROM keyturn_audit ORDER BY rowid'
   )
@@ -236,7 +240,9 @@ t.test('the log and the audit trail name the event, the user and the session', a
     { event: 'login', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' },
     { event: 'refresh', result: 'retried', user_id: userId, sid, ip: '127.0.0.1' },
     { event: 'login', result: 'login_failed', user_id: userId, sid: null, ip: '127.0.0.1' },
-    { event: 'session_end', result: 'ok', user_id: userId, sid, ip: '127.0.0.1' }
+    { event: 'login', result: 'ok', user_id: userId, sid: sidOf(elsewhere.access), ip: '127.0.0.1' },
+    { event: 'session_end', result: 'ok', user_id: userId, sid: sidOf(elsewhere.access), ip: '127.0.0.1' },
+    { event: 'session_end', result: 'ok', user_id: userId, sid: null, ip: '127.0.0.1' }
   ])
 })
 
