@@ -3,6 +3,7 @@ import { digestToVerify } from '../passwords/digest.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
 import { isUnchanged, longestUsername, normalizeUsername, type User } from '../users/user.ts'
+import type { ChargeUser } from './guessing.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
@@ -26,7 +27,7 @@ export interface CredentialsCheck {
  * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
  * configured. Without `checked`, the same for a name unknown, a password wrong and a user who may not, after the same work;
  * `userId` is then whose name it was, for the audit trail.
- * Throws KeyturnError FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
+ * Throws KeyturnError as `chargeUser` does, FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
  * be told whether the user may.
  *
  * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
@@ -37,7 +38,7 @@ export interface CredentialsCheck {
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
-  async (credentials: Credentials, signal?: AbortSignal): Promise<CredentialsCheck> => {
+  async (credentials: Credentials, signal?: AbortSignal, chargeUser?: ChargeUser): Promise<CredentialsCheck> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
     // Drawn for every name, so that a known one takes as long to look up.
@@ -45,6 +46,7 @@ export const makeCheckCredentials =
       users.findByUsername(username),
       users.drawPasswordHashes(lotOf(decoySecret, username))
     ])
+    await chargeUser?.(user?.id)
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest, signal)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))

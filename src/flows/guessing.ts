@@ -34,57 +34,84 @@ const ofAccount: Budget = { tries: 10, window: 600 }
 const ofKnownSource: Budget = { tries: 10, window: 3600 }
 
 /**
- * Runs `check`, which gives undefined for a wrong password, as one guess. Throws KeyturnError RATE_LIMITED, before
- * anything is looked up or hashed, when there have been too many.
+ * Charges the guess to the user that its name matched; undefined for none, which costs the same. It is called before the
+ * password is looked at. Throws KeyturnError RATE_LIMITED when that user has no tries left.
  */
-export type TryPassword = <T>(guess: Guess, check: () => Promise<T | undefined>) => Promise<T | undefined>
+export type ChargeUser = (userId: string | undefined) => Promise<void>
 
 /**
- * Slows guessing down, and never locks the owner out. A wrong password is paid from three budgets: that of the account,
- * that of the address it comes from (one that tries many accounts), and that of everybody (many addresses that try many
- * accounts). They are paid before the password is looked at, so that of a hundred at once no more pass than there are
- * tries; a right password gets its own back.
+ * Runs `check`, which returns undefined for a wrong password, as one guess. Throws KeyturnError RATE_LIMITED, before a
+ * password is hashed, when there have been too many.
+ */
+export type TryPassword = <T>(
+  guess: Guess,
+  check: (chargeUser: ChargeUser) => Promise<T | undefined>
+) => Promise<T | undefined>
+
+/** Where a guess comes from, as far as budgets go. */
+interface Source {
+  readonly network: string
+  readonly sid: string | undefined
+  /** Whether the right password of this name has come from the network before. */
+  readonly isKnown: boolean
+}
+
+/**
+ * Slows guessing down and never locks the owner out. A wrong password is charged to the account, to the network it comes
+ * from (which may try many accounts), and to all networks together (which may try one account each). It is charged before
+ * the password is looked at, so that of a hundred concurrent guesses no more pass than there are tries; a right password
+ * gets its own back.
  *
- * Whoever comes from where this account has logged in before, or shows a session of it, is known: he has a budget of
- * his own there, which no stranger can spend, and the others are not asked. When he has spent it, he is a stranger like
- * all others: to be known is never worse.
+ * A caller from a network where this account has logged in before, or with a session of it, is known: it has a budget of
+ * its own, which no stranger can exhaust, and is not charged as a stranger. Once that budget is exhausted it is a stranger
+ * like any other: being known is never worse.
  *
- * An account is the keyed hash of a name, whether anybody has that name or not: nobody who exists is treated otherwise.
- * Letters of either case are the same one, since a table may compare names so (PostgreSQL's citext).
+ * The account is charged twice: by the name as sent, whether a user has it or not, and by the user that the database
+ * found for it. A database may take many spellings for one name (citext, a nondeterministic collation); each of them
+ * would otherwise have a budget. Keys are keyed hashes, so that the store holds no names.
  */
 export function makeTryPassword(guesses: GuessStore, secret: Buffer, limits: GuessLimits): TryPassword {
   const keyOf = (...parts: readonly string[]): string =>
     hmac(secret, JSON.stringify(parts)).toString('base64url', 0, 16)
   const charge = (budget: Budget, ...parts: readonly string[]): Charge => ({ key: keyOf(...parts), budget })
 
-  const take = async (account: string, network: string, sid: string | undefined): Promise<readonly Charge[]> => {
-    // Asked in any case, so that it takes as long.
-    const isKnown = await guesses.isKnown(keyOf('source', account, network))
+  /** Takes a try of `account` as its known source; otherwise as a stranger, and then one of each of `others` too. */
+  const take = async (
+    account: readonly string[],
+    { network, sid, isKnown }: Source,
+    others: readonly Charge[] = []
+  ): Promise<readonly Charge[]> => {
     if (isKnown || sid !== undefined) {
-      const known = [charge(ofKnownSource, 'source', account, sid ?? network)]
+      const known = [charge(ofKnownSource, 'source', ...account, sid ?? network)]
       if ((await guesses.take(known)) === 0) return known
     }
-    const strangers = [
-      charge(ofAccount, 'account', account),
-      ...budgetOf(limits.address).map((budget) => charge(budget, 'network', network)),
-      ...budgetOf(limits.everybody).map((budget) => charge(budget, 'everybody'))
-    ]
+    const strangers = [charge(ofAccount, 'account', ...account), ...others]
     const wait = await guesses.take(strangers)
     if (wait > 0) throw new KeyturnError('RATE_LIMITED', { detail: String(wait), retryAfter: wait })
     return strangers
   }
 
-  if (!limits.isOn) return (_guess, check) => check()
+  if (!limits.isOn) return (_guess, check) => check(async () => {})
   return async ({ username, ip, sid }, check) => {
-    const [account, network] = [foldUsername(username), networkOf(ip)]
-    const charges = await take(account, network, sid)
+    const [name, network] = [foldUsername(username), networkOf(ip)]
+    const knownSource = keyOf('source', name, network)
+    // Looked up with a session too, so that it takes as long.
+    const source = { network, sid, isKnown: await guesses.isKnown(knownSource) }
+    const charges = [
+      ...(await take([name], source, [
+        ...budgetOf(limits.address).map((budget) => charge(budget, 'network', network)),
+        ...budgetOf(limits.everybody).map((budget) => charge(budget, 'everybody'))
+      ]))
+    ]
     try {
-      const answer = await check()
+      const answer = await check(async (userId) => {
+        charges.push(...(await take(userId === undefined ? ['unknown', name] : ['user', userId], source)))
+      })
       if (answer === undefined) return undefined
-      await Promise.all([guesses.giveBack(charges), guesses.remember(keyOf('source', account, network))])
+      await Promise.all([guesses.giveBack(charges), guesses.remember(knownSource)])
       return answer
     } catch (error) {
-      // What could not be looked at was no guess. Should the store be away, the try comes back by itself.
+      // A password that was not looked at was not a guess. If the store is down, the tries come back by themselves.
       await guesses.giveBack(charges).catch(() => {})
       throw error
     }

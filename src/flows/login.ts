@@ -45,8 +45,8 @@ export const makeLogIn = (parts: Parts) => {
     const { username } = credentials
     const sid = await proveSession(token, username)
     let userId: string | undefined
-    const checked = await tryPassword({ username, ip: client.ip, sid }, async () => {
-      const check = await checkCredentials(credentials, signal)
+    const checked = await tryPassword({ username, ip: client.ip, sid }, async (chargeUser) => {
+      const check = await checkCredentials(credentials, signal, chargeUser)
       userId = check.userId
       return check.checked
     })

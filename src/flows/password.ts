@@ -24,8 +24,9 @@ export const makeChangePassword =
     const { username, sid } = caller
     let digest: string | undefined
     for (let isSet = false; !isSet; ) {
-      const user = await tryPassword({ username, ip, sid }, async () => {
+      const user = await tryPassword({ username, ip, sid }, async (chargeUser) => {
         const found = await users.findById(caller.userId)
+        await chargeUser(found?.id)
         return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
       })
       if (user === undefined) throw invalid('current_password', 'This is not the current password.')

@@ -1,6 +1,9 @@
 /* Guessing at the doors: what is refused, how it looks, and who gets through. */
 import t from 'tap'
+import { migrate } from '../../src/stores/sql/migrate.ts'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { needsPostgres, withoutPostgres } from '../support/needs.ts'
 
 /** A JSON request from `ip`. */
 const from =
@@ -110,3 +113,39 @@ t.test('a login whose client has gone starts no session', async (t) => {
   await t.rejects(left, { code: 'BUSY', detail: 'the client has gone' })
   t.same(await app.stores.sessions.list(id), [])
 })
+
+t.test(
+  'guesses of one user are counted together, however the database folds its name',
+  {
+    skip: withoutPostgres()
+  },
+  async (t) => {
+    const server = await needsPostgres(t)
+    const accents = "CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level1', deterministic = false)"
+    const djangos = (type: string) => `CREATE TABLE auth_user (id integer PRIMARY KEY, username ${type} UNIQUE,
+    password text, is_active boolean); INSERT INTO auth_user VALUES (1, 'zoe', '!', true)`
+    const spellings = ['zoé', 'zöe', 'zòe', 'žoe', 'zoë', 'zõe']
+    const ways: readonly (readonly [way: string, setup: string, spellings: readonly string[], table?: string])[] = [
+      ['own table', `${accents}; ALTER TABLE keyturn_users ALTER username TYPE text COLLATE folded`, spellings],
+      ['collation', `${accents}; ${djangos('varchar(150) COLLATE folded')}`, spellings, 'auth_user'],
+      ['citext', `CREATE EXTENSION citext; ${djangos('citext')}`, ['zoe', 'ZOE', 'Zoe', 'zOe'], 'auth_user']
+    ]
+    for (const [way, setup, names, table] of ways) {
+      const url = await server.createDatabase()
+      const db = openPostgres(url)
+      await migrate(db)
+      await db.exclusively(({ script }) => script(setup))
+      await db.close()
+      const secret = { KEY_ENCRYPTION_SECRET: 'a secret of the tests, long enough' }
+      const testApp = await openApp(t, { DATABASE_URL: url, ...secret, ...(table && { USERS_TABLE: table }) })
+      if (table === undefined) await testApp.addUser('zoe', aPassword)
+      const statuses = []
+      for (let each = 0; each < 12; each++)
+        statuses.push(...(await guess(testApp, names[each % names.length] ?? '', 1)))
+      t.same(statuses, tenAndNoMore, way)
+      const elsewhere = await guess(testApp, 'unknown', 1)
+      t.same(elsewhere, [401], `${way}: another name`)
+      await testApp.app.close()
+    }
+  }
+)
