@@ -1,6 +1,6 @@
 /*
  * The short form of the fault suite: a few faults, each for as long as it takes to show. KEYTURN_FAULTS=long plays all of them, and
- * npm run test:faults makes a table of it. They happen to servers of its own; TEST_REDIS_URL and TEST_DATABASE_URL are not used.
+ * npm run faults makes a table of it. They happen to servers of its own; TEST_REDIS_URL and TEST_DATABASE_URL are not used.
  */
 import t from 'tap'
 import { withoutPostgres, withoutRedis } from '../support/needs.ts'

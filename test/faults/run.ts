@@ -1,6 +1,6 @@
 /*
- * npm run test:faults: the long form of the fault suite, some minutes, and its table. Exits with 1 when an answer was wrong.
- * Arguments choose suites by a part of their names: npm run test:faults -- embedded
+ * npm run faults: the long form of the fault suite, some minutes, and its table. Exits with 1 when an answer was wrong.
+ * Arguments choose suites by a part of their names: npm run faults -- embedded
  */
 import { execFileSync } from 'node:child_process'
 import { cpus } from 'node:os'
