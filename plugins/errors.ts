@@ -16,13 +16,14 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   const tell = makeTell()
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
-    if (error.userId !== undefined) request.outcome = { ...request.outcome, user_id: error.userId }
+    const { userId: user_id, sid, verdict } = error
+    if (user_id !== undefined) request.outcome = { ...request.outcome, user_id, sid, verdict }
     if (error.status >= 500) tell(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
-    if (isOAuth) reply.code(error.status).send(error.oauthBody)
+    if (isOAuth) reply.code(error.oauthStatus).send(error.oauthBody)
     else sendBody(error, request, reply)
   }
   app.decorateRequest('refusal', undefined)
@@ -56,8 +57,8 @@ function makeTell(): (error: KeyturnError, request: FastifyRequest) => void {
 }
 
 /** How a client authenticates: RFC 6749 §5.2. */
-const basicChallenge = ({ status }: KeyturnError): string | undefined =>
-  status === 401 ? 'Basic realm="api"' : undefined
+const basicChallenge = ({ oauthStatus }: KeyturnError): string | undefined =>
+  oauthStatus === 401 ? 'Basic realm="api"' : undefined
 
 /** As Django REST framework has it; after a bad token it says so, and after no token it does not (RFC 6750 §3). */
 function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): string | undefined {

@@ -26,22 +26,22 @@ export const errorTable = {
   TOO_LARGE: { status: 413, words: (limit) => `The request body is too large: at most ${limit} bytes are read.` },
   MEDIA_TYPE: { status: 415, words: (type) => `Unsupported media type "${type}" in request.` },
   LOGIN_FAILED: { status: 401, words: 'No active account found with the given credentials' },
-  USER_GONE: { status: 401, words: 'No active account found for the given token.' },
-  PASSWORD_CHANGED: { status: 401, words: "The user's password has been changed." },
-  TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid' },
-  TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired' },
-  TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim" },
+  USER_GONE: { status: 401, words: 'No active account found for the given token.', oauth: 'invalid_grant' },
+  PASSWORD_CHANGED: { status: 401, words: "The user's password has been changed.", oauth: 'invalid_grant' },
+  TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid', oauth: 'invalid_grant' },
+  TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired', oauth: 'invalid_grant' },
+  TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim", oauth: 'invalid_grant' },
   TOKEN_REFRESH_EXPIRED: {
     status: 401,
     code: 'token_not_valid',
     words: (claim) => `Token '${claim}' claim has expired`
   },
   TOKEN_NO_REFRESH_EXPIRY: { status: 401, code: 'token_not_valid', words: (claim) => `Token has no '${claim}' claim` },
-  TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id' },
-  TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type' },
-  TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type' },
-  TOKEN_REVOKED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
-  TOKEN_REUSED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted' },
+  TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id', oauth: 'invalid_grant' },
+  TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type', oauth: 'invalid_grant' },
+  TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type', oauth: 'invalid_grant' },
+  TOKEN_REVOKED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted', oauth: 'invalid_grant' },
+  TOKEN_REUSED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted', oauth: 'invalid_grant' },
   BEARER_MISSING: { status: 401, words: 'Authentication credentials were not provided.' },
   BEARER_MALFORMED: {
     status: 401,
@@ -77,7 +77,6 @@ export const errorTable = {
   CLIENT_INVALID: { status: 401, words: 'Client authentication failed.', oauth: 'invalid_client' },
   CLIENT_OTHER: { status: 400, words: 'This token was issued to another client.', oauth: 'unauthorized_client' },
   OAUTH_REQUEST: { status: 400, words: (detail) => detail, oauth: 'invalid_request' },
-  GRANT_INVALID: { status: 400, words: (detail) => detail, oauth: 'invalid_grant' },
   GRANT_UNSUPPORTED: {
     status: 400,
     words: 'The grant types are refresh_token and client_credentials.',
@@ -117,8 +116,10 @@ export interface ErrorOptions {
   readonly more?: object
   /** Whole seconds after which a retry makes sense: sent as Retry-After. */
   readonly retryAfter?: number
-  /** Whose account it was about, for the log and the audit trail only. */
+  /** The user, the session and the verdict of a rotation that the refusal is about, for the log and the audit trail only. */
   readonly userId?: string | undefined
+  readonly sid?: string
+  readonly verdict?: string
   readonly cause?: unknown
 }
 
@@ -135,6 +136,8 @@ export class KeyturnError extends Error {
   readonly more: object | undefined
   readonly retryAfter: number | undefined
   readonly userId: string | undefined
+  readonly sid: string | undefined
+  readonly verdict: string | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
     // Where a refusal was thrown tells nobody anything, and finding out takes 5 to 20 µs of the few hundred that it
@@ -150,6 +153,8 @@ export class KeyturnError extends Error {
     this.more = options.more
     this.retryAfter = options.retryAfter
     this.userId = options.userId
+    this.sid = options.sid
+    this.verdict = options.verdict
   }
 
   /** The JSON body of the answer. */
@@ -167,6 +172,11 @@ export class KeyturnError extends Error {
       error: this.#row.oauth ?? 'invalid_request',
       error_description: words.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
     }
+  }
+
+  /** The status of an OAuth endpoint's answer: a refresh token that is refused is an invalid grant (RFC 6749 §5.2). */
+  get oauthStatus(): number {
+    return this.#row.oauth === 'invalid_grant' ? 400 : this.status
   }
 
   /** What the answer says to people. */

@@ -46,7 +46,9 @@ const token: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
         missing('grant_type'),
         ...bodyRefusals,
         'OAUTH_REQUEST',
-        'GRANT_INVALID',
+        'TOKEN_INVALID',
+        'TOKEN_EXPIRED',
+        'TOKEN_REVOKED',
         'GRANT_UNSUPPORTED',
         'SCOPE_INVALID',
         'CLIENT_INVALID',
@@ -64,13 +66,11 @@ const token: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     // Only a narrower scope than before could be granted (RFC 6749 §6), and a session has none that could be narrowed.
     if (scope !== undefined)
       throw new KeyturnError('SCOPE_INVALID', { detail: 'A session has no scope to choose from.' })
-    const result = await app.flows.grants.refreshToken(
-      refresh_token,
-      describeClient(request.ip, request.headers['user-agent'])
-    )
-    request.outcome = { ...request.outcome, ...result.outcome }
-    if ('refusal' in result) throw result.refusal
-    return result.answer
+    request.outcome = { ...request.outcome, event: 'refresh' }
+    const requester = describeClient(request.ip, request.headers['user-agent'])
+    const { answer, outcome } = await app.flows.grants.refreshToken(refresh_token, requester)
+    request.outcome = { ...request.outcome, ...outcome }
+    return answer
   })
 }
 export default token

@@ -62,7 +62,6 @@ const examples: Partial<Record<ErrorCode, ErrorOptions>> = {
   MEDIA_TYPE: { detail: 'text/plain' },
   RATE_LIMITED: { detail: '12' },
   OAUTH_REQUEST: { detail: 'A parameter is there more than once.' },
-  GRANT_INVALID: { detail: 'Token is expired' },
   SCOPE_INVALID: { detail: 'A session has no scope to choose from.' },
   BEARER_INVALID: {
     more: { messages: [{ token_class: 'AccessToken', token_type: 'access', message: 'Token is expired' }] }
@@ -76,7 +75,7 @@ export const refusals = (...named: readonly Named[]) => openRefusals(...named, '
 export const openRefusals = (...named: readonly Named[]) =>
   byStatus(
     [...named, 'SERVER_ERROR'],
-    ({ body }) => body,
+    ({ status, body }) => ({ status, body }),
     (status) => (status === 400 ? FieldRefusal : Refusal)
   )
 
@@ -84,7 +83,7 @@ export const openRefusals = (...named: readonly Named[]) =>
 export const oauthRefusals = (...named: readonly Named[]) =>
   byStatus(
     [...named, 'SERVER_ERROR'],
-    ({ oauthBody }) => oauthBody,
+    ({ oauthStatus: status, oauthBody: body }) => ({ status, body }),
     () => OAuthRefusal
   )
 
@@ -95,26 +94,26 @@ const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds aft
 
 function byStatus(
   named: readonly Named[],
-  show: (error: KeyturnError) => object,
+  answer: (error: KeyturnError) => { readonly status: number; readonly body: object },
   schemaOf: (status: number) => object
 ): Record<number, object> {
   const errors = named
     .flatMap((each) => (typeof each === 'number' ? (usual[each] ?? []) : [each]))
     .map((each) => (typeof each === 'string' ? new KeyturnError(each, examples[each]) : each))
-  const statuses = [...new Set(errors.map(({ status }) => status))]
+  const statuses = [...new Set(errors.map((each) => answer(each).status))]
   return Object.fromEntries(
     statuses.map((status) => {
-      const those = errors.filter((each) => each.status === status)
+      const those = errors.filter((each) => answer(each).status === status)
       const codes = [...new Set(those.map(({ code }) => code))]
       return [
         status,
         {
           ...schemaOf(status),
           // The rest is for @fastify/swagger; the codes are those of docs/errors.md.
-          ...(those.some(({ status, bearer }) => status === 401 || bearer !== undefined) ? { headers: challenge } : {}),
+          ...(status === 401 || those.some(({ bearer }) => bearer !== undefined) ? { headers: challenge } : {}),
           ...(status === 429 || status === 503 ? { headers: retryAfter } : {}),
           'x-response-description': codes.join(', '),
-          'x-examples': Object.fromEntries(those.map((each) => [each.code, { value: show(each) }]))
+          'x-examples': Object.fromEntries(those.map((each) => [each.code, { value: answer(each).body }]))
         }
       ]
     })

@@ -30,12 +30,8 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       const { refresh: given } = request.body
       const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
       const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome: _, ...pair } = await tryEach(tokens, async (token) => {
-        const result = await app.flows.refresh(token, client)
-        request.outcome = result.outcome
-        if ('refusal' in result) throw result.refusal
-        return result
-      })
+      const { outcome, ...pair } = await tryEach(tokens, (token) => app.flows.refresh(token, client))
+      request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)
     }

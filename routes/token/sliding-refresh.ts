@@ -15,11 +15,10 @@ const refreshSliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token/sliding/refresh',
     { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
     async (request, reply) => {
-      const result = await app.flows.sliding.refresh(request.body.token)
-      request.outcome = result.outcome
-      if ('refusal' in result) throw result.refusal
+      const { outcome, token } = await app.flows.refreshSliding(request.body.token)
+      request.outcome = outcome
       reply.header('cache-control', 'no-store')
-      return { token: result.token }
+      return { token }
     }
   )
 }

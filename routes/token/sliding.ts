@@ -18,7 +18,7 @@ const sliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token/sliding',
     { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
     async (request, reply) => {
-      const { outcome, token } = await app.flows.sliding.obtain(request.body, app.describeLogin(request, reply))
+      const { outcome, token } = await app.flows.obtainSliding(request.body, app.describeLogin(request, reply))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return { token }

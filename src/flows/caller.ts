@@ -94,3 +94,24 @@ function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts):
   }
   return slidingTokens ? [access, slidingOne] : [access]
 }
+
+/** What forward-auth answers a proxy. */
+export interface Pass {
+  readonly caller: Caller
+  /** How long the token is valid, in whole seconds. */
+  readonly secondsLeft: number
+}
+
+/**
+ * Whom a proxy may let through: every caller that Keyturn's own endpoints would let in, by the user as of a few seconds ago. A
+ * client is not a user and is not let through. Throws as makeAuthenticate says, and KeyturnError SCOPE_MISSING unless the token
+ * has every scope of `required`.
+ */
+export const makeForwardAuth = (parts: Parts) => {
+  const authenticate = makeAuthenticate(parts, parts.recentUsers)
+  return async (token: string, required: readonly string[]): Promise<Pass> => {
+    const caller = await authenticate(token)
+    if (!required.every((scope) => caller.scopes.includes(scope))) throw new KeyturnError('SCOPE_MISSING')
+    return { caller, secondsLeft: Math.floor(caller.expiresAt) - parts.clock() }
+  }
+}

@@ -4,7 +4,7 @@ import { KeyturnError } from '../errors.ts'
 import type { SessionClient } from '../sessions/session.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
-import { makeRefresh } from './refresh.ts'
+import type { Refreshed } from './refresh.ts'
 
 /** What a token request is answered (RFC 6749 §5.1), in its wire names. */
 export interface TokenAnswer {
@@ -16,41 +16,27 @@ export interface TokenAnswer {
   readonly scope?: string
 }
 
-/** As a refresh: a refusal is a value, since it has an outcome that must be told. */
-export type GrantResult =
-  | { readonly answer: TokenAnswer; readonly outcome: Outcome }
-  | { readonly refusal: KeyturnError; readonly outcome: Outcome }
-
 /**
  * The two grants of the token endpoint. There is no password grant: a client would learn the password (RFC 9700 §2.4).
  */
-export const makeGrants = (parts: Parts) => {
-  const { access } = parts
-  const refresh = makeRefresh(parts)
+export const makeGrants = (
+  { access }: Parts,
+  { refresh }: { refresh: (token: string, client: SessionClient) => Promise<Refreshed> }
+) => {
   const bearer = (access_token: string) =>
     ({ access_token, token_type: 'Bearer', expires_in: access.lifetime }) as const
 
   return {
     /**
      * A user's refresh token for its successor (RFC 6749 §6), exactly as at /api/token/refresh/, where it would be
-     * taken without a client too: sessions belong to users, not to clients. Refuses with GRANT_INVALID; throws
-     * STORE_DOWN.
+     * taken without a client too: sessions belong to users, not to clients. Throws as that does.
      */
-    async refreshToken(token: string, requester: SessionClient): Promise<GrantResult> {
-      const event = 'refresh'
-      try {
-        const result = await refresh(token, requester)
-        const outcome = { ...result.outcome, event } as const
-        if ('refusal' in result) return { refusal: asGrant(result.refusal), outcome }
-        const { access: access_token, refresh: refresh_token } = result
-        return {
-          answer: { ...bearer(access_token), ...(refresh_token === undefined ? {} : { refresh_token }) },
-          outcome
-        }
-      } catch (error) {
-        if (error instanceof KeyturnError && error.status < 500) return { refusal: asGrant(error), outcome: { event } }
-        throw error
-      }
+    async refreshToken(
+      token: string,
+      requester: SessionClient
+    ): Promise<{ readonly answer: TokenAnswer; readonly outcome: Outcome }> {
+      const { access: access_token, refresh: refresh_token, outcome } = await refresh(token, requester)
+      return { answer: { ...bearer(access_token), ...(refresh_token === undefined ? {} : { refresh_token }) }, outcome }
     },
 
     /**
@@ -68,6 +54,3 @@ export const makeGrants = (parts: Parts) => {
     }
   }
 }
-
-const asGrant = (refusal: KeyturnError): KeyturnError =>
-  new KeyturnError('GRANT_INVALID', { detail: refusal.words, cause: refusal })

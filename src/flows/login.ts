@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
 import { clientGone } from '../passwords/queue.ts'
-import type { Session, SessionClient } from '../sessions/session.ts'
+import { newestGeneration, type Session, type SessionClient } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
 import { type Credentials, makeCheckCredentials, makeRecheckCredentials } from './credentials.ts'
@@ -16,8 +16,8 @@ export interface LoginClient extends SessionClient {
   readonly signal?: AbortSignal
 }
 
-/** What a login has started, for whoever makes its tokens. */
-export interface Login {
+/** What a login has started, to make tokens of. */
+interface Login {
   readonly user: User
   readonly session: Session
   readonly custom: CustomClaims
@@ -25,19 +25,20 @@ export interface Login {
 }
 
 /**
- * What all kinds of login have in common: a username and a password for a new session; `lifetime` as SessionStore.start
- * has it. Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a
+ * A username and a password for the tokens of a new session. Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a
  * session starts.
  *
  * The credentials are checked again once the session has started. Whoever changes a user writes the change first and ends all
  * sessions then, so one of the two sees the other, in whatever order they run.
  */
-export const makeLogIn = (parts: Parts) => {
-  const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
+export const makeLogin = (parts: Parts) => {
+  const { users, sessions, access, refresh, sliding, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
   const recheckCredentials = makeRecheckCredentials(parts)
   const proveSession = makeProveSession(parts)
-  return async (
+
+  /** `lifetime` as SessionStore.start has it. */
+  const logIn = async (
     credentials: Credentials,
     { token, signal, ...client }: LoginClient,
     lifetime?: number
@@ -71,5 +72,26 @@ export const makeLogIn = (parts: Parts) => {
     if (current === undefined) return await refuse()
     await hooks.onLoginSuccess(current, { sid: session.sid, ...client })
     return { user: current, session, custom, outcome: { ...outcome, sid: session.sid } }
+  }
+
+  return {
+    /** An access and a refresh token. As Simple JWT's TokenObtainPairView. */
+    async obtain(
+      credentials: Credentials,
+      client: LoginClient
+    ): Promise<{ access: string; refresh: string; outcome: Outcome }> {
+      const { user, session, custom, outcome } = await logIn(credentials, client)
+      return {
+        refresh: refresh.issue(user, session.sid, newestGeneration(session)),
+        access: access.issue(user, session.sid, custom),
+        outcome
+      }
+    },
+
+    /** A sliding token. As Simple JWT's TokenObtainSlidingView. */
+    async obtainSliding(credentials: Credentials, client: LoginClient): Promise<{ token: string; outcome: Outcome }> {
+      const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
+      return { token: sliding.issue(user, session, custom), outcome }
+    }
   }
 }

@@ -1,5 +1,4 @@
 import type { EventName } from '../audit/event.ts'
-import type { VerdictKind } from '../sessions/rotation.ts'
 import type { Claims } from '../tokens/claims.ts'
 
 /** What the log line of a request says of it, in the names of the log. */
@@ -10,7 +9,8 @@ export interface Outcome {
   readonly sid?: string | undefined
   /** The client that asked. */
   readonly client_id?: string
-  readonly verdict?: VerdictKind | 'active' | 'inactive'
+  /** Of a rotation, or whether a token is active. */
+  readonly verdict?: string | undefined
   /** `done`, or why a password that was to be written anew was not. */
   readonly rehash?: string
   /** How many tokens were asked about, and how many of them are good. */

@@ -1,47 +1,111 @@
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
-import { makeAdopt } from './adopt.ts'
-import { makeFindRefresher } from './holder.ts'
+import { passwordFingerprint } from '../passwords/fingerprint.ts'
+import type { RotationVerdict } from '../sessions/rotation.ts'
+import type { Generation, SessionClient } from '../sessions/session.ts'
+import { type CustomClaims, isUnderPassword } from '../tokens/claims.ts'
+import type { PresentedToken } from '../tokens/refresh.ts'
+import { isUnchanged, type User } from '../users/user.ts'
+import type { Adopt } from './adopt.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 
-/** A refresh either hands out tokens or refuses; both have an outcome that must be told, so a refusal is a value here. */
-export type RefreshResult =
-  | { readonly access: string; readonly refresh?: string; readonly outcome: Outcome }
-  | { readonly refusal: KeyturnError; readonly outcome: Outcome }
+/**
+ * The user for whom a token may be refreshed. Throws KeyturnError USER_GONE when the user is deleted or may not log in,
+ * PASSWORD_CHANGED when the token was made under another password. Changes nothing.
+ */
+export type FindHolder = (presented: Omit<PresentedToken, 'generation'>) => Promise<User>
+
+export const makeFindHolder =
+  ({ users, hooks, rules }: Parts): FindHolder =>
+  async ({ userId, sid, claims, foreign }) => {
+    const user = await users.findById(userId)
+    if (user === undefined || !(await hooks.mayAuthenticate(user))) throw new KeyturnError('USER_GONE', { userId, sid })
+    // Another issuer may not say under which password it made the token; what it is exchanged for does.
+    const isUnbound = !rules.bindsPassword || (foreign !== undefined && claims.hash_password === undefined)
+    if (isUnbound || isUnderPassword(claims, passwordFingerprint(user.passwordHash), rules)) return user
+    throw new KeyturnError('PASSWORD_CHANGED', { userId, sid })
+  }
+
+/** What a refresh answers. Without rotation there is no refresh token. */
+export interface Refreshed {
+  readonly access: string
+  readonly refresh?: string
+  readonly outcome: Outcome
+}
 
 /**
- * A refresh token for an access token and, unless rotation is off, the newest refresh token. As Simple JWT's
- * TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read; refuses with TOKEN_REVOKED,
- * TOKEN_REUSED, and as makeFindRefresher says.
+ * A refresh token for an access token and, unless rotation is off, the newest refresh token; a sliding token for a later one.
  *
  * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs
  * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
  */
-export const makeRefresh = (parts: Parts) => {
-  const { sessions, access, refresh, sessionPolicy } = parts
-  const findRefresher = makeFindRefresher(parts)
-  const adopt = makeAdopt(parts)
-  return async (token: string, client: SessionClient): Promise<RefreshResult> => {
-    const presented = refresh.read(token)
+export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt; findHolder: FindHolder }) => {
+  const { users, sessions, access, refresh, sliding, hooks, sessionPolicy } = parts
+
+  /**
+   * The user, and the claims of the next tokens. Keyturn's own changes of a user end the sessions, which the rotation sees. A
+   * change that another program makes in the table does not, so after hooks, which take up to seconds, the user is read again.
+   */
+  const prepare = async (presented: PresentedToken): Promise<{ user: User; custom: CustomClaims }> => {
     const { userId, sid } = presented
-    const refresher = await findRefresher(presented)
-    if ('refusal' in refresher) return { ...refresher, outcome: { user_id: userId, sid } }
-    const { user, custom } = refresher
-    await adopt(presented, client)
-    const verdict = await sessions.rotate(presented)
-    const outcome: Outcome = { user_id: userId, sid, verdict: verdict.kind }
-    switch (verdict.kind) {
-      case 'unknown':
-        return { refusal: new KeyturnError('TOKEN_REVOKED'), outcome }
-      case 'reused':
-        return { refusal: new KeyturnError('TOKEN_REUSED'), outcome }
-      default:
-        return {
-          access: access.issue(user, sid, custom),
-          ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, verdict.newest) } : {}),
-          outcome
-        }
+    const user = await findHolder(presented).catch((error) => endIfPasswordChanged(error, presented))
+    const custom = await hooks.claims(user, { grant: 'refresh', sid })
+    if (!hooks.delayRefresh || isUnchanged(user, await users.findById(userId))) return { user, custom }
+    return await prepare(presented)
+  }
+
+  /**
+   * Rethrows. The session of a token that was made under another password ends, as Simple JWT blacklists such a token on the way:
+   * a second time it is TOKEN_REVOKED.
+   */
+  const endIfPasswordChanged = async (error: unknown, { userId, sid, foreign }: PresentedToken): Promise<never> => {
+    if (error instanceof KeyturnError && error.code === 'PASSWORD_CHANGED') {
+      const hasEnded = await sessions.revoke(userId, sid)
+      // A token of another issuer may not have become a session yet.
+      if (!hasEnded && foreign === undefined) throw new KeyturnError('TOKEN_REVOKED', { userId, sid })
+    }
+    throw error
+  }
+
+  return {
+    /**
+     * As Simple JWT's TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read, TOKEN_REVOKED,
+     * TOKEN_REUSED, and as FindHolder says.
+     */
+    async refresh(token: string, client: SessionClient): Promise<Refreshed> {
+      const presented = refresh.read(token)
+      const { user, custom } = await prepare(presented)
+      await adopt(presented, client)
+      const { newest, outcome } = accept(presented, await sessions.rotate(presented))
+      const { sid } = presented
+      return {
+        access: access.issue(user, sid, custom),
+        ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, newest) } : {}),
+        outcome
+      }
+    },
+
+    /**
+     * As Simple JWT's TokenRefreshSlidingView. Throws KeyturnError TOKEN_* for a token that cannot be read or has come to its
+     * `refresh_exp`, TOKEN_REVOKED, and as FindHolder says.
+     */
+    async refreshSliding(token: string): Promise<{ readonly token: string; readonly outcome: Outcome }> {
+      const presented = sliding.read(token)
+      const { user, custom } = await prepare(presented)
+      const refreshExp = sliding.refreshExpOf(presented.claims)
+      const { newest, outcome } = accept(presented, await sessions.rotate(presented, false))
+      const session = { sid: presented.sid, expiresAt: newest.expiresAt }
+      return { token: sliding.issue(user, session, custom, refreshExp), outcome }
     }
   }
+}
+
+/** What a rotation hands out, and its outcome. Throws KeyturnError TOKEN_REVOKED and TOKEN_REUSED when that is nothing. */
+function accept(
+  { userId, sid }: PresentedToken,
+  verdict: RotationVerdict
+): { readonly newest: Generation; readonly outcome: Outcome } {
+  const { kind } = verdict
+  if ('newest' in verdict) return { newest: verdict.newest, outcome: { user_id: userId, sid, verdict: kind } }
+  throw new KeyturnError(kind === 'reused' ? 'TOKEN_REUSED' : 'TOKEN_REVOKED', { userId, sid, verdict: kind })
 }

@@ -16,7 +16,6 @@ const untranslated: readonly ErrorCode[] = [
   'CLIENT_INVALID',
   'CLIENT_OTHER',
   'OAUTH_REQUEST',
-  'GRANT_INVALID',
   'GRANT_UNSUPPORTED',
   'SCOPE_INVALID',
   'REVOCATION_UNSUPPORTED'

@@ -320,13 +320,13 @@ t.test('a user’s refresh token at the token endpoint', async (t) => {
   t.equal((await grant(refresh)).json().refresh_token, refresh_token, 'a retry within the grace')
   refused(t, await grant(refresh_token, { scope: 'x' }), 400, 'invalid_scope')
   refused(t, await grant('x'), 400, 'invalid_grant')
-  t.match(service.log.at(-1), { event: 'refresh', refusal: 'GRANT_INVALID', client_id: 'app' })
+  t.match(service.log.at(-1), { event: 'refresh', refusal: 'TOKEN_INVALID', client_id: 'app' })
 
   service.clock.advance(11)
   const reused = await grant(refresh)
   refused(t, reused, 400, 'invalid_grant')
   t.equal(reused.json().error_description, 'Token is blacklisted')
-  t.match(service.log.at(-1), { event: 'refresh', verdict: 'reused', refusal: 'GRANT_INVALID' })
+  t.match(service.log.at(-1), { event: 'refresh', verdict: 'reused', refusal: 'TOKEN_REUSED' })
   const trail = await service.app.stores.database.query(
     "SELECT result FROM keyturn_audit WHERE event = 'refresh' ORDER BY result"
   )

@@ -1,0 +1,68 @@
+import type { Client } from '../clients/client.ts'
+import { KeyturnError } from '../errors.ts'
+import type { SessionClient } from '../sessions/session.ts'
+import { checkClaims } from '../tokens/claims.ts'
+import type { PresentedToken } from '../tokens/refresh.ts'
+import type { Adopt } from './adopt.ts'
+import { type Outcome, outcomeOf } from './outcome.ts'
+import type { Parts } from './parts.ts'
+import { unlessRefused } from './verify.ts'
+
+/** What ends a session by one of its tokens, or a token alone. A token of another issuer becomes a session first, so that it can end. */
+export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
+  const { codec, refresh, sliding, slidingTokens, sessions, rules, clock, revocationWindow } = parts
+
+  // Simple JWT takes no sliding token here, so that their bearers cannot log out at all.
+  const read = (token: string): PresentedToken => {
+    try {
+      return refresh.read(token)
+    } catch (error) {
+      const isOther = error instanceof KeyturnError && error.code === 'TOKEN_WRONG_TYPE'
+      if (isOther && slidingTokens) return sliding.read(token)
+      throw error
+    }
+  }
+
+  return {
+    /**
+     * Ends the session of a refresh token, or of a sliding one with SLIDING_TOKENS: a logout. As Simple JWT's TokenBlacklistView;
+     * the user may be inactive or deleted. A superseded token of the session ends it too, so that a client which lost an answer
+     * can still log out. Throws KeyturnError TOKEN_* for an invalid token, TOKEN_REVOKED when the session has already ended.
+     */
+    async blacklist(token: string, client: SessionClient): Promise<Outcome> {
+      const presented = read(token)
+      const { userId, sid } = presented
+      await adopt(presented, client)
+      if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED')
+      return { user_id: userId, sid }
+    },
+
+    /**
+     * Revokes a token for a client (RFC 7009): a refresh or a sliding token with its whole session, an access token alone. A
+     * token that is invalid needs no revoking, which is a verdict and not an error (§2.2).
+     *
+     * §2.1 wants the token to be one that was issued to the client. Tokens of users are issued to no client: a refresh token
+     * ends its session at /api/token/blacklist/ and an access token at /api/sessions/, so a client that holds one may do no
+     * more here. A client's own token is its own alone: throws KeyturnError CLIENT_OTHER. Throws REVOCATION_UNSUPPORTED for a
+     * token that could outlive the memory of its revocation, and STORE_DOWN.
+     */
+    async revoke(client: Client, token: string, requester: SessionClient): Promise<Outcome> {
+      const presented =
+        (await unlessRefused(() => refresh.read(token))) ?? (await unlessRefused(() => sliding.read(token)))
+      if (presented !== undefined) {
+        const { userId, sid } = presented
+        // Unless its issuer has revoked it.
+        await unlessRefused(() => adopt(presented, requester))
+        return (await sessions.revoke(userId, sid)) ? { user_id: userId, sid } : { verdict: 'unknown' }
+      }
+      const claims = await unlessRefused(() => checkClaims(codec.read(token), clock(), rules))
+      if (claims === undefined) return { verdict: 'unknown' }
+      if (claims.client_id !== undefined && claims.client_id !== client.id) throw new KeyturnError('CLIENT_OTHER')
+      const { jti = '', exp } = claims
+      if (!/^[0-9a-f]{32}$/.test(jti) || exp > clock() + revocationWindow)
+        throw new KeyturnError('REVOCATION_UNSUPPORTED')
+      await sessions.revokeToken(jti)
+      return outcomeOf(claims)
+    }
+  }
+}
