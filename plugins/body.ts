@@ -2,26 +2,26 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
+import { JsonDepthError, parseJson } from '../src/json.ts'
+import { parseMultipart } from './multipart.ts'
 
 /**
  * Reads request bodies as Django REST framework does: JSON, forms and multipart; of repeated names the last counts; a
- * request without a body, or without a Content-Length, has no fields. Two types of one body are none. Field rules are not its business (plugins/fields.ts).
+ * request without a body has no fields. A body with two types is refused. Field rules: plugins/fields.ts.
  */
 async function body(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
   const add = (type: string, parse: (bytes: Buffer, contentType: string) => unknown): void => {
     app.addContentTypeParser(type, { parseAs: 'buffer' }, (request: FastifyRequest, bytes: Buffer, done) => {
       demandOneType(request)
-      // A chunked body has no Content-Length, and Django behind Gunicorn does not see it.
-      const isAbsent = bytes.length === 0 || request.headers['content-length'] === undefined
-      const body = isAbsent ? {} : parse(bytes, request.headers['content-type'] ?? '')
+      const body = bytes.length === 0 ? {} : parse(bytes, request.headers['content-type'] ?? '')
       if (body instanceof Promise) return body
       done(null, body)
     })
   }
-  add('application/json', parseJson)
+  add('application/json', readJson)
   add('application/x-www-form-urlencoded', (bytes) => Object.fromEntries(new URLSearchParams(bytes.toString())))
-  add('multipart/form-data', parseMultipart)
+  add('multipart/form-data', readMultipart)
   add('*', (_bytes, contentType) => {
     throw new KeyturnError('MEDIA_TYPE', { detail: contentType })
   })
@@ -42,24 +42,24 @@ export function demandOneType({ raw: { rawHeaders } }: FastifyRequest): void {
 
 const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type'
 
-function parseJson(bytes: Buffer): unknown {
+function readJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw unreadable('JSON parse error - the body is not UTF-8')
   try {
     // JSON.parse refuses what Django's parser is set to refuse: NaN, Infinity, a byte order mark. Members named
     // __proto__ stay plain members.
-    return JSON.parse(bytes.toString())
-  } catch {
+    return parseJson(bytes.toString())
+  } catch (error) {
+    if (error instanceof JsonDepthError) throw unreadable(`JSON parse error - the body is ${error.message}`)
     // V8's own message quotes the body, and with it perhaps a password.
     throw unreadable('JSON parse error - the body is not valid JSON')
   }
 }
 
-async function parseMultipart(bytes: Buffer, contentType: string): Promise<unknown> {
+async function readMultipart(bytes: Buffer, contentType: string): Promise<unknown> {
   if (!/;\s*boundary=/i.test(contentType))
     throw unreadable('Multipart form parse error - Invalid boundary in multipart: None')
   try {
-    const form = await new Response(bytes, { headers: { 'content-type': contentType } }).formData()
-    return Object.fromEntries(form)
+    return await parseMultipart(bytes, contentType)
   } catch {
     throw unreadable('Multipart form parse error - the body is not what its boundary says')
   }

@@ -14,6 +14,7 @@ const rooms = [
   'time',
   'random',
   'fields',
+  'json',
   'addresses',
   'origins',
   'config',

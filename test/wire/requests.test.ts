@@ -160,6 +160,15 @@ t.test('content types', async (t) => {
     ['multipart', 'multipart/form-data; boundary=----part', multipart(part('token', access))],
     ['multipart, mixed case', 'Multipart/Form-Data; Boundary=----part', multipart(part('token', access))],
     ['multipart, quoted boundary', 'multipart/form-data; boundary="----part"', multipart(part('token', access))],
+    ['multipart, an unquoted name', boundary['content-type'], multipart(part('token', access).replaceAll('"', ''))],
+    ['multipart, a preamble', boundary['content-type'], `This is a form.\r\n${multipart(part('token', access))}`],
+    ['multipart, an epilogue', boundary['content-type'], `${multipart(part('token', access))}That was a form.`],
+    ['multipart, no line break at the end', boundary['content-type'], multipart(part('token', access)).trimEnd()],
+    [
+      'multipart, other parts beside it',
+      boundary['content-type'],
+      multipart(part('picture', 'x', 'x.png'), '------part\r\nX: y\r\n\r\nz\r\n', part('token', access))
+    ],
     ['fields nobody asked for', 'application/json', JSON.stringify({ user: 1, token: access, more: [{}] })],
     ['of repeated keys in JSON the last counts', 'application/json', `{"token":"x","token":"${access}"}`],
     ['of repeated keys in a form the last counts', 'application/x-www-form-urlencoded', `token=x&token=${access}`],
@@ -170,13 +179,20 @@ t.test('content types', async (t) => {
     ]
   ]
   for (const [name, type, body] of good) {
-    await check(t, '/api/token/verify/', { name, headers: { 'content-type': type }, body, status: 200, answer: '{}' })
+    for (const chunked of [false, true]) {
+      // Keyturn: Django behind Gunicorn does not see a body without Content-Length.
+      const headers = { 'content-type': type, ...(chunked ? { 'transfer-encoding': 'chunked' } : {}) }
+      const sent = chunked ? Readable.from([body.slice(0, 5), body.slice(5)]) : body
+      const row = { name: `${name}${chunked ? ', chunked' : ''}`, headers, body: sent }
+      await check(t, '/api/token/verify/', { ...row, status: 200, answer: '{}' })
+    }
   }
 })
 
 t.test('bodies', async (t) => {
   const unreadable = detail('JSON parse error - the body is not valid JSON')
   const notUtf8 = detail('JSON parse error - the body is not UTF-8')
+  const tooDeep = detail('JSON parse error - the body is nested more than 32 levels deep')
   const list = whole('Invalid data. Expected a dictionary, but got list.')
   for (const { path, fields } of doors) {
     const required = fault(fields, 'This field is required.')
@@ -192,18 +208,32 @@ t.test('bodies', async (t) => {
         answer: required
       },
       {
-        name: 'a chunked body, without Content-Length, is not seen',
+        name: 'a chunked body that is empty',
         headers: { ...json, 'transfer-encoding': 'chunked' },
-        body: Readable.from([`{${members}}`]),
+        body: Readable.from([]),
         status: 400,
         answer: required
       },
       {
-        name: 'nor is a chunked body of another type',
+        name: 'Keyturn: a chunked body of another type',
         headers: { 'content-type': 'text/plain', 'transfer-encoding': 'chunked' },
         body: Readable.from(['x']),
+        status: 415,
+        answer: detail('Unsupported media type "text/plain" in request.')
+      },
+      {
+        name: 'Keyturn: a chunked body beyond the limit',
+        headers: { ...json, 'transfer-encoding': 'chunked' },
+        body: Readable.from(['[', ' '.repeat(20_000), ']']),
+        status: 413,
+        answer: detail('The request body is too large: at most 16384 bytes are read.')
+      },
+      {
+        name: 'Keyturn: more parts than any form has',
+        headers: boundary,
+        body: multipart(part('a', 'x').repeat(101)),
         status: 400,
-        answer: required
+        answer: detail('Multipart form parse error - the body is not what its boundary says')
       },
       { name: 'an empty object', headers: json, body: '{}', status: 400, answer: required },
       { name: 'an empty form', headers: form, body: '&', status: 400, answer: required },
@@ -274,19 +304,25 @@ t.test('bodies', async (t) => {
         status: 400,
         answer: whole('Invalid data. Expected a dictionary, but got bool.')
       },
-      {
-        name: 'Keyturn: 8,000 nested arrays are an array, not the 500 of a RecursionError',
+      { name: '32 levels', headers: json, body: '['.repeat(32) + ']'.repeat(32), status: 400, answer: list },
+      ...[
+        ['33 levels', '['.repeat(33) + ']'.repeat(33)],
+        ['33 levels of both kinds', `${'{"a":['.repeat(17)}${']}'.repeat(17)}`],
+        ['8,000 levels', '['.repeat(8000) + ']'.repeat(8000)],
+        ['16,000 brackets left open', '['.repeat(16_000)]
+      ].map(([name = '', body = '']) => ({
+        name: `Keyturn: ${name}, not the 500 of a RecursionError`,
         headers: json,
-        body: '['.repeat(8000) + ']'.repeat(8000),
+        body,
         status: 400,
-        answer: list
-      },
+        answer: tooDeep
+      })),
       {
-        name: 'Keyturn: nor are 16,000 brackets left open',
+        name: 'brackets in a string are no levels',
         headers: json,
-        body: '['.repeat(16_000),
+        body: `{"a":"\\"${'['.repeat(40)}\\\\"}`,
         status: 400,
-        answer: unreadable
+        answer: required
       },
       {
         name: 'Keyturn: a body has a limit, and 100,000 brackets pass it',
@@ -392,6 +428,25 @@ t.test('numbers are read as their text, and white space around is trimmed', asyn
   t.equal(await status('inner', ' a  b '), 200)
   t.equal(await status('inner', 'a b'), 401, 'white space inside counts')
   t.equal(await status('42', 1234), 401)
+})
+
+t.test('Keyturn: a JSON number is read digit for digit', async (t) => {
+  const { addUser, post } = await openApp(t)
+  const numbers = ['9007199254740993', '12345678901234567890123', '1.0', '-0', '1e3', '0.10', '1E+400']
+  for (const digits of numbers) await addUser(digits, digits)
+  const logIn = async (username: string, password: string): Promise<number> => {
+    const body = `{"a":[1.0, {"b":2.50}], "username": ${username} ,"password":${password}}`
+    return (await post('/api/token/', body, { 'content-type': 'application/json' })).statusCode
+  }
+  for (const digits of numbers) {
+    t.equal(await logIn(digits, digits), 200, digits)
+    t.equal(await logIn(`"${digits}"`, `"${digits}"`), 200, `"${digits}"`)
+  }
+  t.equal(await logIn('9007199254740992', '9007199254740993'), 401, 'the next number is another name')
+  t.equal(await logIn('9007199254740993', '9007199254740992'), 401, 'and another password')
+  t.equal(await logIn('1', '1.0'), 401)
+  for (const digits of ['01', '1.', '.5', '+1', '1e', '--1', '0x10', '1_0'])
+    t.equal(await logIn(digits, '"x"'), 400, `${digits} is not JSON`)
 })
 
 t.test('headers of the request', async (t) => {
