@@ -12,21 +12,14 @@ export interface Credentials {
   readonly password: string
 }
 
-/** Who it is. */
-export interface Checked {
-  readonly user: User
-  readonly outcome: Outcome
-}
-
-export interface CredentialsCheck {
-  readonly userId: string | undefined
-  readonly checked: Checked | undefined
-}
+/** The user and what became of the digest; or, for the audit trail, the user that the name matched. */
+export type CheckedCredentials =
+  | { readonly isRight: true; readonly user: User; readonly outcome: Outcome }
+  | { readonly isRight: false; readonly userId: string | undefined }
 
 /**
  * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
- * configured. Without `checked`, the same for a name unknown, a password wrong and a user who may not, after the same work;
- * `userId` is then whose name it was, for the audit trail.
+ * configured. An unknown name, a wrong password and a user who may not log in get the same answer after the same work.
  * Throws KeyturnError as `chargeUser` does, FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
  * be told whether the user may.
  *
@@ -38,7 +31,7 @@ export interface CredentialsCheck {
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
-  async (credentials: Credentials, signal?: AbortSignal, chargeUser?: ChargeUser): Promise<CredentialsCheck> => {
+  async (credentials: Credentials, signal?: AbortSignal, chargeUser?: ChargeUser): Promise<CheckedCredentials> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
     // Drawn for every name, so that a known one takes as long to look up.
@@ -50,20 +43,23 @@ export const makeCheckCredentials =
     const digest = digestToVerify(user?.passwordHash, drawn)
     const matches = await hasher.verify(password, digest, signal)
     if (user === undefined || digest !== user.passwordHash || !matches || !(await hooks.mayAuthenticate(user)))
-      return { userId: user?.id, checked: undefined }
+      return { isRight: false, userId: user?.id }
     const outcome = { user_id: user.id }
-    return { userId: user.id, checked: hasher.needsRehash(digest) ? await writeAnew(user) : { user, outcome } }
+    return hasher.needsRehash(digest) ? await rehash(user) : { isRight: true, user, outcome }
 
     // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
-    async function writeAnew(user: User): Promise<Checked> {
+    async function rehash(user: User): Promise<CheckedCredentials> {
+      const accept = (rehash: string, passwordHash = user.passwordHash): CheckedCredentials => ({
+        isRight: true,
+        user: { ...user, passwordHash },
+        outcome: { ...outcome, rehash }
+      })
       try {
         const passwordHash = await hasher.hash(password)
         const isReplaced = await users.replacePasswordHash(user.id, user.passwordHash, passwordHash)
-        if (!isReplaced) return { user, outcome: { ...outcome, rehash: 'the password was changed meanwhile' } }
-        // With the digest as it is now: tokens may be bound to it (CHECK_REVOKE_TOKEN).
-        return { user: { ...user, passwordHash }, outcome: { ...outcome, rehash: 'done' } }
+        return isReplaced ? accept('done', passwordHash) : accept('the password was changed meanwhile')
       } catch (error) {
-        return { user, outcome: { ...outcome, rehash: (error as Error).message } }
+        return accept((error as Error).message)
       }
     }
   }

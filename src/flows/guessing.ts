@@ -40,13 +40,13 @@ const ofKnownSource: Budget = { tries: 10, window: 3600 }
 export type ChargeUser = (userId: string | undefined) => Promise<void>
 
 /**
- * Runs `check`, which returns undefined for a wrong password, as one guess. Throws KeyturnError RATE_LIMITED, before a
- * password is hashed, when there have been too many.
+ * Runs `check`, which says whether the password was right, as one guess. Throws KeyturnError RATE_LIMITED, before a password
+ * is hashed, when there have been too many.
  */
-export type TryPassword = <T>(
+export type TryPassword = <T extends { readonly isRight: boolean }>(
   guess: Guess,
-  check: (chargeUser: ChargeUser) => Promise<T | undefined>
-) => Promise<T | undefined>
+  check: (chargeUser: ChargeUser) => Promise<T>
+) => Promise<T>
 
 /** Where a guess comes from, as far as budgets go. */
 interface Source {
@@ -107,7 +107,7 @@ export function makeTryPassword(guesses: GuessStore, secret: Buffer, limits: Gue
       const answer = await check(async (userId) => {
         charges.push(...(await take(userId === undefined ? ['unknown', name] : ['user', userId], source)))
       })
-      if (answer === undefined) return undefined
+      if (!answer.isRight) return answer
       await Promise.all([guesses.giveBack(charges), guesses.remember(knownSource)])
       return answer
     } catch (error) {

@@ -45,17 +45,14 @@ export const makeLogin = (parts: Parts) => {
   ): Promise<Login> => {
     const { username } = credentials
     const sid = await proveSession(token, username)
-    let userId: string | undefined
-    const checked = await tryPassword({ username, ip: client.ip, sid }, async (chargeUser) => {
-      const check = await checkCredentials(credentials, signal, chargeUser)
-      userId = check.userId
-      return check.checked
-    })
-    const refuse = async (): Promise<never> => {
+    const refuse = async (userId: string | undefined): Promise<never> => {
       await hooks.onLoginFailed(credentials, client)
       throw new KeyturnError('LOGIN_FAILED', { userId })
     }
-    if (checked === undefined) return await refuse()
+    const checked = await tryPassword({ username, ip: client.ip, sid }, (chargeUser) =>
+      checkCredentials(credentials, signal, chargeUser)
+    )
+    if (!checked.isRight) return await refuse(checked.userId)
     const { user, outcome } = checked
     // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
     if (signal?.aborted) throw clientGone()
@@ -69,7 +66,7 @@ export const makeLogin = (parts: Parts) => {
     } finally {
       if (current === undefined) await sessions.revoke(user.id, session.sid)
     }
-    if (current === undefined) return await refuse()
+    if (current === undefined) return await refuse(user.id)
     await hooks.onLoginSuccess(current, { sid: session.sid, ...client })
     return { user: current, session, custom, outcome: { ...outcome, sid: session.sid } }
   }

@@ -24,12 +24,12 @@ export const makeChangePassword =
     const { username, sid } = caller
     let digest: string | undefined
     for (let isSet = false; !isSet; ) {
-      const user = await tryPassword({ username, ip, sid }, async (chargeUser) => {
-        const found = await users.findById(caller.userId)
-        await chargeUser(found?.id)
-        return (await hasher.verify(current, found?.passwordHash, signal)) ? found : undefined
+      const { isRight, user } = await tryPassword({ username, ip, sid }, async (chargeUser) => {
+        const user = await users.findById(caller.userId)
+        await chargeUser(user?.id)
+        return { isRight: await hasher.verify(current, user?.passwordHash, signal), user }
       })
-      if (user === undefined) throw invalid('current_password', 'This is not the current password.')
+      if (!isRight || user === undefined) throw invalid('current_password', 'This is not the current password.')
       const fault = await passwordFault(wanted, user.username, passwordPolicy)
       if (fault !== undefined) throw invalid('new_password', fault)
       digest ??= await hasher.hash(wanted, signal)

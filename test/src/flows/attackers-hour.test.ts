@@ -63,8 +63,8 @@ async function openLogins(t: Test, { store, advance }: OpenedGuesses) {
   /** The status that a login is answered with. */
   const logIn = async ({ username, ip }: Caller, password = username): Promise<number> => {
     try {
-      const checked = await tryPassword({ username, ip }, async () => (await check({ username, password })).checked)
-      return checked === undefined ? 401 : 200
+      const checked = await tryPassword({ username, ip }, () => check({ username, password }))
+      return checked.isRight ? 200 : 401
     } catch (error) {
       if (error instanceof KeyturnError) return error.status
       throw error

@@ -22,9 +22,9 @@ async function open(t: Test, changes: Partial<GuessLimits> = {}) {
     try {
       const answer = await tryPassword({ username: 'ann', ip, ...from }, async () => {
         looked += 1
-        return password === 'right' ? {} : undefined
+        return { isRight: password === 'right' }
       })
-      return answer === undefined ? 'wrong' : 'right'
+      return answer.isRight ? 'right' : 'wrong'
     } catch (error) {
       if (error instanceof KeyturnError && error.code === 'RATE_LIMITED') return error.retryAfter
       throw error
