@@ -18,16 +18,16 @@ export type CheckedCredentials =
   | { readonly isRight: false; readonly userId: string | undefined }
 
 /**
- * The user whose name and password these are, and who may log in; and what became of a digest that is not written as
- * configured. An unknown name, a wrong password and a user who may not log in get the same answer after the same work.
- * Throws KeyturnError as `chargeUser` does, FIELDS_INVALID for what is too long, BUSY when too many logins wait, RULE_FAILED when it cannot
- * be told whether the user may.
+ * Checks a name and a password: the user that they belong to and that may log in, and what became of a digest that is not
+ * written as configured. An unknown name, a wrong password and a user who may not log in get the same answer after the same
+ * work. Throws KeyturnError as `chargeUser` does, FIELDS_INVALID for what is too long, BUSY when too many logins wait,
+ * RULE_FAILED when the deployment's rule gives no answer.
  *
- * The same work, although users of one table have digests of several forms and costs: the password for an unknown name is
- * verified at the costs of some user's digest. Which user's is drawn by a keyed hash of the name, so a name always costs the
- * same, and of unknown names as many cost so much as of users. One and the same decoy for all would give away everybody whose
- * digest costs something else. What recent logins cost would be no measure either: those who log in have new digests, those
- * who do not are many; and whoever has an account could log in until it is the measure. Here an account is one lot of many.
+ * The same work, although the users of a table have digests of several forms and costs: the password for an unknown name is
+ * verified at the costs of some user's digest, a decoy. Which user's is drawn by a keyed hash of the name, so a name always
+ * costs the same, and unknown names cost what users cost, in the same proportions. A single decoy for all would reveal every
+ * user whose digest costs something else. The costs of recent logins would not do either: users who log in have new digests,
+ * and one account could log in until its costs are the measure.
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
@@ -47,7 +47,7 @@ export const makeCheckCredentials =
     const outcome = { user_id: user.id }
     return hasher.needsRehash(digest) ? await rehash(user) : { isRight: true, user, outcome }
 
-    // Never a reason to refuse a login whose password was right: what cannot be written now is written at the next one.
+    // Never refuses a login whose password was right: a digest that cannot be written now is written at the next login.
     async function rehash(user: User): Promise<CheckedCredentials> {
       const accept = (rehash: string, passwordHash = user.passwordHash): CheckedCredentials => ({
         isRight: true,
@@ -83,7 +83,7 @@ export const makeRecheckCredentials =
     }
   }
 
-/** From 0 to below 1, always the same for a name. Without the key nobody can tell which. */
+/** From 0 to below 1, always the same for a name, and unpredictable without the key. */
 const lotOf = (secret: Buffer, username: string): number =>
   hmac(secret, normalizeUsername(username)).readUIntBE(0, 6) / 2 ** 48
 

@@ -3,7 +3,7 @@ import { makeAdopt } from './adopt.ts'
 import { makeAuthenticate, makeForwardAuth } from './caller.ts'
 import { makeGrants } from './grants.ts'
 import { makeIntrospect } from './introspect.ts'
-import { makeLogin } from './login.ts'
+import { makeLogIn, makeObtain } from './login.ts'
 import { makeLogout } from './logout.ts'
 import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
@@ -19,7 +19,7 @@ export function makeFlows(parts: Parts) {
   const verify = makeVerify(parts)
   const refreshes = makeRefresh(parts, { adopt, findHolder })
   return {
-    ...makeLogin(parts),
+    ...makeObtain(parts, { logIn: makeLogIn(parts) }),
     ...refreshes,
     ...makeLogout(parts, { adopt }),
     verify,

@@ -8,11 +8,11 @@ import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { makeProveSession } from './session-proof.ts'
 
-/** Who wants to log in, beside the credentials. */
+/** The client of a login, and what it sends beside the credentials. */
 export interface LoginClient extends SessionClient {
-  /** A token of ours that came with them: whoever has a session of this user is no stranger. */
+  /** A token of ours: a client that has a session of this user is not a stranger. */
   readonly token?: string | undefined
-  /** Aborted when nobody waits for the answer any more. */
+  /** Aborted when the client has closed the connection. */
   readonly signal?: AbortSignal
 }
 
@@ -24,25 +24,21 @@ interface Login {
   readonly outcome: Outcome
 }
 
+/** A username and a password for a new session; `lifetime` as SessionStore.start has it. */
+export type LogIn = (credentials: Credentials, client: LoginClient, lifetime?: number) => Promise<Login>
+
 /**
- * A username and a password for the tokens of a new session. Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a
- * session starts.
+ * Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a session starts.
  *
- * The credentials are checked again once the session has started. Whoever changes a user writes the change first and ends all
- * sessions then, so one of the two sees the other, in whatever order they run.
+ * The credentials are checked again once the session has started. What changes a user writes the change first and then ends
+ * all sessions, so one of the two sees the other, in whatever order they run.
  */
-export const makeLogin = (parts: Parts) => {
-  const { users, sessions, access, refresh, sliding, hooks, updateLastLogin, tryPassword } = parts
+export const makeLogIn = (parts: Parts): LogIn => {
+  const { users, sessions, hooks, updateLastLogin, tryPassword } = parts
   const checkCredentials = makeCheckCredentials(parts)
   const recheckCredentials = makeRecheckCredentials(parts)
   const proveSession = makeProveSession(parts)
-
-  /** `lifetime` as SessionStore.start has it. */
-  const logIn = async (
-    credentials: Credentials,
-    { token, signal, ...client }: LoginClient,
-    lifetime?: number
-  ): Promise<Login> => {
+  return async (credentials, { token, signal, ...client }, lifetime) => {
     const { username } = credentials
     const sid = await proveSession(token, username)
     const refuse = async (userId: string | undefined): Promise<never> => {
@@ -54,10 +50,10 @@ export const makeLogin = (parts: Parts) => {
     )
     if (!checked.isRight) return await refuse(checked.userId)
     const { user, outcome } = checked
-    // Whoever does not wait for the tokens has no use for a session either, and nobody would know of it.
+    // A client that does not wait for the tokens would leave a session behind that it knows nothing of.
     if (signal?.aborted) throw clientGone()
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
-    // Before the session, so that one which fails here leaves none behind.
+    // Before the session, so that a failure here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
     const { session } = await sessions.start(user.id, client, lifetime)
     let current: User | undefined
@@ -70,25 +66,26 @@ export const makeLogin = (parts: Parts) => {
     await hooks.onLoginSuccess(current, { sid: session.sid, ...client })
     return { user: current, session, custom, outcome: { ...outcome, sid: session.sid } }
   }
-
-  return {
-    /** An access and a refresh token. As Simple JWT's TokenObtainPairView. */
-    async obtain(
-      credentials: Credentials,
-      client: LoginClient
-    ): Promise<{ access: string; refresh: string; outcome: Outcome }> {
-      const { user, session, custom, outcome } = await logIn(credentials, client)
-      return {
-        refresh: refresh.issue(user, session.sid, newestGeneration(session)),
-        access: access.issue(user, session.sid, custom),
-        outcome
-      }
-    },
-
-    /** A sliding token. As Simple JWT's TokenObtainSlidingView. */
-    async obtainSliding(credentials: Credentials, client: LoginClient): Promise<{ token: string; outcome: Outcome }> {
-      const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
-      return { token: sliding.issue(user, session, custom), outcome }
-    }
-  }
 }
+
+/** The tokens of a new session. Throws as makeLogIn says. */
+export const makeObtain = ({ access, refresh, sliding }: Parts, { logIn }: { logIn: LogIn }) => ({
+  /** An access and a refresh token. As Simple JWT's TokenObtainPairView. */
+  async obtain(
+    credentials: Credentials,
+    client: LoginClient
+  ): Promise<{ access: string; refresh: string; outcome: Outcome }> {
+    const { user, session, custom, outcome } = await logIn(credentials, client)
+    return {
+      refresh: refresh.issue(user, session.sid, newestGeneration(session)),
+      access: access.issue(user, session.sid, custom),
+      outcome
+    }
+  },
+
+  /** A sliding token. As Simple JWT's TokenObtainSlidingView. */
+  async obtainSliding(credentials: Credentials, client: LoginClient): Promise<{ token: string; outcome: Outcome }> {
+    const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
+    return { token: sliding.issue(user, session, custom), outcome }
+  }
+})

@@ -10,9 +10,9 @@ export interface PasswordChange {
 }
 
 /**
- * Sets the caller's password, after asking for the current one, and ends all other sessions: whoever else knew the old
- * password is out. To ask is to let guess: whoever has stolen a token gets no more tries than at a login. Throws
- * KeyturnError FIELDS_INVALID naming the field, BUSY when too many wait for a hash, and as TryPassword says.
+ * Sets the caller's password, given the current one, and ends all other sessions, so that others who knew the old password
+ * are logged out. The current password can be guessed here as at a login, so guesses have the same limits. Throws
+ * KeyturnError FIELDS_INVALID naming the field, BUSY when too many logins wait for a hash, and as TryPassword says.
  */
 export const makeChangePassword =
   ({ users, hasher, sessions, passwordPolicy, tryPassword }: Parts) =>

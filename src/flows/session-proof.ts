@@ -4,11 +4,10 @@ import { foldUsername } from './guessing.ts'
 import type { Parts } from './parts.ts'
 
 /**
- * The session of the user called `username` that `token` shows, of whichever kind: one that has not ended. Undefined
- * when it shows none: a login needs no token, so a bad one is no fault of it. Throws KeyturnError STORE_DOWN.
+ * The session that `token`, of any kind, belongs to, if it has not ended and is one of the user called `username`; otherwise
+ * undefined, because a login needs no token and an invalid one does not refuse it. Throws KeyturnError STORE_DOWN.
  *
- * Nothing is asked about `username`: the token says whom to look up, so the time it takes tells nothing of anybody
- * else.
+ * `username` is not looked up, only compared: the token names the user, so the time it takes reveals nothing of other users.
  */
 export const makeProveSession = ({
   codec,
