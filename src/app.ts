@@ -78,7 +78,7 @@ export async function buildApp(
     schemaController: fields,
     bodyLimit: config.bodyLimit,
     ...connectionLimits(config),
-    // A boot that hangs is ended by the arbiter, which says so in a line (src/cluster/plan.ts).
+    // The arbiter ends a boot that hangs, and logs it (src/cluster/plan.ts).
     pluginTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: false,

@@ -9,7 +9,7 @@ import { say } from './terminal.ts'
 
 /**
  * `keyturn serve`: the arbiter with its workers and hashers, until SIGTERM, SIGINT or SIGQUIT.
- * Throws ConfigError for a wrong configuration; exits with 3 when a worker cannot boot.
+ * Throws ConfigError for an invalid configuration; exits with 3 when a worker fails to boot.
  */
 export async function serve(): Promise<void> {
   process.title = 'keyturn: arbiter'
@@ -19,23 +19,21 @@ export async function serve(): Promise<void> {
   const exitCode = await runArbiter(config, {
     log,
     load,
-    say,
+    print: say,
     greet({ url, management, hasNoUsers, workers, hashers }) {
       log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
       const adoption = explainAdoption(config, systemClock())
       if (adoption.isOn) log.warn(adoption.sentence)
       if (process.env.DYNO !== undefined && isEmbedded(config))
-        log.warn(
-          'The file system of a dyno is thrown away at each restart, and DATA_DIR with it: set DATABASE_URL and REDIS_URL'
-        )
+        log.warn('A dyno loses its files, DATA_DIR included, at every restart: set DATABASE_URL and REDIS_URL')
     }
   })
-  // At once: as Node takes itself down in its own time, one more SIGTERM would kill it, and be its exit status.
+  // Immediately: while Node shuts itself down, one more SIGTERM would kill it and become its exit status.
   process.exit(exitCode)
 }
 
-/** Tells whoever starts it for the first time where the data is and what to do next. */
+/** On embedded data: where it is stored, and at a first start what to do next. */
 function welcome({ databaseUrl, redisUrl, dataDir }: Config, url: string, hasNoUsers: boolean): string[] {
   if (databaseUrl !== undefined) return []
   const lines = [`Users and keys are kept in ${dataDir}, since DATABASE_URL is not set`]

@@ -1,31 +1,27 @@
 import { availableParallelism } from 'node:os'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
-import { makeHashing } from './hashing.ts'
+import type { Kind } from './child.ts'
+import { HashQueue } from './hash-queue.ts'
+import { type Action, type Event, lifecycle, type Settings, type State } from './lifecycle.ts'
 import type { Log } from './log.ts'
-import type { Child } from './messages.ts'
-import { makeScraper } from './metrics.ts'
+import type { Child, Report } from './messages.ts'
+import { Scraper } from './metrics.ts'
 import { writePidfile } from './pidfile.ts'
-import { makePool, type Pool } from './pool.ts'
-import { quickGrace, type Request, requests } from './signals.ts'
+import { Pool } from './pool.ts'
+import { type Request, requests } from './signals.ts'
 import { openSockets, type Sockets } from './socket.ts'
 
 /** How often the arbiter looks at its processes, in milliseconds. */
 const tick = 100
 
-/** Without one ready worker for so long the arbiter gives up, in milliseconds: whoever runs it may know what to do. */
-const mostBarren = 60_000
-
-/** The exit status when no worker can boot. Source: Gunicorn's WORKER_BOOT_ERROR. */
-const bootError = 3
-
 export interface Greeting {
   readonly url: string
-  /** Where health and metrics are, if they are elsewhere. */
+  /** Where health and metrics are, if they have a port of their own. */
   readonly management: string | undefined
   /** There are no users yet, in embedded data. */
   readonly hasNoUsers: boolean
-  /** Their process ids. */
+  /** Process ids. */
   readonly workers: readonly number[]
   readonly hashers: readonly number[]
 }
@@ -34,9 +30,9 @@ export interface ArbiterParts {
   readonly log: Log
   /** Reads the configuration again, for a reload. Throws ConfigError. */
   readonly load: () => Config
-  /** Tells in a line why the service gave up. */
-  readonly say: (words: string) => void
-  /** All that were wanted serve for the first time. */
+  /** Prints in one line why the service gave up. */
+  readonly print: (reason: string) => void
+  /** The service is up for the first time. */
   readonly greet: (facts: Greeting) => void
 }
 
@@ -45,9 +41,9 @@ export const isEmbedded = ({ databaseUrl, redisUrl }: Config): boolean =>
   databaseUrl === undefined || redisUrl === undefined
 
 /**
- * How many processes of each kind. By default a worker a core in production, and one where the embedded data has to be
- * shared; a hasher for two workers, since logins are few, and memory is what a small host lacks. WEB_CONCURRENCY's name
- * and meaning are Gunicorn's.
+ * How many processes of each kind. By default one worker per core in production, and a single one where the embedded data
+ * has to be shared; one hasher for two workers, since logins are few, and memory is what a small host lacks. The name and
+ * meaning of WEB_CONCURRENCY are Gunicorn's.
  */
 export function sizesOf(config: Config): { readonly workers: number; readonly hashers: number } {
   const { webConcurrency, hashers, production } = config
@@ -55,245 +51,215 @@ export function sizesOf(config: Config): { readonly workers: number; readonly ha
   return { workers, hashers: hashers ?? Math.ceil(workers / 2) }
 }
 
+const settingsOf = (config: Config): Settings => ({
+  ...sizesOf(config),
+  timeout: config.timeout * 1000,
+  gracefulTimeout: config.gracefulTimeout * 1000,
+  shutdownDelay: config.shutdownDelay * 1000,
+  hashQueue: config.hashQueue
+})
+
 /**
- * Runs the service: binds the port, starts workers, which accept on it, and hashers, and keeps so many alive until a
- * signal ends it all. It answers no request itself. Resolves with the exit status once every process is gone: 0 after a
- * stop, 3 when no worker could boot. Throws ConfigError when the port or the pidfile cannot be had.
+ * Runs the service: binds the port, starts workers, which accept on it, and hashers, and keeps as many alive as configured
+ * until a signal stops it. It answers no request itself. Resolves with the exit status once every process has exited: 0
+ * after a stop, 3 when no worker can boot. Throws ConfigError when the port or the pidfile cannot be had.
  */
 export async function runArbiter(config: Config, parts: ArbiterParts): Promise<number> {
   const removePidfile = config.pidfile === undefined ? () => {} : writePidfile(config.pidfile)
   try {
-    return await arbitrate(config, await openSockets(config), parts)
+    return await new Arbiter(settingsOf(config), await openSockets(config), parts).run()
   } finally {
     removePidfile()
   }
 }
 
-/** A reload that runs. */
-interface Reload {
-  /** What it goes back to if a process cannot boot. */
-  readonly config: Config
-  readonly sizes: ReturnType<typeof sizesOf>
-  /** While it ran somebody asked for another one, perhaps after a correction. */
-  isAskedAgain: boolean
-}
+type Performers = { readonly [T in Action['type']]: (action: Extract<Action, { readonly type: T }>) => void }
 
-/** The life of the service: it boots, is up, and stops. */
-async function arbitrate(first: Config, sockets: Sockets, parts: ArbiterParts): Promise<number> {
-  const { log, say, greet } = parts
-  const { service, management } = sockets
-  let config = first
-  let sizes = sizesOf(config)
-  let phase: 'booting' | 'up' | 'stopping' = 'booting'
-  let reload: Reload | undefined
-  let exitCode = 0
-  let hasNoUsers = false
-  let lastReadyAt = performance.now()
-  let lastWords = ''
-  const end = makeEnd()
+/** Feeds signals and the state of the pools into the lifecycle, and carries out the actions that follow. */
+class Arbiter {
+  readonly #parts: ArbiterParts
+  readonly #sockets: Sockets
+  readonly #workers: Pool
+  readonly #hashers: Pool
+  readonly #hashQueue: HashQueue
+  readonly #scraper: Scraper
+  readonly #performers: Performers = {
+    log: ({ level, facts = {}, message }) => this.#parts.log[level](facts, message),
+    greet: () => this.#greet(),
+    announceReload: () => this.#parts.log.info(this.#pids(), 'Keyturn reloaded'),
+    load: () => this.#load(),
+    renew: () => this.#eachPool((pool) => pool.renew()),
+    revert: () => this.#eachPool((pool) => pool.revert()),
+    apply: ({ settings }) => this.#apply(settings),
+    closeSockets: () => this.#closeSockets(),
+    drainWorkers: ({ delay, grace }) => this.#drainWorkers(delay, grace),
+    drainHashers: ({ delay, grace }) => this.#hashers.drain(delay, grace),
+    kill: () => this.#kill(),
+    print: ({ reason }) => this.#parts.print(reason),
+    exit: ({ code }) => this.#end(code)
+  }
+  #state: State
+  readonly #events: Event[] = []
+  #isDispatching = false
+  #hasNoUsers = false
+  #end: (exitCode: number) => void = () => {}
 
-  const { workers, hashers } = makePools({
-    log,
-    sockets,
-    hashQueue: () => config.hashQueue,
-    ready(worker, isFirstUse) {
-      hasNoUsers = isFirstUse
-      if (phase === 'up') log.info({ worker: worker.pid }, 'worker is ready')
-    },
-    failed(words) {
-      lastWords = words
-      if (phase === 'booting') giveUp(words)
-      else if (reload !== undefined) abandonReload(reload, words)
-      else if (phase === 'up') log.error({ reason: words }, 'a process cannot boot; another one will be tried')
-    },
-    // A reload is one for both: if only the workers can boot, not even they are replaced.
-    mayRelieve: () => pools.every((pool) => pool.state().isComplete),
-    settled: () => advance()
-  })
-  const pools = [workers, hashers]
-
-  const resize = (): void => {
-    const { timeout, gracefulTimeout } = config
-    const limits = { timeout: timeout * 1000, grace: gracefulTimeout * 1000 }
-    workers.resize({ count: sizes.workers, ...limits })
-    hashers.resize({ count: sizes.hashers, ...limits })
-    for (const pool of pools) pool.settle()
+  constructor(settings: Settings, sockets: Sockets, parts: ArbiterParts) {
+    this.#parts = parts
+    this.#sockets = sockets
+    this.#workers = new Pool('worker', parts.log, sockets)
+    this.#hashers = new Pool('hasher', parts.log)
+    this.#hashQueue = new HashQueue(settings.hashQueue)
+    this.#scraper = new Scraper({ workers: this.#workers, hashers: this.#hashers })
+    this.#state = { phase: 'booting', settings }
+    this.#connectPools()
   }
 
-  /** Goes on to the next phase once the present one has reached its end. */
-  const advance = (): void => {
-    if (workers.state().ready.length > 0) lastReadyAt = performance.now()
-    if (phase === 'stopping') {
-      // Logins in flight need the hashers to the end.
-      if (workers.state().count > 0) return
-      if (hashers.state().count > 0) hashers.drain(0, quickGrace)
-      else end.reach()
-      return
+  run(): Promise<number> {
+    const ended = new Promise<number>((resolve) => {
+      this.#end = resolve
+    })
+    this.#handleSignals()
+    process.on('uncaughtException', (error) => this.#crash(error))
+    const parent = process.ppid
+    const ticker = setInterval(() => {
+      this.#settle()
+      // Unlike `exec` in a shell, npx may die of a signal without passing it on.
+      if (process.env.npm_execpath !== undefined && process.ppid !== parent) this.#dispatch({ type: 'stop' })
+    }, tick)
+    if (this.#state.phase === 'booting') this.#apply(this.#state.settings)
+    return ended.finally(() => clearInterval(ticker))
+  }
+
+  #connectPools(): void {
+    this.#workers.on('report', (worker, report) => this.#receiveFromWorker(worker, report))
+    this.#workers.on('exit', (worker) => {
+      this.#hashQueue.removeWorker(worker)
+      this.#scraper.remove(worker)
+    })
+    this.#hashers.on('report', (hasher, report) => this.#receiveFromHasher(hasher, report))
+    this.#hashers.on('leaving', (hasher) => this.#hashQueue.retireHasher(hasher))
+    this.#hashers.on('exit', (hasher) => this.#hashQueue.removeHasher(hasher))
+    for (const pool of [this.#workers, this.#hashers]) {
+      pool.on('bootFailed', (reason) => this.#dispatch({ type: 'bootFailed', reason }))
+      pool.on('change', () => this.#settle())
     }
-    if (pools.every((pool) => pool.state().isSettled)) {
-      const processes = { workers: pids(workers), hashers: pids(hashers) }
-      if (phase === 'booting') greet({ url: service.url, management: management?.url, hasNoUsers, ...processes })
-      phase = 'up'
-      if (reload !== undefined) {
-        log.info(processes, 'Keyturn has reloaded')
-        const { isAskedAgain } = reload
-        reload = undefined
-        if (isAskedAgain) startReload()
-      }
+  }
+
+  #receiveFromWorker(worker: Child, report: Report): void {
+    if (report.type === 'ready') {
+      this.#hasNoUsers = report.hasNoUsers === true
+      this.#logReady('worker', worker)
     }
-    if (phase === 'up' && performance.now() - lastReadyAt > mostBarren) giveUp(lastWords)
+    if (report.type === 'hash') this.#hashQueue.add(worker, report.id, report.job)
+    if (report.type === 'cancel') this.#hashQueue.cancel(worker, report.id)
+    this.#scraper.receive(worker, report)
   }
 
-  const stop = (delayMs: number, graceMs: number): void => {
-    if (phase !== 'stopping') log.info('Keyturn stops')
-    phase = 'stopping'
-    service.close()
-    management?.close()
-    workers.drain(delayMs, graceMs)
-    advance()
+  #receiveFromHasher(hasher: Child, report: Report): void {
+    if (report.type === 'ready') {
+      this.#hashQueue.addHasher(hasher)
+      this.#logReady('hasher', hasher)
+    }
+    if (report.type === 'hashed') this.#hashQueue.settle(hasher, report.id, report.result)
   }
 
-  const giveUp = (words: string): void => {
-    phase = 'stopping'
-    exitCode = bootError
-    say(words)
-    for (const pool of pools) pool.kill()
+  /** The first processes are announced together, once all are ready. */
+  #logReady(kind: Kind, { pid }: Child): void {
+    this.#parts.log[this.#state.phase === 'booting' ? 'debug' : 'info']({ [kind]: pid }, `${kind} ready`)
   }
 
-  const startReload = (): void => {
-    const before = { config, sizes, isAskedAgain: false }
+  /** Handlers stay until the process exits: a platform may send SIGTERM to the very end. */
+  #handleSignals(): void {
+    for (const [signal, request] of Object.entries(requests))
+      process.on(signal, () => this.#receiveSignal(signal, request))
+  }
+
+  #receiveSignal(signal: string, request: Request): void {
+    if (request !== 'ignore') this.#dispatch({ type: request })
+    else this.#parts.log.info(`${signal} ignored: there are no log files to reopen, and SIGHUP loads new code`)
+  }
+
+  #crash(error: Error): never {
+    this.#parts.log.fatal({ err: error }, 'uncaught exception; stopping all processes')
+    this.#kill()
+    process.exit(1)
+  }
+
+  /** Lets both pools do what is to be done now, and the lifecycle see the result. */
+  #settle(): void {
+    // A reload concerns both: if only the workers can boot, not even they are replaced.
+    for (const pool of [this.#workers, this.#hashers]) pool.settle(this.#workers.isComplete && this.#hashers.isComplete)
+    this.#dispatch({ type: 'observed', workers: summarize(this.#workers), hashers: summarize(this.#hashers) })
+  }
+
+  /** Events that actions cause wait until those actions have been carried out. */
+  #dispatch(event: Event): void {
+    this.#events.push(event)
+    if (this.#isDispatching) return
+    this.#isDispatching = true
+    for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      const { state, actions } = lifecycle(this.#state, next, performance.now())
+      this.#state = state
+      for (const action of actions) this.#perform(action)
+    }
+    this.#isDispatching = false
+  }
+
+  #perform(action: Action): void {
+    const perform = this.#performers[action.type] as (action: Action) => void
+    perform(action)
+  }
+
+  #greet(): void {
+    const { service, management } = this.#sockets
+    this.#parts.greet({
+      url: service.url,
+      management: management?.url,
+      hasNoUsers: this.#hasNoUsers,
+      ...this.#pids()
+    })
+  }
+
+  #load(): void {
     try {
-      config = parts.load()
+      this.#dispatch({ type: 'loaded', settings: settingsOf(this.#parts.load()) })
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error
-      log.error({ reason: error.message }, 'there is no reload; everything stays as it is')
-      return
+      this.#dispatch({ type: 'loadFailed', reason: error.message })
     }
-    log.info('Keyturn reloads')
-    reload = before
-    sizes = sizesOf(config)
-    for (const pool of pools) pool.reload()
-    resize()
   }
 
-  const abandonReload = ({ isAskedAgain, ...before }: Reload, words: string): void => {
-    log.error({ reason: words }, 'the reload is abandoned; the old processes go on')
-    reload = undefined
-    config = before.config
-    sizes = before.sizes
-    for (const pool of pools) pool.abandonReload()
-    resize()
-    if (isAskedAgain) startReload()
+  #apply({ workers, hashers, timeout, gracefulTimeout: grace, hashQueue }: Settings): void {
+    this.#hashQueue.capacity = hashQueue
+    this.#workers.resize({ count: workers, timeout, grace })
+    this.#hashers.resize({ count: hashers, timeout, grace })
+    this.#settle()
   }
 
-  const recount = (by: 1 | -1): void => {
-    if (phase !== 'up') return
-    sizes = { ...sizes, workers: Math.max(1, sizes.workers + by) }
-    log.info({ workers: sizes.workers }, 'the number of workers is changed')
-    resize()
+  #drainWorkers(delay: number, grace: number): void {
+    this.#workers.drain(delay, grace)
+    this.#settle()
   }
 
-  const stopGently = (): void => {
-    if (phase !== 'stopping') stop(config.shutdownDelay * 1000, config.gracefulTimeout * 1000)
+  #closeSockets(): void {
+    this.#sockets.service.close()
+    this.#sockets.management?.close()
   }
-  hearSignals({
-    stop: stopGently,
-    quit: () => stop(0, quickGrace),
-    reload() {
-      if (reload !== undefined) reload.isAskedAgain = true
-      else if (phase === 'up') startReload()
-    },
-    more: () => recount(1),
-    fewer: () => recount(-1),
-    note: (signal) => log.info(`${signal} asks for nothing: logs go to standard output, and a release starts anew`)
-  })
-  process.on('uncaughtException', (error) => {
-    log.fatal({ err: error }, 'a defect; all processes end')
-    for (const pool of pools) pool.kill()
-    process.exit(1)
-  })
-  const parent = process.ppid
-  const watch = setInterval(() => {
-    for (const pool of pools) pool.settle()
-    // npx, unlike `exec` in a shell, may die of a signal without passing it on.
-    if (process.env.npm_execpath !== undefined && process.ppid !== parent) stopGently()
-  }, tick)
-  resize()
-  await end.reached
-  clearInterval(watch)
-  if (exitCode === 0) log.info('Keyturn has stopped')
-  return exitCode
+
+  #kill(): void {
+    this.#eachPool((pool) => pool.kill())
+  }
+
+  #eachPool(act: (pool: Pool) => void): void {
+    act(this.#workers)
+    act(this.#hashers)
+  }
+
+  #pids(): Record<'workers' | 'hashers', number[]> {
+    return { workers: pidsOf(this.#workers), hashers: pidsOf(this.#hashers) }
+  }
 }
 
-interface PoolsParts {
-  readonly log: Log
-  readonly sockets: Sockets
-  hashQueue(): number
-  ready(worker: Child, hasNoUsers: boolean): void
-  failed(words: string): void
-  mayRelieve(): boolean
-  settled(): void
-}
-
-/** The workers and the hashers, and what goes between them. */
-function makePools({
-  log,
-  sockets,
-  hashQueue,
-  ready,
-  failed,
-  mayRelieve,
-  settled
-}: PoolsParts): Readonly<Record<'workers' | 'hashers', Pool>> {
-  const hashing = makeHashing(hashQueue)
-  const workers = makePool('worker', {
-    log,
-    sockets,
-    events: {
-      reported(worker, report) {
-        if (report.type === 'ready') ready(worker, report.hasNoUsers === true)
-        if (report.type === 'hash') hashing.ask(worker, report.id, report.job)
-        if (report.type === 'unhash') hashing.drop(worker, report.id)
-        scraper.reported(worker, report)
-      },
-      gone(worker) {
-        hashing.forget(worker)
-        scraper.gone(worker)
-      },
-      failed,
-      mayRelieve,
-      settled
-    }
-  })
-  const hashers = makePool('hasher', {
-    log,
-    events: {
-      reported(hasher, report) {
-        if (report.type === 'ready') hashing.join(hasher)
-        if (report.type === 'hashed') hashing.answer(hasher, report.id, report.result)
-      },
-      leaving: (hasher) => hashing.leave(hasher, false),
-      gone: (hasher) => hashing.leave(hasher, true),
-      failed,
-      mayRelieve,
-      settled
-    }
-  })
-  const scraper = makeScraper({ workers, hashers })
-  return { workers, hashers }
-}
-
-/** Calls the answer to each signal, until the process ends: a platform may send SIGTERM to the very last. */
-function hearSignals(answers: Readonly<Record<Request, (signal: string) => void>>): void {
-  for (const [signal, request] of Object.entries(requests)) process.on(signal, () => answers[request](signal))
-}
-
-function makeEnd(): { reach(): void; readonly reached: Promise<void> } {
-  let reach = (): void => {}
-  const reached = new Promise<void>((resolve) => {
-    reach = resolve
-  })
-  return { reach: () => reach(), reached }
-}
-
-const pids = (pool: Pool): number[] => pool.state().ready.map(({ pid }) => pid)
+const pidsOf = ({ ready }: Pool): number[] => ready.map(({ pid }) => pid)
+const summarize = ({ count, ready, isSettled }: Pool) => ({ count, ready: ready.length, isSettled })

@@ -6,15 +6,15 @@ import { readdirSync } from 'node:fs'
 import { constants, getPriority, setPriority } from 'node:os'
 import { loadConfig } from '../config/load.ts'
 import { hasherSettings, makePasswordHasher, type PasswordHasher } from '../passwords/hasher.ts'
-import { joinArbiter } from './child.ts'
+import { ArbiterChannel } from './child.ts'
 import type { HashJob, HashResult } from './messages.ts'
 
 let hasher: PasswordHasher | undefined
 let isLeaving = false
-/** How many it has: one in work, one that libuv's thread takes next. */
+/** How many jobs it has: one in work, and one that libuv's thread takes next. */
 let jobs = 0
 
-const arbiter = joinArbiter(
+const arbiter = new ArbiterChannel(
   'hasher',
   (order) => {
     if (order.type === 'hash') void work(order.id, order.job)
@@ -22,35 +22,35 @@ const arbiter = joinArbiter(
   },
   () => process.exit(isLeaving ? 0 : 1)
 )
-// Only the arbiter knows when no worker needs it any more, even where a platform signals all processes.
+// Only the arbiter knows when no worker needs this hasher any more, even where a platform signals all processes.
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT']) process.on(signal, () => {})
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env)
   const built = makePasswordHasher(hasherSettings(config))
-  // A binary that does not work here shows it now, and not at the first login.
-  await built.hash('a password that nobody has')
-  stepBack()
+  // A binary that does not work on this machine fails now, and not at the first login.
+  await built.hash('a password that no user has')
+  lowerPriority()
   hasher = built
   return { report: { type: 'ready' }, timeout: config.timeout }
 })
 
 /**
- * Lets all threads of this process make room for others. Linux counts each thread for itself, and those that hash are libuv's: they
- * were born before, and would go on as if nothing had been said.
+ * Lowers the priority of every thread of this process. On Linux each thread has its own, and libuv's threads, which do the
+ * hashing, exist already: setting it for the process would not change theirs.
  */
-function stepBack(): void {
+function lowerPriority(): void {
   const threads = process.platform === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
-  // From where the whole service was put: to go up again takes rights.
-  const { PRIORITY_BELOW_NORMAL: step, PRIORITY_LOW: least } = constants.priority
-  const priority = Math.min(getPriority() + step, least)
+  const { PRIORITY_BELOW_NORMAL: step, PRIORITY_LOW: lowest } = constants.priority
+  // Relative to the priority of the service, which may have been lowered itself: raising it takes privileges.
+  const priority = Math.min(getPriority() + step, lowest)
   for (const thread of threads) setPriority(thread, priority)
 }
 
 async function work(id: number, job: HashJob): Promise<void> {
   jobs += 1
   const result = await run(job).catch((error: Error): HashResult => ({ busy: error.message }))
-  arbiter.tell({ type: 'hashed', id, result })
+  arbiter.send({ type: 'hashed', id, result })
   jobs -= 1
   if (isLeaving) leave()
 }
@@ -61,7 +61,7 @@ async function run(job: HashJob): Promise<HashResult> {
   return { value: job.kind === 'hash' ? await hasher.hash(password) : await hasher.verify(password, job.digest) }
 }
 
-/** Ends, after the passwords that it has. What was told is flushed when the channel closes. */
+/** Exits once the present jobs are done. Closing the channel flushes the results that were sent. */
 function leave(): void {
   isLeaving = true
   if (jobs === 0 && process.connected) process.disconnect()

@@ -6,50 +6,54 @@ export type HashJob =
   | { readonly kind: 'verify'; readonly password: string; readonly digest?: string | undefined }
 
 /**
- * The digest, or whether the digest is the password's; `busy` says why nobody could tell. If it is because the line is
- * full, the worker is told when there is room again.
+ * The digest, or whether the password matches the digest; or, as `busy`, why there is no answer. After `isFull` the worker
+ * is sent `capacity` once the queue has room again.
  */
 export type HashResult = { readonly value: string | boolean } | { readonly busy: string; readonly isFull?: true }
 
 export type Metrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
-/** What a worker or a hasher tells the arbiter. `id` pairs a hash job with its result, between the two who speak. */
+/** What a worker or a hasher reports to the arbiter. `id` pairs a job with its result, within one channel. */
 export type Report =
-  /** It serves. `hasNoUsers` is told of embedded data only. */
+  /** It serves. `hasNoUsers` is only set on embedded data. */
   | { readonly type: 'ready'; readonly hasNoUsers?: boolean }
-  /** It cannot boot, in words for the operator. */
-  | { readonly type: 'refused'; readonly words: string }
-  | { readonly type: 'beat' }
+  /** It fails to boot; `reason` is for the operator. */
+  | { readonly type: 'refused'; readonly reason: string }
+  | { readonly type: 'heartbeat' }
   /** It has served its MAX_REQUESTS. */
-  | { readonly type: 'spent' }
-  /** A worker's question to a hasher, and a hasher's answer. */
+  | { readonly type: 'exhausted' }
+  /** From a worker: a job for a hasher. */
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
-  /** Nobody waits for the answer any more: it need not be worked out. */
-  | { readonly type: 'unhash'; readonly id: number }
+  /** From a worker: the client has disconnected, so the job need not be done. */
+  | { readonly type: 'cancel'; readonly id: number }
+  /** From a hasher: the result of a job. */
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
-  /** A worker asks for the metrics of all, and tells its own. */
+  /** From a worker: a request for the metrics of all workers. */
   | { readonly type: 'scrape' }
+  /** From a worker: its own metrics. */
   | { readonly type: 'measured'; readonly metrics: Metrics }
 
-/** What the arbiter tells a worker or a hasher. */
+/** What the arbiter orders a worker or a hasher to do. */
 export type Order =
-  /** To a worker, with the listening socket beside it; that of the service comes last. */
+  /** To a worker, with the listening socket beside it; the service's own comes last. */
   | { readonly type: 'listen'; readonly at: 'service' | 'management' }
   /**
    * Milliseconds: `delay` to go on as before, then `grace` to finish. `isStop`: the service stops, so it is no longer
    * ready, not even while the delay lasts; otherwise only this process is replaced. A later order can only be quicker.
    */
   | { readonly type: 'drain'; readonly delay: number; readonly grace: number; readonly isStop: boolean }
+  /** To a hasher: a job. */
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
+  /** To a worker: the result of its job. */
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
-  /** To a worker that was refused: there is room in the line, for so many; without `places` for all that come. */
-  | { readonly type: 'room'; readonly places?: number }
+  /** To a worker that met a full queue: it has room for so many logins; without `places`, for all that come. */
+  | { readonly type: 'capacity'; readonly places?: number }
   | { readonly type: 'measure' }
   | { readonly type: 'scraped'; readonly text: string }
 
-/** A process as the arbiter speaks to it. */
+/** A child process, as the arbiter addresses it. */
 export interface Child {
   readonly pid: number
-  /** Never throws: whoever is gone does not hear it. */
-  tell(order: Order): void
+  /** Never throws: an order to a process that has exited is lost. */
+  send(order: Order): void
 }

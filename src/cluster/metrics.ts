@@ -1,89 +1,93 @@
 import type { Child, Metrics, Report } from './messages.ts'
 import type { Pool } from './pool.ts'
 
-/** How long a worker may take to tell its metrics, in milliseconds; after that its last ones count. */
+/** How long a worker may take to report its metrics, in milliseconds; after that its last ones count. */
 const patience = 1000
 
-/** Sums up the metrics of all workers, since a scrape reaches one of them. */
-export interface Scraper {
-  reported(worker: Child, report: Report): void
-  gone(worker: Child): void
-}
+type CountedPool = Pick<Pool, 'count' | 'ready'>
 
-/** The counts of workers that are gone stay in the sums: a counter never runs backwards. */
-export function makeScraper(pools: Readonly<Record<'workers' | 'hashers', Pool>>): Scraper {
-  const latest = new Map<Child, Metrics>()
-  let departed: Metrics = []
-  /** Folds one after another, so that none is lost. */
-  let folding = Promise.resolve()
-  let round: { readonly missing: Set<Child>; readonly end: () => void } | undefined
-  let measuring: Promise<void> | undefined
+/**
+ * Sums up the metrics of all workers, since a scrape reaches only one of them. The counts of workers that have exited stay
+ * in the sums: a counter never runs backwards.
+ */
+export class Scraper {
+  readonly #pools: Readonly<Record<'workers' | 'hashers', CountedPool>>
+  readonly #latest = new Map<Child, Metrics>()
+  /** Counts of workers that have exited. */
+  #departed: Metrics = []
+  /** One fold after another, so that none is lost. */
+  #folding = Promise.resolve()
+  /** The collection under way: workers that have not reported yet, and what ends it. */
+  #collection: { readonly missing: Set<Child>; readonly end: () => void } | undefined
+  #collected: Promise<void> | undefined
 
-  const measure = async (): Promise<void> => {
-    const missing = new Set(pools.workers.state().ready)
+  constructor(pools: Readonly<Record<'workers' | 'hashers', CountedPool>>) {
+    this.#pools = pools
+  }
+
+  /** Takes a worker's report: a request for all metrics is answered, its own metrics are kept. */
+  receive(worker: Child, report: Report): void {
+    if (report.type === 'scrape') void this.#scrape().then((text) => worker.send({ type: 'scraped', text }))
+    if (report.type !== 'measured') return
+    this.#latest.set(worker, report.metrics)
+    this.#arrived(worker)
+  }
+
+  /** A worker has exited. */
+  remove(worker: Child): void {
+    this.#arrived(worker)
+    const counts = this.#latest.get(worker)?.filter(({ type }) => String(type) !== 'gauge')
+    if (counts === undefined) return
+    this.#latest.set(worker, counts)
+    this.#folding = this.#folding.then(async () => {
+      const all = await (await sum([this.#departed, counts])).getMetricsAsJSON()
+      // Both at once: a scrape in between would count it twice, or not at all.
+      this.#departed = all
+      this.#latest.delete(worker)
+    })
+  }
+
+  async #scrape(): Promise<string> {
+    this.#collected ??= this.#collect().finally(() => {
+      this.#collected = undefined
+    })
+    await this.#collected
+    return (await sum([countProcesses(this.#pools), this.#departed, ...this.#latest.values()])).metrics()
+  }
+
+  async #collect(): Promise<void> {
+    const missing = new Set(this.#pools.workers.ready)
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, patience)
       const end = () => {
         clearTimeout(timer)
         resolve()
       }
-      round = { missing, end }
-      for (const worker of missing) worker.tell({ type: 'measure' })
+      this.#collection = { missing, end }
+      for (const worker of missing) worker.send({ type: 'measure' })
       if (missing.size === 0) end()
     })
-    round = undefined
+    this.#collection = undefined
   }
 
-  const scrape = async (): Promise<string> => {
-    measuring ??= measure().finally(() => {
-      measuring = undefined
-    })
-    await measuring
-    return (await sum([countProcesses(pools), departed, ...latest.values()])).metrics()
-  }
-
-  const settle = (worker: Child): void => {
-    round?.missing.delete(worker)
-    if (round?.missing.size === 0) round.end()
-  }
-
-  return {
-    reported(worker, report) {
-      if (report.type === 'scrape') void scrape().then((text) => worker.tell({ type: 'scraped', text }))
-      if (report.type !== 'measured') return
-      latest.set(worker, report.metrics)
-      settle(worker)
-    },
-    gone(worker) {
-      settle(worker)
-      const counts = latest.get(worker)?.filter(({ type }) => String(type) !== 'gauge')
-      if (counts === undefined) return
-      latest.set(worker, counts)
-      folding = folding.then(async () => {
-        const all = await (await sum([departed, counts])).getMetricsAsJSON()
-        // Both in one moment: a scrape in between would count it twice, or not at all.
-        departed = all
-        latest.delete(worker)
-      })
-    }
+  #arrived(worker: Child): void {
+    this.#collection?.missing.delete(worker)
+    if (this.#collection?.missing.size === 0) this.#collection.end()
   }
 }
 
-// Loaded at the first scrape: it would double what the arbiter takes to start.
+// Loaded at the first scrape: it would double the arbiter's start-up time.
 const sum = async (all: readonly Metrics[]) => {
   const { AggregatorRegistry } = await import('@platformatic/prom-client')
   return AggregatorRegistry.aggregate([...all])
 }
 
 /** What only the arbiter knows. */
-function countProcesses(pools: Readonly<Record<string, Pool>>): Metrics {
-  const values = Object.entries(pools).flatMap(([kind, pool]) => {
-    const { count, ready } = pool.state()
-    return [
-      { value: ready.length, labels: { kind, state: 'ready' } },
-      { value: count - ready.length, labels: { kind, state: 'other' } }
-    ]
-  })
-  const help = 'Processes of the service: those that are ready, and those that boot or drain'
+function countProcesses(pools: Readonly<Record<string, CountedPool>>): Metrics {
+  const values = Object.entries(pools).flatMap(([kind, { count, ready }]) => [
+    { value: ready.length, labels: { kind, state: 'ready' } },
+    { value: count - ready.length, labels: { kind, state: 'other' } }
+  ])
+  const help = 'Processes of the service: ready, or other (booting or draining)'
   return [{ name: 'keyturn_processes', help, type: 'gauge', aggregator: 'sum', values }] as unknown as Metrics
 }

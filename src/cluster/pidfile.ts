@@ -2,26 +2,29 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { ConfigError } from '../config/load.ts'
 
 /**
- * Writes this process's id into `file`, and gives back what removes it. A file left by a process that is gone is taken
- * over. Throws ConfigError when another process lives by it, or the file cannot be written. Source: Gunicorn's pidfile.
+ * Writes this process's id into `file`, and returns a function that removes it. A file left behind by a process that has
+ * exited is replaced. Throws ConfigError when the process it names is running, or the file cannot be written. Source:
+ * Gunicorn's pidfile.
  */
 export function writePidfile(file: string): () => void {
   const owner = ownerOf(file)
   if (owner !== undefined && owner !== process.pid) {
-    throw new ConfigError([`PIDFILE: ${file} names process ${owner}, which is running; expected no other one.`])
+    throw new ConfigError([
+      `PIDFILE: ${file} names process ${owner}, which is running; stop it first, or set another PIDFILE.`
+    ])
   }
   try {
     writeFileSync(file, `${process.pid}\n`)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new ConfigError([`PIDFILE: got "${file}", expected a file that can be written (${code}).`])
+    throw new ConfigError([`PIDFILE: got "${file}", expected a writable file (${code}).`])
   }
   return () => {
     if (ownerOf(file) === process.pid) rmSync(file, { force: true })
   }
 }
 
-/** The living process that `file` names. */
+/** The running process that `file` names, if any. */
 function ownerOf(file: string): number | undefined {
   try {
     const pid = Number(readFileSync(file, 'utf8').trim())
@@ -29,7 +32,7 @@ function ownerOf(file: string): number | undefined {
     process.kill(pid, 0)
     return pid
   } catch (error) {
-    // EPERM: it lives, and is somebody else's.
+    // EPERM: it is running, as another user.
     return (error as NodeJS.ErrnoException).code === 'EPERM' ? Number(readFileSync(file, 'utf8').trim()) : undefined
   }
 }

@@ -6,64 +6,80 @@ import type { HashJob, HashResult, Report } from './messages.ts'
 /** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
 const patience = 15_000
 
-export interface RemoteHasher extends PasswordHasher {
-  refuseIfFull(): void
-  /** What a hasher answered. */
-  settle(id: number, result: HashResult): void
-  /** The line, which was full, has room for so many logins; by default for all that come. */
-  hearOfRoom(places?: number): void
-}
-
 /**
- * The hasher processes, seen from a worker: `tell` carries a job to them, and their answers come back to `settle`. What
- * needs no work (`needsRehash`) is asked of `local`.
+ * The hasher processes, as a worker sees them: `send` carries a job to the arbiter, and its result comes back to `settle`.
+ * What takes no work (`needsRehash`) is answered by `local`.
  */
-export function makeRemoteHasher(local: PasswordHasher, tell: (report: Report) => void): RemoteHasher {
-  const pending = new Map<number, (result: HashResult) => void>()
-  let lastId = 0
+export class RemoteHasher implements PasswordHasher {
+  readonly #local: PasswordHasher
+  readonly #send: (report: Report) => void
+  readonly #pending = new Map<number, (result: HashResult) => void>()
+  #lastId = 0
   /**
-   * For how many logins there may be room: none from a refusal until it is told of some. It knows nothing else of the
-   * line.
+   * How many logins the queue may have room for, as far as this worker knows: none after a refusal, until the arbiter
+   * announces capacity.
    */
-  let places = Number.POSITIVE_INFINITY
+  #places = Number.POSITIVE_INFINITY
 
-  const run = async (job: HashJob, signal: AbortSignal | undefined): Promise<string | boolean> => {
+  constructor(local: PasswordHasher, send: (report: Report) => void) {
+    this.#local = local
+    this.#send = send
+  }
+
+  async hash(password: string, signal?: AbortSignal): Promise<string> {
+    return String(await this.#run({ kind: 'hash', password }, signal))
+  }
+
+  async verify(password: string, digest: string | undefined, signal?: AbortSignal): Promise<boolean> {
+    return (await this.#run({ kind: 'verify', password, digest }, signal)) === true
+  }
+
+  needsRehash(digest: string): boolean {
+    return this.#local.needsRehash(digest)
+  }
+
+  /** Throws KeyturnError BUSY when the queue is full, as far as this worker knows. */
+  refuseIfFull(): void {
+    if (this.#places < 1) throw new KeyturnError('BUSY', { detail: 'the login queue is full', retryAfter: 1 })
+    this.#places -= 1
+  }
+
+  /** A job's result has arrived. */
+  settle(id: number, result: HashResult): void {
+    // Not where the result is awaited: by then the arbiter may have announced capacity already.
+    if ('isFull' in result) this.#places = 0
+    this.#pending.get(id)?.(result)
+  }
+
+  /** The queue, which was full, has room for so many logins; by default for all that come. */
+  addCapacity(places = Number.POSITIVE_INFINITY): void {
+    this.#places += places
+  }
+
+  async #run(job: HashJob, signal: AbortSignal | undefined): Promise<string | boolean> {
     if (signal?.aborted) throw clientGone()
-    lastId += 1
-    const id = lastId
-    // Who gives up may be next in line: only the arbiter knows, and answers then too.
-    const drop = (): void => tell({ type: 'unhash', id })
+    this.#lastId += 1
+    const id = this.#lastId
+    // The job may have reached a hasher already: only the arbiter knows, and sends a result either way.
+    const cancel = (): void => this.#send({ type: 'cancel', id })
     const timer = setTimeout(() => {
-      drop()
-      pending.get(id)?.({ busy: 'no hasher answered' })
+      cancel()
+      this.settle(id, { busy: `no hasher answered in ${patience / 1000} s` })
     }, patience)
-    signal?.addEventListener('abort', drop)
-    const result = await new Promise<HashResult>((resolve) => {
-      pending.set(id, resolve)
-      tell({ type: 'hash', id, job })
-    })
-    signal?.removeEventListener('abort', drop)
+    signal?.addEventListener('abort', cancel)
+    const result = await this.#request(id, job)
+    signal?.removeEventListener('abort', cancel)
     clearTimeout(timer)
-    pending.delete(id)
     if ('value' in result) return result.value
     throw new KeyturnError('BUSY', { detail: result.busy, retryAfter: 1 })
   }
 
-  return {
-    hash: async (password, signal) => String(await run({ kind: 'hash', password }, signal)),
-    verify: async (password, digest, signal) => (await run({ kind: 'verify', password, digest }, signal)) === true,
-    needsRehash: (digest) => local.needsRehash(digest),
-    refuseIfFull() {
-      if (places < 1) throw new KeyturnError('BUSY', { detail: 'the line is full', retryAfter: 1 })
-      places -= 1
-    },
-    settle(id, result) {
-      // Not where the answer is awaited: by then it may have heard of room already.
-      if ('isFull' in result) places = 0
-      pending.get(id)?.(result)
-    },
-    hearOfRoom(more = Number.POSITIVE_INFINITY) {
-      places += more
-    }
+  async #request(id: number, job: HashJob): Promise<HashResult> {
+    const result = await new Promise<HashResult>((resolve) => {
+      this.#pending.set(id, resolve)
+      this.#send({ type: 'hash', id, job })
+    })
+    this.#pending.delete(id)
+    return result
   }
 }

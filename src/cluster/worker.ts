@@ -1,4 +1,4 @@
-/* A worker: the application, on the arbiter's socket. It leaves when it is asked to, or when the arbiter is gone. */
+/* A worker: the application, on the arbiter's socket. It exits when the arbiter orders it to, or has died. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
@@ -8,53 +8,38 @@ import { ConfigError, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
-import { joinArbiter } from './child.ts'
+import { ArbiterChannel } from './child.ts'
 import { openLog } from './log.ts'
-import { makeRemoteHasher, type RemoteHasher } from './remote-hasher.ts'
+import type { Order } from './messages.ts'
+import { RemoteHasher } from './remote-hasher.ts'
 import { quickGrace } from './signals.ts'
 import { portFault } from './socket.ts'
 
-/** How long requests in flight may take when the arbiter is gone or a defect has shown itself, in milliseconds. */
+/** How long requests in flight may take when the arbiter has died or after an uncaught exception, in milliseconds. */
 const lastGrace = 2000
 
-/** After that the process ends, whatever still holds it, in milliseconds. */
+/** How long the process then lives at most, whatever still holds it, in milliseconds. */
 const lastClosing = 2000
 
 /** Undefined while this worker boots. */
 let app: FastifyInstance | undefined
 let hasher: RemoteHasher | undefined
-/** That of MANAGEMENT_PORT, which comes before the service's. */
+/** The socket of MANAGEMENT_PORT, which arrives before the service's. */
 let managementSocket: object | undefined
-let giveSocket: (socket: object) => void
+let resolveSocket: (socket: object) => void
 const socket = new Promise<object>((resolve) => {
-  giveSocket = resolve
+  resolveSocket = resolve
 })
 /** Scrapes that wait for the arbiter's sum. */
 const scrapes: ((text: string) => void)[] = []
 
-const arbiter = joinArbiter(
-  'worker',
-  (order, handle) => {
-    if (order.type === 'listen' && handle !== undefined) {
-      if (order.at === 'management') managementSocket = handle
-      else giveSocket(handle)
-    }
-    if (order.type === 'drain') void leave(0, { graceMs: order.grace, delayMs: order.delay, isStop: order.isStop })
-    if (order.type === 'hashed') hasher?.settle(order.id, order.result)
-    if (order.type === 'room') hasher?.hearOfRoom(order.places)
-    if (order.type === 'measure') void measure()
-    if (order.type === 'scraped') {
-      for (const resolve of scrapes.splice(0)) resolve(order.text)
-    }
-  },
-  () => leaveSoon(true)
-)
+const arbiter = new ArbiterChannel('worker', obey, () => leaveSoon(true))
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
-  hasher = makeRemoteHasher(makePasswordHasher(hasherSettings(config)), arbiter.tell)
+  hasher = new RemoteHasher(makePasswordHasher(hasherSettings(config)), (report) => arbiter.send(report))
   const built = await buildApp(config, { log: await openLog(config), hasher, scrape })
-  recycle(built.server, config)
+  countRequests(built.server, config)
   // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops: it says so.
   const [graceMs, delayMs] = [config.gracefulTimeout * 1000, config.shutdownDelay * 1000]
   process.on('SIGTERM', () => void leave(0, { graceMs, delayMs }))
@@ -64,13 +49,36 @@ await arbiter.boot(async () => {
   await listen(built.server, handle, config)
   app = built
   process.on('uncaughtException', (error) => {
-    built.log.fatal({ err: error }, 'a defect; this worker ends')
+    built.log.fatal({ err: error }, 'uncaught exception; stopping this worker')
     leaveSoon(false)
   })
   return { report: { type: 'ready', hasNoUsers: await isWithoutUsers(built, config) }, timeout: config.timeout }
 })
 
-/** Accepts on the arbiter's socket. Throws ConfigError when somebody else has come to listen at the same address. */
+function obey(order: Order, handle: object | undefined): void {
+  switch (order.type) {
+    case 'listen':
+      if (order.at === 'management') managementSocket = handle
+      else if (handle !== undefined) resolveSocket(handle)
+      break
+    case 'drain':
+      void leave(0, { graceMs: order.grace, delayMs: order.delay, isStop: order.isStop })
+      break
+    case 'hashed':
+      hasher?.settle(order.id, order.result)
+      break
+    case 'capacity':
+      hasher?.addCapacity(order.places)
+      break
+    case 'measure':
+      void measure()
+      break
+    case 'scraped':
+      for (const resolve of scrapes.splice(0)) resolve(order.text)
+  }
+}
+
+/** Accepts on the arbiter's socket. Throws ConfigError when another process has come to listen at the same address. */
 async function listen(server: Server, handle: object, { host, port, backlog }: Config): Promise<void> {
   server.listen(handle, backlog)
   try {
@@ -80,10 +88,10 @@ async function listen(server: Server, handle: object, { host, port, backlog }: C
   }
 }
 
-/** The same on MANAGEMENT_PORT, whose socket is bound once, at the start, like the other one. */
+/** Accepts on the socket of MANAGEMENT_PORT, which the arbiter binds once, at its start, like the service's. */
 async function listenForManagement(server: Server, config: Config): Promise<void> {
   if (managementSocket === undefined)
-    throw new ConfigError(['MANAGEMENT_PORT: set for a reload, expected at a start: restart for it.'])
+    throw new ConfigError(['MANAGEMENT_PORT: a reload cannot add it; restart the service.'])
   await listen(server, managementSocket, config)
 }
 
@@ -91,27 +99,27 @@ async function listenForManagement(server: Server, config: Config): Promise<void
 function scrape(): Promise<string> {
   return new Promise((resolve) => {
     scrapes.push(resolve)
-    arbiter.tell({ type: 'scrape' })
+    arbiter.send({ type: 'scrape' })
   })
 }
 
 async function measure(): Promise<void> {
   if (app === undefined) return
   const registry = await app.metrics()
-  arbiter.tell({ type: 'measured', metrics: await registry.getMetricsAsJSON() })
+  arbiter.send({ type: 'measured', metrics: await registry.getMetricsAsJSON() })
 }
 
-/** Says once that MAX_REQUESTS are served; the arbiter relieves this worker when its replacement is ready. */
-function recycle(server: Server, { maxRequests, maxRequestsJitter }: Config): void {
+/** Reports once that MAX_REQUESTS are served; the arbiter drains this worker when its replacement is ready. */
+function countRequests(server: Server, { maxRequests, maxRequestsJitter }: Config): void {
   if (maxRequests === 0) return
   let left = maxRequests + Math.floor(Math.random() * (maxRequestsJitter + 1))
   server.on('request', () => {
     left -= 1
-    if (left === 0) arbiter.tell({ type: 'spent' })
+    if (left === 0) arbiter.send({ type: 'exhausted' })
   })
 }
 
-/** Whether somebody starts it for the first time; asked of embedded data only, where nobody else can have made a user. */
+/** Whether no user has been created yet. Only checked on embedded data, which no other service can have filled. */
 async function isWithoutUsers({ stores }: FastifyInstance, { databaseUrl }: Config): Promise<boolean> {
   return databaseUrl === undefined && (await stores.users.list('', 1)).length === 0
 }
@@ -124,7 +132,7 @@ async function leave(exitCode: number, options: DrainOptions): Promise<void> {
     await app.drain(options)
     await measure()
   } catch (error) {
-    app.log.error({ err: error }, 'not everything could be closed')
+    app.log.error({ err: error }, 'some resources could not be closed')
   }
   process.exit(exitCode)
 }

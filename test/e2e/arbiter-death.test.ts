@@ -33,7 +33,7 @@ async function untilReplaced(
   victims: () => readonly number[],
   at: number
 ): Promise<number> {
-  const isGone = (pid: number) => lifeOf(keyturn, pid)?.goneAt !== undefined
+  const isGone = (pid: number) => lifeOf(keyturn, pid)?.exitedAt !== undefined
   await until(() => victims().every(isGone) && keyturn.ready('worker').length === count, 40)
   return (Math.max(...keyturn.lives('worker').map(({ readyAt = 0 }) => readyAt)) - at) / 1000
 }
@@ -120,14 +120,14 @@ t.test('a worker that is stopped, and one whose loop is blocked', async (t) => {
   const at = Date.now()
   const traffic = startTraffic(keyturn.url, calls, { kept: 0, fresh: 3 })
   await failed
-  const silent = () => keyturn.lives('worker').filter(({ silentAt }) => silentAt !== undefined)
+  const silent = () => keyturn.lives('worker').filter(({ abortedAt }) => abortedAt !== undefined)
   const replaced = await untilReplaced(keyturn, 3, () => [stopped, ...silent().map(({ pid }) => pid)], at)
   const { failures, answered, longest } = await traffic.stop()
 
   const blocked = silent().find(({ pid }) => pid !== stopped)
   const of = silent().map(
-    ({ signal, silentAt = 0, goneAt = 0 }) =>
-      `${signal}: found after ${(silentAt - at) / 1000} s, gone after ${(goneAt - at) / 1000} s`
+    ({ signal, abortedAt = 0, exitedAt = 0 }) =>
+      `${signal}: found after ${(abortedAt - at) / 1000} s, gone after ${(exitedAt - at) / 1000} s`
   )
   t.comment(`TIMEOUT ${timeout} s; ${of.join('; ')}; as many as wanted after ${replaced.toFixed(2)} s`)
   t.comment(`meanwhile ${answered.fresh} answers by the third, the longest after ${Math.round(longest)} ms`)
@@ -151,7 +151,7 @@ t.test('a worker whose loop is blocked dies of SIGABRT', async (t) => {
   for (let attempt = 0; attempt < 3; attempt++) {
     const [victim = Number.NaN] = keyturn.ready('worker')
     await t.rejects(post(`${keyturn.url}/api/token/`, login))
-    await until(() => lifeOf(keyturn, victim)?.goneAt !== undefined, 5)
+    await until(() => lifeOf(keyturn, victim)?.exitedAt !== undefined, 5)
     if (lifeOf(keyturn, victim)?.signal === 'SIGABRT') break
     await until(() => keyturn.ready('worker').length === 1, 30)
   }
@@ -168,7 +168,7 @@ t.test('a defect in a worker', async (t) => {
   t.match(died, { level: 'error', code: 1, signal: null })
   t.match(
     keyturn.lines().find(({ level }) => level === 'fatal'),
-    { pid: died.worker, msg: 'a defect; this worker ends', err: { message: 'a fault' } }
+    { pid: died.worker, msg: 'uncaught exception; stopping this worker', err: { message: 'a fault' } }
   )
   await until(() => keyturn.ready('worker').length === 2, 30)
   t.equal(await keyturn.stop(), 0)
@@ -192,18 +192,18 @@ t.test('a worker dies while the database is down', { skip: withoutPostgres() || 
   await postgres.kill()
   const from = keyturn.lines().length
   keyturn.child.kill('SIGHUP')
-  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), { reason: /^DATABASE_URL: / })
+  t.match(await keyturn.next('reload aborted: a new process failed to boot', from), { reason: /^DATABASE_URL: / })
   t.strictSame(keyturn.ready('worker'), first)
 
   keyturn.kill('worker', 'SIGKILL')
-  const failures = () => keyturn.lines().filter(({ msg }) => msg === 'a process cannot boot; another one will be tried')
+  const failures = () => keyturn.lines().filter(({ msg }) => msg === 'process failed to boot; retrying')
   await until(() => failures().length === 3, 30)
   t.match(failures()[0], { level: 'error', reason: /^DATABASE_URL: cannot be used, .*ECONNREFUSED/ })
   const births = keyturn
     .lives('worker')
     .slice(-3)
-    .map(({ bornAt }) => bornAt)
-  const waits = births.slice(1).map((bornAt, index) => bornAt - (births[index] ?? 0))
+    .map(({ startedAt }) => startedAt)
+  const waits = births.slice(1).map((startedAt, index) => startedAt - (births[index] ?? 0))
   t.comment(`tried again after ${waits.join(' and ')} ms`)
   t.ok((waits[0] ?? 0) >= 1000 && (waits[1] ?? 0) >= 2000, 'each time it waits longer')
   t.equal(await verify(), 200, 'the other one goes on')

@@ -81,7 +81,7 @@ t.test('kill -9 of the arbiter', async (t) => {
 })
 
 t.test('kill -9 of the arbiter while its workers boot', async (t) => {
-  for (const first of ['hasher boots', 'hasher is ready', 'worker is ready']) {
+  for (const first of ['hasher starting', 'hasher ready', 'worker ready']) {
     const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
     keyturn.child.kill('SIGHUP')
     await keyturn.next(first)
@@ -107,6 +107,10 @@ setInterval(look, 20).unref()
   const closed = once(keyturn.child, 'close')
   writeFileSync(marker, '')
   t.equal((await closed)[0], 1)
-  t.match(keyturn.lines().at(-1), { level: 'fatal', msg: 'a defect; all processes end', err: { message: 'a fault' } })
+  t.match(keyturn.lines().at(-1), {
+    level: 'fatal',
+    msg: 'uncaught exception; stopping all processes',
+    err: { message: 'a fault' }
+  })
   t.equal(keyturn.output().stderr, '')
 })

@@ -32,7 +32,7 @@ t.test('SIGHUP every two seconds under load', async (t) => {
   const traffic = startTraffic(keyturn.url, await someCalls(keyturn))
   const first = [...keyturn.ready('worker'), ...keyturn.ready('hasher')]
   const from = keyturn.lines().length
-  const reloads = () => keyturn.lines().filter(({ msg }) => msg === 'Keyturn has reloaded').length
+  const reloads = () => keyturn.lines().filter(({ msg }) => msg === 'Keyturn reloaded').length
   const began = performance.now()
   // A busy machine may need longer for two.
   for (let turn = 1; performance.now() - began < seconds * 1000 || reloads() < 2; turn++) {
@@ -89,7 +89,7 @@ t.test('a reload that cannot be costs nothing', async (t) => {
 
   write(['WEB_CONCURRENCY=two', 'LEEWAY=1y'])
   keyturn.child.kill('SIGHUP')
-  t.match(await keyturn.next('there is no reload; everything stays as it is', from), {
+  t.match(await keyturn.next('reload aborted: invalid configuration', from), {
     level: 'error',
     reason: /^WEB_CONCURRENCY: got "two".*\nLEEWAY: got "1y"/
   })
@@ -97,21 +97,24 @@ t.test('a reload that cannot be costs nothing', async (t) => {
 
   write(['WEB_CONCURRENCY=3', `CLAIMS_MODULE=${broken}`])
   keyturn.child.kill('SIGHUP')
-  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), {
+  t.match(await keyturn.next('reload aborted: a new process failed to boot', from), {
     level: 'error',
     reason: /^CLAIMS_MODULE: .*no claims today\.$/
   })
-  await until(() => keyturn.lives('worker').filter(({ goneAt, relievedAt }) => relievedAt && !goneAt).length === 0, 20)
+  await until(
+    () => keyturn.lives('worker').filter(({ exitedAt, drainedAt }) => drainedAt && !exitedAt).length === 0,
+    20
+  )
   const tried = keyturn.lives('worker').length
   await delay(1500)
   t.strictSame(everyone(keyturn), first, 'the old ones go on')
   t.equal(keyturn.lives('worker').length, tried, 'and are as many as before: no others are tried')
 
   keyturn.child.kill('SIGHUP')
-  await keyturn.next('Keyturn reloads')
+  await keyturn.next('Keyturn reloading')
   write(['WEB_CONCURRENCY=3'])
   keyturn.child.kill('SIGHUP')
-  await keyturn.next('Keyturn has reloaded')
+  await keyturn.next('Keyturn reloaded')
   t.equal(keyturn.ready('worker').length, 3, 'corrected while the faulty one was still tried')
   t.strictSame(
     everyone(keyturn).filter((pid) => first.includes(pid)),
@@ -134,10 +137,10 @@ t.test('the old ones go only once all new ones are ready, hashers too', async (t
   process.kill(hasher, 'SIGSTOP')
   await until(() => keyturn.ready('worker').length === 4, 20)
   process.kill(hasher, 'SIGKILL')
-  t.match(await keyturn.next('the reload is abandoned; the old processes go on', from), {
-    reason: 'A hasher cannot boot: it ended with SIGKILL.'
+  t.match(await keyturn.next('reload aborted: a new process failed to boot', from), {
+    reason: 'A hasher failed to boot: it exited with SIGKILL.'
   })
-  await until(() => keyturn.lives('worker').filter(({ goneAt }) => goneAt !== undefined).length === 2, 20)
+  await until(() => keyturn.lives('worker').filter(({ exitedAt }) => exitedAt !== undefined).length === 2, 20)
   t.strictSame(everyone(keyturn), first)
   t.equal(fewestReady(keyturn.lines(), 'worker', from), 2)
   t.equal(fewestReady(keyturn.lines(), 'hasher', from), 1)
@@ -148,11 +151,11 @@ t.test('many at once are two: the one that runs, and one more', async (t) => {
   const keyturn = await startArbiter(t)
   for (let n = 0; n < 10; n++) keyturn.child.kill('SIGHUP')
   const from = keyturn.lines().length
-  await keyturn.next('Keyturn has reloaded', from)
+  await keyturn.next('Keyturn reloaded', from)
   for (let n = 0; n < 10; n++) keyturn.child.kill('SIGHUP')
   await delay(20)
-  await until(() => keyturn.lines().at(-1)?.msg === 'Keyturn has reloaded' || !isReloading(keyturn), 30)
-  const reloads = keyturn.lines().filter(({ msg }) => msg === 'Keyturn reloads').length
+  await until(() => keyturn.lines().at(-1)?.msg === 'Keyturn reloaded' || !isReloading(keyturn), 30)
+  const reloads = keyturn.lines().filter(({ msg }) => msg === 'Keyturn reloading').length
   t.ok(reloads >= 2 && reloads <= 4, `${reloads} reloads`)
   t.equal(await keyturn.stop(), 0)
 })
@@ -160,7 +163,7 @@ t.test('many at once are two: the one that runs, and one more', async (t) => {
 const isReloading = (keyturn: RunningArbiter): boolean => {
   const lines = keyturn.lines()
   const last = (message: string) => lines.findLastIndex(({ msg }) => msg === message)
-  return last('Keyturn reloads') > last('Keyturn has reloaded')
+  return last('Keyturn reloading') > last('Keyturn reloaded')
 }
 
 /** What a readiness probe was answered. */
@@ -248,7 +251,7 @@ t.test('a worker that is being replaced when the service stops becomes unready t
   t.match(await untilDraining(watch), { status: 200 })
   const closed = once(keyturn.child, 'close')
   keyturn.child.kill('SIGTERM')
-  await keyturn.next('Keyturn stops', 0)
+  await keyturn.next('Keyturn stopping', 0)
   // The order to stop is on its way to the worker: a probe may overtake it.
   await until(async () => (await held.pop()?.probe())?.status === 503, 10, 'the worker hears of the stop')
   for (const each of held) each.close()

@@ -17,7 +17,7 @@ t.test('SIGTTIN and SIGTTOU: one more, one less, never none; SIGHUP: as configur
   const becomes = async (signal: NodeJS.Signals, count: number, what: string): Promise<void> => {
     const from = keyturn.lines().length
     keyturn.child.kill(signal)
-    await keyturn.next(signal === 'SIGHUP' ? 'Keyturn has reloaded' : 'the number of workers is changed', from)
+    await keyturn.next(signal === 'SIGHUP' ? 'Keyturn reloaded' : 'worker count changed', from)
     await until(() => readyCount(keyturn) === count, 30, what)
   }
   await becomes('SIGTTIN', 3, 'one more')
@@ -38,8 +38,8 @@ t.test('what is meant for the arbiter does nothing to the others', async (t) => 
   for (const signal of ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const)
     for (const pid of [...workers, ...hashers]) process.kill(pid, signal)
   for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGWINCH'] as const) keyturn.child.kill(signal)
-  await until(() => keyturn.lines().some(({ msg }) => String(msg).startsWith('SIGUSR2 asks for nothing')), 10)
-  t.ok(keyturn.lines().some(({ msg }) => String(msg).startsWith('SIGUSR1 asks for nothing')))
+  await until(() => keyturn.lines().some(({ msg }) => String(msg).startsWith('SIGUSR2 ignored: ')), 10)
+  t.ok(keyturn.lines().some(({ msg }) => String(msg).startsWith('SIGUSR1 ignored: ')))
 
   const { answered, failures } = await (async () => {
     const traffic = startTraffic(keyturn.url, [{ method: 'GET', path: '/health/ready', status: 200 }], { fresh: 4 })
@@ -62,7 +62,7 @@ t.test('MAX_REQUESTS: the next one is ready before the last one goes', async (t)
     { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 },
     { method: 'GET', path: '/health/live', status: 200 }
   ])
-  await until(() => keyturn.lives('worker').filter(({ goneAt }) => goneAt !== undefined).length >= 3, 60)
+  await until(() => keyturn.lives('worker').filter(({ exitedAt }) => exitedAt !== undefined).length >= 3, 60)
   const { answered, failures } = await traffic.stop()
   t.comment(`${answered.kept + answered.fresh} answers by ${keyturn.lives('worker').length} workers`)
   t.strictSame(failures, [])
@@ -84,7 +84,7 @@ t.test('MAX_REQUESTS, and no next one', async (t) => {
   const first = keyturn.ready('worker')
   write('env', `${settings}CLAIMS_MODULE=${broken}\n`)
   const traffic = startTraffic(keyturn.url, [{ method: 'GET', path: '/health/live', status: 200 }])
-  const failed = 'a process cannot boot; another one will be tried'
+  const failed = 'process failed to boot; retrying'
   await until(() => keyturn.lines().filter(({ msg }) => msg === failed).length === 2, 30)
   t.strictSame(keyturn.ready('worker'), first, 'the old one serves as long as it takes')
   write('env', settings)

@@ -66,7 +66,7 @@ t.test('a first boot that fails', async (t) => {
 
   await Promise.all([
     isRefused(t, { WEB_CONCURRENCY: '0' }, { code: 78, line: /^WEB_CONCURRENCY: got "0", expected/, workers: 0 }),
-    isRefused(t, { PORT: String(port) }, { code: 78, line: /^PORT: cannot listen .* already\.$/m, workers: 0 }),
+    isRefused(t, { PORT: String(port) }, { code: 78, line: /^PORT: cannot listen .* already in use\.$/m, workers: 0 }),
     isRefused(
       t,
       { PIDFILE: pidfile, PORT: '0' },
@@ -75,7 +75,7 @@ t.test('a first boot that fails', async (t) => {
     isRefused(
       t,
       { PIDFILE: '/dev/null/pid', PORT: '0' },
-      { code: 78, line: /^PIDFILE: got .*expected a file that can be written \(ENOTDIR\)/, workers: 0 }
+      { code: 78, line: /^PIDFILE: got .*expected a writable file \(ENOTDIR\)/, workers: 0 }
     )
   ])
   t.equal(readFileSync(pidfile, 'utf8'), `${process.pid}\n`, 'the pidfile of another stays')
@@ -127,7 +127,7 @@ t.test('a boot that fails where nobody waits for it, or never ends', async (t) =
   const defect = await runKeyturn(['serve'], { DATA_DIR: aDataDir(t), PORT: '0', CLAIMS_MODULE: late })
   t.equal(defect.code, 3)
   t.match(defect.stderr, /^ {4}at .*late\.mjs/m, 'a defect is worth its stack')
-  t.match(defect.stderr.trimEnd().split('\n').at(-1), 'A worker cannot boot: too late')
+  t.match(defect.stderr.trimEnd().split('\n').at(-1), 'A worker failed to boot: too late')
 
   const endless = module('endless.mjs', 'await new Promise(() => {})')
   await isRefused(
@@ -135,7 +135,7 @@ t.test('a boot that fails where nobody waits for it, or never ends', async (t) =
     { PORT: '0', CLAIMS_MODULE: endless, TIMEOUT: '1' },
     {
       code: 3,
-      line: /^A worker cannot boot: not ready after 3\d seconds, it ended with SIG(ABRT|KILL)\.$/m,
+      line: /^A worker failed to boot: not ready after 3\d seconds, it exited with SIG(ABRT|KILL)\.$/m,
       workers: 2
     }
   )
@@ -147,7 +147,7 @@ t.test('two that start at once at one address', async (t) => {
   const up = both.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
   const refused = both.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []))
   t.equal(up.length, 1)
-  t.match(refused, [/"PORT: cannot listen on .* something else listens there already\.\\n"/])
+  t.match(refused, [/"PORT: cannot listen on .* the address is already in use\.\\n"/])
   for (const keyturn of up) {
     t.ok(await isUp(keyturn))
     t.equal(await keyturn.stop(), 0)
@@ -203,7 +203,7 @@ t.test('LISTEN_FDS: a socket that systemd has opened', async (t) => {
   t.teardown(() => unix.close())
   const passed = (unix as unknown as { _handle: { fd: number } })._handle.fd
   await t.rejects(startKeyturn(t, { DATA_DIR: aDataDir(t) }, { command: [...command], passed }), {
-    message: /LISTEN_FDS: file descriptor 3 is something else, expected a TCP socket/
+    message: /LISTEN_FDS: expected file descriptor 3 to be a TCP socket/
   })
 })
 
@@ -227,7 +227,7 @@ t.test('started by npm, it stops with it', async (t) => {
   const npx = await startArbiter(t, npm, { command: ['npx', '--no', 'keyturn', 'serve'], cwd: project })
   const pids = [...npx.lives('worker'), ...npx.lives('hasher')].map(({ pid }) => pid)
   npx.child.kill('SIGTERM')
-  await until(() => npx.lines().some(({ msg }) => msg === 'Keyturn has stopped'), 10, 'npx: Keyturn has stopped')
+  await until(() => npx.lines().some(({ msg }) => msg === 'Keyturn stopped'), 10, 'npx: Keyturn stopped')
   await untilGone(pids, 5)
   await t.rejects(isUp(npx), 'the port is free')
 })

@@ -184,7 +184,7 @@ t.test('in a hurry', async (t) => {
 
   const hastened = await stuck()
   hastened.child.kill('SIGTERM')
-  await hastened.next('worker is relieved', 0)
+  await hastened.next('worker draining', 0)
   hastened.child.kill('SIGQUIT')
   await gone(hastened, 'SIGTERM, then SIGQUIT', 4)
 
@@ -194,7 +194,7 @@ t.test('in a hurry', async (t) => {
 
   const unready = await startArbiter(t)
   unready.child.kill('SIGHUP')
-  await unready.next('worker boots')
+  await unready.next('worker starting')
   unready.child.kill('SIGTERM')
   await gone(unready, 'SIGTERM in a reload', 10)
 })
@@ -213,16 +213,16 @@ function begun(t: Test) {
     closed: once(child, 'close'),
     text: () => text,
     lives: () =>
-      [...text.matchAll(/"(?:worker|hasher)":(\d+),"msg":"(?:worker|hasher) boots"/g)].map(([, pid]) => Number(pid))
+      [...text.matchAll(/"(?:worker|hasher)":(\d+),"msg":"(?:worker|hasher) starting"/g)].map(([, pid]) => Number(pid))
   }
 }
 
 t.test('SIGTERM at the very beginning', async (t) => {
   for (const [after, to] of [
-    ['worker boots', 'arbiter'],
-    ['hasher boots', 'all'],
-    ['hasher boots', 'all, the arbiter last'],
-    ['hasher is ready', 'all']
+    ['worker starting', 'arbiter'],
+    ['hasher starting', 'all'],
+    ['hasher starting', 'all, the arbiter last'],
+    ['hasher ready', 'all']
   ] as const) {
     const { child, lives, closed, text } = begun(t)
     await until(() => text().includes(after), 20)
@@ -247,7 +247,7 @@ t.test('SHUTDOWN_DELAY', async (t) => {
   t.equal((await ready()).status, 200)
   const closed = once(keyturn.child, 'close')
   keyturn.child.kill('SIGTERM')
-  await keyturn.next('worker is relieved', 0)
+  await keyturn.next('worker draining', 0)
   await until(async () => (await ready()).status === 503, 1)
   t.match(await (await ready()).json(), { status: 'down', checks: { serving: 'down', database: 'up' } })
   const traffic = startTraffic(keyturn.url, [call])
@@ -260,7 +260,7 @@ t.test('SHUTDOWN_DELAY', async (t) => {
 
   const hasty = await startArbiter(t, { SHUTDOWN_DELAY: '60' })
   hasty.child.kill('SIGTERM')
-  await hasty.next('worker is relieved', 0)
+  await hasty.next('worker draining', 0)
   const began = performance.now()
   t.equal(await hasty.stop('SIGINT'), 0)
   t.ok(performance.now() - began < 4000, 'SIGINT waits for nobody')

@@ -50,8 +50,8 @@ t.test('metrics are those of all workers, whoever comes and goes', async (t) => 
   const traffic = startTraffic(keyturn.url, [call], { kept: 3, fresh: 3 })
   await until(() => traffic.report().answered.fresh > 30, 30)
   keyturn.child.kill('SIGHUP')
-  await keyturn.next('Keyturn has reloaded', 0)
-  await until(() => keyturn.lives('worker').filter(({ goneAt }) => goneAt !== undefined).length === 2, 20)
+  await keyturn.next('Keyturn reloaded', 0)
+  await until(() => keyturn.lives('worker').filter(({ exitedAt }) => exitedAt !== undefined).length === 2, 20)
   const { answered, failures } = await traffic.stop()
   await stop()
   const counters = countersOf(await scrape(keyturn))
@@ -96,7 +96,7 @@ t.test('the log: one event a line, in JSON, and no secret in it', async (t) => {
   const victim = keyturn.kill('worker', 'SIGKILL')
   await until(() => keyturn.ready('worker').length === 2 && !keyturn.ready('worker').includes(victim), 30)
   keyturn.child.kill('SIGHUP')
-  await keyturn.next('Keyturn has reloaded')
+  await keyturn.next('Keyturn reloaded')
   t.equal(await keyturn.stop(), 0)
 
   const { stdout, stderr } = keyturn.output()
@@ -120,8 +120,8 @@ t.test('the log: one event a line, in JSON, and no secret in it', async (t) => {
   )
   const events = new Set(keyturn.lines().map(({ msg }) => String(msg).replace(/^Keyturn listens.*/, 'Keyturn listens')))
   for (const event of [
-    ...['Keyturn listens', 'Keyturn reloads', 'Keyturn has reloaded', 'Keyturn stops', 'Keyturn has stopped'],
-    ...['worker boots', 'worker is ready', 'worker is relieved', 'worker is gone', 'hasher boots', 'hasher is ready']
+    ...['Keyturn listens', 'Keyturn reloading', 'Keyturn reloaded', 'Keyturn stopping', 'Keyturn stopped'],
+    ...['worker starting', 'worker ready', 'worker draining', 'worker exited', 'hasher starting', 'hasher ready']
   ])
     t.ok(events.has(event), event)
 })

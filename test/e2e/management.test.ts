@@ -31,7 +31,7 @@ t.test('health and metrics are there and nowhere else, and nothing else is there
   t.equal(await lost.text(), '{"detail":"Not found."}')
   t.match(await (await fetch(`${management}/metrics`)).text(), /keyturn_processes\{kind="workers",state="ready"\} 2/)
 
-  const reloaded = service.next('Keyturn has reloaded')
+  const reloaded = service.next('Keyturn reloaded')
   service.child.kill('SIGHUP')
   await reloaded
   await look()
@@ -46,9 +46,9 @@ t.test('a reload does not bind another port', async (t) => {
   writeFileSync(file, '')
   const service = await startArbiter(t, { ENV_FILE: file })
   writeFileSync(file, 'MANAGEMENT_PORT=0')
-  const abandoned = service.next('the reload is abandoned; the old processes go on')
+  const abandoned = service.next('reload aborted: a new process failed to boot')
   service.child.kill('SIGHUP')
-  t.match((await abandoned).reason, /^MANAGEMENT_PORT: set for a reload, expected at a start/)
+  t.match((await abandoned).reason, /^MANAGEMENT_PORT: a reload cannot add it; restart the service\.$/)
   t.equal(await status(`${service.url}/health/ready`), 200)
   t.equal(await service.stop(), 0)
 })
@@ -60,5 +60,5 @@ t.test('a port that is taken is told by its name', async (t) => {
   const { port } = holder.address() as AddressInfo
   const { code, stderr } = await runKeyturn(['serve'], { DATA_DIR: aDataDir(t), PORT: '0', MANAGEMENT_PORT: `${port}` })
   t.equal(code, 78)
-  t.match(stderr, `MANAGEMENT_PORT: cannot listen on 127.0.0.1 port ${port}, something else listens there already.`)
+  t.match(stderr, `MANAGEMENT_PORT: cannot listen on 127.0.0.1 port ${port}: the address is already in use.`)
 })

@@ -96,7 +96,7 @@ t.test('from the first start to the second, with nothing configured', async (t) 
   t.equal((await doorsOf(first).logOut(over.body.refresh)).status, 200)
   t.equal(await first.stop(), 0)
   t.equal(first.output().stderr, '')
-  t.equal(messagesOf(first).at(-1), 'Keyturn has stopped')
+  t.equal(messagesOf(first).at(-1), 'Keyturn stopped')
   await t.rejects(doorsOf(first).live(), { code: 'ECONNREFUSED' })
 
   const second = await startKeyturn(t, env)
@@ -122,7 +122,7 @@ t.test('what keeps it from starting is said in as many lines', async (t) => {
       /^SIGNING_KEY: got 7 bytes, expected at least 32/
     ]),
     isRefused(t, { ...env, PORT: String(port) }, [
-      new RegExp(`^PORT: cannot listen on 127\\.0\\.0\\.1 port ${port}, something else listens there already\\.$`)
+      new RegExp(`^PORT: cannot listen on 127\\.0\\.0\\.1 port ${port}: the address is already in use\\.$`)
     ]),
     isRefused(t, { ...env, REDIS_URL: 'redis://:hunter2@127.0.0.1:1' }, [
       /^REDIS_URL: cannot be used, (?!.*hunter2).*ECONNREFUSED/
@@ -164,7 +164,7 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
   slow.write(`${head}{"token"`)
   const began = performance.now()
   const stopped = keyturn.stop()
-  while (!keyturn.output().stdout.includes('Keyturn stops')) await delay(10)
+  while (!keyturn.output().stdout.includes('Keyturn stopping')) await delay(10)
 
   const { hostname, port } = new URL(keyturn.url)
   // The workers hear of it a moment later.

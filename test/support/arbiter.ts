@@ -1,6 +1,6 @@
 /*
- * `keyturn serve` with all its processes: who was born, ready, relieved and gone, as the arbiter's log has it at level
- * debug. The log is written before the deed is done, so it knows more than anybody who looks at the processes now and then.
+ * `keyturn serve` with all its processes: when each one started, was ready, drained and exited, from the arbiter's log at
+ * level debug. The arbiter logs each step as it takes it, so the log is more exact than polling the processes.
  */
 import { readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -10,17 +10,17 @@ import { aDataDir, post, type RunningKeyturn, runKeyturn, type StartOptions, sta
 
 export type Kind = 'worker' | 'hasher'
 
-/** One process, from its birth to its end. Milliseconds since 1970, as the log has them. */
+/** One process, from its start to its exit. Milliseconds since 1970, as in the log. */
 export interface Life {
   readonly kind: Kind
   readonly pid: number
-  readonly bornAt: number
+  readonly startedAt: number
   readyAt?: number
-  /** It was asked to finish. */
-  relievedAt?: number
-  /** It was taken for hung. */
-  silentAt?: number
-  goneAt?: number
+  /** It was ordered to drain. */
+  drainedAt?: number
+  /** It was taken for hung, and sent SIGABRT. */
+  abortedAt?: number
+  exitedAt?: number
   signal?: string
 }
 
@@ -28,21 +28,21 @@ export interface RunningArbiter extends RunningKeyturn {
   readonly pid: number
   /** Its environment: for commands on the same data. */
   readonly settings: Record<string, string>
-  /** What was logged so far. */
+  /** The log so far. */
   lines(): readonly LogLine[]
   /** All processes so far, oldest first. */
   lives(kind: Kind): readonly Life[]
-  /** Those that are ready, by the log; oldest first. */
+  /** The ids of those that are ready, oldest first. */
   ready(kind: Kind): readonly number[]
-  /** Sends a signal to the oldest one that is ready, and tells its id. Throws when there is none. */
+  /** Sends a signal to the oldest one that is ready, and returns its id. Throws when there is none. */
   kill(kind: Kind, signal: NodeJS.Signals): number
-  /** Resolves with the first line of this message that comes after the first `from` lines, by default those of now. */
+  /** Resolves with the first line with this message after the first `from` lines, by default the lines so far. */
   next(message: string, from?: number): Promise<LogLine>
 }
 
 /**
- * Two workers and a hasher on embedded data, ready when this resolves; all of them are ended with `t`. Where `env` has an
- * ENV_FILE, that one says how many.
+ * Two workers and a hasher on embedded data, ready when this resolves and killed with `t`. An ENV_FILE in `env` decides
+ * itself how many workers there are.
  */
 export async function startArbiter(
   t: Pick<Test, 'teardown'>,
@@ -69,8 +69,8 @@ export async function startArbiter(
   const lives = (kind: Kind): Life[] => livesOf(lines, kind)
   const ready = (kind: Kind): number[] => lives(kind).flatMap((life) => (isReady(life) ? [life.pid] : []))
   t.teardown(() => {
-    for (const { pid, goneAt } of [...lives('worker'), ...lives('hasher')])
-      if (goneAt === undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
+    for (const { pid, exitedAt } of [...lives('worker'), ...lives('hasher')])
+      if (exitedAt === undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
   })
   return {
     ...keyturn,
@@ -103,31 +103,31 @@ export async function logIn({ url, settings }: RunningArbiter): Promise<{ access
   return { access, refresh }
 }
 
-const isReady = ({ readyAt, relievedAt, silentAt, goneAt }: Life): boolean =>
-  readyAt !== undefined && relievedAt === undefined && silentAt === undefined && goneAt === undefined
+const isReady = ({ readyAt, drainedAt, abortedAt, exitedAt }: Life): boolean =>
+  readyAt !== undefined && drainedAt === undefined && abortedAt === undefined && exitedAt === undefined
 
-/** The lives of one kind that a log tells of. */
+/** The lives of one kind, read from a log. */
 export function livesOf(lines: readonly LogLine[], kind: Kind): Life[] {
   const lives: Life[] = []
   for (const line of lines) {
     const at = Date.parse(String(line.time))
     const pid = Number(line[kind])
-    // The newest of this id: the system may give it out again.
+    // The newest with this id: the system may reuse it.
     const life = lives.findLast((each) => each.pid === pid)
-    if (line.msg === `${kind} boots`) lives.push({ kind, pid, bornAt: at })
+    if (line.msg === `${kind} starting`) lives.push({ kind, pid, startedAt: at })
     else if (life === undefined) continue
-    else if (line.msg === `${kind} is ready`) life.readyAt ??= at
-    else if (line.msg === `${kind} is relieved`) life.relievedAt ??= at
-    else if (line.msg === `${kind} is silent, and is ended`) life.silentAt ??= at
+    else if (line.msg === `${kind} ready`) life.readyAt ??= at
+    else if (line.msg === `${kind} draining`) life.drainedAt ??= at
+    else if (line.msg === `${kind} unresponsive; sending SIGABRT`) life.abortedAt ??= at
     else if (line.code !== undefined) {
-      life.goneAt = at
+      life.exitedAt = at
       life.signal = String(line.signal)
     }
   }
   return lives
 }
 
-/** The lowest number that were ready at once, from the line of index `from` on. */
+/** The lowest number that were ready at the same time, from line `from` on. */
 export function fewestReady(lines: readonly LogLine[], kind: Kind, from: number): number {
   const about = (some: readonly LogLine[]): LogLine[] => some.filter((line) => line[kind] !== undefined)
   const [before, after] = [about(lines.slice(0, from)), about(lines.slice(from))]
@@ -135,19 +135,19 @@ export function fewestReady(lines: readonly LogLine[], kind: Kind, from: number)
   return Math.min(...counts.map((history) => livesOf(history, kind).filter(isReady).length))
 }
 
-/** Whether a process of Keyturn has this id, and not by now another one. */
+/** Whether a process of Keyturn has this id: the system may have given it to another program since. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     if (process.platform !== 'linux') return true
-    // Empty for one that is dead and not yet reaped: an orphan waits for the init of the host, which may never do it.
+    // Empty for a zombie: an orphan waits for the init process of the host, which may never reap it.
     return /keyturn|cluster\/|main\.js/.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
   } catch {
     return false
   }
 }
 
-/** Once all these processes have ended. Rejects after `limit` seconds. */
+/** Resolves once all these processes have exited. Rejects after `limit` seconds. */
 export const untilGone = (pids: readonly number[], limit: number): Promise<number> =>
   until(() => !pids.some(isAlive), limit, `the processes ${pids} are gone`)
 

@@ -3,7 +3,7 @@ import t from 'tap'
 import { sizesOf } from '../../../src/cluster/arbiter.ts'
 import { loadConfig } from '../../../src/config/load.ts'
 
-t.test('how many processes', async (t) => {
+t.test('arbiter: how many workers and hashers a configuration asks for', async (t) => {
   const cores = availableParallelism()
   const real = {
     DATABASE_URL: 'postgres://127.0.0.1/x',

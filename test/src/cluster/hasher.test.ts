@@ -28,15 +28,15 @@ async function startHasher(t: Test) {
     return reports.splice(0).find((report) => report.type === type) as Report
   }
   await next('ready')
-  return { child, closed, next, reports, tell: (order: Order) => tell(child, order), stderr: () => stderr }
+  return { child, closed, next, reports, send: (order: Order) => send(child, order), stderr: () => stderr }
 }
 
-const tell = (child: ChildProcess, order: Order): void => void child.send(order)
+const send = (child: ChildProcess, order: Order): void => void child.send(order)
 const drain: Order = { type: 'drain', delay: 0, grace: 1000, isStop: false }
 
-t.test('passwords in, digests and verdicts out', async (t) => {
-  const { child, closed, tell, next, stderr } = await startHasher(t)
-  tell({ type: 'hash', id: 7, job: { kind: 'hash', password: 'secret' } })
+t.test('hasher: hashes and verifies passwords, at a lower priority', async (t) => {
+  const { child, closed, send, next, stderr } = await startHasher(t)
+  send({ type: 'hash', id: 7, job: { kind: 'hash', password: 'secret' } })
   const hashed = await next('hashed')
   t.match(hashed, { id: 7, result: { value: /^\$argon2id\$/ } })
   const digest = 'result' in hashed && 'value' in hashed.result ? String(hashed.result.value) : ''
@@ -44,19 +44,19 @@ t.test('passwords in, digests and verdicts out', async (t) => {
     ['secret', true],
     ['other', false]
   ] as const) {
-    tell({ type: 'hash', id: 8, job: { kind: 'verify', password, digest } })
+    send({ type: 'hash', id: 8, job: { kind: 'verify', password, digest } })
     t.match(await next('hashed'), { id: 8, result: { value } })
   }
   t.ok(getPriority(child.pid ?? 0) > getPriority())
-  tell(drain)
+  send(drain)
   t.strictSame(await closed, [0, null])
   t.equal(stderr(), '')
 })
 
-t.test('it leaves after what it has, in the order that it was given', async (t) => {
-  const { closed, tell, reports } = await startHasher(t)
-  for (const id of [1, 2]) tell({ type: 'hash', id, job: { kind: 'hash', password: 'secret' } })
-  tell(drain)
+t.test('hasher: drains its jobs in order, then exits', async (t) => {
+  const { closed, send, reports } = await startHasher(t)
+  for (const id of [1, 2]) send({ type: 'hash', id, job: { kind: 'hash', password: 'secret' } })
+  send(drain)
   t.strictSame(await closed, [0, null])
   t.match(reports, [
     { type: 'hashed', id: 1 },
@@ -64,17 +64,17 @@ t.test('it leaves after what it has, in the order that it was given', async (t) 
   ])
 })
 
-t.test('it leaves once, however often it is asked', async (t) => {
-  const { closed, tell, stderr } = await startHasher(t)
-  for (let n = 0; n < 20; n++) tell(drain)
+t.test('hasher: repeated drain orders exit once', async (t) => {
+  const { closed, send, stderr } = await startHasher(t)
+  for (let n = 0; n < 20; n++) send(drain)
   t.strictSame(await closed, [0, null])
   t.equal(stderr(), '')
 })
 
-t.test('it minds no signal that is meant for all, and ends with its arbiter', async (t) => {
-  const { child, closed, tell, next, stderr } = await startHasher(t)
+t.test('hasher: ignores signals that reach every process, and exits with its arbiter', async (t) => {
+  const { child, closed, send, next, stderr } = await startHasher(t)
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) child.kill(signal)
-  tell({ type: 'hash', id: 1, job: { kind: 'hash', password: 'secret' } })
+  send({ type: 'hash', id: 1, job: { kind: 'hash', password: 'secret' } })
   t.match(await next('hashed'), { id: 1 })
   child.disconnect()
   t.strictSame(await closed, [1, null])

@@ -1,31 +1,38 @@
 import { Counter, Gauge, Registry } from '@platformatic/prom-client'
 import t from 'tap'
 import type { Child } from '../../../src/cluster/messages.ts'
-import { makeScraper, type Scraper } from '../../../src/cluster/metrics.ts'
-import type { Pool } from '../../../src/cluster/pool.ts'
+import { Scraper } from '../../../src/cluster/metrics.ts'
 
 interface Worker extends Child {
   /** Counts one request. */
   count(): void
-  /** From now on it says nothing. */
+  /** From now on it reports nothing. */
   hang(): void
-  /** Asks for the metrics of all. */
+  /** Requests the metrics of all workers. */
   scrape(): Promise<string>
-  /** Tells its metrics without being asked, as at its end. */
+  /** Reports its metrics unasked, as at its exit. */
   measure(): Promise<void>
 }
 
-/** Workers that are ready, and the arbiter's sums. */
+/** Workers that are ready, and a scraper for them. */
 function open(count: number) {
   const workers: Worker[] = []
-  const pool = (ready: readonly Child[], more = 0) => ({ state: () => ({ count: ready.length + more, ready }) })
-  const pools = { workers: pool(workers, 1), hashers: pool([]) } as unknown as Record<'workers' | 'hashers', Pool>
-  const scraper = makeScraper(pools)
+  // One more is booting.
+  const pools = {
+    workers: {
+      ready: workers,
+      get count() {
+        return workers.length + 1
+      }
+    },
+    hashers: { ready: [], count: 0 }
+  }
+  const scraper = new Scraper(pools)
   for (let n = 0; n < count; n++) workers.push(aWorker(scraper))
   const gone = (worker: Worker): void => {
     workers.splice(workers.indexOf(worker), 1)
     worker.hang()
-    scraper.gone(worker)
+    scraper.remove(worker)
   }
   return { workers, gone, add: () => workers.push(aWorker(scraper)) }
 }
@@ -39,7 +46,7 @@ function aWorker(scraper: Scraper): Worker {
   const waiting: ((text: string) => void)[] = []
   const worker: Worker = {
     pid: 0,
-    tell(order) {
+    send(order) {
       if (order.type === 'measure') void worker.measure()
       if (order.type === 'scraped') waiting.shift()?.(order.text)
     },
@@ -50,11 +57,11 @@ function aWorker(scraper: Scraper): Worker {
     scrape: () =>
       new Promise((resolve) => {
         waiting.push(resolve)
-        scraper.reported(worker, { type: 'scrape' })
+        scraper.receive(worker, { type: 'scrape' })
       }),
     async measure() {
       const metrics = structuredClone(await registry.getMetricsAsJSON())
-      if (!isHung) scraper.reported(worker, { type: 'measured', metrics })
+      if (!isHung) scraper.receive(worker, { type: 'measured', metrics })
     }
   }
   return worker
@@ -68,7 +75,7 @@ const figure = (text: string, name: string): number =>
       ?.split(' ')[1] ?? Number.NaN
   )
 
-t.test('a scrape sums up all workers, whichever is asked', async (t) => {
+t.test('metrics: a scrape of any worker sums up all workers', async (t) => {
   const { workers } = open(3)
   const [one, two, three] = workers as [Worker, Worker, Worker]
   for (const worker of [one, two, two, three, three, three]) worker.count()
@@ -83,7 +90,7 @@ t.test('a scrape sums up all workers, whichever is asked', async (t) => {
   t.equal(figure(await three.scrape(), 'requests_total'), 7)
 })
 
-t.test('two scrapes at once are one look, and both are answered', async (t) => {
+t.test('metrics: scrapes at the same time share one collection', async (t) => {
   const { workers } = open(2)
   const [one, two] = workers as [Worker, Worker]
   one.count()
@@ -94,7 +101,7 @@ t.test('two scrapes at once are one look, and both are answered', async (t) => {
   )
 })
 
-t.test('the counts of a worker that is gone stay, its gauges go', async (t) => {
+t.test('metrics: the counters of a worker that has exited stay, its gauges do not', async (t) => {
   const { workers, gone, add } = open(2)
   const [one, two] = workers as [Worker, Worker]
   one.count()
@@ -108,7 +115,7 @@ t.test('the counts of a worker that is gone stay, its gauges go', async (t) => {
   t.equal(figure(await one.scrape(), 'requests_total'), 3)
 })
 
-t.test('of a worker that hangs the last numbers count, after a second', async (t) => {
+t.test('metrics: the last figures of a worker that hangs count, after a second', async (t) => {
   const { workers } = open(2)
   const [one, two] = workers as [Worker, Worker]
   two.count()
@@ -121,7 +128,7 @@ t.test('of a worker that hangs the last numbers count, after a second', async (t
   t.ok(performance.now() - began > 950)
 })
 
-t.test('a worker that dies while it is asked is not waited for', async (t) => {
+t.test('metrics: a scrape does not wait for a worker that has died', async (t) => {
   const { workers, gone } = open(2)
   const [one, two] = workers as [Worker, Worker]
   two.hang()
@@ -132,7 +139,7 @@ t.test('a worker that dies while it is asked is not waited for', async (t) => {
   t.ok(performance.now() - began < 900)
 })
 
-t.test('a counter never runs backwards, whoever goes when', async (t) => {
+t.test('metrics: a counter never runs backwards, whichever worker exits when', async (t) => {
   for (let moments = 0; moments < 60; moments++) {
     const { workers, gone } = open(4)
     const [asker, one, two] = workers as [Worker, Worker, Worker]
@@ -142,7 +149,7 @@ t.test('a counter never runs backwards, whoever goes when', async (t) => {
     const scraped = asker.scrape()
     for (let moment = 0; moment < moments; moment++) await undefined
     gone(two)
-    t.equal(figure(await scraped, 'requests_total'), 4, `another one is gone ${moments} moments later`)
+    t.equal(figure(await scraped, 'requests_total'), 4, `another one exits ${moments} microtasks later`)
     t.equal(figure(await asker.scrape(), 'requests_total'), 4)
   }
 })

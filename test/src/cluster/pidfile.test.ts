@@ -8,7 +8,7 @@ import { aDataDir } from '../../support/keyturn.ts'
 const aFile = (t: Test): string => join(aDataDir(t), 'keyturn.pid')
 const own = `${process.pid}\n`
 
-t.test('written, and removed at the end', async (t) => {
+t.test('pidfile: written, and removed at the end', async (t) => {
   const file = aFile(t)
   const remove = writePidfile(file)
   t.equal(readFileSync(file, 'utf8'), own)
@@ -17,7 +17,7 @@ t.test('written, and removed at the end', async (t) => {
   remove()
 })
 
-t.test('taken over where nobody lives by it', async (t) => {
+t.test('pidfile: one that names no running process is replaced', async (t) => {
   const gone = spawnSync('true').pid
   for (const text of [`${gone}\n`, `${gone}`, '', 'keyturn', '0', '-1', '1.5', `${process.pid}\n`]) {
     const file = aFile(t)
@@ -28,17 +28,17 @@ t.test('taken over where nobody lives by it', async (t) => {
   }
 })
 
-t.test('refused where another process lives by it, and left alone', async (t) => {
+t.test('pidfile: one that names another running process is refused, and kept', async (t) => {
   const file = aFile(t)
   writeFileSync(file, `${process.ppid}\n`)
   t.throws(() => writePidfile(file), {
     name: 'ConfigError',
-    message: `PIDFILE: ${file} names process ${process.ppid}, which is running; expected no other one.`
+    message: `PIDFILE: ${file} names process ${process.ppid}, which is running; stop it first, or set another PIDFILE.`
   })
   t.equal(readFileSync(file, 'utf8'), `${process.ppid}\n`)
 })
 
-t.test('refused where it cannot be written', async (t) => {
+t.test('pidfile: a path that cannot be written is refused', async (t) => {
   const folder = aFile(t)
   mkdirSync(folder)
   t.throws(() => writePidfile(folder), {
@@ -48,7 +48,7 @@ t.test('refused where it cannot be written', async (t) => {
   t.throws(() => writePidfile(join(folder, 'none/pid')), { message: /\(ENOENT\)\.$/ })
 })
 
-t.test('the file of whoever has taken it over since is not removed', async (t) => {
+t.test('pidfile: one that another process has replaced is not removed', async (t) => {
   const file = aFile(t)
   const remove = writePidfile(file)
   writeFileSync(file, `${process.ppid}\n`)

@@ -1,20 +1,13 @@
 /* What real processes show is in test/e2e/arbiter-*.test.ts; here is what they cannot. */
 import { pino } from 'pino'
 import t from 'tap'
-import { makePool } from '../../../src/cluster/pool.ts'
+import { Pool } from '../../../src/cluster/pool.ts'
 
-t.test('a process that cannot be started at all', async (t) => {
+t.test('pool: a process that cannot be started is reported, and retried with a back-off', async (t) => {
   const failures: string[] = []
-  const pool = makePool('hasher', {
-    log: pino({ level: 'silent' }),
-    events: {
-      reported: () => t.fail('nobody is there'),
-      gone: () => t.fail('nobody was there'),
-      failed: (words) => failures.push(words),
-      mayRelieve: () => true,
-      settled() {}
-    }
-  })
+  const pool = new Pool('hasher', pino({ level: 'silent' }))
+  pool.on('bootFailed', (reason) => failures.push(reason))
+  for (const event of ['report', 'exit'] as const) pool.on(event, () => t.fail('there is no process'))
   const { execPath } = process
   t.teardown(() => {
     process.execPath = execPath
@@ -22,12 +15,12 @@ t.test('a process that cannot be started at all', async (t) => {
   process.execPath = '/nowhere/node'
   pool.resize({ count: 1, timeout: 1000, grace: 1000 })
   for (let turn = 0; turn < 10; turn++) {
-    pool.settle()
+    pool.settle(true)
     await new Promise((resolve) => setImmediate(resolve))
   }
   t.same(failures, [
-    'A hasher cannot be started: spawn /nowhere/node ENOENT.',
-    'A hasher cannot be started: spawn /nowhere/node ENOENT.'
+    'A hasher could not be started: spawn /nowhere/node ENOENT.',
+    'A hasher could not be started: spawn /nowhere/node ENOENT.'
   ])
-  t.match(pool.state(), { count: 0, ready: [], isComplete: false }, 'the third try waits for a second')
+  t.match(pool, { count: 0, ready: [], isComplete: false, isSettled: false }, 'the third start waits for a second')
 })

@@ -1,11 +1,11 @@
 import { constants } from 'node:os'
 import t from 'tap'
-import { requests, unheard } from '../../../src/cluster/signals.ts'
+import { requests, ignoredByChildren } from '../../../src/cluster/signals.ts'
 
-/** What ends or stops a process that does not hear it, or makes Node open its inspector. Source: signal(7). */
+/** Without a handler these end or stop a process, or make Node open its inspector. Source: signal(7). */
 const dangerous = ['SIGHUP', 'SIGTTIN', 'SIGTTOU', 'SIGUSR1', 'SIGUSR2'] as const
 
-t.test('the table, as Gunicorn has it', async (t) => {
+t.test('signals: the arbiter handles what Gunicorn does', async (t) => {
   t.same(requests, {
     SIGTERM: 'stop',
     SIGINT: 'quit',
@@ -13,16 +13,16 @@ t.test('the table, as Gunicorn has it', async (t) => {
     SIGHUP: 'reload',
     SIGTTIN: 'more',
     SIGTTOU: 'fewer',
-    SIGUSR1: 'note',
-    SIGUSR2: 'note'
+    SIGUSR1: 'ignore',
+    SIGUSR2: 'ignore'
   })
 })
 
-t.test('nobody is ended by what may be sent to all', async (t) => {
+t.test('signals: none that may reach every process ends one by accident', async (t) => {
   for (const signal of dangerous) {
-    t.ok(signal in requests, `the arbiter hears ${signal}`)
-    t.ok(unheard.includes(signal), `the others do not mind ${signal}`)
+    t.ok(signal in requests, `the arbiter handles ${signal}`)
+    t.ok(ignoredByChildren.includes(signal), `its children ignore ${signal}`)
   }
-  t.notOk(unheard.some((signal) => ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGABRT'].includes(signal)))
-  for (const signal of [...Object.keys(requests), ...unheard]) t.ok(signal in constants.signals, signal)
+  t.notOk(ignoredByChildren.some((signal) => ['SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGABRT'].includes(signal)))
+  for (const signal of [...Object.keys(requests), ...ignoredByChildren]) t.ok(signal in constants.signals, signal)
 })

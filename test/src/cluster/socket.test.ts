@@ -14,7 +14,7 @@ async function serve(t: Test, { handle }: ListeningSocket): Promise<void> {
 
 const get = async (url: string): Promise<string> => await (await fetch(url)).text()
 
-t.test('an address by number or by name', async (t) => {
+t.test('socket: HOST is an address or a name', async (t) => {
   const rows: readonly (readonly [host: string, url: RegExp])[] = [
     ['127.0.0.1', /^http:\/\/127\.0\.0\.1:\d+$/],
     ['::1', /^http:\/\/\[::1\]:\d+$/],
@@ -29,31 +29,31 @@ t.test('an address by number or by name', async (t) => {
   }
   const both = await openSocket({ host: '::', port: 0 }, {})
   await serve(t, both)
-  t.equal(await get(both.url.replace('[::]', '127.0.0.1')), 'me', ':: takes IPv4 too')
+  t.equal(await get(both.url.replace('[::]', '127.0.0.1')), 'me', ':: accepts IPv4 too')
   both.close()
 })
 
-t.test('what cannot be had is said in one line', async (t) => {
+t.test('socket: an address that cannot be bound is an error of one line', async (t) => {
   const holder = createServer().listen(0, '127.0.0.1')
   await once(holder, 'listening')
   t.teardown(() => holder.close())
   const { port } = holder.address() as AddressInfo
   await t.rejects(openSocket({ host: '127.0.0.1', port }, {}), {
     name: 'ConfigError',
-    message: `PORT: cannot listen on 127.0.0.1 port ${port}, something else listens there already.`
+    message: `PORT: cannot listen on 127.0.0.1 port ${port}: the address is already in use.`
   })
   await t.rejects(openSocket({ host: '192.0.2.1', port: 0 }, {}), {
     name: 'ConfigError',
-    message: 'PORT: cannot listen on 192.0.2.1 port 0, EADDRNOTAVAIL.'
+    message: 'PORT: cannot listen on 192.0.2.1 port 0: EADDRNOTAVAIL.'
   })
   await t.rejects(openSocket({ host: 'nowhere.invalid', port: 0 }, {}), {
     name: 'ConfigError',
     message: /^HOST: got "nowhere\.invalid", expected an address .* \((ENOTFOUND|EAI_AGAIN)\)\.$/
   })
-  t.equal(portFault('::1', 80, 'EACCES').message, 'PORT: cannot listen on ::1 port 80, EACCES.')
+  t.equal(portFault('::1', 80, 'EACCES').message, 'PORT: cannot listen on ::1 port 80: EACCES.')
 })
 
-t.test('a socket that is closed is free again', async (t) => {
+t.test('socket: a closed socket frees its port', async (t) => {
   const socket = await openSocket({ host: '127.0.0.1', port: 0 }, {})
   const port = Number(new URL(socket.url).port)
   socket.close()
@@ -64,7 +64,7 @@ t.test('a socket that is closed is free again', async (t) => {
   again.close()
 })
 
-t.test('LISTEN_FDS of another process is not taken', async (t) => {
+t.test('socket: LISTEN_FDS meant for another process is ignored', async (t) => {
   const socket = await openSocket({ host: '127.0.0.1', port: 0 }, { LISTEN_FDS: '1', LISTEN_PID: String(process.ppid) })
   t.match(socket.url, /^http:\/\/127\.0\.0\.1:\d+$/)
   socket.close()

@@ -1,0 +1,155 @@
+import type { Child, HashJob, HashResult } from './messages.ts'
+
+interface Call {
+  readonly worker: Child
+  readonly id: number
+  readonly job: HashJob
+  /** The id that the hasher gets: ids of two workers may be the same. */
+  readonly ticket: number
+  /** A job that has killed one hasher gets a second one, and no third. */
+  readonly isLastTry: boolean
+}
+
+/** The calls of a hasher: the first one is in work, the next one is prefetched. */
+interface Assignment {
+  calls: Call[]
+  isLeaving: boolean
+}
+
+/** One in work, one prefetched. */
+const maxCalls = 2
+
+/** The queue has room for all workers again when no more than this part of it is taken. */
+const lowWater = 3 / 4
+
+/**
+ * Hands the passwords of all workers to the hashers: one queue for the host, first come, first served.
+ *
+ * A hasher has one job in work and one prefetched, which its thread begins by itself. If it asked for each job, its core
+ * would be idle until the arbiter has received the request and answered: some 2 ms of 30 on a quiet machine, and 4 of 55 on
+ * a busy one, where workers go first. A prefetched job waits like those in the queue and counts with them; but it cannot be
+ * taken back, and may begin later than the next one does with another hasher, by one job.
+ */
+export class HashQueue {
+  /** How many jobs may wait while all hashers are busy. */
+  capacity: number
+  #queue: Call[] = []
+  #lastTicket = 0
+  readonly #hashers = new Map<Child, Assignment>()
+  /** Workers that met a full queue, and do not know yet that it has room again. */
+  readonly #refused = new Set<Child>()
+
+  constructor(capacity: number) {
+    this.capacity = capacity
+  }
+
+  /** Queues a worker's job. When too many wait already it is refused at once, and capacity is announced to the worker later. */
+  add(worker: Child, id: number, job: HashJob): void {
+    const waiting = this.#countWaiting()
+    const isAnyIdle = this.#nextHasher()?.[1].calls.length === 0
+    if (waiting >= this.capacity && !isAnyIdle) {
+      reply({ worker, id }, { busy: `${waiting} logins are waiting already`, isFull: true })
+      this.#refused.add(worker)
+      return
+    }
+    this.#lastTicket += 1
+    this.#queue.push({ worker, id, job, ticket: this.#lastTicket, isLastTry: false })
+    this.#assign()
+  }
+
+  /** The client of a job has disconnected: the job leaves the queue, unless a hasher has it. */
+  cancel(worker: Child, id: number): void {
+    const call = this.#queue.find((each) => each.worker === worker && each.id === id)
+    if (call === undefined) return
+    this.#queue = this.#queue.filter((each) => each !== call)
+    reply(call, { busy: 'the client has disconnected' })
+    this.#announceCapacity()
+  }
+
+  /** A worker has exited: its jobs leave the queue. */
+  removeWorker(worker: Child): void {
+    this.#refused.delete(worker)
+    this.#queue = this.#queue.filter((call) => call.worker !== worker)
+    this.#announceCapacity()
+  }
+
+  /** A hasher is ready for jobs. */
+  addHasher(hasher: Child): void {
+    this.#hashers.set(hasher, { calls: [], isLeaving: false })
+    this.#assign()
+    this.#announceCapacity()
+  }
+
+  /** Passes on a hasher's result for the job that it got as `ticket`. */
+  settle(hasher: Child, ticket: number, result: HashResult): void {
+    const assignment = this.#hashers.get(hasher)
+    const call = assignment?.calls.find((each) => each.ticket === ticket)
+    if (assignment === undefined || call === undefined) return
+    assignment.calls = assignment.calls.filter((each) => each !== call)
+    this.#assign()
+    reply(call, result)
+    this.#announceCapacity()
+  }
+
+  /** A hasher drains or hangs: it gets no further jobs. */
+  retireHasher(hasher: Child): void {
+    const assignment = this.#hashers.get(hasher)
+    if (assignment !== undefined) assignment.isLeaving = true
+  }
+
+  /** A hasher has exited: its jobs return to the head of the queue. Hashing a password twice does no harm. */
+  removeHasher(hasher: Child): void {
+    const assignment = this.#hashers.get(hasher)
+    if (assignment === undefined) return
+    this.#hashers.delete(hasher)
+    const [inWork, ...prefetched] = assignment.calls
+    this.#queue.unshift(...prefetched)
+    if (inWork?.isLastTry) reply(inWork, { busy: 'two hashers died while hashing this password' })
+    else if (inWork !== undefined) this.#queue.unshift({ ...inWork, isLastTry: true })
+    this.#assign()
+    this.#announceCapacity()
+  }
+
+  #countWaiting(): number {
+    const prefetched = [...this.#hashers.values()].map(({ calls }) => Math.max(0, calls.length - 1))
+    return prefetched.reduce((sum, count) => sum + count, this.#queue.length)
+  }
+
+  /** The least busy hasher that takes another job. */
+  #nextHasher(): [Child, Assignment] | undefined {
+    return [...this.#hashers]
+      .filter(([, { calls, isLeaving }]) => !isLeaving && calls.length < maxCalls)
+      .sort(([, one], [, other]) => one.calls.length - other.calls.length)[0]
+  }
+
+  #assign(): void {
+    for (let next = this.#nextHasher(); next !== undefined; next = this.#nextHasher()) {
+      const call = this.#queue.shift()
+      if (call === undefined) return
+      const [hasher, { calls }] = next
+      calls.push(call)
+      hasher.send({ type: 'hash', id: call.ticket, job: call.job })
+    }
+  }
+
+  /**
+   * Announces a free place to one worker, in turn: if all heard of it, several logins would come for it, and refusing one
+   * that late costs as much as serving it. Below the low-water mark all may come: workers that were announced a place and
+   * did not use it have no logins to send.
+   */
+  #announceCapacity(): void {
+    const waiting = this.#countWaiting()
+    if (waiting <= this.capacity * lowWater) {
+      for (const worker of this.#refused) worker.send({ type: 'capacity' })
+      this.#refused.clear()
+    }
+    const [next] = this.#refused
+    if (next === undefined || waiting >= this.capacity) return
+    this.#refused.delete(next)
+    this.#refused.add(next)
+    next.send({ type: 'capacity', places: 1 })
+  }
+}
+
+const reply = ({ worker, id }: Pick<Call, 'worker' | 'id'>, result: HashResult): void =>
+  worker.send({ type: 'hashed', id, result })
