@@ -1,20 +1,20 @@
 FROM node:24-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
-# No dependency needs its install script, and none is run.
+# No dependency needs its install script, so none is run.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src src
 COPY plugins plugins
 COPY routes routes
 RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
-# Beside dist: the scripts and migrations that it reads through "imports" in package.json.
+# Beside dist: the Lua scripts and migrations that it loads through "imports" in package.json.
 RUN mkdir /app \
   && mv package.json dist node_modules /app/ \
   && find src/stores -type f \( -name '*.sql' -o -name '*.lua' \) -exec cp --parents -t /app {} +
 
 FROM node:24-bookworm-slim
-# Node reaps only what it started itself, so tini is process 1. It hands every signal on, HUP and TTIN as well as TERM.
+# Node reaps only its own children, so tini is process 1. It passes every signal on, HUP and TTIN as well as TERM.
 RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \
   && rm -rf /var/lib/apt/lists/* \
@@ -30,6 +30,6 @@ USER 1000:1000
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.MANAGEMENT_PORT || process.env.PORT || 8000}/health/live`, { signal: AbortSignal.timeout(4000) }).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# No cores: that of a worker that was aborted would hold the keys. Both replace themselves: no shell is left to lose a signal.
+# No core dumps: that of an aborted worker would contain the keys. prlimit replaces itself with Node, and loses no signal.
 ENTRYPOINT ["/usr/bin/tini", "--", "/usr/bin/prlimit", "--core=0", "--"]
 CMD ["node", "dist/src/cli/main.js", "serve"]
