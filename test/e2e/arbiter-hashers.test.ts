@@ -1,4 +1,4 @@
-/* Logins and the processes that check their passwords: one that dies, too many at once, and how little the others mind. */
+/* Logins and hashers: a hasher that dies, too many logins at once, and how little they slow down other requests. */
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
@@ -7,11 +7,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
 import { serveCommand } from '../support/keyturn.ts'
-import { atMost } from '../support/slack.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
-/** A password takes a quarter of a second, and ten times as long where the machine is busy. */
+/** A password takes a quarter of a second, and ten times as long on a busy machine. */
 const slow = { ARGON2_MEMORY: '65536', ARGON2_TIME: '6' }
 
 interface Answer {
@@ -36,18 +35,19 @@ async function tryLogin({ url }: RunningArbiter): Promise<Answer> {
   }
 }
 
-t.test('a hasher that is killed with logins in flight', async (t) => {
+t.test('hashers: when one is killed with logins in flight, the next one finishes them', async (t) => {
   const keyturn = await startArbiter(t, slow)
   await logIn(keyturn)
   const logins = Array.from({ length: 3 }, () => tryLogin(keyturn))
-  await delay(300)
+  // The hasher has begun the second one then.
+  await Promise.race(logins)
   const hasher = keyturn.kill('hasher', 'SIGKILL')
   const answers = await Promise.all(logins)
   t.comment(`answered after ${answers.map(({ ms }) => ms)} ms`)
   t.strictSame(
     answers.map(({ status }) => status),
     [200, 200, 200],
-    'the next hasher does what it had'
+    'the next hasher finishes its jobs'
   )
   t.match(
     keyturn.lines().find(({ msg }) => msg === 'hasher died; perhaps out of memory'),
@@ -59,12 +59,12 @@ t.test('a hasher that is killed with logins in flight', async (t) => {
   t.equal(keyturn.output().stderr, '')
 })
 
-t.test('a hasher that is stopped', async (t) => {
-  const keyturn = await startArbiter(t, { TIMEOUT: '4' })
+t.test('hashers: one that is stopped is killed, and its login goes to the next one', async (t) => {
+  const keyturn = await startArbiter(t, { TIMEOUT: '8' })
   await logIn(keyturn)
   const hasher = keyturn.kill('hasher', 'SIGSTOP')
   const { status, ms } = await tryLogin(keyturn)
-  t.comment(`TIMEOUT 4 s: the login was answered after ${ms} ms`)
+  t.comment(`TIMEOUT 8 s: the login was answered after ${ms} ms`)
   t.equal(status, 200)
   t.match(
     keyturn.lines().find(({ hasher: pid, code }) => pid === hasher && code !== undefined),
@@ -73,40 +73,41 @@ t.test('a hasher that is stopped', async (t) => {
   t.equal(await keyturn.stop(), 0)
 })
 
-t.test('more logins than can wait', async (t) => {
-  const keyturn = await startArbiter(t, { ...slow, HASH_QUEUE: '2' })
-  const { access } = await logIn(keyturn)
-  const logins = Array.from({ length: 10 }, () => tryLogin(keyturn))
-  const verify = async (): Promise<number> => {
-    const began = performance.now()
-    const body = JSON.stringify({ token: access })
-    const headers = { 'content-type': 'application/json' }
-    const answer = await fetch(`${keyturn.url}/api/token/verify/`, { method: 'POST', headers, body })
-    t.equal(answer.status, 200)
-    return performance.now() - began
-  }
-  const others = [await verify(), await verify(), await verify()]
-  const answers = await Promise.all(logins)
-  const [taken, refused] = [200, 503].map((code) => answers.filter(({ status }) => status === code)) as [
-    Answer[],
-    Answer[]
-  ]
-  t.comment(
-    `10 logins, one hasher, 2 may wait: ${taken.length} answered after ${taken.map(({ ms }) => ms)} ms, ` +
-      `${refused.length} refused after ${refused.map(({ ms }) => ms)} ms; meanwhile verified in ${others.map(Math.round)} ms`
-  )
-  t.equal(taken.length + refused.length, 10)
-  t.ok(taken.length >= 3 && refused.length >= 5)
+/** A verification of a token that is not one, on a connection of its own: milliseconds. */
+async function timeVerify({ url }: RunningArbiter): Promise<number> {
+  const began = performance.now()
+  const headers = { 'content-type': 'application/json' }
+  const sent = request(`${url}/api/token/verify/`, { method: 'POST', agent: false, headers }).end('{"token":"none"}')
+  const [answer] = (await once(sent, 'response')) as [IncomingMessage]
+  answer.resume()
+  await once(answer, 'end')
+  return performance.now() - began
+}
+
+const median = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0
+
+t.test('hashers: logins beyond the queue are refused at once, and other requests are served', async (t) => {
+  const keyturn = await startArbiter(t, { HASH_QUEUE: '2' })
+  await logIn(keyturn)
+  // Nothing leaves the queue until it goes on.
+  const hasher = keyturn.kill('hasher', 'SIGSTOP')
+  const refused: Answer[] = []
+  const logins = Array.from({ length: 10 }, async () => {
+    const answer = await tryLogin(keyturn)
+    if (answer.status === 503) refused.push(answer)
+    return answer.status
+  })
+  await until(() => refused.length === 7, 'all but the one in work and the two that wait are refused')
   t.ok(refused.every(({ retryAfter }) => retryAfter === '1'))
-  t.ok(
-    Math.max(...refused.map(({ ms }) => ms)) < Math.min(...taken.map(({ ms }) => ms)),
-    'refused at once, not after a wait'
-  )
+  const others = [await timeVerify(keyturn), await timeVerify(keyturn), await timeVerify(keyturn)]
+  process.kill(hasher, 'SIGCONT')
+  t.comment(`refused after ${refused.map(({ ms }) => ms)} ms; meanwhile verified in ${others.map(Math.round)} ms`)
+  t.strictSame((await Promise.all(logins)).toSorted(), [...Array(3).fill(200), ...Array(7).fill(503)])
   t.equal((await tryLogin(keyturn)).status, 200, 'there is room again')
   t.equal(await keyturn.stop(), 0)
 })
 
-/** So many logins at once, one more than find a place: once that one is refused, the others have theirs. */
+/** As many logins as there are places, and one more: once one is refused, the others have theirs. */
 async function fillTheLine(keyturn: RunningArbiter, count: number): Promise<Promise<Answer>[]> {
   const logins = Array.from({ length: count }, () => tryLogin(keyturn))
   const refused = logins.map(async (each) => {
@@ -116,7 +117,7 @@ async function fillTheLine(keyturn: RunningArbiter, count: number): Promise<Prom
   return logins
 }
 
-t.test('a login whose client has gone is not hashed', async (t) => {
+t.test('hashers: a login whose client has disconnected leaves the queue', async (t) => {
   const keyturn = await startArbiter(t, { HASH_QUEUE: '3' })
   await logIn(keyturn)
   const hasher = keyturn.kill('hasher', 'SIGSTOP')
@@ -131,41 +132,48 @@ t.test('a login whose client has gone is not hashed', async (t) => {
   for (const each of impatient) each.abort()
   t.equal((await Promise.allSettled(answers)).filter(({ status }) => status === 'rejected').length, 4)
   const others: Promise<Answer>[] = []
-  let waiting = 0
-  await until(
-    async () => {
+  const waiting = new Set<Promise<Answer>>()
+  await until(async () => {
+    while (waiting.size < 2) {
       const other = tryLogin(keyturn)
       others.push(other)
-      if ((await Promise.race([other, delay(500, 'waits')])) === 'waits') waiting += 1
-      return waiting === 2
-    },
-    15,
-    'there is room for two others'
-  )
+      waiting.add(other)
+      void other.then(() => waiting.delete(other))
+      await Promise.race([other, delay(500)])
+    }
+    // A refusal that is late would look like a login that waits.
+    await delay(2000)
+    return waiting.size === 2
+  }, 'there is room for two others')
   process.kill(hasher, 'SIGCONT')
   const statuses = (await Promise.all(others)).map(({ status }) => status)
   t.ok(statuses.filter((status) => status === 200).length >= 2, statuses.join())
   t.equal(await keyturn.stop(), 0)
 })
 
-t.test('a refusal takes no time', async (t) => {
+t.test('hashers: refusing a login takes no longer than another cheap request', async (t) => {
   const keyturn = await startArbiter(t, { HASH_QUEUE: '1' })
   await logIn(keyturn)
   const hasher = keyturn.kill('hasher', 'SIGSTOP')
   const first = await fillTheLine(keyturn, 3)
   const refused: Answer[] = []
-  for (let index = 0; index < 41; index++) refused.push(await tryLogin(keyturn))
+  const verified: number[] = []
+  for (let index = 0; index < 41; index++) {
+    refused.push(await tryLogin(keyturn))
+    verified.push(await timeVerify(keyturn))
+  }
   process.kill(hasher, 'SIGCONT')
   t.ok(refused.every(({ status }) => status === 503))
-  const times = refused.map(({ ms }) => ms).toSorted((a, b) => a - b)
-  t.comment(`refused within ${times[20]} ms (median), ${times.at(-1)} ms at most`)
-  t.ok((times[20] ?? 0) < atMost(50), `${times[20]} ms`)
+  const [refusal, verification] = [median(refused.map(({ ms }) => ms)), median(verified)]
+  t.comment(`medians: refused in ${refusal} ms, verified in ${Math.round(verification)} ms`)
+  // Compared with its neighbour, since a busy machine slows down both.
+  t.ok(refusal < 5 * verification + 20, `${refusal} ms`)
   const statuses = (await Promise.all(first)).map(({ status }) => status)
   t.same(statuses.toSorted(), [200, 200, 503])
   t.equal(await keyturn.stop(), 0)
 })
 
-t.test('hashers yield to workers', async (t) => {
+t.test('hashers: every thread runs at a lower priority than the workers', async (t) => {
   const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '3' })
   const [workers, hashers] = [keyturn.ready('worker'), keyturn.ready('hasher')]
   t.equal(hashers.length, 2, 'one for two workers')
@@ -177,12 +185,12 @@ t.test('hashers yield to workers', async (t) => {
   if (process.platform === 'linux')
     t.match(readFileSync(`/proc/${hashers[0]}/environ`, 'utf8'), /\0UV_THREADPOOL_SIZE=1\0/, 'one thread that hashes')
   keyturn.child.kill('SIGTTOU')
-  await until(() => keyturn.ready('worker').length === 2, 20)
+  await until(() => keyturn.ready('worker').length === 2)
   t.equal(keyturn.ready('hasher').length, 2, 'as many as configured')
   t.equal(await keyturn.stop(), 0)
 })
 
-t.test('hashers yield to workers that yield to others', async (t) => {
+t.test('hashers: their priority is relative to that of the service', async (t) => {
   const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' }, { command: ['nice', '-n', '12', ...serveCommand] })
   const [worker, hasher] = [keyturn.ready('worker')[0], keyturn.ready('hasher')[0]]
   t.strictSame([getPriority(worker), getPriority(hasher)], [12, 19], 'to come up to 10 would take rights')

@@ -1,4 +1,4 @@
-/* The arbiter is killed or stopped: whom it has started does not stay behind, and does not need it to serve. */
+/* The arbiter is killed or stopped: its processes do not stay behind, and do not need it to serve. */
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
@@ -10,36 +10,38 @@ import { isAlive, type RunningArbiter, startArbiter, until } from '../support/ar
 import { aDataDir, serveCommand } from '../support/keyturn.ts'
 import { type Call, startTraffic } from '../support/traffic.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 const calls: readonly Call[] = [{ method: 'POST', path: '/api/token/verify/', body: { token: 'none' }, status: 401 }]
 
-t.test('an arbiter that was stopped itself takes nobody for silent', async (t) => {
-  const keyturn = await startArbiter(t, { TIMEOUT: '4' })
-  const [first] = [keyturn.ready('worker')]
+t.test('arbiter: after it was stopped itself, it takes no process for silent', async (t) => {
+  const keyturn = await startArbiter(t, { TIMEOUT: '8' })
+  const first = keyturn.ready('worker')
   keyturn.child.kill('SIGSTOP')
-  await delay(6000)
+  await delay(10_000)
   t.equal((await fetch(`${keyturn.url}/health/ready`)).status, 200, 'the workers need no arbiter to serve')
   keyturn.child.kill('SIGCONT')
-  await delay(1500)
-  t.strictSame(keyturn.ready('worker'), first)
+  // It has looked at its processes many times before one that it starts now is ready.
+  keyturn.child.kill('SIGTTIN')
+  await until(() => keyturn.ready('worker').length === 3)
+  t.strictSame(keyturn.ready('worker').slice(0, 2), first)
   t.equal(await keyturn.stop(), 0)
 })
 
-/** The arbiter is killed: nothing is left, and the port is free. */
+/** Kills the arbiter, and checks that no process is left and the port is free. */
 async function diesAlone(t: Test, keyturn: RunningArbiter, what: string): Promise<void> {
-  // All have its standard output: it is closed when the last one ends, also one that was born after this line.
+  // All processes inherit its standard output, which is closed when the last one exits, also one that starts after this line.
   const closed = once(keyturn.child, 'close')
   keyturn.child.kill('SIGKILL')
   const began = performance.now()
-  await Promise.race([closed, delay(15_000, undefined, { ref: false })])
+  await closed
   const seconds = (performance.now() - began) / 1000
   const all = [...keyturn.lives('worker'), ...keyturn.lives('hasher')].map(({ pid }) => pid)
-  t.comment(`${what}: ${all.length} processes are gone ${seconds.toFixed(2)} s after the arbiter`)
-  // The promise is 6 s; a machine that runs other suites beside may be late by as much again.
-  t.ok(seconds < 12, `${seconds} s`)
+  t.comment(`${what}: ${all.length} processes have exited ${seconds.toFixed(2)} s after the arbiter`)
+  // The promise is 6 s; a busy machine may take ten times as long.
+  t.ok(seconds < 60, `${seconds} s`)
   t.strictSame(all.filter(isAlive), [])
-  // A socket that was on its way to a worker is closed by the kernel a moment later.
-  await until(async () => !(await isTaken(keyturn.url)), 2, 'the port is free')
+  // The kernel closes a socket that was being passed to a worker a moment later.
+  await until(async () => !(await isTaken(keyturn.url)), 'the port is free')
 }
 
 async function isTaken(url: string): Promise<boolean> {
@@ -55,12 +57,12 @@ async function isTaken(url: string): Promise<boolean> {
   return false
 }
 
-t.test('kill -9 of the arbiter', async (t) => {
+t.test('arbiter: when it is killed, its processes exit and the port is free', async (t) => {
   await diesAlone(t, await startArbiter(t), 'idle')
 
   const busy = await startArbiter(t)
   const traffic = startTraffic(busy.url, calls, { pause: 1 })
-  await until(() => traffic.report().answered.kept > 40, 20)
+  await until(() => traffic.report().answered.kept > 40)
   await diesAlone(t, busy, 'busy')
   await traffic.stop()
 
@@ -68,19 +70,17 @@ t.test('kill -9 of the arbiter', async (t) => {
   const { hostname, port } = new URL(slow.url)
   const socket = connect(Number(port), hostname)
   t.teardown(() => socket.destroy())
-  socket.write(
-    'POST /api/token/verify/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{'
-  )
+  const head = ['POST /api/token/verify/ HTTP/1.1', 'Host: x', 'Content-Type: application/json', 'Content-Length: 9']
+  socket.write(`${[...head, 'Expect: 100-continue'].join('\r\n')}\r\n\r\n`)
+  t.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 100 /, 'the worker has read the head')
   const answer = once(socket, 'data')
-  await delay(100)
   const gone = diesAlone(t, slow, 'in the middle of a request')
-  await delay(700)
-  socket.write('"a":"b"}')
-  t.match(String((await answer)[0]), /^HTTP\/1\.1 400 /, 'what was begun is answered all the same')
+  socket.write('{"a":"b"}')
+  t.match(String((await answer)[0]), /^HTTP\/1\.1 400 /, 'a request that had begun is answered')
   await gone
 })
 
-t.test('kill -9 of the arbiter while its workers boot', async (t) => {
+t.test('arbiter: when it is killed in a reload, its booting processes exit too', async (t) => {
   for (const first of ['hasher starting', 'hasher ready', 'worker ready']) {
     const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
     keyturn.child.kill('SIGHUP')
@@ -89,7 +89,7 @@ t.test('kill -9 of the arbiter while its workers boot', async (t) => {
   }
 })
 
-t.test('a defect of the arbiter ends all at once', async (t) => {
+t.test('arbiter: an uncaught exception in it ends all processes at once', async (t) => {
   const folder = aDataDir(t)
   const marker = join(folder, 'now')
   const module = join(folder, 'defect.mjs')

