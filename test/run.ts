@@ -29,6 +29,7 @@ const suites: Readonly<Record<string, Suite>> = {
 
 const test = fileURLToPath(new URL('.', import.meta.url))
 const root = join(test, '../..')
+const isTerminal = process.stdout.isTTY
 
 /** The test files below a folder, by the folder that they are in. */
 function filesByFolder(folder: string): Map<string, string[]> {
@@ -59,6 +60,27 @@ function entriesOf({ folders, sharesProcess }: Suite): string[] {
   )
 }
 
+/** Each file and each assertion that failed, with its diagnostics and the titles above it. */
+function failuresOf(report: string): string[] {
+  const titles: string[] = []
+  const failures: string[] = []
+  let open: string[] | undefined
+  for (const line of report.split('\n')) {
+    const depth = line.search(/\S/) / 4
+    const title = /^ *# Subtest: (.*)/.exec(line)?.[1]
+    if (title !== undefined) titles.splice(depth, titles.length, title)
+    // A test fails with its assertions; a file may also have ended too early, or with a signal.
+    if (/^ *not ok /.test(line) && (depth === 0 || !line.includes('# time=')))
+      open = [titles.slice(0, depth).join(' › ')]
+    open?.push(line)
+    if (open !== undefined && (/^ *\.\.\.$/.test(line) || open.length > 60)) {
+      failures.push(open.join('\n'))
+      open = undefined
+    }
+  }
+  return failures
+}
+
 /** Runs tap on these files; its exit code, and how many assertions passed and failed. */
 async function runTap(entries: readonly string[], options: readonly string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-tap-'))
@@ -77,7 +99,9 @@ async function runTap(entries: readonly string[], options: readonly string[]) {
       { cwd: root, stdio: 'inherit' }
     )
     const [code] = await once(child, 'close')
-    const summary = readFileSync(output, 'utf8').match(/^# \{ total: .*\}$/m)?.[0] ?? ''
+    const report = readFileSync(output, 'utf8')
+    if (!isTerminal) for (const failure of failuresOf(report)) console.log(failure)
+    const summary = report.match(/^# \{ total: .*\}$/m)?.[0] ?? ''
     const count = (name: string): number => Number(new RegExp(`${name}: (\\d+)`).exec(summary)?.[1] ?? 0)
     return { code: Number(code ?? 1), passed: count('pass'), failed: count('fail'), skipped: count('skip') }
   } finally {
