@@ -1,4 +1,5 @@
 import { describeConfig } from '../config/describe.ts'
+import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
@@ -6,7 +7,7 @@ import { openDatabase } from '../stores/open.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
-import { explain, print, Refusal } from './terminal.ts'
+import { explain, print, Refusal, say } from './terminal.ts'
 
 /**
  * `keyturn check-config`: every fault of the configuration, and then whether the servers it names answer, a line each.
@@ -14,6 +15,7 @@ import { explain, print, Refusal } from './terminal.ts'
  */
 export async function checkConfig({ print: isShown }: { readonly print?: boolean }): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
+  for (const line of envFileWarnings(process.env)) say(`Warning: ${line}.`)
   if (isShown === true) print(describeConfig(config))
   print('Configuration is good.')
   const isGood = [

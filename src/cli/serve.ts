@@ -1,5 +1,6 @@
 import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
 import { makeLog } from '../cluster/log.ts'
+import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
@@ -13,12 +14,19 @@ import { say } from './terminal.ts'
  */
 export async function serve(): Promise<void> {
   process.title = 'keyturn: arbiter'
-  const load = (): Config => loadConfig(process.env, checkSigningKey)
-  const config = load()
+  const config = loadConfig(process.env, checkSigningKey)
   const log = makeLog(config)
+  const warn = (): void => {
+    for (const line of envFileWarnings(process.env)) log.warn(line)
+  }
+  warn()
   const exitCode = await runArbiter(config, {
     log,
-    load,
+    load() {
+      const next = loadConfig(process.env, checkSigningKey)
+      warn()
+      return next
+    },
     print: say,
     greet({ url, management, hasNoUsers, workers, hashers }) {
       log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)

@@ -1,9 +1,11 @@
-import { readFileSync } from 'node:fs'
-import { parseEnv } from 'node:util'
 import { claimNameFaults } from './claim-names.ts'
+import { loadEnvFile, quote, readUtf8 } from './env-file.ts'
+import { pathFaults } from './paths.ts'
+import { parsePostgresUrl } from './postgres-address.ts'
+import { parseRedisUrl } from './redis-address.ts'
 import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
 
-/** A configuration that cannot be: one line a fault, each naming the variable, what it got and what it wants. */
+/** An invalid configuration: one line per fault, each naming the variable, what it got and what it expected. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly faults: readonly string[]
@@ -20,7 +22,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export type Check = (config: Config) => readonly string[]
 
 const together: Check = (config) => {
-  const faults = [...claimNameFaults(config)]
+  const faults = [...claimNameFaults(config), ...urlFaults(config), ...pathFaults(config)]
   if (config.databaseUrl !== undefined && config.signingKey === undefined && config.keyEncryptionSecret === undefined) {
     faults.push(
       'KEY_ENCRYPTION_SECRET: not set, expected a text of at least 32 characters, since DATABASE_URL is set and signing keys are kept there (or set SIGNING_KEY).'
@@ -49,6 +51,22 @@ const together: Check = (config) => {
   return faults
 }
 
+/** What parsing the URLs of the stores throws, as fault lines. */
+function urlFaults({ databaseUrl, redisUrl, pgsslmode }: Config): readonly string[] {
+  const fault = (variable: string, url: string | undefined, parse: (url: string) => unknown): readonly string[] => {
+    try {
+      if (url !== undefined) parse(url)
+      return []
+    } catch (error) {
+      return [`${variable}: ${(error as Error).message}.`]
+    }
+  }
+  return [
+    ...fault('DATABASE_URL', databaseUrl, (url) => parsePostgresUrl(url, pgsslmode)),
+    ...fault('REDIS_URL', redisUrl, parseRedisUrl)
+  ]
+}
+
 /**
  * Reads the configuration out of `own`, and of the file that its ENV_FILE names (`own` wins). An empty variable counts
  * as absent. NAME_FILE gives the value by a file. Throws ConfigError with every fault at once; `checks` adds the looks
@@ -75,16 +93,11 @@ export function loadConfig(own: Environment, ...checks: readonly Check[]): Confi
   return config
 }
 
-/**
- * The variables of a file of NAME=value lines, which, unlike the environment of a process, can change before a reload.
- */
 function readEnvFile(file: string | undefined): Environment {
-  if (file === undefined || file === '') return {}
   try {
-    return parseEnv(readFileSync(file, 'utf8'))
+    return loadEnvFile(file)
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    throw new ConfigError([`ENV_FILE: got "${file}", expected a file that can be read (${code}).`])
+    throw new ConfigError((error as Error).message.split('\n'))
   }
 }
 
@@ -97,17 +110,15 @@ function readText(env: Environment, variable: string): string | undefined {
   if (file === undefined || file === '') return env[variable] === '' ? undefined : env[variable]
   if (env[variable]) throw new Error(`${variable}_FILE: set beside ${variable}, expected only one of the two.`)
   try {
-    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+    return readUtf8(file).replace(/\r?\n$/, '')
   } catch (error) {
-    throw new Error(
-      `${variable}_FILE: got "${file}", expected a file that can be read (${(error as NodeJS.ErrnoException).code}).`
-    )
+    throw new Error(`${variable}_FILE: got ${quote(file)}, ${(error as Error).message}.`)
   }
 }
 
 function parse<T>(variable: string, text: string, setting: Setting<T>): T {
   const value = setting.parse(text)
   if (value !== undefined) return value
-  const got = setting.secret ? `a value of ${text.length} characters` : JSON.stringify(text.slice(0, 80))
+  const got = setting.secret ? `a value of ${text.length} characters` : quote(text.slice(0, 80))
   throw new Error(`${variable}: got ${got}, expected ${setting.wants}.`)
 }

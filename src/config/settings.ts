@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { parseCookieDomain, parseOrigin } from '../origins.ts'
 import { parseDuration } from '../time.ts'
+import { sslModes } from './postgres-address.ts'
 
 /** One setting: how its text is read, what it is when absent, and what to tell people about it. */
 export interface Setting<T> {
@@ -262,10 +263,11 @@ export const settings = {
     default: true,
     about: 'Check the certificate of a rediss:// server; false accepts a self-signed one, as Heroku has it'
   }),
-  pgsslmode: choice(['disable', 'require', 'no-verify', 'verify-full'], {
+  pgsslmode: choice(sslModes, {
     default: undefined,
     defaultText: 'from the URL',
-    about: 'TLS to PostgreSQL; require and no-verify accept a self-signed certificate, as Heroku has it'
+    about:
+      'TLS to PostgreSQL, as sslmode in DATABASE_URL; require and no-verify accept a self-signed certificate, as on Heroku'
   }),
 
   signingKey: text({

@@ -80,7 +80,8 @@ function importSecret(
 
 /** The secret of an oct JWK (RFC 7518 §6.4): a text where it is one, as settings of Django hold it, otherwise bytes. */
 function secretOf({ k }: JsonWebKey): string | Buffer {
-  const bytes = Buffer.from(k ?? '', 'base64url')
+  if (typeof k !== 'string') throw new Error('SIGNING_KEY: got a JWK without k, expected the secret there.')
+  const bytes = Buffer.from(k, 'base64url')
   return isUtf8(bytes) ? bytes.toString() : bytes
 }
 
@@ -109,25 +110,30 @@ function importPair(
   return isCertificate ? { ...key, certificate: withNewlines(verifying) } : key
 }
 
-/** A JWK, or the first key for `algorithm` of a JWKS; undefined for a text that is not JSON. */
+/**
+ * A JWK, or the first key for `algorithm` of a JWKS; undefined for any other text, since a secret may begin with a brace
+ * too.
+ */
 function parseJwk(variable: string, text: string, algorithm: AlgorithmName): JsonWebKey | undefined {
+  const json = parseObject(text)
+  if (Array.isArray(json?.keys)) {
+    const found = (json.keys as (JsonWebKey | null)[]).find((key) => key !== null && isFor(key, algorithm))
+    if (!found) throw new Error(`${variable}: got a JWKS without a key for ${algorithm}.`)
+    return found
+  }
+  if (typeof json?.kty !== 'string') return undefined
+  if (isFor(json, algorithm)) return json
+  const got = json.alg === undefined ? `of type ${json.kty}` : `for ${json.alg}`
+  throw new Error(`${variable}: got a JWK ${got}, expected one for ${algorithm} (or set ALGORITHM to that of the key).`)
+}
+
+function parseObject(text: string): (JsonWebKey & { readonly keys?: unknown }) | undefined {
   if (!text.trimStart().startsWith('{')) return undefined
-  let json: JsonWebKey & { keys?: unknown }
   try {
-    json = JSON.parse(text)
+    return JSON.parse(text)
   } catch {
-    throw new Error(`${variable}: got a text that begins as JSON and is none, expected a JWK or a JWKS.`)
+    return undefined
   }
-  if (!Array.isArray(json.keys)) {
-    if (isFor(json, algorithm)) return json
-    const got = json.alg === undefined ? `of type ${json.kty}` : `for ${json.alg}`
-    throw new Error(
-      `${variable}: got a JWK ${got}, expected one for ${algorithm} (or set ALGORITHM to that of the key).`
-    )
-  }
-  const found = (json.keys as (JsonWebKey | null)[]).find((key) => key !== null && isFor(key, algorithm))
-  if (!found) throw new Error(`${variable}: got a JWKS without a key for ${algorithm}.`)
-  return found
 }
 
 const jwkTypes: Readonly<Record<AlgorithmRow['keyType'], string>> = {
@@ -150,18 +156,18 @@ function readKey(
     return read(typeof source === 'string' ? withNewlines(source) : { key: source, format: 'jwk' })
   } catch {
     throw new Error(
-      `${variable}: got a text that is no key, expected a ${kind} key in PEM without a passphrase, or a JWK.`
+      `${variable}: got a text that is not a key, expected a ${kind} key in PEM without a passphrase, or a JWK.`
     )
   }
 }
 
-/** Environment files often hold a PEM on one line, with \n written out. */
-const withNewlines = (pem: string): string => pem.replaceAll('\\n', '\n')
+/** Environment files often hold a PEM on one line, with \n or \r\n written out. */
+const withNewlines = (pem: string): string => pem.replace(/\\r\\n|\\n|\\r/g, '\n')
 
 const exportPublic = (key: KeyObject): string => key.export({ type: 'spki', format: 'pem' }) as string
 
 function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
-  const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
+  const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
   const got = `${/^[aerx]/.test(key.asymmetricKeyType ?? '') ? 'an' : 'a'} ${key.asymmetricKeyType} key`
   if (row.keyType !== key.asymmetricKeyType)
     return `${got}, expected ${row.keyType === 'rsa' ? 'an rsa' : `an ${row.keyType}`} one`
@@ -169,21 +175,25 @@ function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
     return `an ec key on ${namedCurve}, expected one on ${row.curve}`
   if (row.keyType === 'rsa' && modulusLength < row.leastBits)
     return `an rsa key of ${modulusLength} bits, expected at least ${row.leastBits}`
+  // With 1 a message is its own signature; an even exponent cannot be inverted (RFC 8017 §3.1).
+  if (row.keyType === 'rsa' && (publicExponent < 3n || publicExponent % 2n === 0n))
+    return `an rsa key with the public exponent ${publicExponent}, expected an odd one from 3`
   return undefined
 }
 
-/** The configuration's look at its keys: the fault line of importSigningKey, if it has one. */
+/** The fault lines of importSigningKey and importPreviousKey: at most one for each key. */
 export function checkSigningKey(config: Config): readonly string[] {
-  try {
-    if (config.signingKey === undefined && config.algorithm !== undefined && config.algorithm !== 'ES256') {
-      return [
-        `SIGNING_KEY: not set, expected a key for ALGORITHM=${config.algorithm} (the keys Keyturn makes itself are for ES256).`
-      ]
-    }
-    importSigningKey(config)
-    importPreviousKey(config)
-    return []
-  } catch (error) {
-    return [(error as Error).message]
+  if (config.signingKey === undefined && config.algorithm !== undefined && config.algorithm !== 'ES256') {
+    return [
+      `SIGNING_KEY: not set, expected a key for ALGORITHM=${config.algorithm} (the keys Keyturn makes itself are for ES256).`
+    ]
   }
+  return [importSigningKey, importPreviousKey].flatMap((importKey) => {
+    try {
+      importKey(config)
+      return []
+    } catch (error) {
+      return [(error as Error).message]
+    }
+  })
 }

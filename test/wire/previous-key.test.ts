@@ -77,6 +77,6 @@ t.test('what is no key is told by its own name', async (t) => {
   }
   t.match(faultsOf({ SIGNING_KEY_PREVIOUS: 'short' }), [/^SIGNING_KEY_PREVIOUS: got 5 bytes, expected at least 32/])
   t.match(faultsOf({ SIGNING_KEY_PREVIOUS: former, ALGORITHM_PREVIOUS: 'RS256' }), [
-    /^SIGNING_KEY_PREVIOUS: got a text that is no key/
+    /^SIGNING_KEY_PREVIOUS: got a text that is not a key/
   ])
 })

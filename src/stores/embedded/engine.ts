@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
 import { KeyturnError } from '../../errors.ts'
 import type { KeyedRows, SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
@@ -25,7 +25,7 @@ export interface EmbeddedEngine extends SqlDatabase {
 export function openEmbedded(dataDir: string): EmbeddedEngine {
   const file = join(dataDir, 'keyturn.db')
   return guarded(() => {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    makeFolder(dataDir)
     const database = new DatabaseSync(file)
     chmodSync(file, 0o600)
     database.exec(`pragma busy_timeout=${patience}`)
@@ -33,6 +33,18 @@ export function openEmbedded(dataDir: string): EmbeddedEngine {
     for (const pragma of ['synchronous=FULL', 'foreign_keys=on']) database.exec(`pragma ${pragma}`)
     return makeEngine(file, database)
   })
+}
+
+/** Not by `recursive`, which never returns where the system allows no folder, as below /proc (Node 20 to 26). */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  if (dirname(folder) !== folder) makeFolder(dirname(folder))
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+  } catch (error) {
+    // Another process has made it meanwhile.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 /** How long a process waits for another one that writes, in milliseconds. */

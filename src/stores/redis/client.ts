@@ -1,7 +1,7 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
+import { parseRedisUrl, type RedisAddress } from '../../config/redis-address.ts'
 import { KeyturnError } from '../../errors.ts'
 import { type Circuit, makeCircuit } from '../circuit.ts'
-import { type Address, parseAddress } from './address.ts'
 
 export interface RedisOptions {
   /** Whether the certificate of a rediss:// server is checked. */
@@ -41,7 +41,7 @@ const forReader: ClientOptions = {
 }
 
 /**
- * Connects to `url` (address.ts). A lost connection comes back by itself, to whichever server is the master by then.
+ * Connects to `url` (redis-address.ts). A lost connection comes back by itself, to whichever server is the master by then.
  * Throws KeyturnError STORE_DOWN when the first connection fails.
  */
 export const openRedis = (url: string, options: RedisOptions): Promise<Connection> => connect(url, options, forRequests)
@@ -50,7 +50,7 @@ export const openRedis = (url: string, options: RedisOptions): Promise<Connectio
 export const openReader = (url: string, options: RedisOptions): Promise<Connection> => connect(url, options, forReader)
 
 async function connect(url: string, { verifyTls }: RedisOptions, purpose: ClientOptions): Promise<Connection> {
-  const address = parseAddress(url)
+  const address = parseRedisUrl(url)
   const connection = makeConnection(address, {
     ...purpose,
     connectTimeout: 2000,
@@ -78,9 +78,12 @@ const aboutCertificates = {
   advice: '; trust who signed its certificate with NODE_EXTRA_CA_CERTS, or accept any with REDIS_TLS_VERIFY=false'
 }
 
-function makeConnection({ kind, nodes, username, password, ...address }: Address, options: ClientOptions): Connection {
+function makeConnection(
+  { kind, nodes, username, password, ...address }: RedisAddress,
+  options: ClientOptions
+): Connection {
   const account = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) }
-  const common: ClientOptions = { ...options, ...account, lazyConnect: true }
+  const common: ClientOptions = { ...options, ...account, family: address.family, lazyConnect: true }
   switch (kind) {
     case 'single':
       return new Redis({ ...common, ...nodes[0], db: address.db })
@@ -89,7 +92,7 @@ function makeConnection({ kind, nodes, username, password, ...address }: Address
     case 'sentinel':
       return new Redis({
         ...common,
-        sentinels: [...nodes],
+        sentinels: nodes.map((node) => ({ ...node, family: address.family })),
         name: address.name,
         db: address.db,
         failoverDetector: true,

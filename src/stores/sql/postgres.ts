@@ -1,11 +1,12 @@
 import pg from 'pg'
+import { type PostgresAddress, parsePostgresUrl } from '../../config/postgres-address.ts'
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import { makeBatch } from '../batch.ts'
 import { makeCircuit } from '../circuit.ts'
 import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
-// Milliseconds. A login waits at most this long for a connection, and then for its rows. Not as a statement_timeout, which
+// Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not as a statement_timeout, which
 // poolers such as PgBouncer refuse at a connection's start.
 const connectTimeoutMs = 2000
 const queryTimeoutMs = 5000
@@ -16,7 +17,7 @@ const exclusiveTimeoutMs = 600_000
 const lockNumber = 0x6b_65_79_74
 
 export interface PostgresOptions {
-  /** Outweighs the one in the URL. */
+  /** Takes precedence over the one in the URL. */
   readonly sslmode?: Config['pgsslmode']
   /** Connections at most; so many come at once when the server is back. */
   readonly pool?: number
@@ -24,12 +25,11 @@ export interface PostgresOptions {
 
 /**
  * PostgreSQL behind a pool of connections, opened as they are needed: a server that is away now is found when it comes back.
- * Throws Error, without the URL, when that cannot be read; queries throw
+ * Throws Error, without the URL, when that cannot be read (loadConfig has refused it before); queries throw
  * KeyturnError STORE_DOWN when the server does not answer, and pg's own error for faulty SQL.
  */
 export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOptions = {}): SqlDatabase {
-  const settings = connectionSettings(withSslmode(url, sslmode))
-  checkSettings(settings)
+  const settings = connectionSettings(parsePostgresUrl(url, sslmode))
   const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
   // An idle connection that breaks is gone from the pool already; without a listener the process would end.
   pool.on('error', () => {})
@@ -43,37 +43,16 @@ export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOp
   }
 }
 
-function connectionSettings(url: string): pg.ClientConfig {
+function connectionSettings({ connectionString, connectTimeout }: PostgresAddress): pg.ClientConfig {
   const types = new pg.TypeOverrides()
   // pg gives BIGINT as text. Ours are times and counts, far below 2^53.
   types.setTypeParser(pg.types.builtins.INT8, Number)
   return {
-    connectionString: url,
+    connectionString,
     types,
-    connectionTimeoutMillis: connectTimeoutMs,
+    connectionTimeoutMillis: connectTimeout === undefined ? connectTimeoutMs : connectTimeout * 1000,
     keepAlive: true,
     fallback_application_name: 'keyturn'
-  }
-}
-
-/**
- * The URL with sslmode as libpq means it: `require` encrypts and accepts any certificate, as Heroku's self-signed one.
- * pg alone would read it as verify-full and warn. `no-verify` is pg's own word and known only outside libpq's reading.
- * Appended as text, since URL refuses the empty host of postgres://user@/name?host=/socket; the last of two wins.
- */
-function withSslmode(url: string, sslmode: string | undefined): string {
-  const mode = sslmode ?? /[?&]sslmode=([a-z-]+)/.exec(url)?.[1]
-  if (mode === undefined) return url
-  return `${url}${url.includes('?') ? '&' : '?'}sslmode=${mode}&uselibpqcompat=${mode !== 'no-verify'}`
-}
-
-/** A client reads its URL, and the certificates it names, when it is made. */
-function checkSettings(settings: pg.ClientConfig): void {
-  try {
-    new pg.Client(settings)
-  } catch (error) {
-    // No cause: Node's errors about a URL carry the URL, and so the password.
-    throw new Error(`not a URL that can be used (${(error as Error).message})`)
   }
 }
 

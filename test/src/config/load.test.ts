@@ -1,9 +1,12 @@
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { describeConfig, settingsTable } from '../../../src/config/describe.ts'
+import { envFileWarnings } from '../../../src/config/env-file.ts'
 import { ConfigError, type Environment, loadConfig } from '../../../src/config/load.ts'
 import { explainAdoption } from '../../../src/tokens/adoption.ts'
+import { parsePostgresUrl } from '../../../src/config/postgres-address.ts'
+import { parseRedisUrl } from '../../../src/config/redis-address.ts'
 import { type Config, settings, variableOf } from '../../../src/config/settings.ts'
 
 /** The fault lines of a configuration; none when it is good. */
@@ -125,9 +128,33 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['LOGIN_FAILURES_ALL', ['off', '10/s'], ['0/s']],
     ['FORWARD_AUTH_MAX_AGE', ['0', '60s'], ['61']],
     ['FORWARD_AUTH_COOKIE', ['access', '__Host-access'], ['a b', 'a=b']],
-    ['DATABASE_URL', ['postgres://h/d', 'postgresql://h/d'], ['mysql://h/d', 'h/d']],
+    [
+      'DATABASE_URL',
+      [
+        'postgres://h/d',
+        'postgresql://h/d',
+        'postgres://u:p%25%40@[::1]:5432/d',
+        'postgres://u@/d?host=/run/postgresql',
+        'postgres:///d',
+        'postgres://h/d?sslmode=verify-full&connect_timeout=10&application_name=a%20b',
+        'postgres://h/d?ssl=true&options=-c%20search_path%3Da'
+      ],
+      ['mysql://h/d', 'h/d']
+    ],
     ['DATABASE_POOL', ['1', '100'], ['0', '101']],
-    ['REDIS_URL', ['redis://h', 'rediss://h'], ['http://h', 'redis:h']],
+    [
+      'REDIS_URL',
+      [
+        'redis://h',
+        'rediss://:p%25w@h:6380/15',
+        'redis://h/0?family=6',
+        'redis://[::1]?db=3&family=0',
+        'redis:///run/redis.sock?db=1',
+        'redis+sentinel://a,b:26380/master/2',
+        'rediss+cluster://u:p@a,b/0'
+      ],
+      ['http://h', 'redis:h']
+    ],
     ['REDIS_TLS_VERIFY', ['true', 'False', '1', '0', 'on', 'off'], ['yes', 'no', '2']],
     ['ROTATE_REFRESH_TOKENS', ['false'], ['f']],
     ['BLACKLIST_AFTER_ROTATION', ['false'], ['f']],
@@ -136,7 +163,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['USERS_TABLE', ['auth_user', 'shop.user', 'Nutzer_ä'], ['a b', 'a.b.c', '1a', 'a;b', '"a"']],
     ['USERS_COLUMNS', ['id=uuid', 'username=email, last_login=seen'], ['uuid', 'email=x', 'id=a b', 'id=']],
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
-    ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'verify-ca', 'true']],
+    ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'allow', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
     [
       'COOKIE_DOMAIN',
@@ -205,6 +232,124 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
   const tried = new Set(bounds.map(([variable]) => variable))
   const untried = Object.entries(settings).filter(([name]) => !tried.has(variableOf(name)))
   for (const [name, { wants }] of untried) t.match(wants, /^(a text|one or more texts)$/, `${name} has no bound to try`)
+})
+
+t.test('a URL that its driver would misread is refused in one line, which holds no part of it', async (t) => {
+  const secret = 'hunter2'
+  const folder = t.testdir({ garbage: 'not a certificate' })
+  for (const [variable, url, fault] of [
+    ['REDIS_URL', `redis://:${secret}%@h`, 'a percent sign in it is written %25'],
+    ['REDIS_URL', `redis://:${secret}%e4@h`, 'a percent sign in it is written %25'],
+    ['REDIS_URL', `redis://:${secret}/x@h`, 'percent-encoded'],
+    ['REDIS_URL', `redis://:${secret}#@h`, 'percent-encoded'],
+    ['REDIS_URL', `redis://:${secret}@h/abc`, 'expected the database as a number'],
+    ['REDIS_URL', `redis://:${secret}@h/1/2`, 'expected /db and nothing after it'],
+    ['REDIS_URL', `redis://:${secret}@h?family=5`, 'expected family=4, family=6'],
+    ['REDIS_URL', `redis://:${secret}@h?timeout=5`, 'got the parameter timeout'],
+    ['REDIS_URL', `redis://:${secret}@h/1?db=1`, 'not both'],
+    ['REDIS_URL', `redis://:${secret}@h:65536`, 'a port from 1 to 65535'],
+    ['REDIS_URL', `redis://:${secret}@h:0`, 'a port from 1 to 65535'],
+    ['REDIS_URL', `redis://:${secret}@h,i`, 'several hosts, expected one'],
+    ['REDIS_URL', `redis://:${secret}@[::g]`, 'expected hosts as'],
+    ['REDIS_URL', `redis+sentinel://:${secret}@/master`, 'expected hosts as'],
+    ['REDIS_URL', `redis+cluster://:${secret}@h/1`, 'a Cluster does not have'],
+    ['REDIS_URL', `rediss://:${secret}@/run/redis.sock`, 'expected redis:// for a Unix socket'],
+    ['DATABASE_URL', `postgres://u:${secret}%@h/d`, 'a percent sign in a password is written %25'],
+    ['DATABASE_URL', `postgres://u:${secret}%e4@h/d`, 'a percent sign in a password is written %25'],
+    ['DATABASE_URL', `postgres://u:${secret} x@h/d`, 'a space in it as %20'],
+    ['DATABASE_URL', `postgres://u:${secret}#@h/d`, 'expected it as %23'],
+    ['DATABASE_URL', `postgres://u:${secret}/@h/d`, 'expected one in a password as %2F'],
+    ['DATABASE_URL', `postgres://u:${secret}@@h/d`, 'expected one in a password as %40'],
+    ['DATABASE_URL', `postgres://u:${secret}@h:65536/d`, 'expected postgres://'],
+    ['DATABASE_URL', `postgres://u:${secret}@h,i/d`, 'several hosts'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d/e`, 'expected /database'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=prefer`, 'expected one of disable, require'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=allow`, 'expected one of disable, require'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=verify-ca`, 'expected sslrootcert=FILE'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=require&sslmode=disable`, 'twice'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslrootcert=${folder}/none`, 'sslrootcert .* \\(ENOENT\\)'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslrootcert=${folder}/garbage`, 'to be PEM files'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslcert=${folder}/garbage`, 'expected sslcert and sslkey together'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslnegotiation=direct`, 'expected an sslmode that encrypts'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?connect_timeout=abc`, 'seconds from 1 to 60'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?connect_timeout=0`, 'seconds from 1 to 60'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?types=1`, 'got the parameter types'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?${secret}%00=1`, 'with an unreadable name']
+  ] as const) {
+    const faults = faultsOf({ KEY_ENCRYPTION_SECRET: 'x'.repeat(32), [variable]: url })
+    t.match(faults, [new RegExp(`^${variable}: [^\n]*${fault}[^\n]*\\.$`)], url)
+    t.equal(faults.length, 1, url)
+    t.notMatch(faults.join(), secret)
+  }
+  const database = { KEY_ENCRYPTION_SECRET: 'x'.repeat(32), DATABASE_URL: 'postgres://h/d' }
+  t.match(faultsOf({ ...database, PGSSLMODE: 'verify-ca' }), [/^DATABASE_URL: got sslmode=verify-ca/])
+  const refused = { ...database, DATABASE_URL: 'postgres://h/d?sslmode=prefer' }
+  t.same(faultsOf({ ...refused, PGSSLMODE: 'require' }), [], 'PGSSLMODE outweighs it')
+  t.match(parsePostgresUrl('postgres://h/d?ssl=0'), { connectionString: /&sslmode=disable&/ })
+  t.match(parsePostgresUrl('postgres://h/d?ssl=1&connect_timeout=7'), {
+    connectionString: /&sslmode=verify-full&/,
+    connectTimeout: 7
+  })
+  t.match(parseRedisUrl('redis://:p%25w@h/3?family=IPv6'), { password: 'p%w', db: 3, family: 6 })
+})
+
+t.test('a file or folder that cannot be used is refused, and none is created', async (t) => {
+  const folder = t.testdir({ file: '', rules: { 'hooks.mjs': 'export const claims = () => ({})' } })
+  t.same(faultsOf({ DATA_DIR: join(folder, 'a/b/c'), HOOKS_MODULE: join(folder, 'rules/hooks.mjs') }), [])
+  t.notOk(existsSync(join(folder, 'a')))
+  t.match(faultsOf({ DATA_DIR: join(folder, 'file') }), [
+    /^DATA_DIR: got ".*", expected a folder .* \(not a folder\)\.$/
+  ])
+  t.match(faultsOf({ DATA_DIR: join(folder, 'file/below') }), [/^DATA_DIR: .* expected a folder/])
+  t.match(faultsOf({ HOOKS_MODULE: join(folder, 'none.mjs') }), [/^HOOKS_MODULE: .* \(ENOENT\)\.$/])
+  t.match(faultsOf({ CLAIMS_MODULE: folder }), [/^CLAIMS_MODULE: .* \(not a file\)\.$/])
+})
+
+t.test('ENV_FILE: quotes, comments, a byte order mark and export mean what they mean to node --env-file', async (t) => {
+  const folder = t.testdir()
+  const write = (content: string | Buffer): string => {
+    writeFileSync(join(folder, 'env'), content)
+    return join(folder, 'env')
+  }
+  const lines = [
+    'export PORT=81 # the port',
+    'ISSUER="https://a.example/#top" # quoted',
+    "METRICS_TOKEN='a # b'",
+    'SIGNING_KEY="first\\nsecond"',
+    '# LEEWAY=5m',
+    '  DATA_DIR = ./d  '
+  ]
+  for (const separator of ['\n', '\r\n']) {
+    t.match(loadConfig({ ENV_FILE: write(`\uFEFF${lines.join(separator)}`) }), {
+      port: 81,
+      issuer: 'https://a.example/#top',
+      metricsToken: 'a # b',
+      signingKey: 'first\nsecond',
+      leeway: 0,
+      dataDir: './d'
+    })
+  }
+  const faults = faultsOf({ ENV_FILE: write('PORT=81\nMETRICS_TOKEN=hunter2#rest\n') })
+  t.same(faults, ['ENV_FILE: METRICS_TOKEN in line 2 has a # in its value, expected the value in quotes.'])
+  for (const bytes of [
+    Buffer.from('\uFEFFPORT=81', 'utf16le'),
+    Buffer.from('PORT=81', 'utf16le'),
+    Buffer.from([0xff])
+  ]) {
+    t.match(faultsOf({ ENV_FILE: write(bytes) }), [/^ENV_FILE: got ".*", expected a text file in UTF-8/])
+    t.match(faultsOf({ PORT_FILE: write(bytes) }), [/^PORT_FILE: got ".*", expected a text file in UTF-8/])
+  }
+  t.equal(loadConfig({ PORT_FILE: write('\uFEFF81\n') }).port, 81)
+})
+
+t.test('ENV_FILE: a name that is not a setting is a warning with the nearest name', async (t) => {
+  const folder = t.testdir({ env: 'ACESS_TOKEN_LIFETIME=1m\nport_=1\nSMTP_RELAY=x\nPORT_FILE=\nNODE_ENV=test\n' })
+  t.same(envFileWarnings({ ENV_FILE: join(folder, 'env') }).toSorted(), [
+    'ENV_FILE: "ACESS_TOKEN_LIFETIME" is not a setting and is ignored; did you mean ACCESS_TOKEN_LIFETIME?',
+    'ENV_FILE: "SMTP_RELAY" is not a setting and is ignored',
+    'ENV_FILE: "port_" is not a setting and is ignored; did you mean PORT?'
+  ])
+  t.same(envFileWarnings({}), [])
 })
 
 t.test('what does not go together', async (t) => {

@@ -68,8 +68,36 @@ t.test('a PEM is taken as environment files hold it', async (t) => {
   t.same(load(privateKey.replaceAll('\n', '\\n'), 'ES256'), whole)
   t.same(load(privateKey, 'ES256', publicKey.replaceAll('\n', '\\n')), whole)
   t.same(load(privateKey.replaceAll('\n', '\r\n'), 'ES256'), whole)
+  t.same(load(privateKey.replaceAll('\n', '\\r\\n'), 'ES256'), whole, 'with \\r\\n written out')
   const sec1 = createPrivateKey(privateKey).export({ type: 'sec1', format: 'pem' }) as string
   t.same(load(sec1, 'ES256'), whole, 'another encoding becomes PKCS#8')
+})
+
+t.test('a secret that begins with a brace is a secret unless it parses as a JWK', async (t) => {
+  for (const secret of [`{${'s'.repeat(40)}`, '{"password":"0123456789abcdef0123456789"}', ` {${'s'.repeat(40)}}`])
+    t.match(load(secret), { algorithm: 'HS256', privateText: secret }, secret)
+  const k = Buffer.from('s'.repeat(40)).toString('base64url')
+  t.match(load(JSON.stringify({ kty: 'oct', k })), { privateText: 's'.repeat(40) })
+  t.throws(() => load('{"kty":"oct","k":7}'), { message: /^SIGNING_KEY: got a JWK without k/ })
+})
+
+t.test('an RSA key whose public exponent is 1 or even is refused', async (t) => {
+  const jwk = createPrivateKey(pairs.rsa.privateKey).export({ format: 'jwk' })
+  for (const [exponent, text] of [
+    [1, 'AQ'],
+    [2, 'Ag'],
+    [65_536, 'AQAA']
+  ] as const) {
+    const key = JSON.stringify({ ...jwk, e: text })
+    t.throws(() => load(key, 'RS256'), {
+      message: `SIGNING_KEY: got an rsa key with the public exponent ${exponent}, expected an odd one from 3 for RS256.`
+    })
+  }
+})
+
+t.test('each wrong key has a fault line', async (t) => {
+  const faults = checkSigningKey(loadConfig({ SIGNING_KEY: 'short', SIGNING_KEY_PREVIOUS: 'short too' }))
+  t.match(faults, [/^SIGNING_KEY: got 5 bytes/, /^SIGNING_KEY_PREVIOUS: got 9 bytes/])
 })
 
 t.test('a key that is weak, of the wrong type or curve, or not its own pair is refused', async (t) => {
@@ -86,15 +114,15 @@ t.test('a key that is weak, of the wrong type or curve, or not its own pair is r
     [pairs.p256.privateKey, 'ES512', /on prime256v1, expected one on secp521r1/],
     [pairs.k256.privateKey, 'ES256', /on secp256k1, expected one on prime256v1/],
     [pairs.ed448.privateKey, 'EdDSA', /an ed448 key, expected an ed25519 one/],
-    [pairs.p256.publicKey, 'ES256', /no key, expected a private key in PEM/],
-    ['not a key', 'ES256', /no key, expected a private key/]
+    [pairs.p256.publicKey, 'ES256', /not a key, expected a private key in PEM/],
+    ['not a key', 'ES256', /not a key, expected a private key/]
   ] as const) {
     t.throws(() => load(signingKey, algorithm), { message: fault }, `${algorithm} ${fault}`)
     t.throws(() => load(signingKey, algorithm), { message: /^SIGNING_KEY: .*\.$/ })
   }
   const { privateKey } = pairs.p256
   t.throws(() => load(privateKey, 'ES256', pairs.p384.publicKey), { message: /^VERIFYING_KEY: got another key/ })
-  t.throws(() => load(privateKey, 'ES256', 'no'), { message: /^VERIFYING_KEY: got a text that is no key/ })
+  t.throws(() => load(privateKey, 'ES256', 'no'), { message: /^VERIFYING_KEY: got a text that is not a key/ })
 })
 
 t.test('no refusal tells the key', async (t) => {

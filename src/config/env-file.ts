@@ -1,0 +1,93 @@
+import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { settings, variableOf } from './settings.ts'
+
+type Variables = Readonly<Record<string, string | undefined>>
+
+/**
+ * The variables of ENV_FILE, a file of NAME=value lines, as `node --env-file` reads them. Unlike the environment of a
+ * process it can change before a reload. Throws an Error of fault lines when it cannot be read as
+ * what its author meant.
+ */
+export function loadEnvFile(file: string | undefined): Variables {
+  if (file === undefined || file === '') return {}
+  let content: string
+  try {
+    content = readUtf8(file)
+  } catch (error) {
+    throw new Error(`ENV_FILE: got ${quote(file)}, ${(error as Error).message}.`)
+  }
+  const faults = content.split(/\r?\n/).flatMap((line, index) => lineFault(line, index + 1))
+  if (faults.length > 0) throw new Error(faults.join('\n'))
+  return parseEnv(content)
+}
+
+/** A line that parseEnv would cut short, or run together with the lines after it, without a word. */
+function lineFault(line: string, number: number): readonly string[] {
+  const [, name, value = ''] = /^\s*(?:export\s+)?(\w+)\s*=\s*(.*)$/.exec(line) ?? []
+  if (name === undefined || !isSetting(name)) return []
+  if (/^[^'"`#]*[^\s#'"`]#/.test(value))
+    return [`ENV_FILE: ${name} in line ${number} has a # in its value, expected the value in quotes.`]
+  return []
+}
+
+/** The text of a file in UTF-8, without its byte order mark. Throws an Error whose message says what was expected. */
+export function readUtf8(file: string): string {
+  let bytes: Buffer
+  try {
+    bytes = readFileSync(file)
+  } catch (error) {
+    throw new Error(`expected a file that can be read (${(error as NodeJS.ErrnoException).code})`)
+  }
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    if (!text.includes('\0')) return text
+  } catch {}
+  throw new Error('expected a text file in UTF-8 (this one may be in UTF-16)')
+}
+
+/** A value in a message: in quotes, on one line, and without characters that a terminal obeys. */
+export const quote = (text: string): string =>
+  JSON.stringify(text.slice(0, 200)).replace(/[\p{C}\p{Z}]/gu, (character) =>
+    character === ' ' ? ' ' : `\\u{${character.codePointAt(0)?.toString(16)}}`
+  )
+
+const variables = Object.keys(settings).map(variableOf)
+
+const known = new Set([...variables, ...variables.map((variable) => `${variable}_FILE`), 'NODE_ENV'])
+
+const isSetting = (name: string): boolean => known.has(name)
+
+/** A warning for each name in ENV_FILE that is not the name of a setting, with the setting that may have been meant. */
+export function envFileWarnings({ ENV_FILE }: Variables): readonly string[] {
+  return Object.keys(loadEnvFile(ENV_FILE))
+    .filter((name) => !isSetting(name))
+    .map((name) => {
+      const nearest = nearestSetting(name)
+      const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`
+      return `ENV_FILE: ${quote(name)} is not a setting and is ignored${hint}`
+    })
+}
+
+/** The name of a setting that differs by a third of its letters at most. */
+function nearestSetting(name: string): string | undefined {
+  const upper = name.toUpperCase().slice(0, 80)
+  const [nearest] = [...known]
+    .map((setting) => ({ setting, distance: editDistance(upper, setting) }))
+    .toSorted((a, b) => a.distance - b.distance)
+  return nearest !== undefined && nearest.distance <= nearest.setting.length / 3 ? nearest.setting : undefined
+}
+
+/** Levenshtein's: letters to insert, delete or replace. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

@@ -1,0 +1,130 @@
+/* An operator's mistakes: one line each, exit status 78, never a stack or a secret. BAD_STARTS=300 starts as many. */
+import { availableParallelism } from 'node:os'
+import t, { type Test } from 'tap'
+import { runCommand } from '../../src/cli/commands.ts'
+import { explain } from '../../src/cli/terminal.ts'
+import { ConfigError, loadConfig } from '../../src/config/load.ts'
+import { checkSigningKey } from '../../src/keys/import.ts'
+import { type BadConfiguration, badConfigurations, secret } from '../support/bad-configurations.ts'
+import { aDataDir, runKeyturn } from '../support/keyturn.ts'
+
+/** Expects `text` to have one line for each variable that is wrong, and nothing else. */
+function checkFaults(t: Test, text: string, { env, variables }: BadConfiguration): void {
+  const lines = text.split('\n')
+  const named = lines.map((line) => /^([A-Z\d_]+?)(_FILE)?: [^\p{C}]+\.$/u.exec(line)?.[1])
+  const isRight = JSON.stringify(named.toSorted()) === JSON.stringify(variables.toSorted())
+  if (!isRight || text.includes(secret)) t.fail(JSON.stringify({ env, variables, text }))
+}
+
+t.test('a bad configuration is one line for each fault, which names the variable and no secret', async (t) => {
+  for (const bad of badConfigurations(300, aDataDir(t))) {
+    const error = t.throws(() => loadConfig(bad.env, checkSigningKey)) as Error
+    if (error instanceof ConfigError) checkFaults(t, error.message, bad)
+    else t.fail(`${error.stack}`)
+  }
+})
+
+/** Every command that reads the configuration. */
+const commands = [
+  'check-config',
+  'migrate',
+  'doctor',
+  'users list',
+  'users create vitor',
+  'users set-password vitor',
+  'users activate vitor',
+  'users deactivate vitor',
+  'users delete vitor --yes',
+  'users set-claims vitor',
+  'users import /dev/null',
+  'users export',
+  'keys list',
+  'keys rotate',
+  'keys retire kid',
+  'keys export kid',
+  'keys reseal',
+  'sessions list vitor',
+  'sessions revoke vitor',
+  'clients create shop',
+  'clients list',
+  'clients rotate-secret shop',
+  'clients delete shop --yes',
+  'audit verify',
+  'audit tail'
+]
+
+/** What a command comes to, in this process: the text and the exit status that `main.ts` would give. */
+async function outcomeOf(t: Test, command: string, env: Readonly<Record<string, string>>) {
+  const former = [process.argv, process.env] as const
+  const errors = t.capture(process.stderr, 'write', () => true)
+  process.argv = ['node', 'keyturn', ...command.split(' ')]
+  process.env = { ...env, PATH: process.env.PATH }
+  try {
+    await runCommand()
+    const exitCode = process.exitCode ?? 0
+    process.exitCode = undefined
+    return {
+      exitCode,
+      words: errors()
+        .map(({ args }) => String(args[0]))
+        .join('')
+    }
+  } catch (error) {
+    return explain(error) ?? { exitCode: undefined, words: String((error as Error).stack) }
+  } finally {
+    ;[process.argv, process.env] = former
+    errors.restore()
+  }
+}
+
+t.test('every command answers a bad configuration with 78', async (t) => {
+  const configurations = badConfigurations(commands.length * 4, aDataDir(t), 7)
+  for (const [index, bad] of configurations.entries()) {
+    // Commands that look at no key leave it to those that do.
+    if (bad.variables.some((variable) => variable.startsWith('SIGNING_KEY'))) continue
+    const command = commands[index % commands.length] ?? ''
+    const { exitCode, words } = await outcomeOf(t, command, bad.env)
+    t.equal(exitCode, 78, command)
+    checkFaults(t, words, bad)
+  }
+})
+
+t.test('wrong usage exits with 2, and never with a stack', async (t) => {
+  for (const command of [
+    ...['', 'server', 'users', 'users lst', 'users create', 'users create a b', 'users list --xml', 'keys export'],
+    ...[
+      'keys retire',
+      'audit tail -n x',
+      'audit verify --link 1',
+      'clients create a"b',
+      'clients rotate-secret s --overlap 99d'
+    ],
+    ...[
+      'passwords calibrate --target 1h',
+      'passwords calibrate --memory 1',
+      'users import',
+      'users import - --format xml'
+    ]
+  ]) {
+    const { exitCode, words } = await outcomeOf(t, command, {})
+    t.equal(exitCode, 2, command)
+    t.notMatch(words, /^\s+at /m)
+  }
+})
+
+const starts = Number(process.env.BAD_STARTS ?? 4)
+
+t.test(`a start with a bad configuration exits with 78 (${starts} starts)`, { timeout: 1_200_000 }, async (t) => {
+  const waiting = badConfigurations(starts, aDataDir(t), 78).filter(({ env }) =>
+    // The environment of a process holds no NUL.
+    Object.values(env).every((value) => !value.includes('\u0000'))
+  )
+  const startOne = async (): Promise<void> => {
+    for (let bad = waiting.pop(); bad !== undefined; bad = waiting.pop()) {
+      const { code, stdout, stderr } = await runKeyturn(['serve'], { PORT: '0', ...bad.env })
+      t.same({ code, stdout }, { code: 78, stdout: '' })
+      checkFaults(t, stderr.trimEnd(), bad)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(4, availableParallelism()) }, startOne))
+})
