@@ -7,6 +7,7 @@ import type { Clock } from '../src/time.ts'
 /** Opens the stores, and closes them after the last request. */
 async function stores(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const opened = await openStores(config, clock)
+  for (const warning of opened.warnings) app.log.warn(warning)
   app.decorate('stores', opened)
   app.addHook('onClose', () => opened.close())
 }

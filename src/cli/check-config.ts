@@ -3,8 +3,9 @@ import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
-import { openDatabase } from '../stores/open.ts'
+import { openDatabase, openDjangoTable } from '../stores/open.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { missingRights } from '../stores/sql/rights.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { explain, print, Refusal, say } from './terminal.ts'
@@ -46,6 +47,8 @@ async function checkDatabase(config: Config): Promise<string> {
   try {
     if ((await pendingMigrations(database)) > 0)
       throw new Refusal('PostgreSQL answers, but its tables are missing or old. Run: keyturn migrate')
+    const missing = await missingRights(database, await openDjangoTable(config, database))
+    if (missing.length > 0) throw new Refusal(`PostgreSQL answers, but rights are missing. Run: ${missing.join('; ')}`)
     return 'PostgreSQL answers, its tables are up to date.'
   } finally {
     await database.close()
@@ -54,8 +57,13 @@ async function checkDatabase(config: Config): Promise<string> {
 
 async function checkRedis(config: Config): Promise<string> {
   if (config.redisUrl === undefined) return `embedded in ${config.dataDir}, since REDIS_URL is not set.`
-  const { openRedis } = await import('../stores/redis/client.ts')
+  const { evictionWarning, openRedis } = await import('../stores/redis/client.ts')
   const redis = await openRedis(config.redisUrl, { verifyTls: config.redisTlsVerify })
-  redis.disconnect()
-  return 'Redis answers.'
+  try {
+    const warning = await evictionWarning(redis)
+    if (warning !== undefined) say(`Warning: ${warning}.`)
+    return 'Redis answers.'
+  } finally {
+    redis.disconnect()
+  }
 }

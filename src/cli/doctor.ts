@@ -8,6 +8,7 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
 import { hasTable } from '../stores/sql/django-table.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
+import { missingRights } from '../stores/sql/rights.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { print, Refusal } from './terminal.ts'
@@ -30,6 +31,7 @@ export async function doctor(): Promise<void> {
   try {
     const findings = [
       await examineTables(database),
+      ...(await examineRights(config, database)),
       ...(await examineUsers(config, database)),
       ...(await examineTokens(config, database))
     ]
@@ -45,6 +47,11 @@ async function examineTables(database: SqlDatabase): Promise<Finding> {
   return (await pendingMigrations(database)) === 0
     ? ['good', 'Keyturn’s own tables are there (keyturn_*), beside those of Django.']
     : ['wrong', 'Keyturn’s own tables are missing or old. Run: keyturn migrate']
+}
+
+async function examineRights(config: Config, database: SqlDatabase): Promise<Finding[]> {
+  const missing = await missingRights(database, await openDjangoTable(config, database))
+  return missing.map((grant) => ['wrong', `A right is missing. Run: ${grant}`])
 }
 
 async function examineUsers(config: Config, database: SqlDatabase): Promise<Finding[]> {

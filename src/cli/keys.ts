@@ -4,8 +4,7 @@ import { type AlgorithmName, algorithms } from '../keys/algorithms.ts'
 import { checkSigningKey, importPrivateKey } from '../keys/import.ts'
 import { publicJwk } from '../keys/jwk.ts'
 import { generateKey } from '../keys/key.ts'
-import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy } from '../keys/keyring.ts'
-import { seal } from '../keys/sealing.ts'
+import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy, sealFor } from '../keys/keyring.ts'
 import type { StoredKey } from '../keys/store.ts'
 import { showTime } from '../time.ts'
 import { keyringOptions, withDatabase } from './database.ts'
@@ -33,7 +32,8 @@ export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<v
     const next = await findNext(options, record)
     const { publishAhead } = rotationPolicy(config)
     if (now === true) {
-      if (await options.store.activate(next.kid, options.clock())) await record('key_activate', { object: next.kid })
+      if (await options.store.activate(next.kid, options.clock(), sealFor(options)))
+        await record('key_activate', { object: next.kid })
       say(
         `The key below signs from now on. Who keeps an older JWKS refuses its tokens for up to ${publishAhead} seconds.`
       )
@@ -112,7 +112,7 @@ export async function resealKeys(): Promise<void> {
   await withKeyring(loadConfig(process.env, checkSigningKey), async (options, record) => {
     const keys = await options.store.list()
     for (const key of keys) {
-      await options.store.reseal(key.kid, seal(openKey(key, options).privateText, key.kid, options.secret))
+      await options.store.reseal(key, sealFor(options)(key, key.state))
     }
     await record('keys_reseal')
     say(`Sealed ${keys.length} keys with KEY_ENCRYPTION_SECRET: the former one is not needed any more.`)

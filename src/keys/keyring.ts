@@ -7,7 +7,7 @@ import { importPreviousKey, importSigningKey } from './import.ts'
 import { generateKey, type Key, pairKey, secretKey } from './key.ts'
 import { planRotation, type RotationPolicy } from './rotation.ts'
 import { seal, unseal } from './sealing.ts'
-import type { KeyPurpose, KeyStore, StoredKey } from './store.ts'
+import type { KeyPurpose, KeyStore, SealFor, StoredKey } from './store.ts'
 
 /** Every key this service holds, as of now. */
 export interface Keys {
@@ -82,8 +82,10 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   const policy = rotationPolicy(config)
   const opened = new Map<string, Key>()
   const open = (stored: StoredKey): Key => {
-    const key = opened.get(stored.kid) ?? openKey(stored, options)
-    opened.set(stored.kid, key)
+    // By what is sealed, and the state that it must have been sealed with.
+    const id = `${stored.state} ${stored.sealed}`
+    const key = opened.get(id) ?? openKey(stored, options)
+    opened.set(id, key)
     return key
   }
 
@@ -106,6 +108,7 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   }
 
   await ensureInternal(options)
+  await sealStates(options)
   if (fixed === undefined && active(await store.list(), 'access') === undefined) {
     await store.addFirst(toStored(generateKey(), 'access', 'active', options))
   }
@@ -147,7 +150,7 @@ async function rotate(store: KeyStore, policy: RotationPolicy, now: number, opti
       const key = generateKey()
       if (await publishNext(options, key)) rotated?.('key_publish', key.kid)
     } else if (step.kind === 'activate') {
-      if (await store.activate(step.kid, now)) rotated?.('key_activate', step.kid)
+      if (await store.activate(step.kid, now, sealFor(options))) rotated?.('key_activate', step.kid)
     } else if (await store.drop(step.kid)) rotated?.('key_retire', step.kid)
   }
 }
@@ -164,16 +167,39 @@ const toStored = (
   purpose: KeyPurpose,
   state: 'active' | 'next',
   { secret, clock }: KeyringOptions
-): StoredKey => ({
-  kid,
-  purpose,
-  algorithm,
-  state,
-  sealed: seal(privateText, kid, secret),
-  createdAt: clock(),
-  activatedAt: state === 'active' ? clock() : undefined,
-  retiredAt: undefined
-})
+): StoredKey => {
+  const key = { kid, purpose, algorithm, state }
+  return {
+    ...key,
+    sealed: sealText(privateText, key, secret),
+    createdAt: clock(),
+    activatedAt: state === 'active' ? clock() : undefined,
+    retiredAt: undefined
+  }
+}
+
+/** What is sealed with a private text: a row in which any of it was changed does not open. */
+type Bound = Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'state'>
+
+const nameOf = ({ kid, purpose, algorithm, state }: Bound): string => [purpose, algorithm, state, kid].join(' ')
+
+/** Of a text that was sealed with its row. Up to version 0.1 it was sealed with its kid alone. */
+const prefix = 'v2.'
+
+const sealText = (privateText: string, key: Bound, secret: string): string =>
+  `${prefix}${seal(privateText, nameOf(key), secret)}`
+
+/** Opens a key, and seals it for another state with today's secret. Throws ConfigError as openKey does. */
+export const sealFor =
+  (options: Pick<KeyringOptions, 'secret' | 'previousSecret'>): SealFor =>
+  (key, state) =>
+    sealText(openKey(key, options).privateText, { ...key, state }, options.secret)
+
+/** Seals the states of keys that an older version has sealed without. It cannot open them any more. */
+async function sealStates(options: KeyringOptions): Promise<void> {
+  const older = (await options.store.list()).filter(({ sealed }) => !sealed.startsWith(prefix))
+  for (const key of older) await options.store.reseal(key, sealFor(options)(key, key.state))
+}
 
 const active = (keys: readonly StoredKey[], purpose: KeyPurpose): StoredKey | undefined =>
   keys.find((key) => key.purpose === purpose && key.state === 'active')
@@ -186,12 +212,13 @@ export function openKey(
   key: StoredKey,
   { secret, previousSecret }: Pick<KeyringOptions, 'secret' | 'previousSecret'>
 ): Key {
+  const isBound = key.sealed.startsWith(prefix)
+  const [sealed, name] = isBound ? [key.sealed.slice(prefix.length), nameOf(key)] : [key.sealed, key.kid]
   const privateText =
-    unseal(key.sealed, key.kid, secret) ??
-    (previousSecret === undefined ? undefined : unseal(key.sealed, key.kid, previousSecret))
+    unseal(sealed, name, secret) ?? (previousSecret === undefined ? undefined : unseal(sealed, name, previousSecret))
   if (privateText === undefined) {
     throw new ConfigError([
-      'KEY_ENCRYPTION_SECRET: does not open the keys in the database, expected the secret they were sealed with (without one, that was SIGNING_KEY as it was then). After a change, give the former one as KEY_ENCRYPTION_SECRET_PREVIOUS.'
+      'KEY_ENCRYPTION_SECRET: does not open the keys in the database, expected the secret they were sealed with (without one, that was SIGNING_KEY as it was then). After a change, give the former one as KEY_ENCRYPTION_SECRET_PREVIOUS. If it was not changed, a row of keyturn_keys was.'
     ])
   }
   if (isSecretAlgorithm(key.algorithm)) return secretKey(privateText, key.algorithm)

@@ -15,12 +15,15 @@ export interface StoredKey {
   readonly purpose: KeyPurpose
   readonly algorithm: AlgorithmName
   readonly state: KeyState
-  /** The private text, sealed under the kid's name (sealing.ts). */
+  /** The private text, sealed together with the four members above (keyring.ts). */
   readonly sealed: string
   readonly createdAt: number
   readonly activatedAt: number | undefined
   readonly retiredAt: number | undefined
 }
+
+/** Seals a key again for the state it changes to, since its state is sealed with it. */
+export type SealFor = (key: StoredKey, state: KeyState) => string
 
 /** Where managed keys are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export interface KeyStore {
@@ -31,11 +34,9 @@ export interface KeyStore {
    */
   addFirst(key: StoredKey): Promise<boolean>
   /** Makes the next key the active one, and the active one retired; nothing when `kid` is no next key (any more). */
-  activate(kid: string, now: number): Promise<boolean>
-  /** Retires a key at once, whatever it was. */
-  retire(kid: string, now: number): Promise<void>
+  activate(kid: string, now: number, sealFor: SealFor): Promise<boolean>
   /** Takes a key out, unless it is active. */
   drop(kid: string): Promise<boolean>
-  /** Replaces what is sealed, when the sealing secret changes. */
-  reseal(kid: string, sealed: string): Promise<void>
+  /** Replaces what is sealed, unless another process has replaced it meanwhile. */
+  reseal(key: Pick<StoredKey, 'kid' | 'sealed'>, sealed: string): Promise<void>
 }

@@ -41,6 +41,8 @@ export interface Stores {
   readonly guesses: GuessStore
   /** What seals the keys at rest. */
   readonly keySecret: string
+  /** What the operator should know about a store that is in use, for the log. */
+  readonly warnings: readonly string[]
   /** Which stores answer. */
   check(): Promise<Readonly<Record<'database' | 'sessions', 'up' | 'down'>>>
   close(): Promise<void>
@@ -66,6 +68,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
       counters,
       guesses,
       keySecret: keySecret(config),
+      warnings: redis?.warnings ?? [],
       async check() {
         const state = (answer: Promise<unknown>) =>
           answer.then(
@@ -94,7 +97,7 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
  * Both at once: while the one is waited for, the modules of the other are loaded. When one cannot be used, the other is
  * closed again.
  */
-async function openEngines(config: Config): Promise<readonly [SqlDatabase, SessionStores | undefined]> {
+async function openEngines(config: Config): Promise<readonly [SqlDatabase, Awaited<ReturnType<typeof openInRedis>>]> {
   const [database, redis] = await Promise.allSettled([openMigrated(config), openInRedis(config)])
   if (database.status === 'fulfilled' && redis.status === 'fulfilled') return [database.value, redis.value]
   if (database.status === 'fulfilled') await database.value.close()
@@ -182,7 +185,7 @@ export const sessionPolicy = (config: Config): SessionPolicy => ({
 })
 
 /** Undefined without REDIS_URL. */
-async function openInRedis(config: Config): Promise<SessionStores | undefined> {
+async function openInRedis(config: Config): Promise<(SessionStores & Pick<Stores, 'warnings'>) | undefined> {
   const { redisUrl, redisTlsVerify: verifyTls } = config
   if (redisUrl === undefined) return undefined
   const { openRedisStore } = await import('./redis/open.ts')

@@ -35,6 +35,9 @@ export function splitToken(token: string): Jws | string {
   return { head, payload }
 }
 
+/** Media types of what we take, without regard to case (RFC 7515 §4.1.9): another kind of JWT is not ours (RFC 8725 §3.11). */
+const types = /^(?:application\/)?(?:at\+)?jwt$/i
+
 /** A header: a JSON object in which nothing is named twice, with no `crit` (we know no extension). A string says what is wrong. */
 export function readHeader(head: string): JwsHeader | string {
   const json = decodeText(head)
@@ -43,6 +46,8 @@ export function readHeader(head: string): JwsHeader | string {
   if (namesTwice(json, header)) return 'the header names a member twice'
   if (header.crit !== undefined) return 'crit'
   if (header.kid !== undefined && typeof header.kid !== 'string') return 'kid is no text'
+  if (header.typ !== undefined && !(typeof header.typ === 'string' && types.test(header.typ)))
+    return 'typ is not JWT or at+jwt'
   return { kid: header.kid }
 }
 

@@ -1,6 +1,6 @@
 /* The cache of verified tokens: no answer of it outlives the token, its key or its session, and it has a bound. */
 import t from 'tap'
-import { publishNext } from '../../src/keys/keyring.ts'
+import { publishNext, sealFor } from '../../src/keys/keyring.ts'
 import { openApp, type TestApp } from '../support/app.ts'
 import { decodePart, encode, joinSigned, makeKeyPair, readKeyPair } from '../support/forger.ts'
 
@@ -85,7 +85,7 @@ t.test('nor after its key is gone; and a key that comes is known without a resta
   )
   t.equal(await verify(service, byNext), good, 'another worker may sign with the next key a moment earlier')
 
-  await options.store.activate(next.kid, clock())
+  await options.store.activate(next.kid, clock(), sealFor(options))
   await until(async () => app.keyring.keys().signing.kid === next.kid)
   t.equal(decodePart((await service.logIn('another')).access, 0).kid, next.kid)
   t.equal(await verify(service, access), good, 'a retired key still verifies')

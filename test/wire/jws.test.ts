@@ -5,7 +5,7 @@
  * SIGNING_KEY. The others sign a sentence or a word, which is no token: the codec must refuse them, so the imported key is
  * tried on their signature by node:crypto, and then signs a token through the codec, which jose reads under the RFC's key.
  */
-import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
+import { createHmac, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import * as jose from 'jose'
 import t, { type Test } from 'tap'
@@ -126,6 +126,33 @@ for (const algorithm of names) {
     }
   })
 }
+
+t.test('a token whose typ names another kind is refused although its signature is right', async (t) => {
+  const SIGNING_KEY = 'k'.repeat(64)
+  const { codec } = await openCodec(t, { SIGNING_KEY })
+  const sign = (typ: unknown): string => {
+    const parts = [{ alg: 'HS256', ...(typ === undefined ? {} : { typ }) }, { exp: 1 }]
+    const text = parts.map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+    return `${text}.${createHmac('sha256', SIGNING_KEY).update(text).digest('base64url')}`
+  }
+  for (const typ of [undefined, 'JWT', 'jwt', 'at+jwt', 'application/at+JWT', 'application/jwt'])
+    t.same(codec.read(sign(typ)), { exp: 1 }, `${typ}`)
+  for (const typ of [
+    'dpop+jwt',
+    'secevent+jwt',
+    'logout+jwt',
+    'JOSE',
+    'text/jwt',
+    '',
+    'JWT ',
+    7,
+    null,
+    true,
+    ['JWT'],
+    {}
+  ])
+    t.throws(() => codec.read(sign(typ)), { code: 'TOKEN_INVALID' }, JSON.stringify(typ))
+})
 
 t.test('TOKEN_PROFILE decides typ', async (t) => {
   const env = { TOKEN_PROFILE: 'rfc9068', ISSUER: 'https://id.example.com', AUDIENCE: 'shop' }

@@ -111,6 +111,16 @@ function makeConnection(
   }
 }
 
+/**
+ * What is wrong with the server's maxmemory-policy: one that evicts keys ends sessions, and may forget revocations. Undefined when it
+ * keeps them all. INFO says it, since managed servers refuse CONFIG; a server that refuses INFO too is not judged.
+ */
+export async function evictionWarning(redis: Connection): Promise<string | undefined> {
+  const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory').catch(() => ''))?.[1]
+  if (policy === undefined || policy === 'noeviction') return undefined
+  return `REDIS_URL: maxmemory-policy is ${policy}, which may evict sessions and revocations; expected noeviction`
+}
+
 /** How long a revocation waits for a replica, in milliseconds. */
 const replicationTimeout = 1000
 

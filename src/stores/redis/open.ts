@@ -3,7 +3,7 @@ import type { GuessStore } from '../../passwords/guessing.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
 import { openRedisCounters } from './counters.ts'
-import { makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
+import { evictionWarning, makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
 import { followRedisFeed } from './feed.ts'
 import { openRedisGuesses } from './guesses.ts'
 import { makeNames } from './names.ts'
@@ -16,10 +16,18 @@ import { openRedisSessions } from './sessions.ts'
 export async function openRedisStore(
   url: string,
   { policy, window, ...options }: RedisOptions & { readonly policy: SessionPolicy; readonly window: number }
-): Promise<{ sessions: SessionStore; feed: RevocationFeed; counters: Counters; guesses: GuessStore }> {
+): Promise<{
+  sessions: SessionStore
+  feed: RevocationFeed
+  counters: Counters
+  guesses: GuessStore
+  warnings: readonly string[]
+}> {
   const redis = await openRedis(url, options)
+  const warning = await evictionWarning(redis)
   const [names, circuit] = [makeNames(), makeRedisCircuit(redis)]
   return {
+    warnings: warning === undefined ? [] : [warning],
     sessions: openRedisSessions(redis, policy, window, { names, circuit }),
     counters: openRedisCounters(redis, names, circuit),
     guesses: openRedisGuesses(redis, { names, circuit }),

@@ -1,5 +1,5 @@
 import type { KeyStore, StoredKey } from '../../keys/store.ts'
-import type { SqlDatabase } from './connection.ts'
+import type { SqlDatabase, SqlQueries } from './connection.ts'
 
 interface KeyRow extends Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'state' | 'sealed'> {
   readonly created_at: number
@@ -9,18 +9,7 @@ interface KeyRow extends Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'stat
 
 /** Managed keys in the table keyturn_keys. What is private in them was sealed before it comes here. */
 export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
-  async list() {
-    const rows = await db.query<KeyRow>(
-      `SELECT kid, purpose, algorithm, state, sealed, created_at, activated_at, retired_at FROM keyturn_keys
-       ORDER BY created_at, activated_at IS NULL, kid`
-    )
-    return rows.map(({ created_at, activated_at, retired_at, ...key }) => ({
-      ...key,
-      createdAt: created_at,
-      activatedAt: activated_at ?? undefined,
-      retiredAt: retired_at ?? undefined
-    }))
-  },
+  list: () => listKeys(db),
   async addFirst({ kid, purpose, algorithm, state, sealed, createdAt, activatedAt }) {
     // The partial indexes on active and next keys refuse the second one; a conflict waits for the winner's commit.
     const added = await db.query(
@@ -30,33 +19,45 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
     )
     return added.length > 0
   },
-  async activate(kid, now) {
-    return await db.exclusively(async ({ query }) => {
-      const [next] = await query<{ purpose: string }>(
-        "SELECT purpose FROM keyturn_keys WHERE kid = $1 AND state = 'next'",
-        [kid]
-      )
+  async activate(kid, now, sealFor) {
+    return await db.exclusively(async (queries) => {
+      const keys = await listKeys(queries)
+      const next = keys.find((key) => key.kid === kid && key.state === 'next')
       if (next === undefined) return false
-      await query(
-        "UPDATE keyturn_keys SET state = 'retired', retired_at = $2 WHERE purpose = $1 AND state = 'active'",
-        [next.purpose, now]
-      )
-      await query("UPDATE keyturn_keys SET state = 'active', activated_at = $2 WHERE kid = $1", [kid, now])
+      const former = keys.find((key) => key.purpose === next.purpose && key.state === 'active')
+      if (former !== undefined) {
+        await queries.query(
+          "UPDATE keyturn_keys SET state = 'retired', retired_at = $2, sealed = $3 WHERE kid = $1 AND state = 'active'",
+          [former.kid, now, sealFor(former, 'retired')]
+        )
+      }
+      await queries.query("UPDATE keyturn_keys SET state = 'active', activated_at = $2, sealed = $3 WHERE kid = $1", [
+        kid,
+        now,
+        sealFor(next, 'active')
+      ])
       return true
     })
-  },
-  async retire(kid, now) {
-    await db.query("UPDATE keyturn_keys SET state = 'retired', retired_at = $2 WHERE kid = $1 AND state <> 'retired'", [
-      kid,
-      now
-    ])
   },
   async drop(kid) {
     // Never the active one: a worker may have activated it just now.
     const dropped = await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active' RETURNING kid", [kid])
     return dropped.length > 0
   },
-  async reseal(kid, sealed) {
-    await db.query('UPDATE keyturn_keys SET sealed = $2 WHERE kid = $1', [kid, sealed])
+  async reseal({ kid, sealed }, replacement) {
+    await db.query('UPDATE keyturn_keys SET sealed = $3 WHERE kid = $1 AND sealed = $2', [kid, sealed, replacement])
   }
 })
+
+async function listKeys(queries: SqlQueries): Promise<readonly StoredKey[]> {
+  const rows = await queries.query<KeyRow>(
+    `SELECT kid, purpose, algorithm, state, sealed, created_at, activated_at, retired_at FROM keyturn_keys
+     ORDER BY created_at, activated_at IS NULL, kid`
+  )
+  return rows.map(({ created_at, activated_at, retired_at, ...key }) => ({
+    ...key,
+    createdAt: created_at,
+    activatedAt: activated_at ?? undefined,
+    retiredAt: retired_at ?? undefined
+  }))
+}

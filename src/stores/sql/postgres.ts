@@ -26,7 +26,8 @@ export interface PostgresOptions {
 /**
  * PostgreSQL behind a pool of connections, opened as they are needed: a server that is away now is found when it comes back.
  * Throws Error, without the URL, when that cannot be read (loadConfig has refused it before); queries throw
- * KeyturnError STORE_DOWN when the server does not answer, and pg's own error for faulty SQL.
+ * KeyturnError STORE_DOWN when the server does not answer or refuses for its own reasons (a missing right, a lock timeout), and
+ * pg's own error for faulty SQL.
  */
 export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOptions = {}): SqlDatabase {
   const settings = connectionSettings(parsePostgresUrl(url, sslmode))
@@ -56,13 +57,25 @@ function connectionSettings({ connectionString, connectTimeout }: PostgresAddres
   }
 }
 
+/** How often a statement is sent again that the server has undone whole. */
+const maxRetries = 2
+
+/**
+ * Runs one statement. As a transaction of its own it is sent again after a deadlock or a serialization failure, which have undone
+ * it; within a transaction, on a client, all of that would have to be.
+ */
 async function runOn<Row>(
   connection: pg.Pool | pg.Client,
   sql: string,
   values: readonly (SqlValue | readonly string[])[] = []
 ): Promise<readonly Row[]> {
-  const { rows } = await connection.query(sql, [...values]).catch(rethrow)
-  return rows
+  for (let retries = connection instanceof pg.Pool ? maxRetries : 0; ; retries -= 1) {
+    try {
+      return (await connection.query(sql, [...values])).rows
+    } catch (error) {
+      if (retries === 0 || !undone.has((error as PostgresFailure).code ?? '')) return rethrow(error as Error, sql)
+    }
+  }
 }
 
 /**
@@ -97,9 +110,10 @@ async function runExclusively<T>(
   client.on('error', () => {})
   const query: SqlQueries['query'] = (sql, values) => runOn(client, sql, values)
   // Without values pg uses the simple protocol, which takes several statements at once.
-  const script = async (sql: string): Promise<void> => void (await client.query(sql).catch(rethrow))
+  const script = async (sql: string): Promise<void> =>
+    void (await client.query(sql).catch((error) => rethrow(error, sql)))
   try {
-    await client.connect().catch(rethrow)
+    await client.connect().catch((error) => rethrow(error))
     await script('BEGIN')
     await query('SELECT pg_advisory_xact_lock($1)', [lockNumber])
     const result = await work({ query, script })
@@ -110,11 +124,20 @@ async function runExclusively<T>(
   }
 }
 
+type PostgresFailure = Error & { readonly code?: string }
+
+/** SQLSTATEs after which nothing of the statement remains: serialization_failure and deadlock_detected. */
+const undone: ReadonlySet<string> = new Set(['40001', '40P01'])
+
 /**
- * SQLSTATE classes of a server that is away, full, stopping, or does not let us in; 25006 is a primary that became a standby.
+ * SQLSTATE classes of what is wrong with a statement or its values, which its caller has to know: feature, cardinality, data,
+ * integrity, cursor, syntax and access rule, check option. All others are the state of the server, of a pooler before it, or of
+ * other transactions, and so is a right that is missing (insufficient_privilege).
  * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const unreachable = /^(08|28|3D|53|57|58|25006)/
+const isOfStatement = (code: string): boolean => /^(0A|2[1234]|42|44)/.test(code) && code !== insufficientPrivilege
+
+const insufficientPrivilege = '42501'
 
 /** What helps when server and client do not agree on TLS. */
 const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
@@ -125,14 +148,21 @@ const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
   ]
 ]
 
-/** What has no SQLSTATE comes from the socket or is a timeout of pg. */
-function rethrow(error: Error & { readonly code?: string }): never {
-  if (error instanceof pg.DatabaseError && !unreachable.test(error.code ?? '')) throw error
-  const reason = error.message || String(error.code)
-  const [, advice = ''] = aboutTls.find(([failure]) => failure.test(reason)) ?? []
+/** What has no SQLSTATE comes from the socket, from a pooler, or is a timeout of pg. */
+function rethrow(error: PostgresFailure, sql = ''): never {
+  const { code = '' } = error
+  if (error instanceof pg.DatabaseError && isOfStatement(code)) throw error
   throw new KeyturnError('STORE_DOWN', {
-    detail: `PostgreSQL: ${reason}${advice}`,
+    detail: `PostgreSQL: ${error.message || code}${advise(error, sql)}`,
     retryAfter: 1,
     cause: error
   })
+}
+
+function advise({ code, message }: PostgresFailure, sql: string): string {
+  if (code === insufficientPrivilege) {
+    const [, right = 'it'] = /^\s*(SELECT|INSERT|UPDATE|DELETE)\b/i.exec(sql) ?? []
+    return `; GRANT ${right} to the user of DATABASE_URL (keyturn check-config lists what is missing)`
+  }
+  return aboutTls.find(([failure]) => failure.test(message))?.[1] ?? ''
 }

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { type Environment, loadConfig } from '../../../src/config/load.ts'
-import { type Keys, openKeyring } from '../../../src/keys/keyring.ts'
+import { type Keys, openKey, openKeyring, publishNext, sealFor } from '../../../src/keys/keyring.ts'
 import { seal, unseal } from '../../../src/keys/sealing.ts'
 import type { KeyStore } from '../../../src/keys/store.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
@@ -14,12 +14,14 @@ const clock = makeManualClock()
 const open = async (store: KeyStore, env: Environment = {}, sealedWith = secret): Promise<Keys> =>
   (await openKeyring(loadConfig(env), { store, secret: sealedWith, previousSecret: undefined, clock })).keys()
 
-async function openStore(t: Test) {
+async function openTables(t: Test) {
   const db = openEmbedded(t.testdir())
   t.teardown(() => db.close())
   await migrate(db)
-  return makeKeyStore(db)
+  return { db, store: makeKeyStore(db) }
 }
+
+const openStore = async (t: Test): Promise<KeyStore> => (await openTables(t)).store
 
 t.test('what is sealed opens with the same secret and name only', async (t) => {
   const sealed = seal('private', 'kid', secret)
@@ -69,6 +71,50 @@ t.test('keys sealed with another secret are a fault of the configuration', async
   await t.rejects(open(store, {}, other), { name: 'ConfigError', message: /^KEY_ENCRYPTION_SECRET: does not open/ })
   t.equal((await store.list()).length, 2, 'and nothing was made beside them')
 })
+
+t.test(
+  'a key does not open after its row was changed: its state, purpose and algorithm are sealed with it',
+  async (t) => {
+    const { db, store } = await openTables(t)
+    const options = { store, secret, previousSecret: undefined, clock }
+    const keyring = await openKeyring(loadConfig({}), options)
+    const stolen = keyring.keys().signing.kid
+    await publishNext(options)
+    const next = (await store.list()).find(({ state }) => state === 'next')?.kid ?? ''
+    t.ok(await store.activate(next, clock(), sealFor(options)))
+    t.ok(await keyring.update(), 'an activation seals both keys again')
+    t.equal(keyring.keys().signing.kid, next)
+
+    const retired = (await store.list()).find(({ kid }) => kid === stolen)
+    if (retired === undefined) throw new Error('there is no retired key')
+    t.equal(openKey(retired, options).kid, stolen)
+    const changes = [{ state: 'active' }, { state: 'next' }, { purpose: 'internal' }, { algorithm: 'ES384' }] as const
+    for (const change of changes)
+      t.throws(() => openKey({ ...retired, ...change }, options), { name: 'ConfigError' }, JSON.stringify(change))
+    t.throws(() => openKey({ ...retired, sealed: retired.sealed.slice(3) }, options), { name: 'ConfigError' })
+
+    db.run("UPDATE keyturn_keys SET state = 'retired' WHERE kid = $1", [next])
+    db.run("UPDATE keyturn_keys SET state = 'active' WHERE kid = $1", [stolen])
+    await t.rejects(keyring.update(), { name: 'ConfigError' }, 'a service that runs does not take it over')
+    t.equal(keyring.keys().signing.kid, next)
+    await t.rejects(open(store), { name: 'ConfigError' }, 'and none starts with it')
+  }
+)
+
+t.test(
+  'keys that an older version sealed under their kid alone are opened, and sealed again with their state',
+  async (t) => {
+    const { store } = await openTables(t)
+    const first = await open(store)
+    const options = { secret, previousSecret: undefined }
+    for (const key of await store.list()) {
+      await store.reseal(key, seal(openKey(key, options).privateText, key.kid, secret))
+    }
+    t.same(await open(store), first)
+    for (const { sealed } of await store.list()) t.match(sealed, /^v2\./)
+    t.same(await open(store), first)
+  }
+)
 
 t.test('a secret that is given signs both kinds; the jti stays ours alone', async (t) => {
   const store = await openStore(t)

@@ -93,23 +93,21 @@ function openMemory(
       if (isFirst) set([...keys, key])
       return isFirst
     },
-    async activate(kid, at) {
+    async activate(kid, at, sealFor) {
       const next = keys.find((key) => key.kid === kid && key.state === 'next')
       if (next === undefined) return false
+      const to = (key: StoredKey, state: StoredKey['state']) => ({ ...key, state, sealed: sealFor(key, state) })
       const retired = keys.map((key) =>
-        key.purpose === next.purpose && key.state === 'active'
-          ? { ...key, state: 'retired' as const, retiredAt: at }
-          : key
+        key.purpose === next.purpose && key.state === 'active' ? { ...to(key, 'retired'), retiredAt: at } : key
       )
-      set(retired.map((key) => (key.kid === kid ? { ...key, state: 'active', activatedAt: at } : key)))
+      set(retired.map((key) => (key.kid === kid ? { ...to(key, 'active'), activatedAt: at } : key)))
       return true
     },
-    retire: async (kid, at) => set(change(kid, { state: 'retired', retiredAt: at })),
     async drop(kid) {
       set(keys.filter((key) => key.kid !== kid))
       return true
     },
-    reseal: async (kid, sealed) => set(change(kid, { sealed }))
+    reseal: async ({ kid }, sealed) => set(change(kid, { sealed }))
   }
 }
 

@@ -57,3 +57,19 @@ t.test('both are closed at the end', isPrivate, async (t) => {
   await stores.close()
   await until(async () => (await toRedis()) === 0 && (await toPostgres()) === 0, 2000)
 })
+
+t.test('a Redis that evicts keys is a warning', isPrivate, async (t) => {
+  const env = { DATABASE_URL: url, REDIS_URL: redis.url }
+  const warningsOf = async (): Promise<readonly string[]> => {
+    const stores = await open(env)
+    await stores.close()
+    return stores.warnings
+  }
+  t.teardown(() => observer.config('SET', 'maxmemory-policy', 'noeviction'))
+  for (const policy of ['allkeys-lru', 'volatile-ttl']) {
+    await observer.config('SET', 'maxmemory-policy', policy)
+    t.match(await warningsOf(), [new RegExp(`^REDIS_URL: maxmemory-policy is ${policy}, .* expected noeviction$`)])
+  }
+  await observer.config('SET', 'maxmemory-policy', 'noeviction')
+  t.same(await warningsOf(), [])
+})

@@ -1,6 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -17,7 +17,9 @@ import { makeAuditStore } from '../../../src/stores/sql/audit.ts'
 import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
+import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
+import { missingRights, ownRights } from '../../../src/stores/sql/rights.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
@@ -66,6 +68,21 @@ t.test('embedded', async (t) => {
       'next'
     )
   })
+})
+
+t.test('the rights that are checked are those that the statements need', async (t) => {
+  const folder = new URL('../../../../src/stores/sql/', import.meta.url)
+  const sources = readdirSync(folder).filter((file) => file.endsWith('.ts'))
+  const found = new Set<string>()
+  for (const file of sources) {
+    const source = readFileSync(new URL(file, folder), 'utf8')
+    for (const [, verb = '', table] of source.matchAll(/(INSERT INTO|UPDATE|DELETE FROM|FROM|JOIN) (keyturn_\w+)/g)) {
+      found.add(`${{ 'INSERT INTO': 'INSERT', UPDATE: 'UPDATE', 'DELETE FROM': 'DELETE' }[verb] ?? 'SELECT'} ${table}`)
+      if (verb === 'DELETE FROM' || verb === 'UPDATE') found.add(`SELECT ${table}`)
+    }
+  }
+  const checked = Object.entries(ownRights).flatMap(([table, rights]) => rights.map((right) => `${right} ${table}`))
+  t.same(checked.toSorted(), [...found].toSorted())
 })
 
 t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
@@ -119,6 +136,76 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     while (!(await isWaiting())) await sleep(10)
     await other.query('COMMIT')
     t.match(await placing, [{ kind: 'refused', reason: /has just taken/ }, { kind: 'created' }])
+  })
+
+  await t.test('a missing right is STORE_DOWN, and named', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const role = `reader_${randomBytes(6).toString('hex')}`
+    await db.query(`CREATE ROLE ${role} LOGIN`)
+    t.teardown(async () => {
+      const last = openPostgres(server.url)
+      const cleaning = openPostgres(address)
+      await cleaning.query(`DROP OWNED BY ${role}`)
+      await cleaning.close()
+      await last.query(`DROP ROLE ${role}`)
+      await last.close()
+    })
+    await db.query(`GRANT SELECT ON keyturn_users, keyturn_migrations TO ${role}`)
+    const reader = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    t.teardown(() => reader.close())
+    await t.rejects(makeUserStore(reader, makeManualClock()).create('ann', 'digest'), {
+      code: 'STORE_DOWN',
+      retryAfter: 1,
+      message: /permission denied for table keyturn_users; GRANT INSERT to the user of DATABASE_URL/
+    })
+    const missing = await missingRights(reader, undefined)
+    t.ok(missing.includes(`GRANT INSERT ON keyturn_users TO ${role}`))
+    t.notOk(missing.includes(`GRANT SELECT ON keyturn_users TO ${role}`))
+    t.equal(missing.length, Object.values(ownRights).flat().length - 2)
+    for (const grant of missing) await db.query(grant)
+    t.same(await missingRights(reader, undefined), [])
+    await makeUserStore(reader, makeManualClock()).create('ann', 'digest')
+
+    await db.query('CREATE TABLE auth_user (id int, username text, password text)')
+    const django = await readDjangoTable(reader, 'auth_user', {})
+    t.same(await missingRights(reader, django), [
+      ...['id', 'username', 'password'].map((column) => `GRANT SELECT ("${column}") ON "auth_user" TO ${role}`),
+      `GRANT UPDATE ("password") ON "auth_user" TO ${role}`
+    ])
+  })
+
+  await t.test('a lock timeout is STORE_DOWN', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const impatient = openPostgres(`${address}?lock_timeout=50`)
+    t.teardown(() => impatient.close())
+    await db.exclusively(async ({ query }) => {
+      await query('LOCK TABLE keyturn_users')
+      const creating = makeUserStore(impatient, makeManualClock()).create('ann', 'digest')
+      await t.rejects(creating, { code: 'STORE_DOWN', retryAfter: 1, message: /lock timeout/ })
+    })
+  })
+
+  await t.test('a statement that the server has undone is sent again, twice at most', async (t) => {
+    const { db } = await openEmpty(t)
+    await db.exclusively(({ script }) =>
+      script(`CREATE SEQUENCE attempts;
+        CREATE FUNCTION refuse(times int, state text) RETURNS int LANGUAGE plpgsql AS $$
+          BEGIN
+            IF nextval('attempts') <= times THEN RAISE 'undone' USING ERRCODE = state; END IF;
+            RETURN 1;
+          END $$`)
+    )
+    for (const state of ['40001', '40P01']) {
+      t.same(await db.query(`SELECT refuse(2, '${state}') AS done`), [{ done: 1 }])
+      await db.query("SELECT setval('attempts', 1, false)")
+      await t.rejects(db.query(`SELECT refuse(3, '${state}')`), { code: 'STORE_DOWN', retryAfter: 1 })
+      await db.query("SELECT setval('attempts', 1, false)")
+    }
+    for (const state of ['26000', 'XX000', '55000', '53300'])
+      await t.rejects(db.query(`SELECT refuse(100, '${state}')`), { code: 'STORE_DOWN' }, `${state}, as poolers answer`)
+    await t.rejects(db.query('SELECT no_such_column'), { code: '42703' }, 'our own fault stays one')
   })
 
   await t.test('users looked up in one turn are one query', async (t) => {
@@ -434,7 +521,7 @@ async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
   await small.close()
 
   const secret = 'pass@word'
-  t.throws(() => openPostgres(`postgres://me:${secret}@[:1/x`), { message: /^not a URL that can be used/ })
+  t.throws(() => openPostgres(`postgres://me:${secret}@[:1/x`), { message: /^got more than one @/ })
   t.notMatch(String(tryToOpen(`postgres://me:${secret}@[:1/x`)), secret)
   const elsewhere = openPostgres(server.url.replace(/\/\w+$/, '/no_such_database'))
   await t.rejects(elsewhere.query('SELECT 1'), down, 'not let in is as good as away')
