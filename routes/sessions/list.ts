@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { type FieldMessage, KeyturnError } from '../../src/errors.ts'
 import { showTime } from '../../src/time.ts'
 import { aSessionId } from '../schemas/bodies.ts'
 import { bearerRefusals, refusals } from '../schemas/errors.ts'
@@ -30,9 +31,38 @@ const Sessions = {
   title: 'Sessions',
   description: 'Newest login first',
   type: 'object',
-  required: ['sessions'],
-  properties: { sessions: { type: 'array', items: Session } },
-  examples: [{ sessions: [aSession] }]
+  required: ['sessions', 'next'],
+  properties: {
+    sessions: { type: 'array', items: Session },
+    next: { type: ['string', 'null'], description: 'The `after` of the next page; null on the last one' }
+  },
+  examples: [{ sessions: [aSession], next: null }]
+}
+
+const [defaultLimit, maxLimit] = [100, 200]
+
+const ListQuery = {
+  type: 'object',
+  properties: {
+    after: { type: 'string', description: 'The `next` of another page: the sessions after it' },
+    limit: { type: 'integer', minimum: 1, maximum: maxLimit, default: defaultLimit, description: 'Sessions of a page' }
+  }
+} as const
+
+const invalid = (fields: Record<string, readonly FieldMessage[]>) => new KeyturnError('FIELDS_INVALID', { fields })
+
+const wrongQuery = invalid({ limit: [`It must be a whole number from 1 to ${maxLimit}.`] })
+
+// A query is not looked at by its schema (plugins/fields.ts), and one that is repeated is a list.
+function readLimit(limit: unknown = `${defaultLimit}`): number {
+  const number = typeof limit === 'string' && /^\d{1,4}$/.test(limit) ? Number(limit) : 0
+  if (number < 1 || number > maxLimit) throw wrongQuery
+  return number
+}
+
+function readAfter(after: unknown): string | undefined {
+  if (after === undefined || typeof after === 'string') return after
+  throw invalid({ after: ['It must be there once.'] })
 }
 
 /** GET /api/sessions/: where the caller is logged in, newest login first. */
@@ -41,11 +71,12 @@ const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     tags: ['sessions'],
     summary: 'Session List',
     security: [{ bearer: [] }],
-    description: 'The sessions of the user whose access token is sent.',
-    response: { 200: Sessions, ...refusals(...bearerRefusals, 503) }
+    description: 'The sessions of the user whose access token is sent, a page at a time.',
+    querystring: ListQuery,
+    response: { 200: Sessions, ...refusals(wrongQuery, ...bearerRefusals, 503) }
   }
-  app.get('/api/sessions', { schema, onRequest: app.authenticate }, async ({ caller }, reply) => {
-    const sessions = await app.flows.sessions.list(caller)
+  app.get('/api/sessions', { schema, onRequest: app.authenticate }, async ({ caller, query }, reply) => {
+    const { sessions, next } = await app.flows.sessions.list(caller, readLimit(query.limit), readAfter(query.after))
     reply.header('cache-control', 'no-store')
     return {
       sessions: sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, client }) => ({
@@ -56,7 +87,8 @@ const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
         ip: client.ip,
         user_agent: client.userAgent,
         current: sid === caller.sid
-      }))
+      })),
+      next: next ?? null
     }
   })
 }

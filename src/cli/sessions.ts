@@ -1,15 +1,29 @@
 import { loadConfig } from '../config/load.ts'
 import type { Session } from '../sessions/session.ts'
+import { defaultPage, type SessionStore } from '../sessions/store.ts'
 import { showTime } from '../time.ts'
 import { openRecord } from './record.ts'
 import { print, Refusal, say } from './terminal.ts'
 import { withUser } from './users.ts'
 
-/** `keyturn sessions list NAME`: a line a session, newest first. */
+/** `keyturn sessions list NAME`: a line a session, newest first, in pages, so that it does not matter how many there are. */
 export async function listSessions(username: string, { json }: { readonly json?: boolean }): Promise<void> {
-  const sessions = await withUser(loadConfig(process.env), username, (stores, user) => stores.sessions.list(user.id))
-  if (json !== true) print(tableLine('id', 'created', 'last used', 'expires', 'from'))
-  for (const session of sessions) print(json === true ? toJsonLine(session) : toTableLine(session))
+  const toLine = json === true ? toJsonLine : toTableLine
+  await withUser(loadConfig(process.env), username, async ({ sessions }, user) => {
+    if (json !== true) print(tableLine('id', 'created', 'last used', 'expires', 'from'))
+    for await (const page of sessionPages(sessions, user.id)) {
+      for (const session of page) print(toLine(session))
+    }
+  })
+}
+
+async function* sessionPages(sessions: SessionStore, userId: string): AsyncGenerator<readonly Session[]> {
+  let page = await sessions.list(userId)
+  while (page.length > 0) {
+    yield page
+    if (page.length < defaultPage) return
+    page = await sessions.list(userId, { after: page.at(-1) })
+  }
 }
 
 /** `keyturn sessions revoke NAME [ID]`: ends one session, or all. Every worker refuses their access tokens from then on. */

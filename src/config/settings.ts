@@ -349,10 +349,10 @@ export const settings = {
     about: 'How long a session may last in all, however often it is refreshed'
   }),
   maxSessionsPerUser: integer({
-    default: 0,
-    min: 0,
+    default: 1000,
+    min: 1,
     max: 10_000,
-    about: 'Sessions a user may have at once; a login beyond it ends the oldest; 0 is no limit'
+    about: 'Sessions a user may have at once; a login beyond it ends the oldest'
   }),
   rotateRefreshTokens: boolean({ default: true, about: 'A refresh answers with a new refresh token too' }),
   blacklistAfterRotation: boolean({

@@ -64,7 +64,7 @@ export interface SessionPolicy {
   readonly grace: number
   /** Whether a refresh hands out a successor. */
   readonly rotate: boolean
-  /** Sessions a user may have at once; 0 is no limit. */
+  /** Sessions a user may have at once. */
   readonly maxPerUser: number
   /**
    * Whether refresh tokens of another issuer may become sessions, so that the end of all sessions has to be remembered

@@ -19,16 +19,41 @@ export interface ForeignToken {
   readonly expiresAt: number
 }
 
+/** A place in the list of a user's sessions, which is sorted by login, newest first, and then by sid, greatest first. */
+export type SessionPosition = Pick<Session, 'createdAt' | 'sid'>
+
+/** A part of that list: at most `limit` (100) sessions, those `after` a position. */
+export interface SessionPage {
+  readonly limit?: number
+  readonly after?: SessionPosition | undefined
+}
+
+export const defaultPage = 100
+
+const newestFirst = (a: SessionPosition, b: SessionPosition): number =>
+  b.createdAt - a.createdAt || (a.sid < b.sid ? 1 : a.sid > b.sid ? -1 : 0)
+
+/** A page of sessions that come in any order, some of them twice. */
+export function newestOf(
+  sessions: readonly Session[],
+  limit: number,
+  after: SessionPosition | undefined
+): readonly Session[] {
+  const wanted = sessions.filter((each) => after === undefined || newestFirst(after, each) < 0)
+  return [...new Map(wanted.map((each) => [each.sid, each])).values()].sort(newestFirst).slice(0, limit)
+}
+
 /**
- * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step. A
- * session that it ends is in the revocation feed before it resolves, and known to a replica of the server where there
- * is one. It throws KeyturnError STORE_DOWN when the store cannot be reached; it may then have happened or not, and
- * calling it again finishes it.
+ * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step, which looks
+ * at no more than some thousand sessions. A session that it ends is in the revocation feed before it resolves, and known to
+ * a replica of the server where there is one. It throws KeyturnError STORE_DOWN when the store cannot be reached; it may
+ * then have happened or not, and calling it again finishes it.
  */
 export interface SessionStore {
   /**
-   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. `lifetime`, in
-   * whole seconds, takes the place of the policy's.
+   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. A user who has
+   * far more than that, from before there was a limit, loses some at each login, not the newest. `lifetime`, in whole
+   * seconds, takes the place of the policy's.
    */
   start(
     userId: string,
@@ -49,11 +74,14 @@ export interface SessionStore {
   rotate(presented: PresentedGeneration, rotates?: boolean): Promise<RotationVerdict>
   /** The session, unless it is over. */
   find(userId: string, sid: string): Promise<Session | undefined>
-  /** The user's sessions that are not over, newest first. */
-  list(userId: string): Promise<readonly Session[]>
+  /** A page of the user's sessions that are not over, newest first. */
+  list(userId: string, page?: SessionPage): Promise<readonly Session[]>
   /** Ends the session; false when there was none. */
   revoke(userId: string, sid: string): Promise<boolean>
-  /** Ends all sessions of the user, but for the one that is `kept`: the sids that ended. */
+  /**
+   * Ends all sessions of the user, but for the one that is `kept`: the sids that ended. None of them can be refreshed or
+   * found from its first step on; how many more steps it takes depends on how many there are.
+   */
   revokeAll(userId: string, kept?: string): Promise<readonly string[]>
   /** Revokes one access token alone, by its `jti` of 32 hex digits. Its session goes on. */
   revokeToken(jti: string): Promise<void>

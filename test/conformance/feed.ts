@@ -135,7 +135,7 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
 
   await t.test('more than one read brings', async (t) => {
     const { feed, openSessions } = await open()
-    const store = await openSessions(aPolicy())
+    const store = await openSessions(aPolicy({ maxPerUser: 2000 }))
     const [early, late] = [await follow(t, feed), aReplica()]
     for (let each = 0; each < 1200; each += 100) await Promise.all(Array.from({ length: 100 }, () => login(store, 'u')))
     const sids = await store.revokeAll('u')

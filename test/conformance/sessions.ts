@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
 import type { Test } from 'tap'
 import { randomId } from '../../src/random.ts'
@@ -147,6 +148,137 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.same(await store.revokeAll(userId), [])
     t.same(await store.list(userId), [])
     t.ok(await store.find(other, bystander))
+  })
+
+  await t.test('the list comes in pages, newest first', async (t) => {
+    const { store, advance } = await open(aPolicy())
+    const userId = user()
+    const clients = new Map<string, string>()
+    for (let login = 0; login < 130; login++) {
+      await advance(login % 2)
+      const client = { ip: `192.0.2.${login}`, userAgent: 'test' }
+      clients.set((await store.start(userId, client)).session.sid, client.ip)
+    }
+    const sids = (sessions: readonly Session[]) => sessions.map(({ sid }) => sid)
+    const all = await store.list(userId, { limit: 1000 })
+    t.same(new Set(sids(all)), new Set(clients.keys()))
+    t.same(
+      all.map(({ sid, createdAt }) => [createdAt, sid]),
+      all
+        .map(({ sid, createdAt }) => [createdAt, sid])
+        .sort(([a = 0, x = ''], [b = 0, y = '']) => +b - +a || (x < y ? 1 : -1)),
+      'by login, then by sid'
+    )
+    for (const { sid, client } of all) t.equal(client.ip, clients.get(sid))
+    t.same(sids(await store.list(userId)), sids(all.slice(0, 100)), 'a hundred by default')
+    const second = await store.list(userId, { limit: 20, after: all[99] })
+    t.same(sids(second), sids(all.slice(100, 120)))
+    await store.revoke(userId, all[99]?.sid ?? '')
+    t.same(await store.list(userId, { limit: 20, after: all[99] }), second, 'after one that has ended meanwhile')
+    t.same(await store.list(userId, { after: all.at(-1) }), [])
+  })
+
+  await t.test('at a limit of many sessions each login ends the oldest', async (t) => {
+    const { store, advance } = await open(aPolicy({ maxPerUser: 100 }))
+    const userId = user()
+    const sids: string[] = []
+    for (let login = 0; login < 180; login++) {
+      await advance(1)
+      const { session, ended } = await store.start(userId, aClient)
+      t.same(ended, login < 100 ? [] : [sids[login - 100]])
+      sids.push(session.sid)
+    }
+    const listed = (await store.list(userId, { limit: 1000 })).map(({ sid }) => sid)
+    t.same(listed, sids.slice(80).reverse())
+    // A logout makes room, wherever it is in the order.
+    for (const place of [81, 170]) t.equal(await store.revoke(userId, sids[place] ?? ''), true)
+    for (const ended of [[], [], [sids[80]], [sids[82]]]) {
+      await advance(1)
+      t.same((await store.start(userId, aClient)).ended, ended)
+    }
+  })
+
+  await t.test('a session that is over does not count for the limit', async (t) => {
+    const { store, advance } = await open(aPolicy({ maxPerUser: 80, lifetime: 1000 }))
+    const userId = user()
+    const start = async (lifetime?: number) => (await store.start(userId, aClient, lifetime)).session.sid
+    const first = await start()
+    await advance(1)
+    for (let login = 0; login < 79; login++) await start(login < 20 ? 500 : undefined)
+    t.same((await store.start(userId, aClient)).ended, [first])
+    await advance(500)
+    for (let login = 0; login < 20; login++) t.same((await store.start(userId, aClient)).ended, [])
+    t.equal((await store.start(userId, aClient)).ended.length, 1)
+  })
+
+  await t.test('a user who has far more sessions than the limit loses the oldest, some at each login', async (t) => {
+    const { store, advance } = await open(aPolicy({ maxPerUser: 10_000 }))
+    const userId = user()
+    for (let login = 0; login < 600; login += 200) {
+      await advance(1)
+      await Promise.all(Array.from({ length: 200 }, () => store.start(userId, aClient)))
+    }
+    const { store: limited } = await open(aPolicy({ maxPerUser: 100 }))
+    const newest: string[] = []
+    for (let login = 0; login < 5; login++) {
+      await advance(1)
+      const { session, ended } = await limited.start(userId, aClient)
+      t.ok(ended.length <= 200, `${ended.length} at once`)
+      newest.unshift(session.sid)
+    }
+    const listed = (await limited.list(userId, { limit: 1000 })).map(({ sid }) => sid)
+    t.equal(listed.length, 100)
+    t.same(listed.slice(0, 5), newest)
+  })
+
+  await t.test('hundreds of sessions end at once for every refresh, and the one that is kept goes on', async (t) => {
+    const { store } = await open(aPolicy({ maxPerUser: 10_000 }))
+    const userId = user()
+    const sids: string[] = []
+    for (let login = 0; login < 900; login += 100) {
+      const started = await Promise.all(Array.from({ length: 100 }, () => store.start(userId, aClient)))
+      sids.push(...started.map(({ session }) => session.sid))
+    }
+    const [kept = '', ...others] = sids
+    let isOver = false
+    const ending = store.revokeAll(userId, kept).finally(() => {
+      isOver = true
+    })
+    // Asked after it, each of these is answered after its first step and, mostly, before its last.
+    const meanwhile: string[] = []
+    while (!isOver) {
+      const sid = others[meanwhile.length * 7] ?? ''
+      meanwhile.push((await store.rotate({ userId, sid, generation: 0 })).kind)
+      if ((await store.find(userId, sid)) !== undefined) meanwhile.push('found')
+      const listed = (await store.list(userId)).map((each) => each.sid)
+      if (!(listed.length === 1 && listed[0] === kept)) meanwhile.push(`${listed.length} listed`)
+      await nextTurn()
+    }
+    t.same(new Set(meanwhile), new Set(['unknown']))
+    const ended = new Set(await ending)
+    t.ok(ended.size >= others.length - meanwhile.length && !ended.has(kept))
+    t.equal((await store.rotate({ userId, sid: kept, generation: 0 })).kind, 'rotated')
+    t.same(
+      (await store.list(userId)).map(({ sid }) => sid),
+      [kept]
+    )
+    t.same(await store.revokeAll(userId), [kept])
+  })
+
+  await t.test('two calls that end all sessions at once leave none, and none that started later is lost', async (t) => {
+    const { store } = await open(aPolicy({ maxPerUser: 10_000 }))
+    const userId = user()
+    for (let round = 0; round < 3; round++) {
+      const started = await Promise.all(Array.from({ length: 250 }, () => store.start(userId, aClient)))
+      const both = await Promise.all([store.revokeAll(userId), store.revokeAll(userId)])
+      t.same(new Set(both.flat()), new Set(started.map(({ session }) => session.sid)))
+      const later = (await store.start(userId, aClient)).session.sid
+      t.same(
+        (await store.list(userId)).map(({ sid }) => sid),
+        [later]
+      )
+      await store.revoke(userId, later)
+    }
   })
 
   await t.test('beyond the limit the oldest session ends', async (t) => {

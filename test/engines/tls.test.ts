@@ -190,8 +190,8 @@ const documented = (): string =>
 /** What Keyturn's user must be allowed, by what it is for. */
 const rights = {
   connection: ['ping', 'info', 'wait'],
-  sessions: ['exists', 'hmget', 'hgetall', 'hdel', 'mget', 'eval', 'evalsha'],
-  scripts: ['time', 'get', 'set', 'hget', 'hset', 'hkeys', 'hscan', 'ttl', 'expireat', 'xadd'],
+  sessions: ['exists', 'hmget', 'hdel', 'mget', 'eval', 'evalsha'],
+  scripts: ['time', 'get', 'set', 'hget', 'hset', 'hlen', 'hscan', 'rename', 'ttl', 'expireat', 'xadd'],
   feed: ['xread', 'xrevrange'],
   limits: ['incr', 'expire', 'pttl']
 } as const
@@ -208,7 +208,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
     openRedisStore(url, { verifyTls: false, window, policy: aPolicy({ maxPerUser, grace: 0, adopts: true }) })
   const failures: unknown[] = []
   const lost = (error: unknown) => void failures.push(error)
-  const opened = await Promise.all([open(1), open(0)]).catch(lost)
+  const opened = await Promise.all([open(1), open(1000)]).catch(lost)
   if (opened === undefined) return failures
   const [{ sessions: limited, feed }, { sessions, counters, guesses }] = opened
   const replica = makeRevocations({ window, staleness: 30 }, systemClock)

@@ -8,8 +8,8 @@ import type { World } from './world.ts'
 const longestValue = 64
 
 /**
- * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed, and two fields a session; each
- * key has an expiry, no earlier than its last session's and no later than any session's absolute end.
+ * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed, and two fields a session; for a
+ * user whose sessions were to end all at once, which failed, a second key. Each key has an expiry, no earlier than its last session's and no later than any session's absolute end.
  */
 export async function checkKeyspace(
   world: World,
@@ -18,7 +18,13 @@ export async function checkKeyspace(
   absoluteLifetime: number
 ): Promise<Violation[]> {
   const { control, names, clockKey, clock } = world
-  const userKeys = new Set(operations.map(({ command }) => names.sessions(command.userId)))
+  const failedEnds = operations.filter(
+    ({ command, outcome }) => command.kind === 'revokeAll' && outcome.kind === 'failed'
+  )
+  const userKeys = new Set([
+    ...operations.map(({ command }) => names.sessions(command.userId)),
+    ...failedEnds.map(({ command }) => names.ending(command.userId))
+  ])
   const known = new Set(lines.map(({ sid }) => sid))
   const broken: string[] = []
   let strangers = 0

@@ -14,12 +14,10 @@ export interface Mutant extends Fault {
   readonly hangs?: number
 }
 
-const now = "local now = tonumber(redis.call('TIME')[1])\n"
-const expire = "if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end"
-const markReused =
-  "    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0))\n"
-const markRevoked =
-  "      redis.call('HSET', sessions, field, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, last_used_at, 0, 0, 0))\n"
+const found = "if not record then return {'unknown'} end\n"
+const expire =
+  "  if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end\n"
+const markReused = '    mark_ended(sessions, sid, record)\n'
 
 const onlyPredecessor = ['{rotated_at, second_at, third_at, fourth_at}', '{rotated_at}'] as const
 
@@ -116,12 +114,35 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
   {
     name: 'a revocation finds nothing',
     breaks: 3,
-    scripts: {
-      revoke: [
-        [markRevoked, ''],
-        ['ended[#ended + 1] = field', '']
-      ]
-    }
+    scripts: { revoke: [['mark_ended(sessions, sid, record)\nreturn 1', 'return 0']] }
+  },
+  {
+    name: 'the end of all sessions is answered when they are set aside',
+    breaks: 3,
+    wrap: (store, redis, names) => ({
+      ...store,
+      async revokeAll(userId, kept = '') {
+        await redis.keyturnDetach(
+          names.sessions(userId),
+          names.ending(userId),
+          names.ended(userId),
+          Buffer.from(kept, 'hex'),
+          0
+        )
+        const ended = await redis.hkeysBuffer(names.ending(userId))
+        return ended.filter((field) => field.length === 16).map((field) => field.toString('hex'))
+      }
+    })
+  },
+  {
+    name: 'the end of all sessions leaves them under their name',
+    breaks: 3,
+    scripts: { detach: [["redis.call('RENAME', sessions, ending)", "redis.call('COPY', sessions, ending)"]] }
+  },
+  {
+    name: 'the end of all sessions is begun before an earlier one is finished',
+    breaks: 3,
+    scripts: { detach: [["if redis.call('EXISTS', ending) == 1 then return 0 end\n", '']] }
   },
   {
     name: 'a revocation is answered before it is carried out',
@@ -139,10 +160,7 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     breaks: 3,
     scripts: {
       rotate: [
-        [
-          "if generation == 4294967295 then return {'ended'} end",
-          'if generation == 4294967295 then generation = presented end'
-        ]
+        ["if generation == ENDED then return {'ended'} end", 'if generation == ENDED then generation = presented end']
       ]
     },
     wrap: keepRecords
@@ -167,33 +185,28 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     name: 'a session that the store does not know is recovered',
     breaks: 3,
     scripts: {
-      rotate: [
-        [
-          "if not record then return {'unknown'} end",
-          "if not record then return {'recovered', presented + 1, now, now + lifetime} end"
-        ]
-      ]
+      rotate: [[found, "if not record then return {'recovered', presented + 1, now, now + lifetime} end\n"]]
     }
   },
   {
     name: 'a key without an expiry',
     breaks: 4,
-    scripts: { start: [[expire, '']], rotate: [[expire, '']] }
+    scripts: { record: [[expire, '']] }
   },
   {
     name: 'an expiry that rotation does not prolong',
     breaks: 4,
-    scripts: { rotate: [[expire, '']] }
+    scripts: { rotate: [['keep_until(sessions, expires_at)\n', '']] }
   },
   {
     name: 'a field is left behind at each refresh',
     breaks: 4,
-    scripts: { rotate: [[now, `${now}redis.call('HSET', sessions, sid .. presented, now)\n`]] }
+    scripts: { rotate: [[found, `${found}redis.call('HSET', sessions, sid .. presented, now)\n`]] }
   },
   {
     name: 'a key is left behind at each refresh',
     breaks: 4,
-    scripts: { rotate: [[now, `${now}redis.call('SET', sessions .. presented, now, 'EX', 1000)\n`]] }
+    scripts: { rotate: [[found, `${found}redis.call('SET', sessions .. presented, now, 'EX', 1000)\n`]] }
   },
   {
     name: 'rotation moves the absolute end',

@@ -124,8 +124,39 @@ t.test('the list of sessions', async (t) => {
         user_agent: 'lightMyRequest',
         current: true
       }
-    ]
+    ],
+    next: null
   })
+})
+
+t.test('the list of sessions comes in pages, each of which names the next', async (t) => {
+  const service = await openApp(t)
+  const { app, clock, logIn } = service
+  const { access } = await logIn()
+  for (let login = 0; login < 4; login++) {
+    clock.advance(login % 2)
+    await logInAgain(service)
+  }
+  const list = async (query: string) => {
+    const answer = await app.inject({ url: `/api/sessions/${query}`, headers: bearing(access) })
+    return { status: answer.statusCode, ...answer.json() }
+  }
+  const all = await list('')
+  t.equal(all.sessions.length, 5)
+  t.equal(all.next, null)
+  const paged = []
+  let pages = 0
+  for (let next: string | null = ''; next !== null; pages++) {
+    const page = await list(`?limit=2${next && `&after=${next}`}`)
+    paged.push(...page.sessions)
+    next = page.next
+  }
+  t.equal(pages, 3)
+  t.same(paged, all.sessions)
+  for (const wrong of ['limit=0', 'limit=201', 'limit=x', 'limit=1&limit=2']) {
+    t.match(await list(`?${wrong}`), { status: 400, limit: ['It must be a whole number from 1 to 200.'] }, wrong)
+  }
+  for (const wrong of ['after=x', 'after=', 'after=1&after=2']) t.match(await list(`?${wrong}`), { status: 400 }, wrong)
 })
 
 t.test('whatever ends a session ends its access tokens', async (t) => {

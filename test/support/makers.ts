@@ -6,7 +6,7 @@ export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => 
   absoluteLifetime: 30 * 86_400,
   grace: 10,
   rotate: true,
-  maxPerUser: 0,
+  maxPerUser: 1000,
   adopts: false,
   ...changes
 })

@@ -1,7 +1,8 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { randomId } from '../../random.ts'
 import { decide } from '../../sessions/rotation.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
-import type { ForeignToken, SessionStore } from '../../sessions/store.ts'
+import { defaultPage, type ForeignToken, newestOf, type SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { EmbeddedEngine } from './engine.ts'
 
@@ -23,6 +24,11 @@ const schema = `
   );
   CREATE INDEX IF NOT EXISTS keyturn_sessions_user ON keyturn_sessions (user_id, created_at);
   CREATE INDEX IF NOT EXISTS keyturn_sessions_expiry ON keyturn_sessions (expires_at);
+  CREATE TABLE IF NOT EXISTS keyturn_endings (
+    user_id TEXT PRIMARY KEY,
+    up_to INTEGER NOT NULL,
+    kept TEXT NOT NULL
+  );
   CREATE TABLE IF NOT EXISTS keyturn_revocations (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
@@ -72,6 +78,18 @@ const toSession = (row: SessionRow): Session => ({
   client: { ip: row.ip, userAgent: row.user_agent }
 })
 
+/** Sessions that one transaction ends at most: some three milliseconds. */
+const step = 200
+
+/**
+ * An end of all sessions of a user that is not finished: those up to a rowid, but for the one that is kept, have ended, and
+ * are announced and deleted step by step. A session that starts meanwhile has a greater rowid.
+ */
+interface Ending {
+  readonly upTo: number
+  readonly kept: string
+}
+
 /**
  * Sessions in the embedded database: `decide` inside a write transaction, so that processes of this host take turns.
  * `window` is how long a revocation matters, in whole seconds.
@@ -84,20 +102,24 @@ export async function openEmbeddedSessions(
 ): Promise<SessionStore> {
   await engine.exclusively(({ script }) => script(schema))
 
+  const findEnding = (userId: string): Ending | undefined =>
+    engine.run<Ending>('SELECT up_to AS "upTo", kept FROM keyturn_endings WHERE user_id = $1', [userId])[0]
+
   const read = (userId: string, sid: string): Session | undefined =>
     engine
-      .run<SessionRow>('SELECT * FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3', [
-        sid,
-        userId,
-        clock()
-      ])
+      .run<SessionRow>(
+        `SELECT * FROM keyturn_sessions AS session WHERE sid = $1 AND user_id = $2 AND expires_at > $3 AND NOT EXISTS (
+           SELECT 1 FROM keyturn_endings WHERE user_id = $2 AND session.rowid <= up_to AND kept <> $1)`,
+        [sid, userId, clock()]
+      )
       .map(toSession)[0]
 
   const insert = (session: Session): void => {
     engine.run(
-      `INSERT INTO keyturn_sessions (sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
+      `INSERT INTO keyturn_sessions (rowid, sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
          anchor_generation, anchor_at, last_used_at, ip, user_agent, superseded_at)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+       VALUES (1 + max(coalesce((SELECT max(rowid) FROM keyturn_sessions), 0),
+                       coalesce((SELECT max(up_to) FROM keyturn_endings), 0)), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
       [
         session.sid,
         session.userId,
@@ -139,31 +161,88 @@ export async function openEmbeddedSessions(
     if (ids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
   }
 
-  /** Ends sessions and tells every worker, in the transaction of the caller. */
-  const end = (sids: readonly string[]): void => {
-    for (const sid of sids) engine.run('DELETE FROM keyturn_sessions WHERE sid = $1', [sid])
-    announce(sids)
+  /** Ends a session and announces it, in the transaction of the caller; false when there is none. */
+  const end = (userId: string, sid: string): boolean => {
+    const ended = engine.run<{ sid: string }>(
+      'DELETE FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3 RETURNING sid',
+      [sid, userId, clock()]
+    )
+    announce(ended.map((row) => row.sid))
+    return ended.length > 0
   }
 
-  const liveOnes = (userId: string): readonly Session[] =>
-    engine
-      .run<SessionRow>(
-        'SELECT * FROM keyturn_sessions WHERE user_id = $1 AND expires_at > $2 ORDER BY created_at DESC, rowid DESC',
-        [userId, clock()]
-      )
-      .map(toSession)
+  /** Deletes sessions, which a subquery names by rowid, and announces those that were not over: their sids. */
+  const endThose = (rowids: string, values: readonly (string | number)[]): readonly string[] => {
+    const rows = engine.run<Pick<SessionRow, 'sid' | 'expires_at'>>(
+      `DELETE FROM keyturn_sessions WHERE rowid IN (${rowids}) RETURNING sid, expires_at`,
+      values
+    )
+    const live = rows.filter((row) => row.expires_at > clock()).map((row) => row.sid)
+    announce(live)
+    return live
+  }
+
+  const beginEnding = (userId: string, kept: string): void => {
+    const isLive = kept !== '' && read(userId, kept) !== undefined
+    engine.run(
+      `INSERT INTO keyturn_endings (user_id, up_to, kept)
+       VALUES ($1, (SELECT coalesce(max(rowid), 0) FROM keyturn_sessions), $2)
+       ON CONFLICT (user_id) DO UPDATE SET up_to = excluded.up_to, kept = excluded.kept`,
+      [userId, isLive ? kept : '']
+    )
+  }
+
+  /** A step of an ending, in the transaction of the caller: the sids that it ended, none when there is no more to do. */
+  const endSome = (userId: string): readonly string[] => {
+    const ending = findEnding(userId)
+    if (ending === undefined) return []
+    return endThose(
+      `SELECT rowid FROM keyturn_sessions WHERE user_id = $1 AND rowid <= $2 AND sid <> $3 LIMIT ${step}`,
+      [userId, ending.upTo, ending.kept]
+    )
+  }
+
+  const isFinished = (userId: string): boolean => {
+    const ending = findEnding(userId)
+    if (ending === undefined) return true
+    const rest = 'SELECT 1 FROM keyturn_sessions WHERE user_id = $1 AND rowid <= $2 AND sid <> $3 LIMIT 1'
+    if (engine.run(rest, [userId, ending.upTo, ending.kept]).length > 0) return false
+    engine.run('DELETE FROM keyturn_endings WHERE user_id = $1', [userId])
+    return true
+  }
 
   /** Whether all sessions of the user were ended after a token was issued. */
   const isEndedSince = ({ userId, issuedAt }: Pick<ForeignToken, 'userId' | 'issuedAt'>): boolean =>
     engine.run('SELECT 1 FROM keyturn_session_ends WHERE user_id = $1 AND ended_at >= $2', [userId, issuedAt]).length >
     0
 
-  const oldestBeyondLimit = (userId: string): readonly string[] =>
-    policy.maxPerUser === 0
-      ? []
-      : liveOnes(userId)
-          .slice(policy.maxPerUser)
-          .map(({ sid }) => sid)
+  /** How many sessions the user has more than may be, counted up to one step of them. */
+  const countSurplus = (userId: string): number => {
+    const [row] = engine.run<{ count: number }>(
+      'SELECT count(*) AS count FROM (SELECT 1 FROM keyturn_sessions WHERE user_id = $1 LIMIT $2)',
+      [userId, policy.maxPerUser + step]
+    )
+    return (row?.count ?? 0) - policy.maxPerUser
+  }
+
+  /** Ends the oldest sessions beyond the limit, one step of them at most; or goes on with an ending. */
+  const endSurplus = (userId: string): readonly string[] => {
+    if (findEnding(userId) !== undefined) {
+      endSome(userId)
+      isFinished(userId)
+      return []
+    }
+    let surplus = countSurplus(userId)
+    if (surplus > 0 && surplus < step) {
+      engine.run('DELETE FROM keyturn_sessions WHERE user_id = $1 AND expires_at <= $2', [userId, clock()])
+      surplus = countSurplus(userId)
+    }
+    if (surplus <= 0) return []
+    return endThose('SELECT rowid FROM keyturn_sessions WHERE user_id = $1 ORDER BY created_at, rowid LIMIT $2', [
+      userId,
+      surplus
+    ])
+  }
 
   return {
     async start(userId, client, lifetime = policy.lifetime) {
@@ -175,9 +254,7 @@ export async function openEmbeddedSessions(
         )
         const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
         insert(session)
-        const ended = oldestBeyondLimit(userId)
-        end(ended)
-        return { session, ended }
+        return { session, ended: endSurplus(userId) }
       })
     },
     async adopt({ userId, sid, issuedAt, expiresAt }, client) {
@@ -203,25 +280,32 @@ export async function openEmbeddedSessions(
       return engine.transaction(() => {
         const decision = decide(read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
         if (decision.session !== undefined) update(decision.session)
-        else if (decision.verdict.kind === 'reused') end([sid])
+        // Reused; or one whose end is not finished.
+        else end(userId, sid)
         return decision.verdict
       })
     },
     async find(userId, sid) {
       return read(userId, sid)
     },
-    async list(userId) {
-      return liveOnes(userId)
+    async list(userId, { limit = defaultPage, after } = {}) {
+      const { upTo, kept } = findEnding(userId) ?? { upTo: 0, kept: '' }
+      const { createdAt, sid } = after ?? { createdAt: Number.MAX_SAFE_INTEGER, sid: '' }
+      const sessions = engine
+        .run<SessionRow>(
+          `SELECT * FROM keyturn_sessions WHERE user_id = $1 AND rowid > $2 AND created_at <= $3
+             AND (created_at < $3 OR sid < $4) AND expires_at > $5 ORDER BY created_at DESC, sid DESC LIMIT $6`,
+          [userId, upTo, createdAt, sid, clock(), limit]
+        )
+        .map(toSession)
+      const own = kept === '' ? undefined : read(userId, kept)
+      return newestOf(own === undefined ? sessions : [...sessions, own], limit, after)
     },
     async revoke(userId, sid) {
-      return engine.transaction(() => {
-        const isLive = read(userId, sid) !== undefined
-        if (isLive) end([sid])
-        return isLive
-      })
+      return engine.transaction(() => end(userId, sid))
     },
-    async revokeAll(userId, kept) {
-      return engine.transaction(() => {
+    async revokeAll(userId, kept = '') {
+      const first = engine.transaction(() => {
         if (policy.adopts) {
           engine.run(
             `INSERT INTO keyturn_session_ends (user_id, ended_at) VALUES ($1, $2)
@@ -230,12 +314,17 @@ export async function openEmbeddedSessions(
           )
           engine.run('DELETE FROM keyturn_session_ends WHERE ended_at < $1', [clock() - longestForeignLife])
         }
-        const ended = liveOnes(userId)
-          .map(({ sid }) => sid)
-          .filter((sid) => sid !== kept)
-        end(ended)
-        return ended
+        beginEnding(userId, kept)
+        return endSome(userId)
       })
+      const ended = [...first]
+      // Other requests take their turns between the steps. What a step has done is on the disk with the last one, at the
+      // latest; that the sessions have ended has been there since the first.
+      while (!engine.transaction(() => isFinished(userId))) {
+        await nextTurn()
+        for (const sid of engine.lightTransaction(() => endSome(userId))) ended.push(sid)
+      }
+      return ended
     },
     async revokeToken(jti) {
       engine.transaction(() => announce([jti]))

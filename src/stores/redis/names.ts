@@ -8,6 +8,8 @@ export const makeNames = (prefix = 'keyturn:') => {
   return {
     /** The user's sessions. */
     sessions: ofUser,
+    /** Sessions of the user that have ended all at once, and are not all in the revocation feed. */
+    ending: (userId: string): string => `${ofUser(userId)}:ending`,
     /** There once a refresh token of another issuer has been adopted as this session. */
     adopted: (userId: string, sid: string): string => `${ofUser(userId)}:adopted:${sid}`,
     /** When all sessions of the user were ended, for tokens that are adopted later. */

@@ -1,7 +1,7 @@
 import type { Session, SessionClient } from '../../sessions/session.ts'
 
 /*
- * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session:
+ * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):
  *   sid (16 bytes)          -> eleven 32-bit numbers, big-endian, in the order below
  *   sid and the letter c    -> the client: address, a space, user agent; 64 bytes at most
  * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
@@ -32,6 +32,9 @@ export function decodeRecord(userId: string, sid: string, record: Buffer, client
   }
 }
 
+/** When the session of a record is over, whether it has been ended before or not. */
+export const expiryOf = (record: Buffer): number => record.readUInt32BE(16)
+
 /** Address and user agent in 64 bytes: a longer user agent is cut at a whole character. */
 export function encodeClient({ ip, userAgent }: SessionClient): Buffer {
   const bytes = Buffer.from(`${ip} ${userAgent}`)
@@ -40,7 +43,8 @@ export function encodeClient({ ip, userAgent }: SessionClient): Buffer {
   return bytes.subarray(0, end)
 }
 
-function decodeClient(bytes: Buffer | null): SessionClient {
+/** A client as encodeClient wrote it. */
+export function decodeClient(bytes: Buffer | null): SessionClient {
   const text = bytes?.toString() ?? ''
   const space = text.indexOf(' ')
   return { ip: text.slice(0, Math.max(space, 0)), userAgent: text.slice(space + 1) }

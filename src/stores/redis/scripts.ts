@@ -9,9 +9,12 @@ import type { Connection } from './client.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<[now: number, ended: Buffer[]], Context>
+    keyturnStartBuffer(
+      ...args: (string | Buffer | number)[]
+    ): Result<[now: number, ended: Buffer[], isEnding: 0 | 1], Context>
     keyturnAdopt(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
-    keyturnRevokeBuffer(...args: (string | Buffer | number)[]): Result<Buffer[], Context>
+    keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
+    keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnSpend(...args: (string | Buffer | number)[]): Result<number, Context>
@@ -34,27 +37,34 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 /** Lua has no Infinity: a grace longer than any time stands for it. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
-/** Each script with the number of its keys. */
-const scripts = { start: 1, adopt: 3, rotate: 1, revoke: 2, announce: 1, count: 1, spend: 1 }
+/** Each script with the number of its keys. Those of sessions begin with what lua/record.lua defines. */
+const sessionScripts = { start: 2, adopt: 3, rotate: 1, revoke: 1, detach: 3 }
+const otherScripts = { announce: 1, count: 1, spend: 1 }
 
-/** Teaches `redis` the scripts: they are sent by their digest, and whole only to a server that does not know them yet. */
+/** Defines the scripts as commands of `redis`: sent by their digest, and whole only to a server that does not have them. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
-  for (const [name, numberOfKeys] of Object.entries(scripts)) {
-    redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua: read(name) })
-  }
+  const define = (name: string, numberOfKeys: number, lua: string): void =>
+    redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua })
+  const record = read('record')
+  for (const [name, keys] of Object.entries(sessionScripts)) define(name, keys, `${record}\n${read(name)}`)
+  for (const [name, keys] of Object.entries(otherScripts)) define(name, keys, read(name))
 }
 
-/** Starts a session: the time by Redis' clock, and the sids that were ended for it. */
+/**
+ * Starts a session: the time by Redis' clock, the sids of sessions that are marked as ended, and whether an end of all
+ * sessions is not finished.
+ */
 export async function start(
   redis: Connection,
-  key: string,
+  [sessions, ending]: readonly [sessions: string, ending: string],
   sid: string,
   client: Buffer,
   policy: SessionPolicy
-): Promise<{ now: number; ended: readonly string[] }> {
+): Promise<{ now: number; ended: readonly string[]; isEnding: boolean }> {
   const bytes = Buffer.from(sid, 'hex')
-  const [now, ended] = await redis.keyturnStartBuffer(
-    key,
+  const [now, ended, isEnding] = await redis.keyturnStartBuffer(
+    sessions,
+    ending,
     bytes,
     client,
     policy.lifetime,
@@ -62,7 +72,7 @@ export async function start(
     policy.maxPerUser,
     bytes.readUInt32BE()
   )
-  return { now, ended: ended.map((each) => each.toString('hex')) }
+  return { now, ended: ended.map((each) => each.toString('hex')), isEnding: isEnding === 1 }
 }
 
 /** Starts the session of a refresh token of another issuer; false when that was done before, or may not be. */
@@ -109,20 +119,20 @@ export async function rotate(
   return { kind, newest: { number, issuedAt, expiresAt } }
 }
 
+/** Marks a session as ended; false when there is none. */
+export const revoke = async (redis: Connection, sessions: string, sid: string): Promise<boolean> =>
+  (await redis.keyturnRevoke(sessions, Buffer.from(sid, 'hex'))) === 1
+
 /**
- * Marks one session as ended, or all others than that one: the sids that have. `memory` is how long the end of all others
- * is remembered, in whole seconds.
+ * Ends all sessions but the one that is `kept`, under the second key; false when an earlier end must be finished first.
+ * `memory` is how long the time of it is kept under the third key, in whole seconds.
  */
-export async function revoke(
+export const detach = async (
   redis: Connection,
-  [sessions, allEnded]: readonly [sessions: string, allEnded: string],
-  which: 'one' | 'others',
-  sid: string,
+  [sessions, ending, allEnded]: readonly [sessions: string, ending: string, allEnded: string],
+  kept: string,
   memory: number
-): Promise<string[]> {
-  const ended = await redis.keyturnRevokeBuffer(sessions, allEnded, which, Buffer.from(sid, 'hex'), memory)
-  return ended.map((each) => each.toString('hex'))
-}
+): Promise<boolean> => (await redis.keyturnDetach(sessions, ending, allEnded, Buffer.from(kept, 'hex'), memory)) === 1
 
 /** Writes ids into the feed; `window` is how long they matter, in whole seconds. */
 export async function announce(redis: Connection, feed: string, window: number, ids: readonly string[]): Promise<void> {

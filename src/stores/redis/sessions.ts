@@ -1,12 +1,12 @@
 import { randomId } from '../../random.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
-import type { SessionStore } from '../../sessions/store.ts'
+import { defaultPage, newestOf, type SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
 import type { Circuit } from '../circuit.ts'
 import { type Connection, failClosed, makeRedisCircuit, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
-import { decodeRecord, encodeClient } from './record.ts'
-import { adopt, announce, defineScripts, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import { decodeClient, decodeRecord, encodeClient, expiryOf } from './record.ts'
+import { adopt, announce, defineScripts, detach, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
@@ -21,8 +21,14 @@ export interface RedisSessionsOptions {
   readonly readScript?: ReadScript
 }
 
-/** Sessions that are announced with one command. */
+/** Sessions that are announced with one command: some two milliseconds of Redis. */
 const batch = 500
+
+/** Fields that one HSCAN reads, two a session: less than a millisecond of Redis. */
+const step = 1000
+
+/** Where a scan begins, and where it is back when it has met everything. */
+const beginning = '0'
 
 /**
  * Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole
@@ -39,9 +45,8 @@ export function openRedisSessions(
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
-  /** Tells every worker of sessions that were marked as ended, and then forgets them. */
-  const finish = async (userId: string, sids: readonly string[]): Promise<void> => {
-    const key = names.sessions(userId)
+  /** Announces sessions that have ended to every worker, and then deletes them from the hash at `key`. */
+  const finish = async (key: string, sids: readonly string[]): Promise<void> => {
     for (let first = 0; first < sids.length; first += batch) {
       const some = sids.slice(first, first + batch)
       await announce(redis, names.feed, window, some)
@@ -50,12 +55,51 @@ export function openRedisSessions(
     }
   }
 
+  /** Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on: the next one, and the sids. */
+  const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
+    const key = names.ending(userId)
+    const { next, records, fields } = await scan(redis, key, cursor)
+    const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([sid]) => sid)
+    await finish(key, sids)
+    if (fields.length > 0) await redis.hdel(key, ...fields)
+    return { next, sids }
+  }
+
+  const finishAll = async (userId: string): Promise<readonly string[]> => {
+    const ended: string[] = []
+    let cursor = beginning
+    do {
+      const { next, sids } = await finishSome(userId, cursor)
+      for (const sid of sids) ended.push(sid)
+      cursor = next
+    } while (cursor !== beginning)
+    return ended
+  }
+
+  /** The same for one session; false when it has not been set aside. */
+  const finishOne = async (userId: string, sid: string): Promise<boolean> => {
+    const [field] = fieldsOf(sid)
+    const [record] = field.length === 16 ? await redis.hmgetBuffer(names.ending(userId), field) : []
+    const isThere = record != null
+    if (isThere) await finish(names.ending(userId), [sid])
+    return isThere
+  }
+
+  const withClients = async (key: string, sessions: readonly Session[]): Promise<readonly Session[]> => {
+    if (sessions.length === 0) return sessions
+    const clients = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
+    return sessions.map((session, index) => ({ ...session, client: decodeClient(clients[index] ?? null) }))
+  }
+
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, client, lifetime = policy.lifetime) {
       const sid = randomId()
       const own = { ...policy, lifetime }
-      const { now, ended } = await start(redis, names.sessions(userId), sid, encodeClient(client), own)
-      await finish(userId, ended)
+      const keys = [names.sessions(userId), names.ending(userId)] as const
+      const { now, ended, isEnding } = await start(redis, keys, sid, encodeClient(client), own)
+      await finish(names.sessions(userId), ended)
+      // A step of what another call has left unfinished.
+      if (isEnding) await finishSome(userId, beginning)
       return { session: startSession(userId, sid, client, now, own), ended }
     },
     async adopt(token, client) {
@@ -70,31 +114,42 @@ export function openRedisSessions(
     async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
       const verdict = await rotate(redis, names.sessions(userId), presented, { ...policy, rotate: rotates })
-      if (verdict.kind === 'reused' || verdict.kind === 'ended') await finish(userId, [sid])
+      if (verdict.kind === 'reused' || verdict.kind === 'ended') await finish(names.sessions(userId), [sid])
+      if (verdict.kind === 'unknown') await finishOne(userId, sid)
       return verdict.kind === 'ended' ? { kind: 'unknown' } : verdict
     },
     async find(userId, sid) {
       const [record, client] = await redis.hmgetBuffer(names.sessions(userId), ...fieldsOf(sid))
       return record ? unlessOver(decodeRecord(userId, sid, record, client ?? null)) : undefined
     },
-    async list(userId) {
-      const fields = await readHash(redis, names.sessions(userId))
-      return [...fields]
-        .filter(([name]) => name.length === 32)
-        .map(([sid, record]) => unlessOver(decodeRecord(userId, sid, record, fields.get(`${sid}63`) ?? null)))
-        .filter((session) => session !== undefined)
-        .sort((a, b) => b.createdAt - a.createdAt)
+    async list(userId, { limit = defaultPage, after } = {}) {
+      const key = names.sessions(userId)
+      let page: readonly Session[] = []
+      let cursor = beginning
+      do {
+        const { next, records } = await scan(redis, key, cursor)
+        const met = records.map(([sid, record]) => unlessOver(decodeRecord(userId, sid, record, null)))
+        page = newestOf([...page, ...met.filter((session) => session !== undefined)], limit, after)
+        cursor = next
+      } while (cursor !== beginning)
+      return await withClients(key, page)
     },
     async revoke(userId, sid) {
-      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'one', sid, 0)
-      await finish(userId, ended)
-      return ended.length > 0
+      const key = names.sessions(userId)
+      if (!(await revoke(redis, key, sid))) return await finishOne(userId, sid)
+      await finish(key, [sid])
+      return true
     },
     async revokeAll(userId, kept = '') {
+      const keys = [names.sessions(userId), names.ending(userId), names.ended(userId)] as const
       const memory = policy.adopts ? longestForeignLife : 0
-      const ended = await revoke(redis, [names.sessions(userId), names.ended(userId)], 'others', kept, memory)
-      await finish(userId, ended)
-      return ended
+      const ended: (readonly string[])[] = []
+      for (let isDone = false; !isDone; ) {
+        isDone = await detach(redis, keys, kept, memory)
+        ended.push(await finishAll(userId))
+      }
+      if (policy.adopts) await untilReplicated(redis, names.ended(userId))
+      return ended.flat()
     },
     async revokeToken(jti) {
       await announce(redis, names.feed, window, [jti])
@@ -114,10 +169,19 @@ function fieldsOf(sid: string): [record: Buffer, client: Buffer] {
   return [bytes, Buffer.concat([bytes, Buffer.from('c')])]
 }
 
-/** A hash by the hex of its field names. ioredis' own hgetall would turn these, which are bytes, into text. */
-async function readHash(redis: Connection, key: string): Promise<ReadonlyMap<string, Buffer>> {
-  const flat = (await redis.callBuffer('HGETALL', key)) as Buffer[]
-  const hash = new Map<string, Buffer>()
-  for (let i = 0; i + 1 < flat.length; i += 2) hash.set((flat[i] as Buffer).toString('hex'), flat[i + 1] as Buffer)
-  return hash
+interface Scanned {
+  readonly next: string
+  readonly records: readonly (readonly [sid: string, record: Buffer])[]
+  /** The names of all fields. */
+  readonly fields: readonly Buffer[]
+}
+
+/** A step through a hash of sessions. A field may be met twice; one that is there all the while is met at least once. */
+async function scan(redis: Connection, key: string, cursor: string): Promise<Scanned> {
+  const [next, flat] = await redis.hscanBuffer(key, cursor, 'COUNT', step)
+  const fields = flat.filter((_, index) => index % 2 === 0)
+  const records = fields.flatMap((field, index) =>
+    field.length === 16 ? [[field.toString('hex'), flat[2 * index + 1] as Buffer] as const] : []
+  )
+  return { next: next.toString(), records, fields }
 }

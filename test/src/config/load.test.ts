@@ -97,7 +97,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['ACCESS_TOKEN_LIFETIME', ['1', '1s', '86400', '24h', '1d'], ['0', '86401', '25h', '1w', '-5', '1e3']],
     ['REFRESH_TOKEN_LIFETIME', ['1', '30d'], ['0', '366d']],
     ['SESSION_ABSOLUTE_LIFETIME', ['1d', '3650d'], ['0', '3651d']],
-    ['MAX_SESSIONS_PER_USER', ['0', '10000'], ['10001']],
+    ['MAX_SESSIONS_PER_USER', ['1', '10000'], ['0', '10001']],
     ['REFRESH_REUSE_GRACE', ['0', '60', '1m'], ['61']],
     ['LEEWAY', ['0', '5m'], ['301']],
     ['KEY_ROTATION_INTERVAL', ['1m', '3650d'], ['59', '3651d']],

@@ -315,8 +315,33 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
     t.equal((await store.rotate(kept)).kind, 'rotated')
   })
 
-  for (const maxPerUser of [0, 1]) {
-    await t.test(`by a login, ${maxPerUser === 0 ? 'without' : 'with'} a limit`, async (t) => {
+  await t.test('by whatever comes after an end of all sessions that broke off', async (t) => {
+    for (const finish of ['a refresh', 'a logout', 'a login', 'the end of all'] as const) {
+      const broken = await openBroken(t)
+      const { store, breakFeed, repairFeed } = broken
+      const [kept, other] = [await login(store, 'ann'), await login(store, 'ann')]
+      await breakFeed()
+      await t.rejects(store.revokeAll('ann', kept.sid), down)
+      await t.rejects(store.rotate(other), down, 'it is never refreshed')
+      t.equal(await store.find('ann', other.sid), undefined)
+      t.same(
+        (await store.list('ann')).map(({ sid }) => sid),
+        [kept.sid]
+      )
+      t.equal((await store.rotate(kept)).kind, 'rotated', 'the one that is kept goes on')
+      await repairFeed()
+      if (finish === 'a refresh') t.equal((await store.rotate(other)).kind, 'unknown')
+      if (finish === 'a logout') t.equal(await store.revoke('ann', other.sid), true)
+      if (finish === 'a login') await login(store, 'ann')
+      if (finish === 'the end of all') t.ok((await store.revokeAll('ann', kept.sid)).includes(other.sid))
+      await isAnnounced(broken, other.sid)
+      t.equal(await store.revoke('ann', other.sid), false, `nothing is left of it after ${finish}`)
+      t.equal((await store.rotate({ ...kept, generation: 1 })).kind, 'rotated')
+    }
+  })
+
+  for (const maxPerUser of [1000, 1]) {
+    await t.test(`by a login, ${maxPerUser === 1 ? 'at' : 'below'} the limit`, async (t) => {
       const broken = await openBroken(t, { maxPerUser })
       const { store, breakFeed, repairFeed } = broken
       const place = await login(store, 'ann')

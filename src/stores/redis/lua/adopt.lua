@@ -1,6 +1,6 @@
 -- Starts the session of a refresh token that another issuer signed, unless that has been done before: the token is its
--- generation 0. The clock is Redis' own, in whole seconds.
--- KEYS[1]  {user}: the user's sessions, a hash of sid -> record (src/stores/redis/record.ts)
+-- generation 0.
+-- KEYS[1]  {user}: the user's sessions
 -- KEYS[2]  {user}:adopted:sid: there once the token has been adopted, until it expires
 -- KEYS[3]  {user}:ended: when all sessions of the user were ended; absent when that has not happened
 -- ARGV[1]  sid, 16 bytes
@@ -13,12 +13,8 @@
 local sessions, adopted, ended = KEYS[1], KEYS[2], KEYS[3]
 local sid, client, lifetime, absolute = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local issued_at, token_exp = tonumber(ARGV[5]), ARGV[6]
-local now = tonumber(redis.call('TIME')[1])
 
 if not redis.call('SET', adopted, '', 'NX', 'EXAT', token_exp) then return 0 end
 if issued_at <= tonumber(redis.call('GET', ended) or -1) then return 0 end
-local expires_at = now + math.min(lifetime, absolute)
-redis.call('HSET', sessions, sid,
-  struct.pack('>I4I4I4I4I4I4I4I4I4I4I4', 0, now, now, now + absolute, expires_at, 0, 0, now, 0, 0, 0), sid .. 'c', client)
-if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
+start_session(sessions, sid, client, lifetime, absolute)
 return 1

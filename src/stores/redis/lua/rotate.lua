@@ -1,6 +1,6 @@
 -- Decides what a presented refresh token may become, and makes it so: the atomic twin of decide() in
--- src/sessions/rotation.ts, which says why. The clock is Redis' own, in whole seconds.
--- KEYS[1]  {user}: the user's sessions, a hash of sid -> record (src/stores/redis/record.ts)
+-- src/sessions/rotation.ts, which says why.
+-- KEYS[1]  {user}: the user's sessions
 -- ARGV[1]  sid, 16 bytes
 -- ARGV[2]  the generation presented
 -- ARGV[3]  lifetime of a refresh token, seconds
@@ -11,15 +11,13 @@
 local sessions = KEYS[1]
 local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local rotates = ARGV[5] == '1'
-local now = tonumber(redis.call('TIME')[1])
-local format = '>I4I4I4I4I4I4I4I4I4I4I4'
 
 local record = redis.call('HGET', sessions, sid)
 if not record then return {'unknown'} end
 local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, _, second_at, third_at, fourth_at =
-  struct.unpack(format, record)
+  struct.unpack(FORMAT, record)
 if now >= expires_at then return {'unknown'} end
-if generation == 4294967295 then return {'ended'} end
+if generation == ENDED then return {'ended'} end
 
 local function in_grace()
   if grace == 0 then return false end
@@ -31,7 +29,7 @@ end
 local verdict
 if presented < generation then
   if not in_grace() then
-    redis.call('HSET', sessions, sid, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0))
+    mark_ended(sessions, sid, record)
     return {'reused'}
   end
   verdict = 'retried'
@@ -54,7 +52,7 @@ elseif presented >= generation then
 end
 
 redis.call('HSET', sessions, sid,
-  struct.pack(format, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now,
+  struct.pack(FORMAT, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now,
     second_at, third_at, fourth_at))
-if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
+keep_until(sessions, expires_at)
 return {verdict, generation, rotated_at, expires_at}

@@ -1,45 +1,96 @@
--- Starts a session. The clock is Redis' own, in whole seconds.
--- KEYS[1]  {user}: the user's sessions, a hash of sid -> record (src/stores/redis/record.ts)
+-- Starts a session, and marks the user's oldest ones as ended where there would be too many. It looks at no more than
+-- some 1,200 sessions, and ends no more than 200, whatever the user has.
+-- KEYS[1]  {user}: the user's sessions
+-- KEYS[2]  {user}:ending: sessions that are being ended (lua/detach.lua)
 -- ARGV[1]  sid, 16 bytes
 -- ARGV[2]  the client's address and user agent, as the session list shows them
 -- ARGV[3]  how long it lives unless it is refreshed, seconds
 -- ARGV[4]  absolute lifetime of a session, seconds
--- ARGV[5]  sessions the user may have; 0 is no limit
--- ARGV[6]  a random number: where this login begins to clear away
--- returns  {the time, sids of the sessions that were marked as ended (lua/revoke.lua), for being beyond the limit or before}
-local sessions = KEYS[1]
+-- ARGV[5]  sessions the user may have
+-- ARGV[6]  a random number: where this login begins to look
+-- returns  {the time, sids of sessions that are marked as ended, now or before, whether KEYS[2] is there: 0 or 1}
+local sessions, ending = KEYS[1], KEYS[2]
 local sid, client, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local cursor = ARGV[6]
-local now = tonumber(redis.call('TIME')[1])
-local format = '>I4I4I4I4I4I4I4I4I4I4I4'
-
--- Fields do not expire by themselves. With a limit all are looked at, since the oldest must be found; without one a
--- login looks at about twenty at random, so that its cost is bounded and those that are over stay few.
-local fields = limit > 0 and redis.call('HGETALL', sessions) or redis.call('HSCAN', sessions, cursor, 'COUNT', 20)[2]
+local random = ARGV[6]
 local live, ended = {}, {}
-for i = 1, #fields, 2 do
-  local field = fields[i]
-  if #field == 16 and field ~= sid then
-    local generation, _, created_at, absolute_exp, expires_at = struct.unpack(format, fields[i + 1])
-    if expires_at <= now then
-      redis.call('HDEL', sessions, field, field .. 'c')
-    elseif generation == 4294967295 then
-      ended[#ended + 1] = field
-    else
-      live[#live + 1] = {field, created_at, struct.pack(format, 4294967295, 0, created_at, absolute_exp, expires_at, 0, 0, now, 0, 0, 0)}
+
+-- Fields do not expire by themselves: what is over is deleted wherever it is met.
+local function look_at(fields)
+  for i = 1, #fields, 2 do
+    local field, record = fields[i], fields[i + 1]
+    if #field == 16 then
+      local generation, _, created_at, _, expires_at = struct.unpack(FORMAT, record)
+      if expires_at <= now then
+        redis.call('HDEL', sessions, field, field .. 'c')
+      elseif generation == ENDED then
+        ended[#ended + 1] = field
+      else
+        live[#live + 1] = {sid = field, record = record, created_at = created_at, expires_at = expires_at}
+      end
     end
   end
 end
 
-if limit > 0 and #live >= limit then
-  table.sort(live, function (a, b) return a[2] < b[2] end)
-  for i = 1, #live - limit + 1 do
-    ended[#ended + 1] = live[i][1]
-    redis.call('HSET', sessions, live[i][1], live[i][3])
+-- The field `oldest` saves a login at the limit from looking at all sessions. It holds the sids of the oldest sessions,
+-- oldest first, after the time at which the first of all others expires: from then on it no longer tells how many live.
+local function save_oldest(first)
+  local sids, others_expire = {}, now + lifetime
+  for i = first, #live do
+    if i < first + 64 then
+      sids[#sids + 1] = live[i].sid
+    else
+      others_expire = math.min(others_expire, live[i].expires_at)
+    end
   end
+  redis.call('HSET', sessions, 'oldest', struct.pack('>I4', others_expire) .. table.concat(sids))
 end
 
-local expires_at = now + math.min(lifetime, absolute)
-redis.call('HSET', sessions, sid, struct.pack(format, 0, now, now, now + absolute, expires_at, 0, 0, now, 0, 0, 0), sid .. 'c', client)
-if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
-return {now, ended}
+-- Ends the first session of `oldest`; false when that cannot be done without looking at all.
+local function end_oldest()
+  local oldest = redis.call('HGET', sessions, 'oldest')
+  local others_expire = oldest and struct.unpack('>I4', oldest) or 0
+  if others_expire <= now then return false end
+  for at = 5, #oldest, 16 do
+    local field = string.sub(oldest, at, at + 15)
+    local record = redis.call('HGET', sessions, field)
+    if record then
+      look_at({field, record})
+      if live[1] then
+        mark_ended(sessions, field, record)
+        ended[1] = field
+      end
+      others_expire = math.min(others_expire, now + lifetime)
+      redis.call('HSET', sessions, 'oldest', struct.pack('>I4', others_expire) .. string.sub(oldest, at + 16))
+      return true
+    end
+  end
+  return false
+end
+
+-- Ends the oldest of all sessions; of more than 1,200, the oldest of 1,200 that are met by chance.
+local function end_surplus(count)
+  local from = count > 1200 and random or '0'
+  local cursor, fields = unpack(redis.call('HSCAN', sessions, from, 'COUNT', 2400))
+  look_at(fields)
+  local is_all = from == '0' and cursor == '0'
+  local surplus = (is_all and #live or count) - limit + 1
+  if not is_all then surplus = math.max(1, math.floor(#live * surplus / count)) end
+  surplus = math.max(0, math.min(surplus, #live, 200))
+  table.sort(live, function (a, b) return a.created_at < b.created_at end)
+  for i = 1, surplus do
+    mark_ended(sessions, live[i].sid, live[i].record)
+    ended[#ended + 1] = live[i].sid
+  end
+  -- Few are looked at as fast, in a hash that stays small (src/stores/redis/record.ts).
+  if count > 64 then save_oldest(surplus + 1) end
+end
+
+local count = math.floor(redis.call('HLEN', sessions) / 2)
+if count < limit then
+  if count > 64 then redis.call('HDEL', sessions, 'oldest') end
+  look_at(redis.call('HSCAN', sessions, random, 'COUNT', 10)[2])
+elseif count > limit or not end_oldest() then
+  end_surplus(count)
+end
+start_session(sessions, sid, client, lifetime, absolute)
+return {now, ended, redis.call('EXISTS', ending)}
