@@ -19,7 +19,8 @@ export const connectionLimits = ({ keepalive, requestTimeout }: Config) =>
     keepAliveTimeout: keepalive * 1000,
     requestTimeout: requestTimeout * 1000,
     connectionTimeout: maxStallMs,
-    http: { headersTimeout: requestTimeout * 1000, connectionsCheckingInterval: checkEvery }
+    // plugins/protocol.ts refuses a request without Host, in our own form.
+    http: { requireHostHeader: false, headersTimeout: requestTimeout * 1000, connectionsCheckingInterval: checkEvery }
   }) satisfies FastifyHttpOptions<Server>
 
 /** Limits the connections of a worker, and the requests on each. */

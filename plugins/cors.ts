@@ -27,4 +27,4 @@ async function cors(app: FastifyInstance, { config }: { readonly config: Config 
   })
 }
 
-export default fp(cors, { name: 'cors', dependencies: ['negotiation'] })
+export default fp(cors, { name: 'cors', dependencies: ['errors'] })

@@ -97,14 +97,6 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
   }
 }
 
-/** Fastify's answer to a path it cannot decode, in our words. No hook runs for it. */
-export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  reply.headers(securityHeaders).header('x-request-id', request.id)
-  // Nor the one that takes the charset out (requests.ts); with a serializer of its own the type stays as it is.
-  reply.header('content-type', 'application/json').serializer(JSON.stringify)
-  sendBody(new KeyturnError('NOT_FOUND'), request, reply)
-}
-
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */
 export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return

@@ -4,8 +4,8 @@ import { KeyturnError } from '../src/errors.ts'
 import { demandOneType } from './body.ts'
 
 /**
- * What the OAuth doors have in common, to be registered in their own context: a body is a form that names each
- * parameter once, and one without a value is absent (RFC 6749 §3.2); no answer is kept (§5.1).
+ * What the OAuth endpoints have in common, to be registered in their own context: a body is a form that names each
+ * parameter once, unless its specification says otherwise, and one without a value is absent (RFC 6749 §3.2); no answer is kept (§5.1).
  */
 async function form(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
@@ -23,10 +23,13 @@ async function form(app: FastifyInstance): Promise<void> {
   })
 }
 
+/** Parameters whose specification lets them be repeated (RFC 8707 §2). */
+const repeatable: ReadonlySet<string> = new Set(['resource'])
+
 function parseForm(text: string): Readonly<Record<string, string>> {
   const parameters = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(text)) {
-    if (parameters.has(name))
+    if (parameters.has(name) && !repeatable.has(name))
       throw new KeyturnError('OAUTH_REQUEST', { detail: 'A parameter is there more than once.' })
     parameters.set(name, value)
   }

@@ -5,6 +5,7 @@ import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { connectionLimits } from './connections.ts'
 import { answerBrokenRequest } from './errors.ts'
+import { answerExpectation } from './protocol.ts'
 
 /**
  * With MANAGEMENT_PORT, health and metrics answer on a server of their own, `app.management`, and nothing else does; on the
@@ -25,6 +26,7 @@ function openManagement(app: FastifyInstance, config: Config): Server {
   server.setTimeout(connectionTimeout)
   server.maxHeadersCount = 0
   server.on('clientError', answerBrokenRequest)
+  server.on('checkExpectation', answerExpectation(app))
 
   const urls = new Set<string>()
   app.addHook('onRoute', ({ url, config }) => {

@@ -40,7 +40,10 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     // Fastify makes this object anew each time it is asked for.
     const { url, config } = request.routeOptions
     const path = pathOf(request, url)
-    if (path !== undefined) reply.header('allow', path.allow).header('vary', 'Accept')
+    if (path !== undefined) {
+      const others = reply.getHeader('vary')
+      reply.header('allow', path.allow).header('vary', others === undefined ? 'Accept' : `Accept, ${others}`)
+    }
     const isOurs = request.url.startsWith('/api/') && config.answersAll !== true
     if (isOurs && !isAcceptable(request.headers.accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
     else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')

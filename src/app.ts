@@ -1,3 +1,4 @@
+import { maxHeaderSize } from 'node:http'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
@@ -9,7 +10,7 @@ import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
 import drain from '../plugins/drain.ts'
-import errors, { answerBrokenRequest, answerUnroutable } from '../plugins/errors.ts'
+import errors, { answerBrokenRequest } from '../plugins/errors.ts'
 import { fields } from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import form from '../plugins/form.ts'
@@ -21,6 +22,7 @@ import management from '../plugins/management.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
+import protocol, { rewriteTarget } from '../plugins/protocol.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf } from '../plugins/requests.ts'
 import sessions from '../plugins/sessions.ts'
@@ -82,10 +84,11 @@ export async function buildApp(
     pluginTimeout: 0,
     return503OnClosing: false,
     forceCloseConnections: false,
-    frameworkErrors: answerUnroutable,
+    rewriteUrl: rewriteTarget,
     clientErrorHandler: answerBrokenRequest,
     trustProxy: trustedProxies(config.forwardedAllowIps),
-    routerOptions: { ignoreTrailingSlash: true }
+    // No longer than the header block: what names nothing is then refused by its route, after its hooks.
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: maxHeaderSize }
   })
 
   try {
@@ -95,10 +98,11 @@ export async function buildApp(
     await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
     await app.register(requests, { isLogged: log.isLevelEnabled('info') })
     await app.register(headers)
+    await app.register(cors, { config })
+    await app.register(protocol)
     await app.register(management, { config })
     await app.register(metrics)
     await app.register(negotiation)
-    await app.register(cors, { config })
     await app.register(body)
     await app.register(stores, { config, clock })
     await app.register(audit, { config, clock })

@@ -19,6 +19,8 @@ interface Refusal {
 export const errorTable = {
   FIELDS_INVALID: { status: 400, words: 'Invalid input.' },
   BODY_UNREADABLE: { status: 400, words: (detail) => detail },
+  HOST_INVALID: { status: 400, words: 'The request must have exactly one Host field.' },
+  EXPECTATION: { status: 417, words: 'The request expects more than 100-continue.' },
   NO_METADATA: { status: 404, words: 'There is no metadata, since the setting ISSUER is not a URL.' },
   NOT_FOUND: { status: 404, words: 'Not found.' },
   METHOD: { status: 405, words: (method) => `Method "${method}" not allowed.` },

@@ -24,6 +24,22 @@ export const translations = {
     'zh-Hans': '无法读取请求。',
     ja: 'リクエストを読み取れません。'
   },
+  'The request must have exactly one Host field.': {
+    de: 'Die Anfrage muss genau ein Host-Feld haben.',
+    es: 'La solicitud debe tener exactamente un campo Host.',
+    fr: 'La requête doit avoir exactement un champ Host.',
+    'pt-BR': 'A requisição deve ter exatamente um campo Host.',
+    'zh-Hans': '请求必须恰好包含一个 Host 字段。',
+    ja: 'リクエストには Host フィールドがちょうど 1 つ必要です。'
+  },
+  'The request expects more than 100-continue.': {
+    de: 'Die Anfrage erwartet mehr als 100-continue.',
+    es: 'La solicitud espera más que 100-continue.',
+    fr: 'La requête attend plus que 100-continue.',
+    'pt-BR': 'A requisição espera mais do que 100-continue.',
+    'zh-Hans': '请求所期望的不止 100-continue。',
+    ja: 'リクエストは 100-continue 以外を期待しています。'
+  },
   'Not found.': {
     de: 'Nicht gefunden.',
     es: 'No encontrado.',

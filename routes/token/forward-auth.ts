@@ -81,18 +81,51 @@ export default async function forwardAuth(
   }
 }
 
-/** Below the door the query is that of the request asked about, which must not choose what is required of it. */
+const path = '/api/token/forward-auth'
+
+/**
+ * Below the endpoint the path and the query are those of the request asked about, which must not choose what is required
+ * of it. A path that only seems to be below it, as `//`, `/.` or `/;x`, is the endpoint itself.
+ */
 const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
-  {
-    url: '/api/token/forward-auth',
-    requiredOf: (request) => readRequired((request.query as { scope?: unknown }).scope)
-  },
-  { url: '/api/token/forward-auth/*', requiredOf: () => [] }
+  { url: path, requiredOf: ({ url }) => readRequired(url) },
+  { url: `${path}/*`, requiredOf: ({ url }) => (isNearMiss(url) ? readRequired(url) : []) }
 ]
 
-/** The scopes of ?scope=, however often it is there. What can be no scope is one that no token has. */
-const readRequired = (scope: unknown): readonly string[] =>
-  scope === undefined ? [] : (parseScope([scope].flat().join(' ')) ?? [''])
+/** Whether a proxy that normalises paths makes the endpoint of this one, or it has the query in its path. */
+function isNearMiss(url: string): boolean {
+  const [encoded = ''] = url.split('?', 1)
+  const [decoded = ''] = decodeURIComponent(encoded).split(/[?&#]/, 1)
+  const segments: string[] = []
+  for (const segment of decoded.split(/[/\\]/).map((each) => each.replace(/;.*$/, '').trim())) {
+    if (segment === '..') segments.pop()
+    else if (segment !== '' && segment !== '.') segments.push(segment)
+  }
+  return `/${segments.join('/')}` === path
+}
+
+/**
+ * The scopes of each parameter that names some, however it is spelled: ?scope=a, ?scope[]=a, ?Scopes=a. A scope that no
+ * token has, which is the empty one, where it names none: the operator meant one.
+ */
+function readRequired(url: string): readonly string[] {
+  const query = queryOf(url)
+  if (query === '') return []
+  return [...new URLSearchParams(query)]
+    .filter(([name, value]) => namesScope.test(name) || /;\s*scopes?\b/i.test(value))
+    .flatMap(([, value]) => {
+      const scopes = parseScope(value)
+      return scopes === undefined || scopes.length === 0 ? [''] : scopes
+    })
+}
+
+const namesScope = /(^|\W)scopes?($|\W)/i
+
+/** The query, and what looks like one in the path: the endpoint's own path has no such character. */
+function queryOf(url: string): string {
+  const mark = /[?;&#]|%3f|%3b|%26|%23/i.exec(url)
+  return mark === null ? '' : url.slice(mark.index + mark[0].length)
+}
 
 /**
  * Each header is there in every answer, empty where there is nothing to tell: of one that is missing some proxies would

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteHandlerMethod } from 'fastify'
 import type { ClaimNames } from '../../src/config/claim-names.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { openRefusals } from '../schemas/errors.ts'
@@ -21,20 +21,33 @@ const Metadata = {
   examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
 }
 
-/** Both names by which it is asked for. */
-const doors = {
+/** Both names under which it is requested. */
+const names = {
   serverMetadata: '/.well-known/oauth-authorization-server',
   openidConfiguration: '/.well-known/openid-configuration'
 }
 
 /**
+ * Where clients look for `name`: at the root, and, when the issuer has a path, in front of that path (RFC 8414 §3.1) and
+ * behind it (OpenID Connect Discovery §4). A proxy that strips the path finds it at the root.
+ */
+function placesOf(name: string, issuer: string | undefined): readonly string[] {
+  const path = issuer !== undefined && URL.canParse(issuer) ? new URL(issuer).pathname.replace(/\/+$/, '') : ''
+  // What a route cannot say: an asterisk, and an encoded character.
+  if (path === '' || /[*%]/.test(path)) return [name]
+  // A colon begins a parameter in a route unless it is doubled.
+  const route = path.replaceAll(':', '::')
+  return [name, name + route, route + name]
+}
+
+/**
  * GET /.well-known/oauth-authorization-server (RFC 8414), and the same as /.well-known/openid-configuration, where most gateways
- * look: it leads them to the JWKS and the OAuth doors. The issuer is ISSUER to the letter; without one there is nothing to tell,
- * since a URL made from the request's Host would be whatever the client says.
+ * look: it leads them to the JWKS and the OAuth endpoints. The issuer is ISSUER to the letter. Without one there is no
+ * metadata, since a URL made from the request's Host would be whatever the client says.
  */
 export default async function metadata(
   app: FastifyInstance,
-  { issuer, maxAge, names }: MetadataOptions
+  { issuer, maxAge, names: claims }: MetadataOptions
 ): Promise<void> {
   const schema = {
     tags: ['keys'],
@@ -42,14 +55,14 @@ export default async function metadata(
     description: 'Where this server says what it serves.',
     response: { 200: Metadata, ...openRefusals('NO_METADATA') }
   }
-  for (const [operationId, url] of Object.entries(doors)) {
-    app.get(url, { schema: { ...schema, operationId } }, async (_request, reply) => {
-      if (issuer === undefined || !URL.canParse(issuer)) {
-        throw new KeyturnError('NO_METADATA')
-      }
-      reply.header('cache-control', `public, max-age=${maxAge}`).header('access-control-allow-origin', '*')
-      return describe(issuer, names, app)
-    })
+  const answer: RouteHandlerMethod = async (_request, reply) => {
+    if (issuer === undefined || !URL.canParse(issuer)) throw new KeyturnError('NO_METADATA')
+    reply.header('cache-control', `public, max-age=${maxAge}`).header('access-control-allow-origin', '*')
+    return describe(issuer, claims, app)
+  }
+  for (const [operationId, name] of Object.entries(names)) {
+    for (const [index, url] of placesOf(name, issuer).entries())
+      app.get(url, { schema: { ...schema, operationId, hide: index > 0 } }, answer)
   }
 }
 

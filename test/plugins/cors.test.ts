@@ -50,6 +50,22 @@ t.test('pages that are named may call and read, without cookies, and no others',
   }
   t.equal((await service.inject('/nowhere')).statusCode, 404)
   t.equal((await service.inject({ method: 'GET', url: refresh })).statusCode, 405)
+  const refusals: readonly (readonly [method: 'GET' | 'POST', url: string, status: number, headers?: object])[] = [
+    ['GET', refresh, 405],
+    ['POST', refresh, 406, { accept: 'text/html' }],
+    ['POST', refresh, 415, { 'content-type': 'text/plain' }],
+    ['GET', '/nowhere', 404],
+    ['GET', '/api/%zz', 404],
+    ['GET', '/%ff/%', 404],
+    ['GET', `/api/sessions/${'x'.repeat(3000)}`, 404],
+    ['GET', '/api/sessions/', 401]
+  ]
+  for (const [method, url, status, headers] of refusals) {
+    const answer = await service.inject({ method, url, headers: { origin: app, ...headers }, payload: 'x' })
+    t.equal(answer.statusCode, status, url.slice(0, 30))
+    t.equal(answer.headers['access-control-allow-origin'], app, `a page may read ${status}`)
+    t.match(answer.headers.vary, /Origin/)
+  }
   const keys = await service.inject({ url: '/.well-known/jwks.json', headers: { origin: 'https://evil.example' } })
   t.equal(keys.headers['access-control-allow-origin'], '*', 'what is public stays public')
 })

@@ -232,7 +232,7 @@ t.test('a store that fails is 503 with Retry-After, and no session is harmed', a
 })
 
 t.test('what is no request is answered in our words too', async (t) => {
-  const { app, logIn } = await openApp(t)
+  const { app, log, logIn } = await openApp(t)
   const { access } = await logIn()
   const headers = { authorization: `Bearer ${access}` }
   for (const url of ['/api/%zz', '/api/sessions/%ff', `/api/sessions/${'x'.repeat(300)}`]) {
@@ -240,6 +240,7 @@ t.test('what is no request is answered in our words too', async (t) => {
     t.equal(answer.statusCode, 404, url.slice(0, 20))
     t.equal(answer.body, '{"detail":"Not found."}')
     t.equal(answer.headers['content-type'], 'application/json', 'without a charset, as everywhere')
+    t.match(log.at(-1), { status: 404, refusal: 'NOT_FOUND' }, 'with its line in the log')
     t.match(answer.headers, { 'content-type': 'application/json', 'x-request-id': /^[0-9a-f-]{36}$/ })
   }
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -250,6 +251,9 @@ t.test('what is no request is answered in our words too', async (t) => {
     for await (const chunk of socket) answer.push(chunk)
     return answer.join('')
   }
+  const host = 'The request must have exactly one Host field.'
+  const expectation = 'The request expects more than 100-continue.'
+  const end = 'Connection: close\r\n\r\n'
   const post = 'POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
   const rows: readonly (readonly [name: string, text: string, status: number, detail: string])[] = [
     ['no HTTP', 'hello\r\n\r\n', 400, 'The request is no HTTP.'],
@@ -259,7 +263,14 @@ t.test('what is no request is answered in our words too', async (t) => {
       400,
       'The request is no HTTP.'
     ],
-    ['a header block too large', `${post}X: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'The header fields are too large.']
+    ['a header block too large', `${post}X: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'The header fields are too large.'],
+    ['two Host fields', `${post}host: y\r\n${end}`, 400, host],
+    ['two equal Host fields', `${post}HOST: x\r\n${end}`, 400, host],
+    ['no Host', `GET /nowhere HTTP/1.1\r\n${end}`, 400, host],
+    ['two Host fields in HTTP/1.0', `GET /nowhere HTTP/1.0\r\nHost: x\r\nHost: y\r\n${end}`, 400, host],
+    ['no Host, with an absolute target', `GET http://x/nowhere HTTP/1.1\r\n${end}`, 400, host],
+    ['no Host in HTTP/1.0', `GET /nowhere HTTP/1.0\r\n${end}`, 404, 'Not found.'],
+    ['an unknown Expect', `${post}Expect: 200-ok\r\nContent-Length: 2\r\n${end}`, 417, expectation]
   ]
   for (const [name, text, status, detail] of rows) {
     const [head = '', body] = (await send(text)).split('\r\n\r\n')
@@ -271,6 +282,15 @@ t.test('what is no request is answered in our words too', async (t) => {
     t.match(head, /\r\nx-content-type-options: nosniff\r\n/)
     t.same(JSON.parse(body ?? ''), { detail })
   }
+
+  const token = JSON.stringify({ token: access })
+  const rest = `Host: x\r\nContent-Type: application/json\r\nContent-Length: ${token.length}\r\n${end}${token}`
+  for (const target of ['http://id.example.com/api/token/verify/', 'HTTPS://u@x:1/api/token/verify?a=http://b/'])
+    t.match(await send(`POST ${target} HTTP/1.1\r\n${rest}`), /^HTTP\/1\.1 200 OK/, target)
+  for (const target of ['http://x', 'http://x?a=b', 'http://x/%zz'])
+    t.match(await send(`POST ${target} HTTP/1.1\r\n${rest}`), /^HTTP\/1\.1 404/, target)
+  const expects = `Expect: 100-continue\r\n${rest}`
+  t.match(await send(`POST ${verify} HTTP/1.1\r\n${expects}`), /^HTTP\/1\.1 100 .*HTTP\/1\.1 200/s)
 })
 
 t.test('too many logins at once are refused at once', async (t) => {

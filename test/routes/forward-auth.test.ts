@@ -186,16 +186,42 @@ t.test('a scope that is required', async (t) => {
   const service = await openApp(t)
   const { access } = await logInWith(service, { scope: 'orders.read orders.write' })
   const none = (await service.logIn('none')).access
-  const statuses = async (query: string): Promise<readonly number[]> =>
-    Promise.all([access, none].map(async (token) => (await ask(service, bearer(token), `${door}?${query}`)).statusCode))
+  const statuses = async (query: string, below = ''): Promise<readonly number[]> => {
+    const url = `${door}${below}${query === '' ? '' : `?${query}`}`
+    return Promise.all([access, none].map(async (token) => (await ask(service, bearer(token), url)).statusCode))
+  }
   t.same(await statuses('scope=orders.read'), [200, 403])
   t.same(await statuses('scope=orders.write+orders.read'), [200, 403])
   t.same(await statuses('scope=orders.read&scope=orders.write'), [200, 403])
   t.same(await statuses('scope=orders.read&scope=admin'), [403, 403])
   t.same(await statuses('scope=orders'), [403, 403], 'the whole word')
   t.same(await statuses('scope=%22'), [403, 403], 'what is no scope is nobody’s')
-  t.same(await statuses('scope='), [200, 200])
-  t.same(await statuses('other=x'), [200, 200])
+  for (const query of ['scope=', 'scope', 'scope=+', 'scope[]=', 'scope=orders.read&scope=', 'x=1;scope=orders.read'])
+    t.same(await statuses(query), [403, 403], `${query}: a scope was meant, and no token has this one`)
+  for (const name of ['scope[]', 'scope[0]', 'scope%5B%5D', 'Scope', 'scopes', '+scope', 'amp;scope', 'x=&s%63ope'])
+    t.same(await statuses(`${name}=orders.read`), [200, 403], name)
+  t.same(await statuses('scope[]=orders.read&scope[]=admin'), [403, 403])
+  for (const query of ['', 'other=x', 'telescope=x']) t.same(await statuses(query), [200, 200], query)
+  const near = [
+    '/',
+    '//',
+    '.',
+    './',
+    ';',
+    ';x/',
+    '%2f',
+    '%2F/',
+    '%5c',
+    '%20',
+    'x/..',
+    '../forward-auth/',
+    '..;/forward-auth'
+  ]
+  for (const rest of near) t.same(await statuses('scope=orders.read', rest), [200, 403], `near: ${rest}`)
+  for (const rest of ['%3Fscope=orders.read', ';scope=orders.read', '&scope=orders.read', '%23scope=orders.read'])
+    t.same(await statuses('', rest), [200, 403], `near: ${rest}`)
+  for (const url of ['/api/token/forward-auth;', '/api/token/forward-auth%2f', '/api/token//forward-auth/'])
+    t.equal((await ask(service, bearer(access), `${url}?scope=admin`)).statusCode, 404, url)
   const refused = await ask(service, bearer(none), `${door}?scope=orders.read`)
   t.match(refused.headers, {
     'www-authenticate': 'Bearer realm="api", error="insufficient_scope"',

@@ -705,3 +705,34 @@ t.test('OAuth doors answer in English: RFC 6749 §5.2 allows nothing but ASCII',
   t.equal(answer.json().error_description, 'token: This field is required.')
   t.notOk('content-language' in answer.headers)
 })
+
+t.test(
+  'an issuer with a path is described at both places, as RFC 8414 and OpenID Connect Discovery have them',
+  async (t) => {
+    const issuer = 'https://auth.example/tenant/a:b/'
+    const { app } = await openApp(t, { ISSUER: issuer })
+    for (const name of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) {
+      for (const url of [name, `${name}/tenant/a:b`, `/tenant/a:b${name}`]) {
+        const answer = await app.inject(url)
+        t.equal(answer.statusCode, 200, url)
+        t.match(answer.json(), { issuer, jwks_uri: 'https://auth.example/tenant/a:b/.well-known/jwks.json' })
+      }
+      t.equal((await app.inject(`${name}/tenant/other`)).statusCode, 404)
+    }
+    const odd = await openApp(t, { ISSUER: 'https://auth.example/%zz*' })
+    t.equal(
+      (await odd.app.inject('/.well-known/openid-configuration')).statusCode,
+      200,
+      'a path that no route can have'
+    )
+  }
+)
+
+t.test('a repeated resource is accepted, as RFC 8707 has it, and no other parameter', async (t) => {
+  const service = await openApp(t)
+  const { authorization } = await addClient(service, 'billing')
+  const grant = (more: string) =>
+    postForm(service, '/oauth/token', `grant_type=client_credentials&${more}`, { authorization })
+  t.equal((await grant('resource=https://a.example&resource=https://b.example')).statusCode, 200)
+  refused(t, await grant('audience=a&audience=b'), 400, 'invalid_request')
+})
