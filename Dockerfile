@@ -1,4 +1,4 @@
-FROM node:24-bookworm-slim AS build
+FROM node:26-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
 # No dependency needs its install script, so none is run.
@@ -13,7 +13,7 @@ RUN mkdir /app \
   && mv package.json dist node_modules /app/ \
   && find src/stores -type f \( -name '*.sql' -o -name '*.lua' \) -exec cp --parents -t /app {} +
 
-FROM node:24-bookworm-slim
+FROM node:26-bookworm-slim
 # Node reaps only its own children, so tini is process 1. It passes every signal on, HUP and TTIN as well as TERM.
 RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \

@@ -70,7 +70,14 @@ t.test('the Procfile, and npm start', async (t) => {
   // `exec`: a shell in between would get the signals, and keep them.
   t.same(types, { release: `exec ${command('migrate')}`, web: `exec ${command('serve')}` })
   t.equal(manifest.scripts.start, types.web)
-  t.match(manifest.engines.node, /^>=\d/)
+  // Heroku warns of a range that begins with >, and then picks a line by itself.
+  t.match(manifest.engines.node, /^\^\d+\.\d+\.\d+( \|\| \^\d+\.\d+\.\d+)*$/)
+  const line = read('.nvmrc').trim()
+  t.match(manifest.engines.node, `^${line}.`)
+  t.same(
+    [...read('Dockerfile').matchAll(/^FROM node:(\d+)-/gm)].map(([, major]) => major),
+    [line, line]
+  )
 })
 
 t.test('the Dockerfile', async (t) => {
@@ -129,6 +136,11 @@ t.test('the Dockerfile', async (t) => {
 
 t.test('compose.yaml', async (t) => {
   const { keyturn, migrate } = parse(read('compose.yaml'), { merge: true }).services
+  t.match(
+    { keyturn, migrate },
+    { keyturn: { image: 'keyturn', build: '.' }, migrate: { image: 'keyturn', pull_policy: 'never' } }
+  )
+  t.notOk('build' in migrate, 'one service builds the image')
   for (const { environment, read_only, cap_drop } of [keyturn, migrate]) {
     areSettings(t, environment)
     t.same([read_only, cap_drop], [true, ['ALL']])
