@@ -8,7 +8,7 @@ import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { missingRights } from '../stores/sql/rights.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
-import { explain, print, Refusal, say } from './terminal.ts'
+import { explain, print, printLines, Refusal, say } from './terminal.ts'
 
 /**
  * `keyturn check-config`: every fault of the configuration, and then whether the servers it names answer, a line each.
@@ -17,7 +17,7 @@ import { explain, print, Refusal, say } from './terminal.ts'
 export async function checkConfig({ print: isShown }: { readonly print?: boolean }): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
   for (const line of envFileWarnings(process.env)) say(`Warning: ${line}.`)
-  if (isShown === true) print(describeConfig(config))
+  if (isShown === true) printLines(describeConfig(config))
   print('Configuration is good.')
   const isGood = [
     await probe('Users and keys', () => checkDatabase(config)),

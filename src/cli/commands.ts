@@ -4,6 +4,7 @@ import type { Link } from '../audit/chain.ts'
 import { clientIdFault } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { settings } from '../config/settings.ts'
+import { printableText } from '../printable.ts'
 import { parseDuration } from '../time.ts'
 import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
@@ -76,6 +77,8 @@ function makeProgram(): Command {
       'Access and refresh tokens as a service. It is configured by environment variables: docs/configuration.md.'
     )
     .version(version, '--version', 'print the version')
+    // Messages about arguments repeat them.
+    .configureOutput({ outputError: (text, write) => write(printableText(text)) })
     .exitOverride()
     .showHelpAfterError('(--help shows how it is used)')
   program

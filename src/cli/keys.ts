@@ -9,7 +9,7 @@ import type { StoredKey } from '../keys/store.ts'
 import { showTime } from '../time.ts'
 import { keyringOptions, withDatabase } from './database.ts'
 import { openRecord, type Record } from './record.ts'
-import { print, Refusal, readInput, say } from './terminal.ts'
+import { print, printLines, Refusal, readInput, say } from './terminal.ts'
 
 /** `keyturn keys list`. */
 export async function listKeys({ json }: { readonly json?: boolean }): Promise<void> {
@@ -74,7 +74,7 @@ export async function exportKey(
     if (jwk === true && isPrivate === true) throw new Refusal('A private key is exported as PEM only: leave out --jwk.')
     if (isPrivate === true) await record('key_export', { object: kid })
     if (jwk === true) print(JSON.stringify(publicJwk(key)))
-    else print((isPrivate === true ? key.privateText : key.publicText).trimEnd())
+    else printLines((isPrivate === true ? key.privateText : key.publicText).trimEnd())
   })
 }
 

@@ -1,5 +1,6 @@
 import { ConfigError } from '../config/load.ts'
 import { KeyturnError } from '../errors.ts'
+import { printableLine, printableText } from '../printable.ts'
 import { StoreError } from '../stores/error.ts'
 
 /** A command that was understood and refused. The message is a plain sentence that says why, or what to do. */
@@ -8,10 +9,13 @@ export class Refusal extends Error {
 }
 
 /** Data: a line on standard output. */
-export const print = (line: string): void => void process.stdout.write(`${line}\n`)
+export const print = (line: string): void => void process.stdout.write(`${printableLine(line)}\n`)
 
-/** Talk: a line on standard error, so that the data can be piped. */
-export const say = (line: string): void => void process.stderr.write(`${line}\n`)
+/** Data of several lines. */
+export const printLines = (text: string): void => void process.stdout.write(`${printableText(text)}\n`)
+
+/** A message on standard error, so that the data can be piped. */
+export const say = (text: string): void => void process.stderr.write(`${printableText(text)}\n`)
 
 /** What went wrong in plain lines, with the exit status for it; undefined for a defect, whose stack is worth seeing. */
 export function explain(error: unknown): { readonly words: string; readonly exitCode: number } | undefined {
@@ -66,7 +70,7 @@ async function ask(prompt: string, { isHidden }: { readonly isHidden: boolean })
   process.once('beforeExit', cancel)
   try {
     // `terminal`, since without it the terminal itself would echo the secret where standard error is a file.
-    return await read({ prompt, silent: isHidden, terminal: true, output: process.stderr })
+    return await read({ prompt: printableText(prompt), silent: isHidden, terminal: true, output: process.stderr })
   } catch {
     throw new Refusal('Cancelled: nothing was changed.')
   } finally {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { printableText } from '../printable.ts'
 import { openUsers } from '../stores/open.ts'
 import { systemClock } from '../time.ts'
 import { type ExportFormat, exportText } from '../users/export.ts'
@@ -22,6 +23,9 @@ export async function exportUsers({ format }: { readonly format: ExportFormat })
     await (await openRecord(config, database))('users_export')
     say('This export holds password digests: keep it as you keep a backup of the database.')
     // At the pace of whoever reads it, and standard output stays open.
-    await pipeline(Readable.from(exportText(userPages(users), format)), process.stdout, { end: false })
+    const text = Readable.from(exportText(userPages(users), format))
+    // A file gets the names as they are; on a terminal they must not be acted on.
+    const shown = process.stdout.isTTY ? text.map((part) => printableText(String(part))) : text
+    await pipeline(shown, process.stdout, { end: false })
   })
 }

@@ -115,3 +115,34 @@ t.test('keys that rotate by themselves are in it too', async (t) => {
     { event: 'key_activate', actor: 'keyturn', object: String(entries[0]?.object) }
   ])
 })
+
+t.test('commands show names and user agents without acting on them', async (t) => {
+  const { dataDir, run } = onData(t)
+  const hostile = '\u001b[2J\u009b31m\u202eevil\u2066\nforged line\u007f'
+  const service = await openApp(t, { DATA_DIR: dataDir })
+  // The commands go by the real time.
+  service.clock.advance(Math.floor(Date.now() / 1000) - service.clock())
+  await service.addUser(`ann${hostile}`, password)
+  await service.addUser('ann', password)
+  const login = { username: 'ann', password }
+  const headers = { 'user-agent': 'browser \u009b31m' }
+  t.equal((await service.post('/api/token/', login, headers)).statusCode, 200)
+  await service.app.auditTrail.settled()
+  await service.app.close()
+  const name = 'ann\u001b[2J\u009b31m'
+  for (const args of [
+    ['users', 'list'],
+    ['users', 'list', '--json'],
+    ['sessions', 'list', 'ann'],
+    ['sessions', 'list', 'ann', '--json'],
+    ['audit', 'tail'],
+    ['users', 'deactivate', name],
+    [name]
+  ]) {
+    const { stdout, stderr } = await run(args)
+    const wanted = { audit: 'login', sessions: 'browser' }[args[0] ?? ''] ?? '\\u009b31m'
+    t.match(stdout + stderr, wanted, 'it shows what was sent')
+    t.notMatch(stdout + stderr, /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/, args.join(' '))
+    t.notMatch(stdout + stderr, /^forged/m, args.join(' '))
+  }
+})

@@ -16,6 +16,7 @@ const rooms = [
   'fields',
   'json',
   'addresses',
+  'printable',
   'origins',
   'config',
   'keys',
