@@ -21,21 +21,28 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
 /** What is counted beside the results of requests. */
 const tallies = {
   auditShed: ['keyturn_audit_entries_shed_total', 'Audit entries of failures left out while the trail was behind'],
+  logDropped: ['keyturn_log_lines_dropped_total', 'Log lines dropped because standard output did not accept them'],
   auditLost: ['keyturn_audit_entries_lost_total', 'Audit entries that could not be written; they are in the log']
 } as const
 
 type Tallies = Record<keyof typeof tallies, number>
 
+export interface MetricsOptions {
+  /** Log lines that this process has dropped. */
+  readonly droppedLines?: (() => number) | undefined
+}
+
 /** How often each result came of each event. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
 /** Counts what came of every request, by event; served at /metrics. */
-async function metrics(app: FastifyInstance): Promise<void> {
+async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: MetricsOptions): Promise<void> {
   const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
-  const totals: Tallies = { auditShed: 0, auditLost: 0 }
+  const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0 }
   let registry: Promise<Registry> | undefined
   app.decorate('tallies', totals)
   app.decorate('metrics', () => {
+    totals.logDropped = droppedLines()
     registry ??= openRegistry(counts, totals)
     return registry
   })

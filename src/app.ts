@@ -60,6 +60,8 @@ export interface AppParts {
   readonly hasher?: PasswordHasher
   /** The metrics of all processes as Prometheus text; by default this one's. */
   readonly scrape?: () => Promise<string>
+  /** How many lines of the log were dropped. */
+  readonly droppedLines?: () => number
 }
 
 /**
@@ -68,7 +70,7 @@ export interface AppParts {
  */
 export async function buildApp(
   config: Config,
-  { log, clock = systemClock, hasher, scrape }: AppParts
+  { log, clock = systemClock, hasher, scrape, droppedLines }: AppParts
 ): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: log as FastifyBaseLogger,
@@ -101,7 +103,7 @@ export async function buildApp(
     await app.register(cors, { config })
     await app.register(protocol)
     await app.register(management, { config })
-    await app.register(metrics)
+    await app.register(metrics, { droppedLines })
     await app.register(negotiation)
     await app.register(body)
     await app.register(stores, { config, clock })

@@ -1,6 +1,8 @@
 import { isatty } from 'node:tty'
 import type { DestinationStream, Logger } from 'pino'
 import type { Config } from '../config/settings.ts'
+import { printableText, printableValue } from '../printable.ts'
+import { type LogOutput, openLogOutput } from './log-output.ts'
 
 const levels = ['fatal', 'error', 'warn', 'info', 'debug'] as const
 
@@ -10,8 +12,9 @@ export type Log = Pick<Logger, (typeof levels)[number]>
 type LogSettings = Pick<Config, 'logLevel' | 'logFormat'>
 
 /**
- * The log: JSON lines on standard output, or lines for people on a terminal. Nothing is lost at an exit. Nobody logs tokens,
- * passwords or headers: requests are logged by their outcome only (plugins/requests.ts). `gathers`: a line may wait for others.
+ * The log: JSON lines on standard output, or readable lines on a terminal. It never logs tokens, passwords or headers:
+ * requests are logged by their outcome only (plugins/requests.ts). A destination that is full, closed or stalled neither
+ * blocks nor ends the process (log-output.ts). `gathers`: a line may wait for others.
  */
 export async function openLog({ logLevel, logFormat }: LogSettings, gathers = true): Promise<Logger> {
   const { pino } = await import('pino')
@@ -22,12 +25,31 @@ export async function openLog({ logLevel, logFormat }: LogSettings, gathers = tr
     timestamp: makeTimestamp(),
     formatters: { level: (label: string) => ({ level: label }) }
   }
+  const output = openLogOutput({ onRecovered: (lines) => log.warn({ lines }, 'log lines were dropped') })
+  droppedLines = output.dropped
+  process.on('exit', output.finish)
+  const log: Logger = pino(options, await destinationOf(format, output, gathers, pino.symbols.needsMetadataGsym))
+  return log
+}
+
+/** How many lines of the log this process has dropped, because their destination did not accept them. */
+export const countDroppedLines = (): number => droppedLines()
+let droppedLines = (): number => 0
+
+async function destinationOf(
+  format: 'json' | 'pretty',
+  output: LogOutput,
+  gathers: boolean,
+  needsMetadata: symbol
+): Promise<DestinationStream> {
+  // A log file is shown on a terminal too, sooner or later.
   if (format === 'json') {
-    const out = pino.destination({ fd: 1, sync: true })
-    return pino(options, gathers ? gather(out, pino.symbols.needsMetadataGsym) : out)
+    const json = { write: (lines: string) => output.write(printableText(lines)) }
+    return gathers ? gather(json, needsMetadata) : json
   }
-  const { default: pretty } = await import('pino-pretty')
-  return pino(options, pretty({ sync: true, ignore: 'pid,reqId', translateTime: 'SYS:HH:MM:ss', singleLine: true }))
+  const { prettyFactory } = await import('pino-pretty')
+  const pretty = prettyFactory({ ignore: 'pid,reqId', translateTime: 'SYS:HH:MM:ss', singleLine: true })
+  return { write: (line) => output.write(pretty(printableValue(JSON.parse(line)))) }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { countDroppedLines } from './log.ts'
 import type { Child, Metrics, Report } from './messages.ts'
 import type { Pool } from './pool.ts'
 
@@ -52,7 +53,9 @@ export class Scraper {
       this.#collected = undefined
     })
     await this.#collected
-    return (await sum([countProcesses(this.#pools), this.#departed, ...this.#latest.values()])).metrics()
+    return (
+      await sum([countProcesses(this.#pools), ownDroppedLines(), this.#departed, ...this.#latest.values()])
+    ).metrics()
   }
 
   async #collect(): Promise<void> {
@@ -81,6 +84,18 @@ const sum = async (all: readonly Metrics[]) => {
   const { AggregatorRegistry } = await import('@platformatic/prom-client')
   return AggregatorRegistry.aggregate([...all])
 }
+
+/** The arbiter's own, beside those of the workers. */
+const ownDroppedLines = (): Metrics =>
+  [
+    {
+      name: 'keyturn_log_lines_dropped_total',
+      help: 'Log lines dropped because standard output did not accept them',
+      type: 'counter',
+      aggregator: 'sum',
+      values: [{ value: countDroppedLines(), labels: {} }]
+    }
+  ] as unknown as Metrics
 
 /** What only the arbiter knows. */
 function countProcesses(pools: Readonly<Record<string, CountedPool>>): Metrics {

@@ -9,7 +9,7 @@ import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { ArbiterChannel } from './child.ts'
-import { openLog } from './log.ts'
+import { countDroppedLines, openLog } from './log.ts'
 import type { Order } from './messages.ts'
 import { RemoteHasher } from './remote-hasher.ts'
 import { quickGrace } from './signals.ts'
@@ -38,7 +38,7 @@ const arbiter = new ArbiterChannel('worker', obey, () => leaveSoon(true))
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
   hasher = new RemoteHasher(makePasswordHasher(hasherSettings(config)), (report) => arbiter.send(report))
-  const built = await buildApp(config, { log: await openLog(config), hasher, scrape })
+  const built = await buildApp(config, { log: await openLog(config), hasher, scrape, droppedLines: countDroppedLines })
   countRequests(built.server, config)
   // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops: it says so.
   const [graceMs, delayMs] = [config.gracefulTimeout * 1000, config.shutdownDelay * 1000]

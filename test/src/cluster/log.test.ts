@@ -62,3 +62,19 @@ t.test('what the arbiter tells before its log is open is told in its order, and 
   t.match(lines, [{ level: 'info', worker: 7, msg: 'first' }, { level: 'error', msg: 'second' }, { msg: 'third' }])
   t.equal(lines.length, 3)
 })
+
+t.test('a log shows what strangers sent without acting on it', async (t) => {
+  const hostile = JSON.stringify('\u001b[2J\u009b31m\u202eevil\u2066\u007f')
+  const script = (logFormat: string) => `import { openLog } from '${file}'
+    const log = await openLog({ logLevel: 'info', logFormat: '${logFormat}' })
+    const err = Object.assign(new Error(${hostile}), { more: [${hostile}] })
+    log.error({ user_agent: ${hostile}, err }, 'about ' + ${hostile})`
+  for (const format of ['json', 'pretty']) {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script(format)], {
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
+    const [shown] = await Promise.all([text(child.stdout), once(child, 'close')])
+    t.match(shown, /u009b31m.u202eevil/, format)
+    t.notMatch(shown, /[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/, format)
+  }
+})

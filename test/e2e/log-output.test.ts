@@ -1,0 +1,108 @@
+/* The service with a standard output that does not accept its log. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { freePort } from '../support/engines.ts'
+import { aDataDir, serveCommand, testSettings } from '../support/keyturn.ts'
+
+const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
+
+/** A pipe with a name: a reader that does not wait, and a writer. */
+function aPipe(t: Test): { readonly reader: number; readonly writer: number } {
+  const path = join(aDataDir(t), 'pipe')
+  execFileSync('mkfifo', [path])
+  return { reader: openSync(path, O_RDONLY | O_NONBLOCK), writer: openSync(path, O_WRONLY) }
+}
+
+/** `keyturn serve` that logs to `output`, once it is ready. */
+async function serveTo(t: Test, output: number) {
+  const port = await freePort()
+  const [file, ...args] = serveCommand
+  const env = testSettings({ PORT: String(port), DATA_DIR: aDataDir(t), HASHERS: '1', LOG_FORMAT: 'json' })
+  const child = spawn(file, args, { env, stdio: ['ignore', output, 'inherit'] })
+  const exited = once(child, 'exit')
+  t.teardown(() => child.kill('SIGKILL'))
+  const get = async (path: string): Promise<string> => {
+    const answer = await fetch(`http://127.0.0.1:${port}${path}`)
+    return answer.ok ? await answer.text() : ''
+  }
+  const isReady = async () => (await get('/health/ready').catch(() => '')) !== ''
+  while (!(await isReady())) await delay(50)
+  const children = (): number[] =>
+    readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ').map(Number)
+  /** Kills the worker and the hasher, and waits until others serve. */
+  const replaceAll = async (): Promise<void> => {
+    const killed = children()
+    for (const pid of killed) process.kill(pid, 'SIGKILL')
+    while (children().length < killed.length || children().some((pid) => killed.includes(pid))) await delay(50)
+    while (!(await isReady())) await delay(50)
+  }
+  /** Forty requests, each of which logs half a kilobyte. */
+  const send = () =>
+    Promise.all(
+      Array.from({ length: 40 }, () =>
+        fetch(`http://127.0.0.1:${port}/api/token/verify/`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', 'x-request-id': 'a'.repeat(200) },
+          body: '{"token":"none"}'
+        }).then((answer) => answer.arrayBuffer())
+      )
+    )
+  const dropped = async (): Promise<number> =>
+    Number(/^keyturn_log_lines_dropped_total (\d+)$/m.exec(await get('/metrics'))?.[1])
+  /** Sends requests until lines are dropped, or more than before. */
+  const flood = async (): Promise<void> => {
+    const before = await dropped()
+    while ((await dropped()) <= before) for (let each = 0; each < 10; each++) await send()
+  }
+  const stop = async (): Promise<unknown> => {
+    child.kill('SIGTERM')
+    return (await exited)[0]
+  }
+  return { send, flood, replaceAll, stop }
+}
+
+t.test(
+  'a pipe that is not read: the service answers, drops lines, reports how many once it is read, and stops',
+  async (t) => {
+    const { reader, writer } = aPipe(t)
+    const service = await serveTo(t, writer)
+    closeSync(writer)
+    await service.flood()
+    await service.replaceAll()
+    await service.flood()
+    let text = ''
+    const bytes = Buffer.alloc(65_536)
+    while (!/"lines":\d+,"msg":"log lines were dropped"/.test(text)) {
+      try {
+        text += bytes.toString('utf8', 0, readSync(reader, bytes))
+      } catch {
+        await delay(20)
+      }
+    }
+    for (let each = 0; each < 5; each++) await service.send()
+    t.equal(await service.stop(), 0, 'while the pipe is full again')
+    closeSync(reader)
+  }
+)
+
+t.test('a full disk: the service answers, drops lines and stops', async (t) => {
+  const full = openSync('/dev/full', O_WRONLY)
+  const service = await serveTo(t, full)
+  await service.flood()
+  await service.replaceAll()
+  t.equal(await service.stop(), 0)
+  closeSync(full)
+})
+
+t.test('a pipe whose reader has closed it: the service answers, drops lines and stops', async (t) => {
+  const { reader, writer } = aPipe(t)
+  const service = await serveTo(t, writer)
+  closeSync(writer)
+  closeSync(reader)
+  await service.flood()
+  t.equal(await service.stop(), 0)
+})
