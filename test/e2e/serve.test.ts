@@ -207,8 +207,8 @@ t.test(
     }
     const [patient, quick, hastened] = await Promise.all([
       stuck({ GRACEFUL_TIMEOUT: '3' }),
-      stuck({ GRACEFUL_TIMEOUT: '60' }),
-      stuck({ GRACEFUL_TIMEOUT: '60' })
+      stuck({ GRACEFUL_TIMEOUT: '600' }),
+      stuck({ GRACEFUL_TIMEOUT: '600' })
     ])
     hastened.child.kill('SIGTERM')
     const [cutMs, quickMs, hastenedMs] = await Promise.all([

