@@ -170,7 +170,13 @@ function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> 
   revocations.add(Array.from({ length: 10_000 }, (_, index) => ({ id: `${index}`, revokedAt: systemClock() })))
   revocations.heard()
   const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock, undefined)
-  const sliding = makeSlidingTokens(codec, randomBytes(32), { lifetime: 300, refreshLifetime: 300 }, rules, systemClock)
+  const sliding = makeSlidingTokens(
+    codec,
+    randomBytes(32),
+    { lifetime: 300, refreshLifetime: 300, adoption: undefined },
+    rules,
+    systemClock
+  )
   return makeVerify({ codec, refresh, sliding, revocations, rules, clock: systemClock } as Partial<Parts> as Parts)
 }
 

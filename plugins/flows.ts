@@ -46,7 +46,11 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       sliding: makeSlidingTokens(
         codec,
         keyring.keys().jtiSecret,
-        { lifetime: config.slidingTokenLifetime, refreshLifetime: config.slidingTokenRefreshLifetime },
+        {
+          lifetime: config.slidingTokenLifetime,
+          refreshLifetime: config.slidingTokenRefreshLifetime,
+          adoption: config.slidingTokens ? adoptionRules(config) : undefined
+        },
         rules,
         clock
       ),

@@ -434,7 +434,7 @@ export const settings = {
 
   checkRevokeToken: boolean({
     default: undefined,
-    defaultText: 'false; true with USERS_TABLE',
+    defaultText: 'false; with USERS_TABLE true for the tokens of Keyturn',
     about: 'A token is good only under the password it was made under: it carries a hash of the stored digest'
   }),
   revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),

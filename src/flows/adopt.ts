@@ -1,12 +1,13 @@
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
+import type { Session, SessionClient } from '../sessions/session.ts'
+import type { Claims } from '../tokens/claims.ts'
 import type { RefreshPlace } from '../tokens/refresh.ts'
 import type { Parts } from './parts.ts'
 
 /**
- * Starts the session of a refresh token that another issuer signed; one of our own has it. Of any number of callers with the
- * same token one starts the session, and the chain goes on from there as from a login: the rotation deals with a retry, a
- * race or a thief. Throws KeyturnError TOKEN_REVOKED for a token on the issuer's own blacklist.
+ * Starts the session of a token that another issuer signed; one of our own has it. Of any number of callers with the same
+ * token one starts the session, which then goes on as after a login: the rotation deals with retries, races and thieves.
+ * Throws KeyturnError TOKEN_REVOKED for a token on the issuer's own blacklist.
  */
 export type Adopt = (place: RefreshPlace, client: SessionClient) => Promise<void>
 
@@ -16,4 +17,24 @@ export const makeAdopt =
     if (foreign === undefined) return
     if (await foreignBlacklist.has(foreign.jti)) throw new KeyturnError('TOKEN_REVOKED')
     await sessions.adopt(foreign, client)
+  }
+
+/**
+ * Whether another issuer has blacklisted its own token: it does so with refresh and sliding tokens, at every endpoint. Throws
+ * KeyturnError STORE_DOWN.
+ */
+export const makeIsBlacklisted =
+  ({ foreignBlacklist }: Pick<Parts, 'foreignBlacklist'>) =>
+  async ({ token_type, sid, jti }: Claims): Promise<boolean> => {
+    const isListed = sid === undefined && (token_type === 'refresh' || token_type === 'sliding')
+    return isListed && jti !== undefined && (await foreignBlacklist.has(jti))
+  }
+
+/** The session of a token, if it has one; `unstarted` when the token would be adopted. Throws KeyturnError STORE_DOWN. */
+export const makeFindSession =
+  ({ sessions }: Pick<Parts, 'sessions'>) =>
+  async ({ userId, sid, foreign }: RefreshPlace): Promise<Session | 'unstarted' | undefined> => {
+    const session = await sessions.find(userId, sid)
+    if (session !== undefined || foreign === undefined) return session
+    return (await sessions.isSpent(foreign)) ? undefined : 'unstarted'
   }

@@ -2,6 +2,7 @@ import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
 import { type Claims, checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
 import type { RecentUser, RecentUsers } from '../users/recent.ts'
+import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
 /** Whoever sent a request, by its token. */
@@ -30,13 +31,14 @@ interface TokenClass {
  * asking for that one.
  */
 export const makeFindBearer =
-  ({ rules, checkUserIsActive }: Pick<Parts, 'rules' | 'checkUserIsActive'>, users: RecentUsers) =>
+  ({ rules, checkUserIsActive, clock }: Pick<Parts, 'rules' | 'checkUserIsActive' | 'clock'>, users: RecentUsers) =>
   async (claims: Claims): Promise<RecentUser> => {
     if (claims.user_id === undefined) throw new KeyturnError('BEARER_NO_USER')
     const user = await users.findById(claims.user_id, rules.bindsPassword ? claims.hash_password : undefined)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
     if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
-    if (!isUnderPassword(claims, user.passwordFingerprint, rules)) throw new KeyturnError('BEARER_PASSWORD_CHANGED')
+    if (!isUnderPassword(claims, user.passwordFingerprint, rules, clock()))
+      throw new KeyturnError('BEARER_PASSWORD_CHANGED')
     return user
   }
 
@@ -76,7 +78,10 @@ export const makeAuthenticate = (parts: Parts, users: RecentUsers) => {
   }
 }
 
-function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts): readonly TokenClass[] {
+function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly TokenClass[] {
+  const { revocations } = parts
+  const isBlacklisted = makeIsBlacklisted(parts)
+  const findSession = makeFindSession(parts)
   const access: TokenClass = {
     token_class: 'AccessToken',
     token_type: 'access',
@@ -85,11 +90,11 @@ function tokenClasses({ sliding, sessions, revocations, slidingTokens }: Parts):
   const slidingOne: TokenClass = {
     token_class: 'SlidingToken',
     token_type: 'sliding',
-    // It may live for days, longer than a worker remembers revocations: the store knows its session. One of others has none.
+    // It may live for days, longer than a worker remembers revocations: the store has its session.
     async isRevoked(claims) {
       const place = sliding.placeOf(claims)
-      if (place === undefined) return revocations.has(claims.sid, claims.jti)
-      return (await sessions.find(place.userId, place.sid)) === undefined
+      if (await isBlacklisted(claims)) return true
+      return place === undefined ? revocations.has(claims.sid, claims.jti) : (await findSession(place)) === undefined
     }
   }
   return slidingTokens ? [access, slidingOne] : [access]

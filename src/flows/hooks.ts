@@ -1,10 +1,11 @@
 import { KeyturnError } from '../errors.ts'
 import type { SessionClient } from '../sessions/session.ts'
-import type { ClaimRules } from '../tokens/claims.ts'
+import { type ClaimRules, type CustomClaims, noClaims } from '../tokens/claims.ts'
 import {
+  type ClaimsContext,
   type ClaimsFunction,
   type ClaimsUser,
-  type CustomClaimsOf,
+  claimsFault,
   makeCustomClaims,
   withoutPassword
 } from '../tokens/custom.ts'
@@ -30,8 +31,11 @@ export interface LoginContext extends SessionClient {
 export interface Hooks {
   /** Whether the deployment has hooks that a refresh waits for: what was read before them may be out of date after them. */
   readonly delayRefresh: boolean
-  /** Throws KeyturnError CLAIMS_FAILED. */
-  readonly claims: CustomClaimsOf
+  /**
+   * The custom claims of a user's next tokens. Those that an adopted token carries are among them, unless the user's own or the
+   * hook's have the same name. Throws KeyturnError CLAIMS_FAILED.
+   */
+  claims(user: User, context: ClaimsContext, carried?: CustomClaims): Promise<CustomClaims>
   /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: who cannot be asked about is not let in. */
   mayAuthenticate(user: User): Promise<boolean>
   /** Never throws: nobody is refused because somebody else could not be told. Nor does the next one. */
@@ -63,12 +67,20 @@ export function makeHooks(
   // Claims kept with the user are in the token too, unless the function gives one of the same name.
   const claimsOf: ClaimsFunction = async (user, context) => ({ ...user.claims, ...(await claims?.(user, context)) })
   const customClaims = makeCustomClaims((user, context) => inTime(() => claimsOf(user, context)), rules.names)
+  const withCarried = (own: CustomClaims, carried: CustomClaims): CustomClaims => {
+    const all = { ...carried, ...own }
+    const fault = claimsFault(all, rules.names)
+    if (fault !== undefined)
+      throw new KeyturnError('CLAIMS_FAILED', { detail: `with the claims of the adopted token ${fault}` })
+    return all
+  }
   return {
     delayRefresh: claims !== undefined || rule !== undefined,
-    async claims(user, context) {
+    async claims(user, context, carried = noClaims) {
       // Most deployments have none, and need no timer for it.
       const hasNone = claims === undefined && Object.keys(user.claims).length === 0
-      return hasNone ? {} : await customClaims(user, context)
+      const own = hasNone ? noClaims : await customClaims(user, context)
+      return carried === noClaims ? own : withCarried(own, carried)
     },
     async mayAuthenticate(user) {
       if (checkUserIsActive && !user.isActive) return false

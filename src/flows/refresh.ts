@@ -16,13 +16,13 @@ import type { Parts } from './parts.ts'
 export type FindHolder = (presented: Omit<PresentedToken, 'generation'>) => Promise<User>
 
 export const makeFindHolder =
-  ({ users, hooks, rules }: Parts): FindHolder =>
-  async ({ userId, sid, claims, foreign }) => {
+  ({ users, hooks, rules, clock }: Parts): FindHolder =>
+  async ({ userId, sid, claims }) => {
     const user = await users.findById(userId)
     if (user === undefined || !(await hooks.mayAuthenticate(user))) throw new KeyturnError('USER_GONE', { userId, sid })
-    // Another issuer may not say under which password it made the token; what it is exchanged for does.
-    const isUnbound = !rules.bindsPassword || (foreign !== undefined && claims.hash_password === undefined)
-    if (isUnbound || isUnderPassword(claims, passwordFingerprint(user.passwordHash), rules)) return user
+    // The fingerprint is a hash, which is not computed for nothing.
+    if (!rules.bindsPassword || isUnderPassword(claims, passwordFingerprint(user.passwordHash), rules, clock()))
+      return user
     throw new KeyturnError('PASSWORD_CHANGED', { userId, sid })
   }
 
@@ -49,7 +49,7 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
   const prepare = async (presented: PresentedToken): Promise<{ user: User; custom: CustomClaims }> => {
     const { userId, sid } = presented
     const user = await findHolder(presented).catch((error) => endIfPasswordChanged(error, presented))
-    const custom = await hooks.claims(user, { grant: 'refresh', sid })
+    const custom = await hooks.claims(user, { grant: 'refresh', sid }, presented.carried)
     if (!hooks.delayRefresh || isUnchanged(user, await users.findById(userId))) return { user, custom }
     return await prepare(presented)
   }
@@ -80,7 +80,7 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
       const { sid } = presented
       return {
         access: access.issue(user, sid, custom),
-        ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, newest) } : {}),
+        ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, newest, presented.carried) } : {}),
         outcome
       }
     },
@@ -89,13 +89,17 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
      * As Simple JWT's TokenRefreshSlidingView. Throws KeyturnError TOKEN_* for a token that cannot be read or has come to its
      * `refresh_exp`, TOKEN_REVOKED, and as FindHolder says.
      */
-    async refreshSliding(token: string): Promise<{ readonly token: string; readonly outcome: Outcome }> {
+    async refreshSliding(
+      token: string,
+      client: SessionClient
+    ): Promise<{ readonly token: string; readonly outcome: Outcome }> {
       const presented = sliding.read(token)
       const { user, custom } = await prepare(presented)
-      const refreshExp = sliding.refreshExpOf(presented.claims)
+      sliding.demandRefreshable(presented.claims)
+      await adopt(presented, client)
       const { newest, outcome } = accept(presented, await sessions.rotate(presented, false))
       const session = { sid: presented.sid, expiresAt: newest.expiresAt }
-      return { token: sliding.issue(user, session, custom, refreshExp), outcome }
+      return { token: sliding.issue(user, session, custom, presented.claims), outcome }
     }
   }
 }

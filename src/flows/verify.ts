@@ -5,6 +5,7 @@ import { type Claims, checkClaims } from '../tokens/claims.ts'
 import type { Payload } from '../tokens/codec.ts'
 import type { RefreshPlace } from '../tokens/refresh.ts'
 import { inactive, type Introspection, showClaims } from '../tokens/introspection.ts'
+import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
 /** A valid token: all that it carries, and what was checked of it. */
@@ -27,17 +28,17 @@ export interface Verified {
 export type Verify = (token: string) => Promise<Verified>
 
 export const makeVerify = (parts: Parts): Verify => {
-  const { codec, refresh, sliding, sessions, sessionPolicy, foreignBlacklist, revocations, clients, rules, clock } =
-    parts
+  const { codec, refresh, sliding, sessionPolicy, revocations, clients, rules, clock } = parts
+  const isBlacklisted = makeIsBlacklisted(parts)
+  const findSession = makeFindSession(parts)
 
   return async (token) => {
     const payload = codec.read(token)
     const claims = checkClaims(payload, clock(), rules)
-    const place = refresh.placeOf(claims) ?? sliding.placeOf(claims)
+    const place = refresh.placeOf(claims, payload) ?? sliding.placeOf(claims)
+    if (claims.sid === undefined && (await isBlacklisted(claims))) throw blacklisted()
     if (place !== undefined) {
-      if (!(await isRefreshable(place))) {
-        throw new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
-      }
+      if (!(await isRefreshable(place))) throw blacklisted()
       return { payload, claims, place }
     }
     if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
@@ -46,15 +47,17 @@ export const makeVerify = (parts: Parts): Verify => {
     return { payload, claims, place }
   }
 
-  async function isRefreshable({ userId, sid, generation, foreign }: RefreshPlace): Promise<boolean> {
-    const session = await sessions.find(userId, sid)
-    // The decision of a rotation, by the clock of this host: `newest` is what a refresh would hand out.
-    if (session !== undefined) return 'newest' in decide(session, generation, clock(), sessionPolicy).verdict
+  async function isRefreshable(place: RefreshPlace): Promise<boolean> {
+    const session = await findSession(place)
     // A token of another issuer that has not been presented here yet would be adopted.
-    if (foreign === undefined) return false
-    return !((await sessions.isSpent(foreign)) || (await foreignBlacklist.has(foreign.jti)))
+    if (session === undefined || session === 'unstarted') return session === 'unstarted'
+    // The decision of a rotation, by the clock of this host: `newest` is what a refresh would hand out.
+    return 'newest' in decide(session, place.generation, clock(), sessionPolicy).verdict
   }
 }
+
+const blacklisted = (): KeyturnError =>
+  new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
 
 /** Tokens that are verified before other requests have their turn: ten of ES256 take a millisecond (bench/results.md). */
 const batchSize = 10

@@ -17,6 +17,8 @@ export interface ForeignToken {
   /** 0 when the token does not say. */
   readonly issuedAt: number
   readonly expiresAt: number
+  /** How long its session lives, in whole seconds, in place of the policy's. */
+  readonly lifetime?: number
 }
 
 /** A place in the list of a user's sessions, which is sorted by login, newest first, and then by sid, greatest first. */

@@ -29,28 +29,38 @@ export function adoptionRules({
 /** The last second of the year 9999. */
 const endOfTime = 253_402_300_799
 
-/**
- * The place of a token of Simple JWT, which names no session: the first one of a session that only this token has.
- * Undefined when it is not adopted. `lastExp` is the end of the last token with this `jti`, in seconds since 1970.
- */
-export type AdoptedPlaceOf = (claims: Claims, lastExp: number) => RefreshPlace | undefined
+/** Makes sessions for tokens of Simple JWT, which name none. */
+export interface Adopted {
+  /** The id of the session that only this token has, known to nobody without our secret. */
+  sidOf(jti: string, userId: string): string
+  /**
+   * The first place of that session; undefined when the token is not adopted. `lastExp` is the end of the last token with this
+   * `jti`, in seconds since 1970.
+   */
+  placeOf(claims: Claims, lastExp: number): RefreshPlace | undefined
+}
 
-export function makeAdoptedPlaceOf(
+export function makeAdopted(
   kind: 'refresh' | 'sliding',
   jtiSecret: Buffer,
   adoption: AdoptionRules | undefined,
   { leeway }: ClaimRules,
   clock: Clock
-): AdoptedPlaceOf {
+): Adopted {
   const prefix = { refresh: 'adopted', sliding: 'adopted-sliding' }[kind]
-  return ({ user_id: userId, jti, iat }, lastExp) => {
-    if (adoption === undefined || userId === undefined || jti === undefined) return undefined
-    if (clock() > adoption.adoptedUntil || Math.floor(iat ?? Number.POSITIVE_INFINITY) > adoption.issuedUntil)
-      return undefined
-    const sid = derivedId(jtiSecret, `${prefix}.${jti}.${userId}`)
-    // As long as the token may be accepted anywhere, by a clock that differs from ours.
-    const expiresAt = Math.min(Math.ceil(lastExp), endOfTime) + leeway + 60
-    return { userId, sid, generation: 0, foreign: { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt } }
+  const sidOf = (jti: string, userId: string): string => derivedId(jtiSecret, `${prefix}.${jti}.${userId}`)
+  const isAdopted = ({ issuedUntil, adoptedUntil }: AdoptionRules, iat = Number.POSITIVE_INFINITY): boolean =>
+    Math.floor(iat) <= issuedUntil && clock() <= adoptedUntil
+  return {
+    sidOf,
+    placeOf({ user_id: userId, jti, iat }, lastExp) {
+      if (adoption === undefined || !isAdopted(adoption, iat) || userId === undefined || jti === undefined)
+        return undefined
+      const sid = sidOf(jti, userId)
+      // As long as the token may be accepted anywhere, by a clock that differs from ours.
+      const expiresAt = Math.min(Math.ceil(lastExp), endOfTime) + leeway + 60
+      return { userId, sid, generation: 0, foreign: { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt } }
+    }
   }
 }
 

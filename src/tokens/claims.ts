@@ -4,6 +4,7 @@ import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
 import { passwordFingerprint } from '../passwords/fingerprint.ts'
 import type { User } from '../users/user.ts'
+import { adoptionRules } from './adoption.ts'
 import type { Payload } from './codec.ts'
 
 /** Claims that were checked. Here they have the names of RFC 7519 §4.1 and Simple JWT, whatever settings call them in tokens. */
@@ -40,6 +41,11 @@ export interface ClaimRules {
   readonly demanded: { readonly type: boolean; readonly id: boolean }
   /** Whether tokens are bound to the password of their user: CHECK_REVOKE_TOKEN. */
   readonly bindsPassword: boolean
+  /**
+   * Until when a token of Simple JWT is accepted that names no password, in whole seconds since 1970; 0 is never. Only where
+   * USERS_TABLE binds tokens to passwords, since Django's own then need not: CHECK_REVOKE_TOKEN=true asks it of all.
+   */
+  readonly unboundUntil: number
 }
 
 export const claimRules = (config: Config): ClaimRules => ({
@@ -50,7 +56,9 @@ export const claimRules = (config: Config): ClaimRules => ({
   names: claimNames(config),
   demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' },
   // A password that is changed by Django ends no session by itself.
-  bindsPassword: config.checkRevokeToken ?? config.usersTable !== undefined
+  bindsPassword: config.checkRevokeToken ?? config.usersTable !== undefined,
+  unboundUntil:
+    config.checkRevokeToken === undefined ? (adoptionRules(config)?.adoptedUntil ?? Number.POSITIVE_INFINITY) : 0
 })
 
 /** Claims of a deployment's own. */
@@ -64,6 +72,14 @@ export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
     // JSON and JavaScript differ in what this is.
     '__proto__'
   ])
+
+export const noClaims: CustomClaims = Object.freeze({})
+
+/** The claims of a token that are a deployment's own. */
+export function customClaimsIn(payload: Payload, reserved: ReadonlySet<string>): CustomClaims {
+  const names = Object.keys(payload).filter((name) => !reserved.has(name))
+  return names.length === 0 ? noClaims : Object.fromEntries(names.map((name) => [name, payload[name]]))
+}
 
 /** What a token says of its user. */
 export type TokenUser = Pick<User, 'id' | 'passwordHash'>
@@ -203,12 +219,19 @@ export function demandType(claims: Claims, type: TokenType, rules: ClaimRules): 
   throw new KeyturnError(claims.token_type === undefined ? 'TOKEN_NO_TYPE' : 'TOKEN_WRONG_TYPE')
 }
 
-/** Whether a token is good under the password that has this fingerprint; any is, unless tokens are bound to it. */
+/**
+ * Whether a token is accepted at `now`, while its user's password has this fingerprint: any is, unless tokens are bound to
+ * passwords.
+ */
 export const isUnderPassword = (
-  { hash_password }: Claims,
+  { hash_password, sid }: Claims,
   fingerprint: string,
-  { bindsPassword }: ClaimRules
-): boolean => !bindsPassword || hash_password === fingerprint
+  { bindsPassword, unboundUntil }: ClaimRules,
+  now: number
+): boolean =>
+  !bindsPassword ||
+  hash_password === fingerprint ||
+  (hash_password === undefined && sid === undefined && now <= unboundUntil)
 
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
   value === undefined || is(value)

@@ -3,9 +3,20 @@ import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
 import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
-import { type AdoptionRules, makeAdoptedPlaceOf } from './adoption.ts'
-import { buildClaims, type ClaimRules, type Claims, checkClaims, demandType, type TokenUser } from './claims.ts'
-import type { TokenCodec } from './codec.ts'
+import { type AdoptionRules, makeAdopted } from './adoption.ts'
+import {
+  buildClaims,
+  type ClaimRules,
+  type Claims,
+  type CustomClaims,
+  checkClaims,
+  customClaimsIn,
+  demandType,
+  noClaims,
+  reservedClaims,
+  type TokenUser
+} from './claims.ts'
+import type { Payload, TokenCodec } from './codec.ts'
 
 /**
  * A token whose session is known: whose it is and where in its line, and all its claims; `foreign` when another issuer
@@ -13,6 +24,8 @@ import type { TokenCodec } from './codec.ts'
  */
 export interface PresentedToken extends PresentedGeneration {
   readonly claims: Claims
+  /** The custom claims of an adopted token, which go on into the tokens that it is exchanged for. */
+  readonly carried?: CustomClaims
   readonly foreign?: ForeignToken & { readonly jti: string }
 }
 
@@ -30,14 +43,14 @@ export interface RefreshTokens {
    * The refresh token of one generation: a pure function of its arguments and the key, so it can be handed out twice
    * without being stored.
    */
-  issue(user: TokenUser, sid: string, generation: Generation): string
+  issue(user: TokenUser, sid: string, generation: Generation, carried?: CustomClaims): string
   /** Throws KeyturnError TOKEN_*. */
   read(token: string): PresentedToken
   /**
    * The same for claims that were checked already; undefined for a token of another type. Throws KeyturnError
    * TOKEN_INVALID for a refresh token that claims to be ours and is not, and for one of another issuer that is not adopted.
    */
-  placeOf(claims: Claims): RefreshPlace | undefined
+  placeOf(claims: Claims, payload: Payload): RefreshPlace | undefined
 }
 
 /**
@@ -51,26 +64,43 @@ export function makeRefreshTokens(
   clock: Clock,
   adoption: AdoptionRules | undefined
 ): RefreshTokens {
-  const jtiOf = ({ userId, sid, generation }: PresentedGeneration): string =>
-    derivedId(jtiSecret, `${sid}.${generation}.${userId}`)
+  const reserved = reservedClaims(rules.names)
+  const jtiOf = ({ userId, sid, generation }: PresentedGeneration, carried: CustomClaims): string =>
+    derivedId(
+      jtiSecret,
+      carried === noClaims
+        ? `${sid}.${generation}.${userId}`
+        : `carried.${JSON.stringify([sid, generation, userId, carried])}`
+    )
+  const adopted = makeAdopted('refresh', jtiSecret, adoption, rules, clock)
 
-  const adoptedPlaceOf = makeAdoptedPlaceOf('refresh', jtiSecret, adoption, rules, clock)
+  /**
+   * The custom claims that a token of ours carries; undefined when its jti is not ours. Those that its jti does not cover, which
+   * another holder of SIGNING_KEY has added, are ignored.
+   */
+  const carriedIn = (place: PresentedGeneration, jti: string, payload: Payload): CustomClaims | undefined => {
+    const custom = customClaimsIn(payload, reserved)
+    if (equalInConstantTime(jti, jtiOf(place, custom))) return custom
+    return custom !== noClaims && equalInConstantTime(jti, jtiOf(place, noClaims)) ? noClaims : undefined
+  }
 
-  const placeOf = (claims: Claims): RefreshPlace | undefined => {
-    const { token_type, user_id: userId, sid, gen: generation, jti } = claims
+  const placeOf = (claims: Claims, payload: Payload): RefreshPlace | undefined => {
+    const { token_type, user_id: userId, sid, gen: generation, jti = '' } = claims
     if (token_type !== 'refresh') return undefined
     if (sid === undefined && generation === undefined) {
-      const place = adoptedPlaceOf(claims, claims.exp)
-      if (place !== undefined) return place
+      const place = adopted.placeOf(claims, claims.exp)
+      if (place !== undefined) return { ...place, carried: customClaimsIn(payload, reserved) }
       throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of another issuer, which is not adopted' })
     }
-    const place = userId !== undefined && sid !== undefined && generation !== undefined && { userId, sid, generation }
-    if (place && equalInConstantTime(jti ?? '', jtiOf(place))) return place
+    if (userId !== undefined && sid !== undefined && generation !== undefined) {
+      const carried = carriedIn({ userId, sid, generation }, jti, payload)
+      if (carried !== undefined) return { userId, sid, generation, carried }
+    }
     throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
   }
 
   return {
-    issue: (user, sid, { number: generation, issuedAt, expiresAt }) =>
+    issue: (user, sid, { number: generation, issuedAt, expiresAt }, carried = noClaims) =>
       codec.sign(
         'refresh',
         buildClaims(
@@ -78,12 +108,13 @@ export function makeRefreshTokens(
             token_type: 'refresh',
             exp: expiresAt,
             iat: issuedAt,
-            jti: jtiOf({ userId: user.id, sid, generation }),
+            jti: jtiOf({ userId: user.id, sid, generation }, carried),
             user,
             sid,
             gen: generation
           },
-          rules
+          rules,
+          carried
         )
       ),
     read(token) {
@@ -92,7 +123,7 @@ export function makeRefreshTokens(
       // In a token of ours `iat` is the session store's time, which may be ahead: the jti proves that we wrote it.
       const claims = checkClaims(isForeign ? payload : { ...payload, iat: undefined }, clock(), rules)
       demandType(claims, 'refresh', rules)
-      const place = placeOf(claims)
+      const place = placeOf(claims, payload)
       if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a token without a type' })
       return { ...place, claims }
     },

@@ -1,8 +1,8 @@
 import { KeyturnError } from '../errors.ts'
 import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Session } from '../sessions/session.ts'
-import type { PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
+import { type AdoptionRules, makeAdopted } from './adoption.ts'
 import {
   buildClaims,
   type ClaimRules,
@@ -10,11 +10,13 @@ import {
   type CustomClaims,
   checkClaims,
   claimsForServices,
+  customClaimsIn,
   demandType,
+  reservedClaims,
   type TokenUser
 } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
-import type { PresentedToken } from './refresh.ts'
+import type { PresentedToken, RefreshPlace } from './refresh.ts'
 
 /**
  * Makes and reads sliding tokens: one token that is sent with requests, as an access token is, and refreshed, as a refresh token
@@ -25,77 +27,99 @@ export interface SlidingTokens {
   /** How long a session of theirs lives, in whole seconds: until the last token that can be made in it has expired. */
   readonly sessionLifetime: number
   /**
-   * A token of `session`, good from now for SLIDING_TOKEN_LIFETIME, but not beyond the session. `refreshExp` is that of the one
-   * it comes from; without one it is SLIDING_TOKEN_REFRESH_LIFETIME from now.
+   * A token of `session`, valid from now for SLIDING_TOKEN_LIFETIME, but not beyond the session. `jti` and `refresh_exp` are those
+   * of the token it is exchanged for; after a login `refresh_exp` is SLIDING_TOKEN_REFRESH_LIFETIME from now.
    */
-  issue(user: TokenUser, session: Pick<Session, 'sid' | 'expiresAt'>, custom: CustomClaims, refreshExp?: number): string
+  issue(
+    user: TokenUser,
+    session: Pick<Session, 'sid' | 'expiresAt'>,
+    custom: CustomClaims,
+    presented?: Pick<Claims, 'jti' | 'refresh_exp'>
+  ): string
   /** Throws KeyturnError TOKEN_*. */
   read(token: string): PresentedToken
-  /** Until when it may be refreshed. Throws KeyturnError TOKEN_REFRESH_EXPIRED and TOKEN_NO_REFRESH_EXPIRY. */
-  refreshExpOf(claims: Claims): number
+  /** Throws KeyturnError TOKEN_REFRESH_EXPIRED and TOKEN_NO_REFRESH_EXPIRY. */
+  demandRefreshable(claims: Claims): void
   /**
-   * The session of claims that were checked already; undefined for a token that is none of ours or no sliding token. Throws
-   * KeyturnError TOKEN_INVALID for one whose session we did not give it.
+   * The session of claims that were checked already; undefined for a token of another type, and for one of another issuer that is
+   * not adopted. Throws KeyturnError TOKEN_INVALID for a token whose session we did not give it.
    */
-  placeOf(claims: Claims): PresentedGeneration | undefined
+  placeOf(claims: Claims): RefreshPlace | undefined
 }
 
 export interface SlidingSettings {
   /** Whole seconds, both. */
   readonly lifetime: number
   readonly refreshLifetime: number
+  /** Which tokens of Simple JWT are adopted; undefined is none. */
+  readonly adoption: AdoptionRules | undefined
 }
 
 /**
  * Services verify sliding tokens as they do access tokens, so they are signed with the same key. Where that is a shared secret,
- * others can sign them too: but only we can derive the `jti` that goes with a session, and so a sliding token never passes for
- * one in the session of a refresh token.
+ * others can sign them too: but only we can derive the `jti` that goes with a session (or, where a token of Simple JWT was adopted,
+ * the session's id that goes with its `jti`), and so a sliding token never passes for one in the session of a refresh token.
  */
 export function makeSlidingTokens(
   codec: TokenCodec,
   jtiSecret: Buffer,
-  { lifetime, refreshLifetime }: SlidingSettings,
+  { lifetime, refreshLifetime, adoption }: SlidingSettings,
   rules: ClaimRules,
   clock: Clock
 ): SlidingTokens {
   const jtiOf = (userId: string, sid: string): string => derivedId(jtiSecret, `sliding.${sid}.${userId}`)
 
-  const placeOf = ({ token_type, user_id: userId, sid, jti }: Claims): PresentedGeneration | undefined => {
-    // Simple JWT's own sliding tokens have no session.
-    if (token_type !== 'sliding' || sid === undefined) return undefined
-    if (userId !== undefined && equalInConstantTime(jti ?? '', jtiOf(userId, sid)))
+  const reserved = reservedClaims(rules.names)
+  // The leeway counts twice: when the last token is made, and when it expires.
+  const sessionLifetime = refreshLifetime + lifetime + 2 * rules.leeway
+  const adopted = makeAdopted('sliding', jtiSecret, adoption, rules, clock)
+
+  const placeOf = (claims: Claims): RefreshPlace | undefined => {
+    const { token_type, user_id: userId, sid, jti = '', exp, refresh_exp = exp } = claims
+    if (token_type !== 'sliding') return undefined
+    if (sid === undefined) {
+      const place = adopted.placeOf(claims, Math.max(exp, refresh_exp + lifetime))
+      return place?.foreign && { ...place, foreign: { ...place.foreign, lifetime: sessionLifetime } }
+    }
+    if (userId !== undefined && (equalInConstantTime(jti, jtiOf(userId, sid)) || isAdopted(claims)))
       return { userId, sid, generation: 0 }
     throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of ours by its claims, and not by its jti' })
   }
 
+  /** Whether a token of ours comes from one of Simple JWT: it keeps the `jti`, from which its session's id is derived. */
+  const isAdopted = ({ user_id = '', sid = '', jti = '' }: Claims): boolean =>
+    equalInConstantTime(sid, adopted.sidOf(jti, user_id))
+
   return {
-    // The leeway counts twice: when the last token is made, and when it expires.
-    sessionLifetime: refreshLifetime + lifetime + 2 * rules.leeway,
-    issue(user, { sid, expiresAt }, custom, refreshExp) {
+    sessionLifetime,
+    issue(user, { sid, expiresAt }, custom, presented) {
       const now = clock()
       const facts = {
         token_type: 'sliding',
         exp: Math.min(now + lifetime, expiresAt),
         iat: now,
-        jti: jtiOf(user.id, sid),
-        refresh_exp: refreshExp ?? now + refreshLifetime,
+        jti: presented?.jti ?? jtiOf(user.id, sid),
+        refresh_exp: presented?.refresh_exp ?? now + refreshLifetime,
         user,
         sid
       } as const
       return codec.sign('access', buildClaims(facts, rules, { ...claimsForServices(user.id, rules), ...custom }))
     },
     read(token) {
-      const claims = checkClaims(codec.read(token), clock(), rules)
+      const payload = codec.read(token)
+      const claims = checkClaims(payload, clock(), rules)
       demandType(claims, 'sliding', rules)
       const place = placeOf(claims)
-      if (place === undefined) throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of somebody else' })
-      return { ...place, claims }
+      if (place === undefined)
+        throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of another issuer, which is not adopted' })
+      // Of a token of ours they are those of its last refresh, and made again.
+      const isCarrier = place.foreign !== undefined || isAdopted(claims)
+      return isCarrier ? { ...place, claims, carried: customClaimsIn(payload, reserved) } : { ...place, claims }
     },
-    refreshExpOf({ refresh_exp }) {
+    demandRefreshable({ refresh_exp }) {
       const detail = rules.names.refresh_exp
       if (refresh_exp === undefined) throw new KeyturnError('TOKEN_NO_REFRESH_EXPIRY', { detail })
       if (refresh_exp <= clock() - rules.leeway) throw new KeyturnError('TOKEN_REFRESH_EXPIRED', { detail })
-      return refresh_exp
     },
     placeOf
   }

@@ -5,7 +5,18 @@ import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { SignJWT } from 'jose'
 import t from 'tap'
+import { passwordFingerprint } from '../../src/passwords/fingerprint.ts'
+import { migrate } from '../../src/stores/sql/migrate.ts'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { decodePart, signShared } from '../support/forger.ts'
+import { aModule } from '../support/modules.ts'
+import { needsPostgres, withoutPostgres } from '../support/needs.ts'
+
+interface Pair {
+  readonly access: string
+  readonly refresh: string
+}
 
 const secret = 'a secret that SIGNING_KEY shares with the tests'
 const adopting = { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' }
@@ -189,4 +200,173 @@ t.test('an iat that is not a time, or is in the future, is refused at refresh, b
   }
   for (const iat of [now + 5, now - 0.5, undefined])
     t.equal((await refresh(foreignToken(service, id, { iat }))).statusCode, 200, JSON.stringify(iat))
+})
+
+const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
+
+t.test(
+  'custom claims go on into the access token and the successors, unless a hook or the user names them',
+  async (t) => {
+    const hook = 'export const claims = () => ({ shop: "hook" })'
+    const service = await openApp(t, { ...adopting, HOOKS_MODULE: aModule(t, hook) })
+    const { refresh, verify, blacklist } = doorsOf(service)
+    const { id } = await service.addUser('vitor', aPassword)
+    await service.app.stores.users.setClaims(id, { role: 'user' })
+    const custom = { name: 'V\u00edtor', nested: { b: 1, a: [null] }, 7: 'seven', shop: 'django', role: 'django' }
+    const token = foreignToken(service, id, { ...custom, nbf: service.clock(), aud: 'x', iss: 'y', sub: id })
+    const expected = { ...custom, shop: 'hook', role: 'user' }
+    const pick = (token: string) => Object.fromEntries(Object.keys(custom).map((name) => [name, claimsOf(token)[name]]))
+    let successor = token
+    for (const generation of [1, 2, 3]) {
+      const answers = await Promise.all([refresh(successor), refresh(successor)])
+      const [{ access, refresh: next }, retried] = answers.map((answer) => answer.json()) as [Pair, Pair]
+      t.equal(retried.refresh, next, 'the same successor')
+      t.same(pick(access), expected)
+      t.same(pick(next), custom, 'as they came, for a hook that stops naming them')
+      for (const name of ['nbf', 'aud', 'iss']) t.notOk(name in claimsOf(next), name)
+      t.match(claimsOf(next), { gen: generation })
+      t.equal((await verify(next)).statusCode, 200)
+      successor = next
+    }
+    const forge = (token: string) => signShared(secret, { ...claimsOf(token), scope: 'keyturn.admin' })
+    t.same((await refresh(forge(successor))).json(), invalid, 'another holder of the secret cannot add to them')
+    const { access } = (await refresh(forge((await service.logIn('ours')).refresh))).json()
+    t.notOk('scope' in claimsOf(access), 'nor to those of a token that carries none')
+    t.equal((await blacklist(successor)).statusCode, 200)
+
+    const tooMany = foreignToken(service, id, { big: 'x'.repeat(2100) })
+    t.equal((await refresh(tooMany)).statusCode, 500, 'no token that is too long to be read')
+    t.match(JSON.stringify(service.log.at(-1)), /with the claims of the adopted token .* longer than 2048/)
+  }
+)
+
+t.test('with CHECK_REVOKE_TOKEN=true a refresh token has to name the password, as Simple JWT demands', async (t) => {
+  const service = await openApp(t, { ...adopting, CHECK_REVOKE_TOKEN: 'true' })
+  const { id, passwordHash } = await service.addUser('vitor', aPassword)
+  const { refresh } = doorsOf(service)
+  for (const claim of [{}, { hash_password: null }, { hash_password: 'ABC' }]) {
+    const answer = await refresh(foreignToken(service, id, claim))
+    t.same([answer.statusCode, answer.json()], [401, { detail: "The user's password has been changed." }])
+  }
+  const bound = foreignToken(service, id, { hash_password: passwordFingerprint(passwordHash) })
+  t.equal((await refresh(bound)).statusCode, 200)
+})
+
+t.test(
+  'a sliding token of Simple JWT becomes a session, and keeps its jti, its claims and its refresh_exp',
+  async (t) => {
+    const service = await openApp(t, { ...adopting, SLIDING_TOKENS: 'true', REFRESH_TOKEN_LIFETIME: '1m' })
+    const { id } = await service.addUser('vitor', aPassword)
+    const now = service.clock()
+    const slidingToken = (changes: object = {}) =>
+      foreignToken(service, id, {
+        token_type: 'sliding',
+        exp: now + 300,
+        refresh_exp: now + 86_400,
+        name: 'x',
+        ...changes
+      })
+    const renew = async (token: string) => {
+      const answer = await service.post('/api/token/sliding/refresh/', { token })
+      return { status: answer.statusCode, body: answer.json() }
+    }
+    const { verify, blacklist, sessions } = doorsOf(service)
+    const askSessions = async (token: string) =>
+      (await service.app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })).statusCode
+
+    const first = slidingToken()
+    t.equal(await askSessions(first), 200, 'it lets in before it is adopted')
+    const renewed = await Promise.all([renew(first), renew(first)])
+    t.same(
+      renewed.map(({ status }) => status),
+      [200, 200]
+    )
+    const { token } = renewed[0]?.body ?? {}
+    const { sid, ...claims } = claimsOf(token)
+    t.same(claims, { ...claimsOf(first), exp: now + 300 })
+    t.match(sid, /^[0-9a-f]{32}$/)
+    t.equal((await sessions(token)).length, 1, 'once, however many try')
+    service.clock.advance(200)
+    t.equal((await renew(first)).status, 200, 'and stays valid until it expires')
+    const later = (await renew(token)).body.token
+    t.match(claimsOf(later), { sid, jti: claims.jti, refresh_exp: now + 86_400, name: 'x', exp: now + 500 })
+    t.equal((await verify(later)).statusCode, 200)
+    t.equal((await blacklist(first)).statusCode, 200, 'a logout with any of them')
+    for (const each of [first, token, later]) {
+      t.same((await verify(each)).json(), { non_field_errors: ['Token is blacklisted'] })
+      t.same((await renew(each)).body, blacklisted)
+      t.equal(await askSessions(each), 401)
+    }
+    t.same((await blacklist(first)).json(), blacklisted)
+
+    const forged = signShared(secret, { ...claimsOf(later), jti: 'f'.repeat(32) })
+    t.same((await renew(forged)).body, invalid, 'the session of another jti')
+    t.same((await renew(slidingToken({ refresh_exp: undefined }))).body, {
+      detail: "Token has no 'refresh_exp' claim",
+      code: 'token_not_valid'
+    })
+    t.same((await renew(slidingToken({ refresh_exp: now }))).body, {
+      detail: "Token 'refresh_exp' claim has expired",
+      code: 'token_not_valid'
+    })
+    const unshown = slidingToken()
+    t.equal((await blacklist(unshown)).statusCode, 200, 'a logout without a refresh')
+    t.equal((await verify(unshown)).statusCode, 400)
+
+    const off = await openApp(t, { SIGNING_KEY: secret, SLIDING_TOKENS: 'true' })
+    await off.addUser('vitor', aPassword)
+    t.same(
+      (await off.post('/api/token/sliding/refresh/', { token: slidingToken() })).json(),
+      invalid,
+      'unless it is off'
+    )
+  }
+)
+
+t.test('Django beside: its blacklist and its tokens without a password', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t)
+  const DATABASE_URL = await server.createDatabase()
+  const db = openPostgres(DATABASE_URL)
+  t.teardown(() => db.close())
+  await migrate(db)
+  await db.exclusively(({ script }) =>
+    script(`CREATE TABLE auth_user (id integer PRIMARY KEY, username text, password text, is_active boolean);
+      INSERT INTO auth_user VALUES (1, 'vitor', '!', true);
+      CREATE TABLE token_blacklist_outstandingtoken (id bigint PRIMARY KEY, jti varchar(255) NOT NULL UNIQUE);
+      CREATE TABLE token_blacklist_blacklistedtoken (id bigint PRIMARY KEY, token_id bigint NOT NULL UNIQUE);
+      INSERT INTO token_blacklist_outstandingtoken VALUES (1, 'listed');
+      INSERT INTO token_blacklist_blacklistedtoken VALUES (1, 1)`)
+  )
+  const open = (env: Record<string, string>) =>
+    openApp(t, { DATABASE_URL, SIGNING_KEY: secret, USERS_TABLE: 'auth_user', SLIDING_TOKENS: 'true', ...env })
+  const statusesOf = async (service: TestApp, claims: object) => {
+    const token = foreignToken(service, '1', { refresh_exp: service.clock() + 600, ...claims })
+    const headers = { authorization: `Bearer ${token}` }
+    const answers = [
+      await service.app.inject({ url: '/api/sessions/', headers }),
+      await service.app.inject({ url: '/api/token/forward-auth/', headers }),
+      await service.post('/api/token/verify/', { token }),
+      await service.post('/api/token/sliding/refresh/', { token }),
+      await service.post('/api/token/refresh/', { refresh: token }),
+      await service.post('/api/token/blacklist/', { refresh: token })
+    ]
+    return answers.map(({ statusCode }) => statusCode)
+  }
+  const lenient = await open({ ADOPT_REFRESH_TOKENS: 'until 2023-11-15' })
+  t.same(await statusesOf(lenient, { token_type: 'access' }), [200, 200, 200, 401, 401, 401])
+  t.same(await statusesOf(lenient, { token_type: 'sliding' }), [200, 200, 200, 200, 401, 200])
+  t.same(await statusesOf(lenient, { token_type: 'refresh' }), [401, 401, 200, 401, 200, 200])
+  for (const token_type of ['sliding', 'refresh'])
+    t.same(await statusesOf(lenient, { token_type, jti: 'listed' }), [401, 401, 400, 401, 401, 401], 'on its blacklist')
+  lenient.clock.advance(3 * 86_400)
+  t.same((await statusesOf(lenient, { token_type: 'access' })).slice(0, 3), [401, 401, 200], 'the migration has ended')
+
+  const off = await open({})
+  t.same(await statusesOf(off, { token_type: 'access' }), [200, 200, 200, 401, 401, 401])
+  t.same(await statusesOf(off, { token_type: 'sliding', jti: 'listed' }), [401, 401, 400, 401, 401, 401])
+  const strict = await open({ ADOPT_REFRESH_TOKENS: 'on', CHECK_REVOKE_TOKEN: 'true' })
+  t.same((await statusesOf(strict, { token_type: 'access' })).slice(0, 2), [401, 401])
+  t.same(await statusesOf(strict, { token_type: 'sliding' }), [401, 401, 200, 401, 401, 200])
+  const hash_password = passwordFingerprint('!')
+  t.same((await statusesOf(strict, { token_type: 'access', hash_password })).slice(0, 2), [200, 200])
 })

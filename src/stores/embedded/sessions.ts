@@ -257,7 +257,7 @@ export async function openEmbeddedSessions(
         return { session, ended: endSurplus(userId) }
       })
     },
-    async adopt({ userId, sid, issuedAt, expiresAt }, client) {
+    async adopt({ userId, sid, issuedAt, expiresAt, lifetime = policy.lifetime }, client) {
       return engine.transaction(() => {
         engine.run('DELETE FROM keyturn_adoptions WHERE expires_at <= $1', [clock()])
         const isFirst = engine.run(
@@ -265,7 +265,7 @@ export async function openEmbeddedSessions(
           [sid, userId, expiresAt]
         )
         if (isFirst.length === 0 || isEndedSince({ userId, issuedAt })) return false
-        insert(startSession(userId, sid, client, clock(), policy))
+        insert(startSession(userId, sid, client, clock(), { ...policy, lifetime }))
         return true
       })
     },

@@ -79,12 +79,11 @@ export async function start(
 export async function adopt(
   redis: Connection,
   [sessions, adopted, ended]: readonly [sessions: string, adopted: string, ended: string],
-  { sid, issuedAt, expiresAt }: Omit<ForeignToken, 'userId'>,
+  { sid, issuedAt, expiresAt, lifetime }: Omit<ForeignToken, 'userId'>,
   client: Buffer,
   policy: SessionPolicy
 ): Promise<boolean> {
   const bytes = Buffer.from(sid, 'hex')
-  const { lifetime, absoluteLifetime } = policy
   return (
     (await redis.keyturnAdopt(
       sessions,
@@ -92,8 +91,8 @@ export async function adopt(
       ended,
       bytes,
       client,
-      lifetime,
-      absoluteLifetime,
+      lifetime ?? policy.lifetime,
+      policy.absoluteLifetime,
       issuedAt,
       expiresAt
     )) === 1
