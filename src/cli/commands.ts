@@ -10,12 +10,11 @@ import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
 import { normalizeUsername, usernameFault } from '../users/user.ts'
 
-/** A username as it is kept. */
+/** A username as it was typed: a table of Django may hold it in that form. */
 function parseUsername(text: string): string {
-  const username = normalizeUsername(text)
-  const fault = usernameFault(username)
+  const fault = usernameFault(normalizeUsername(text))
   if (fault !== undefined) throw new InvalidArgumentError(fault)
-  return username
+  return text
 }
 
 function parseClientId(text: string): string {
@@ -126,7 +125,10 @@ function makeProgram(): Command {
 
 function addUserCommands(group: Command): void {
   const command = (name: string, description: string) =>
-    group.command(name).description(description).argument('<username>', 'compared after Unicode NFKC', parseUsername)
+    group
+      .command(name)
+      .description(description)
+      .argument('<username>', 'looked up as typed, and after Unicode NFKC', parseUsername)
   const noPolicy = ['--no-policy', 'take a password that is short, common or close to the name'] as const
   command('create', 'add a user; the password is asked for, or read from standard input')
     .option(...noPolicy)

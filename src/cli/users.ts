@@ -8,7 +8,7 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
-import type { User } from '../users/user.ts'
+import { normalizeUsername, type User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
 import { openRecord } from './record.ts'
 import { confirm, print, Refusal, readInput, readSecret, say } from './terminal.ts'
@@ -19,7 +19,8 @@ export interface PasswordOptions {
 }
 
 /** `keyturn users create NAME`: prints the new user's id. */
-export async function createUser(username: string, options: PasswordOptions): Promise<void> {
+export async function createUser(name: string, options: PasswordOptions): Promise<void> {
+  const username = normalizeUsername(name)
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
   const user = await withUsers(config, async (users, database) => {
@@ -40,7 +41,7 @@ export async function setPassword(username: string, options: PasswordOptions): P
   const digest = await readDigest(config, username, options)
   const ended = await withUser(config, username, async ({ database, users, sessions }, user) => {
     const record = await openRecord(config, database)
-    await users.setPassword(user.id, digest)
+    demandChanged(await users.setPassword(user.id, digest), username)
     const sids = await sessions.revokeAll(user.id)
     await record('user_password', { userId: user.id })
     return sids
@@ -54,7 +55,7 @@ export async function setClaims(username: string): Promise<void> {
   const claims = parseClaims(await readInput(), claimNames(config))
   await withUser(config, username, async ({ database, users }, user) => {
     const record = await openRecord(config, database)
-    await users.setClaims(user.id, claims)
+    demandChanged(await users.setClaims(user.id, claims), username)
     await record('user_claims', { userId: user.id })
   })
   say(`Set the claims of ${JSON.stringify(username)}: they are in its access tokens from the next login or refresh on.`)
@@ -77,7 +78,7 @@ export async function activateUser(username: string): Promise<void> {
   const config = loadConfig(process.env)
   await withUser(config, username, async ({ database, users }, user) => {
     const record = await openRecord(config, database)
-    await users.setActive(user.id, true)
+    demandChanged(await users.setActive(user.id, true), username)
     await record('user_activate', { userId: user.id })
   })
   say(`Activated ${JSON.stringify(username)}.`)
@@ -104,7 +105,7 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
     // In this order the command can be repeated when it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still
     // start a session until the user is deleted.
     const sids = await shutOut(stores, user)
-    await stores.users.delete(user.id)
+    demandChanged(await stores.users.delete(user.id), username)
     const late = await stores.sessions.revokeAll(user.id)
     await record('user_delete', { userId: user.id })
     return [...sids, ...late]
@@ -113,8 +114,15 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
 }
 
 async function shutOut({ users, sessions }: Stores, user: User): Promise<readonly string[]> {
-  await users.setActive(user.id, false)
+  demandChanged(await users.setActive(user.id, false), user.username)
   return await sessions.revokeAll(user.id)
+}
+
+function demandChanged(isChanged: boolean, username: string): void {
+  if (!isChanged)
+    throw new Refusal(
+      `Nothing was changed: the database did not write the row of ${JSON.stringify(username)}. Does it still exist?`
+    )
 }
 
 const andEnded = (sids: readonly string[]): string =>

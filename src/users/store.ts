@@ -4,12 +4,16 @@ import type { User } from './user.ts'
 
 /** Where users are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export interface UserStore {
-  /** By the name as it was typed: it is normalised here. */
+  /** By the name as it was sent: it is also looked up in NFKC. */
   findByUsername(username: string): Promise<User | undefined>
   findById(id: string): Promise<User | undefined>
   /** The new user; undefined when the username is taken. */
   create(username: string, passwordHash: string): Promise<User | undefined>
-  setPassword(id: string, passwordHash: string): Promise<void>
+  /** These four return whether there was such a user: a row that was written. */
+  setPassword(id: string, passwordHash: string): Promise<boolean>
+  setActive(id: string, isActive: boolean): Promise<boolean>
+  setClaims(id: string, claims: User['claims']): Promise<boolean>
+  delete(id: string): Promise<boolean>
   /**
    * Sets the digest if it is still `verified`, and says whether it did: a password that was changed meanwhile, here or by
    * another program that writes to the table, stays.
@@ -20,11 +24,8 @@ export interface UserStore {
    * stay, and all users over all lots. None when there is nobody.
    */
   drawPasswordHashes(lot: number): Promise<readonly string[]>
-  setActive(id: string, isActive: boolean): Promise<void>
   /** Dates the user's last login: now. */
   recordLogin(id: string): Promise<void>
-  setClaims(id: string, claims: User['claims']): Promise<void>
-  delete(id: string): Promise<void>
   /** By username, in pages: those after `afterUsername`, as the last one of the page before is called, at most `limit`. */
   list(afterUsername: string, limit: number): Promise<readonly User[]>
 }

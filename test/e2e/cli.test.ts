@@ -282,6 +282,40 @@ t.test('users in PostgreSQL', { skip: withoutPostgres() || withoutRedis() }, asy
   t.notOk(existsSync(env.DATA_DIR))
 })
 
+t.test('commands on users of Django', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t)
+  const DATABASE_URL = await server.createDatabase()
+  const db = openPostgres(DATABASE_URL)
+  t.teardown(() => db.close())
+  const env = {
+    DATABASE_URL,
+    USERS_TABLE: 'auth_user',
+    KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    DATA_DIR: join(t.testdir(), 'data')
+  }
+  t.match(await keyturn(['migrate'], env), { code: 0 })
+  await db.exclusively(({ script }) =>
+    script(`CREATE TABLE auth_user (id bigint PRIMARY KEY, username text, password text, is_active boolean);
+      INSERT INTO auth_user VALUES (9223372036854775807, 'user\u00b2', '!', true), (-3, 'Jose\u0301', '!', true)`)
+  )
+  for (const name of ['user\u00b2', 'Jose\u0301']) {
+    t.match(await keyturn(['users', 'set-password', name], env, password), { code: 0 })
+    t.match(await keyturn(['users', 'deactivate', name], env), { code: 0 })
+  }
+  const look = () => db.query('SELECT password, is_active FROM auth_user')
+  const changed = await look()
+  for (const row of changed) t.match(row, { password: /^pbkdf2_sha256\$/, is_active: false })
+
+  await db.exclusively(({ script }) =>
+    script(`CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+      CREATE TRIGGER keep BEFORE UPDATE ON auth_user FOR EACH ROW EXECUTE FUNCTION keep()`)
+  )
+  for (const command of ['set-password', 'activate', 'deactivate'])
+    isRefused(t, await keyturn(['users', command, 'user\u00b2'], env, password), /^Nothing was changed: .*user\u00b2/)
+  t.same(await look(), changed)
+  t.equal((await db.query("SELECT 1 FROM keyturn_audit WHERE event = 'user_activate'")).length, 0)
+})
+
 t.test('passwords calibrate prints settings', async (t) => {
   const args = ['passwords', 'calibrate', '--target', '20ms', '--memory', '16384']
   const lines = await keyturn(args)

@@ -27,13 +27,21 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
   const users = `SELECT ${columns} FROM ${name}`
   const type = table.type(key) ?? 'text'
   const parseKey = makeKeyParser(type)
-  const id = column('id')
-  const lotOf = placeOfLot(table)
+  const lots = lotsOf(table)
 
   const findByText = async (which: UserColumn, value: string): Promise<User | undefined> => {
-    // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
     if (value.includes('\0')) return undefined
-    const [row] = await db.query<UserRow>(`${users} WHERE ${column(which)} = $1`, [value])
+    const rows = await db.query<UserRow>(`${users} WHERE ${column(which)} = $1`, [value]).catch(noRowsIfMalformed)
+    return rows[0] && toUser(rows[0])
+  }
+  // A name is stored as it was sent to Django, or in NFKC, depending on who created the user. The one sent comes first.
+  const findByUsername = async (username: string): Promise<User | undefined> => {
+    if (username.includes('\0')) return undefined
+    const name = column('username')
+    const [row] = await db.query<UserRow>(`${users} WHERE ${name} IN ($1, $2) ORDER BY ${name} = $1 DESC LIMIT 1`, [
+      username,
+      normalizeUsername(username)
+    ])
     return row && toUser(row)
   }
   const find = db.finder<UserRow>({ table: name, columns, key: column(key), type })
@@ -42,19 +50,20 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     const row = parsed === undefined ? undefined : await find(parsed)
     return row && toUser(row)
   }
-  const update = async (id: string, which: UserColumn, value: SqlValue): Promise<void> => {
+  const update = async (id: string, which: UserColumn, value: SqlValue): Promise<boolean> => {
     const parsed = parseKey(id)
-    if (parsed !== undefined)
-      await db.query(`UPDATE ${name} SET ${column(which)} = $2 WHERE ${column(key)} = $1`, [parsed, value])
+    if (parsed === undefined) return false
+    const sql = `UPDATE ${name} SET ${column(which)} = $2 WHERE ${column(key)} = $1 RETURNING 1`
+    return (await db.query(sql, [parsed, value])).length > 0
   }
   const refuse = async (advice: string): Promise<never> => {
     throw new StoreError(`USERS_TABLE: the users of this database are Django's; ${advice}.`)
   }
 
   return {
-    findByUsername: (username) => findByText('username', normalizeUsername(username)),
+    findByUsername,
     // Without a shape PostgreSQL may refuse a value, which would fail all that are asked about with it.
-    findById: shapes[type] === undefined ? (value) => findByText(key, value) : findByShape,
+    findById: hasShape(type) ? findByShape : (value) => findByText(key, value),
     create: () => refuse('create them with Django'),
     delete: () => refuse('delete them with Django'),
     setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
@@ -74,7 +83,8 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     },
     async drawPasswordHashes(lot) {
       const next = async (where: '>=' | '<', limit: number): Promise<readonly string[]> => {
-        const sql = `SELECT ${column('password')} AS password_hash FROM ${name} WHERE ${id} ${where} ${lotOf} ORDER BY ${id} LIMIT $2`
+        const sql = `SELECT ${column('password')} AS password_hash FROM ${name}
+          WHERE ${lots.key} ${where} ${lots.place} ORDER BY ${lots.key} LIMIT $2`
         return (await db.query<UserRow>(sql, [lot, limit])).map((row) => row.password_hash)
       }
       const drawn = await next('>=', few)
@@ -95,32 +105,45 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
 /** Users whose digests are drawn. */
 const few = 8
 
-/** The id that a lot, $1, falls on, in the type of the column: between the first and the last one, or anywhere. */
-function placeOfLot({ name, column, type }: DjangoTable): string {
-  switch (type('id')) {
-    case 'smallint':
-    case 'integer':
-    case 'bigint':
-      return `(SELECT min(${column('id')}) + floor($1::float8 * (max(${column('id')}) - min(${column('id')}))) FROM ${name})`
-    case 'uuid':
-      return "(lpad(to_hex(floor($1::float8 * 4294967296)::bigint), 8, '0') || '-0000-0000-0000-000000000000')::uuid"
-    default:
-      return 'substr($1::text, 3)'
+/** Ids in an order in which lots can be drawn, and the one that a lot, $1, falls on: between the first and the last, or anywhere. */
+function lotsOf({ name, column, type }: DjangoTable): { readonly key: string; readonly place: string } {
+  const key = column('id')
+  const idType = type('id') ?? ''
+  if (integerBits[idType] !== undefined) {
+    // As numeric: the difference of the first and the last id may not fit into their type.
+    const place = `min(${key}) + floor($1::float8::numeric * (max(${key})::numeric - min(${key})))`
+    return { key, place: `(SELECT (${place})::${idType} FROM ${name})` }
+  }
+  if (idType === 'uuid') {
+    const digits = "lpad(to_hex(floor($1::float8 * 4294967296)::bigint), 8, '0')"
+    return { key, place: `(${digits} || '-0000-0000-0000-000000000000')::uuid` }
+  }
+  const isText = ['text', 'character varying', 'citext'].includes(idType)
+  return { key: isText ? key : `${key}::text`, place: 'substr($1::text, 3)' }
+}
+
+const integerBits: Readonly<Record<string, bigint>> = { smallint: 15n, integer: 31n, bigint: 63n }
+const uuidShape = /^[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}$/i
+
+const hasShape = (type: string): boolean => type === 'uuid' || integerBits[type] !== undefined
+
+/** Reads an id out of a token for a column of this type; undefined for what PostgreSQL would refuse, since no user has it. */
+function makeKeyParser(type: string): (id: string) => string | undefined {
+  if (type === 'uuid') return (id) => (uuidShape.test(id) ? id : undefined)
+  const bits = integerBits[type]
+  if (bits === undefined) return (id) => id
+  const limit = 2n ** bits
+  return (id) => {
+    if (!/^-?\d{1,19}$/.test(id)) return undefined
+    const value = BigInt(id)
+    return value >= -limit && value < limit ? id : undefined
   }
 }
 
-/** What an id of each type may look like. The bounds keep PostgreSQL from refusing it. */
-const shapes: Readonly<Record<string, RegExp>> = {
-  smallint: /^\d{1,4}$/,
-  integer: /^(\d{1,9}|1\d{9}|20\d{8})$/,
-  bigint: /^\d{1,18}$/,
-  uuid: /^[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}$/i
-}
-
-/** Reads an id out of a token for a column of this type; undefined for what no user can have. */
-function makeKeyParser(type: string): (id: string) => string | undefined {
-  const shape = shapes[type]
-  return (id) => (shape === undefined || shape.test(id) ? id : undefined)
+/** Class 22: the text is not a value of the column's type, so no row has it. */
+function noRowsIfMalformed(error: { readonly code?: string }): readonly UserRow[] {
+  if (/^22...$/.test(error.code ?? '')) return []
+  throw error
 }
 
 /** Django writes the name of its hasher before what argon2 gives. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
-import type { SqlDatabase } from './connection.ts'
+import type { SqlDatabase, SqlValue } from './connection.ts'
 
 interface UserRow {
   readonly id: string
@@ -30,6 +30,10 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
     }
   }
   const findByName = findBy('username')
+  const set = async (id: string, column: string, value: SqlValue): Promise<boolean> => {
+    const sql = `UPDATE keyturn_users SET ${column} = $2 WHERE ${key} = $1 RETURNING id`
+    return (await db.query(sql, [id, value])).length > 0
+  }
   return {
     findByUsername: (username) => findByName(normalizeUsername(username)),
     findById: findBy(key),
@@ -41,9 +45,7 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
       )
       return row && toUser(row)
     },
-    async setPassword(id, passwordHash) {
-      await db.query(`UPDATE keyturn_users SET password_hash = $2 WHERE ${key} = $1`, [id, passwordHash])
-    },
+    setPassword: (id, passwordHash) => set(id, 'password_hash', passwordHash),
     async replacePasswordHash(id, verified, passwordHash) {
       const rows = await db.query(
         `UPDATE keyturn_users SET password_hash = $3 WHERE ${key} = $1 AND password_hash = $2 RETURNING id`,
@@ -62,17 +64,13 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
       const drawn = await next('>=', few)
       return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
     },
-    async setActive(id, isActive) {
-      await db.query(`UPDATE keyturn_users SET is_active = $2 WHERE ${key} = $1`, [id, isActive ? 1 : 0])
-    },
+    setActive: (id, isActive) => set(id, 'is_active', isActive ? 1 : 0),
     async recordLogin(id) {
       await db.query(`UPDATE keyturn_users SET last_login_at = $2 WHERE ${key} = $1`, [id, clock()])
     },
-    async setClaims(id, claims) {
-      await db.query(`UPDATE keyturn_users SET claims = $2 WHERE ${key} = $1`, [id, JSON.stringify(claims)])
-    },
+    setClaims: (id, claims) => set(id, 'claims', JSON.stringify(claims)),
     async delete(id) {
-      await db.query(`DELETE FROM keyturn_users WHERE ${key} = $1`, [id])
+      return (await db.query(`DELETE FROM keyturn_users WHERE ${key} = $1 RETURNING id`, [id])).length > 0
     },
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(

@@ -84,6 +84,73 @@ t.test('auth_user', async (t) => {
   t.equal(await users.findById('1'), undefined)
 })
 
+t.test('an id is whatever its column holds', async (t) => {
+  const uuid = '6f1c9c1e-9c0b-4d0e-8a57-0d8f2b1c3e4f'
+  const types: readonly (readonly [type: string, ids: readonly string[], others: readonly string[]])[] = [
+    ['smallint', ['-32768', '-1', '0', '32767'], ['32768', '-32769', '70000']],
+    ['integer', ['-2147483648', '-1', '2147483647'], ['2147483648', '-2147483649']],
+    [
+      'bigint',
+      ['-9223372036854775808', '-1', '9223372036854775807'],
+      ['9223372036854775808', '1', `1${'0'.repeat(30)}`]
+    ],
+    ['uuid', ['00000000-0000-0000-0000-000000000000', uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'], ['x', '1']],
+    ['text', ['', 'a-1', '\u{1f511}'], ['b']],
+    ['varchar(20)', ['-5', 'zz'], ['b']],
+    ['char(3)', ['abc', 'zzz'], ['b']],
+    ['numeric', ['-1.5', '12345678901234567890'], ['abc', '1e', '']],
+    ['inet', ['192.0.2.1', '2001:db8::1'], ['abc', '192.0.2.256']]
+  ]
+  for (const [type, ids, others] of types) {
+    await db.exclusively(({ script }) =>
+      script(`DROP TABLE IF EXISTS odd_user;
+        CREATE TABLE odd_user (id ${type} PRIMARY KEY, username text, password text, is_active boolean, last_login timestamptz);
+        INSERT INTO odd_user VALUES ${ids.map((id, each) => `('${id}', 'user${each}', 'digest', true)`).join()}`)
+    )
+    const users = makeDjangoUsers(db, await readDjangoTable(db, 'odd_user', {}))
+    for (const [each, id] of ids.entries()) {
+      t.match(await users.findById(id), { id, username: `user${each}` }, `${type} ${id}`)
+      t.equal(await users.setPassword(id, `new${id}`), true)
+      t.equal(await users.setActive(id, false), true)
+      await users.recordLogin(id)
+      t.match(await users.findByUsername(`user${each}`), { id, passwordHash: `new${id}`, isActive: false })
+      t.ok((await users.findById(id))?.lastLoginAt)
+      t.equal(await users.replacePasswordHash(id, `new${id}`, 'newer'), true)
+    }
+    for (const other of [...others, '\0']) t.equal(await users.findById(other), undefined, `${type} ${other}`)
+    const lots = [0, 1e-9, 0.25, 0.5, 0.75, 0.999_999_999, 1 - 2 ** -48]
+    for (const lot of lots) t.equal((await users.drawPasswordHashes(lot)).length, ids.length, `${type}, lot ${lot}`)
+  }
+})
+
+t.test('a change says whether a row was written', async (t) => {
+  const users = makeDjangoUsers(db, await readDjangoTable(db, 'auth_user', {}))
+  for (const id of ['4', '-7', 'abc', '99999999999999999999']) {
+    t.equal(await users.setPassword(id, 'x'), false, id)
+    t.equal(await users.setActive(id, true), false, id)
+  }
+})
+
+t.test('a name is found as it was sent, and in NFKC', async (t) => {
+  const other = openPostgres(await server.createDatabase())
+  t.teardown(() => other.close())
+  await other.exclusively(async ({ script }) => {
+    await script(djangosUsers)
+    await script(`INSERT INTO auth_user (id, password, is_superuser, username, email, is_active, date_joined)
+      SELECT 10 + n, '', false, name, '', true, now()
+      FROM unnest(ARRAY['user\u00b2', 'user2', 'alone\u00b2', 'Jose\u0301', 'Ren\u00e9']) WITH ORDINALITY AS names (name, n)`)
+  })
+  const users = makeDjangoUsers(other, await readDjangoTable(other, 'auth_user', {}))
+  const idOf = async (name: string) => (await users.findByUsername(name))?.id
+  t.equal(await idOf('user\u00b2'), '11', 'the one that was sent comes first')
+  t.equal(await idOf('user2'), '12')
+  t.equal(await idOf('alone\u00b2'), '13')
+  t.equal(await idOf('alone2'), undefined, 'nobody else has that name')
+  t.equal(await idOf('Jose\u0301'), '14', 'an NFD name')
+  t.equal(await idOf('Rene\u0301'), '15', 'sent as NFD, stored as NFC')
+  t.equal(await idOf('\uff32en\u00e9'), '15', 'fullwidth R')
+})
+
 t.test('a model of one’s own', async (t) => {
   const table = await readDjangoTable(db, 'shop.Customer', { id: 'uuid', username: 'email' })
   const users = makeDjangoUsers(db, table)
@@ -128,8 +195,8 @@ t.test('users looked up in one turn are one query where ids can be checked befor
   t.same(await lookUp('username', ['two', ...bad, 'one']), { names: ['two', ...none, 'one'], queries: 2 })
   t.same(
     await lookUp('code', ['2.50', 'abc', '1.5']),
-    { names: ['two', 'refused', 'one'], queries: 2 },
-    'what PostgreSQL refuses is refused alone'
+    { names: ['two', undefined, 'one'], queries: 2 },
+    'what is no value of the type fails no other lookup'
   )
 })
 
