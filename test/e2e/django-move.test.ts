@@ -1,7 +1,7 @@
 /*
  * A team moves from Django with Simple JWT: a real Django project and Keyturn on one PostgreSQL database, with one secret.
  */
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startDjangoProject } from '../support/django.ts'
@@ -146,3 +146,60 @@ t.test(
     t.equal(await keyturn.stop(), 0)
   }
 )
+
+t.test('with RS256, step by step', { skip: withoutDjango() || withoutPostgres(), timeout: 110_000 }, async (t) => {
+  const postgres = await needsPostgres(t, { tcp: true })
+  const DATABASE_URL = await postgres.createDatabase()
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  const SIGNING_KEY = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const django = await startDjangoProject(t, DATABASE_URL, SIGNING_KEY)
+  await post(`${django}/do/`, { verb: 'create', username: 'vitor', password })
+  const pairs = await Promise.all(
+    Array.from({ length: 2 }, async () => (await post(`${django}/token/`, { username: 'vitor', password })).body)
+  )
+  const tokens = pairs.map(({ refresh = '' }) => refresh)
+
+  // 1. Look.
+  const KEY_ENCRYPTION_SECRET = randomBytes(32).toString('hex')
+  const env = { DATABASE_URL, SIGNING_KEY, ALGORITHM: 'RS256', KEY_ENCRYPTION_SECRET, USERS_TABLE: 'auth_user' }
+  t.equal((await runKeyturn(['migrate'], env)).code, 0)
+  t.match(
+    (await runKeyturn(['doctor'], env)).stdout,
+    /^note {3}.*ADOPT_REFRESH_TOKENS is off\. Users who are logged in/m
+  )
+  const refresh = (url: string, token = '') => post(`${url}/api/token/refresh/`, { refresh: token })
+
+  // 2. and 3. Adoption on, beside Django.
+  const on = { ...env, ADOPT_REFRESH_TOKENS: 'on' }
+  t.match((await runKeyturn(['doctor'], on)).stdout, /^good .* 2 refresh tokens go on working, each once\.$/m)
+  const beside = await startKeyturn(t, on)
+  const { status, body } = await refresh(beside.url, tokens[0])
+  t.equal(status, 200)
+  const bearing = (token = '') => ({ headers: { authorization: `Bearer ${token}` } })
+  t.equal(
+    (await fetch(`${django}/whoami/`, bearing(body.access))).status,
+    200,
+    'Django accepts what it is exchanged for'
+  )
+  const theirs = await fetch(`${beside.url}/api/sessions/`, bearing(pairs[0]?.access))
+  t.equal(theirs.status, 200, 'and Keyturn an access token of Django')
+  t.equal(await beside.stop(), 0)
+
+  // 4. The end of adoption, and 5. keys of Keyturn's own.
+  const today = new Date().toISOString().slice(0, 10)
+  const { SIGNING_KEY: _, ALGORITHM: __, ...rest } = env
+  const own = {
+    ...rest,
+    SIGNING_KEY_PREVIOUS: SIGNING_KEY,
+    ALGORITHM_PREVIOUS: 'RS256',
+    ADOPT_REFRESH_TOKENS: `until ${today}`
+  }
+  t.match((await runKeyturn(['check-config'], own)).stdout, /adopted if issued until .* can log in as any user\.$/m)
+  const alone = await startKeyturn(t, own)
+  for (const token of [tokens[1], body.refresh]) {
+    const answer = await refresh(alone.url, token)
+    t.equal(answer.status, 200)
+    t.match(JSON.parse(Buffer.from(answer.body.access?.split('.')[0] ?? '', 'base64url').toString()), { alg: 'ES256' })
+  }
+  t.equal(await alone.stop(), 0)
+})
