@@ -79,7 +79,11 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     sliding: makeSlidingTokens(
       unsignedCodec,
       secret,
-      { lifetime: config.slidingTokenLifetime, refreshLifetime: config.slidingTokenRefreshLifetime },
+      {
+        lifetime: config.slidingTokenLifetime,
+        refreshLifetime: config.slidingTokenRefreshLifetime,
+        adoption: config.slidingTokens ? adoptionRules(config) : undefined
+      },
       rules,
       clock
     ),

@@ -126,7 +126,7 @@ export function makeMemoryUsers(clock: Clock): UserStore {
       return user
     },
     async setPassword(id, passwordHash) {
-      change(id, { passwordHash })
+      return change(id, { passwordHash })
     },
     async replacePasswordHash(id, verified, passwordHash) {
       return users.get(id)?.passwordHash === verified && change(id, { passwordHash })
@@ -138,16 +138,16 @@ export function makeMemoryUsers(clock: Clock): UserStore {
       return [...sorted.slice(from), ...sorted.slice(0, from)].slice(0, 8).map((user) => user.passwordHash)
     },
     async setActive(id, isActive) {
-      change(id, { isActive })
+      return change(id, { isActive })
     },
     async recordLogin(id) {
       change(id, { lastLoginAt: clock() })
     },
     async setClaims(id, claims) {
-      change(id, { claims })
+      return change(id, { claims })
     },
     async delete(id) {
-      users.delete(id)
+      return users.delete(id)
     },
     async list(afterUsername, limit) {
       const byName = [...users.values()].toSorted((a, b) => (a.username < b.username ? -1 : 1))
