@@ -20,6 +20,8 @@ export const testSettings = (env: Record<string, string>): Record<string, string
   PATH: process.env.PATH ?? '',
   ARGON2_MEMORY: '8192',
   ARGON2_TIME: '1',
+  // A boot may take longer than the 30 seconds of the default where many tests run beside it.
+  TIMEOUT: '180',
   RATE_LIMIT_OBTAIN: 'off',
   RATE_LIMIT_REFRESH: 'off',
   ...env
