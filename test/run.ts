@@ -8,6 +8,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findEngines } from './support/engines.ts'
+import { sharedPostgres, startPostgres } from './support/postgres.ts'
+import { sharedDatabases, sharedRedis, startRedis } from './support/redis.ts'
 
 interface Suite {
   /** Below `test`, with everything in them. */
@@ -60,6 +63,20 @@ function entriesOf({ folders, sharesProcess }: Suite): string[] {
   )
 }
 
+/** One Redis and one PostgreSQL for all files, where the programs are: each file has databases of its own. */
+async function startShared(): Promise<{ env: Record<string, string>; stop(): Promise<unknown> }> {
+  const { redis, postgres } = findEngines()
+  const args = ['--databases', `${sharedDatabases}`]
+  const servers = {
+    ...(redis && { [sharedRedis]: await startRedis({ tcp: true, args }) }),
+    ...(postgres && { [sharedPostgres]: await startPostgres({ tcp: true, own: true }) })
+  }
+  return {
+    env: Object.fromEntries(Object.entries(servers).map(([name, { url }]) => [name, url])),
+    stop: () => Promise.all(Object.values(servers).map((server) => server.stop()))
+  }
+}
+
 /** Each file and each assertion that failed, with its diagnostics and the titles above it. */
 function failuresOf(report: string): string[] {
   const titles: string[] = []
@@ -84,6 +101,7 @@ function failuresOf(report: string): string[] {
 /** Runs tap on these files; its exit code, and how many assertions passed and failed. */
 async function runTap(entries: readonly string[], options: readonly string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-tap-'))
+  const shared = await startShared()
   const output = join(folder, 'tap')
   try {
     const tap = fileURLToPath(new URL('dist/esm/run.mjs', import.meta.resolve('tap/package.json')))
@@ -91,12 +109,12 @@ async function runTap(entries: readonly string[], options: readonly string[]) {
       process.execPath,
       [
         tap,
-        `--reporter=${process.stdout.isTTY ? 'base' : 'terse'}`,
+        `--reporter=${isTerminal ? 'base' : 'silent'}`,
         `--output-file=${output}`,
         ...options,
         ...entries.map((entry) => relative(root, entry))
       ],
-      { cwd: root, stdio: 'inherit' }
+      { cwd: root, stdio: 'inherit', env: { ...process.env, ...shared.env } }
     )
     const [code] = await once(child, 'close')
     const report = readFileSync(output, 'utf8')
@@ -105,6 +123,7 @@ async function runTap(entries: readonly string[], options: readonly string[]) {
     const count = (name: string): number => Number(new RegExp(`${name}: (\\d+)`).exec(summary)?.[1] ?? 0)
     return { code: Number(code ?? 1), passed: count('pass'), failed: count('fail'), skipped: count('skip') }
   } finally {
+    await shared.stop()
     rmSync(folder, { recursive: true, force: true })
   }
 }

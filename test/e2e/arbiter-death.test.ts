@@ -180,7 +180,7 @@ t.test(
   'arbiter: a worker that dies while the database is down is replaced once the database is back',
   { skip: withoutPostgres() || withoutRedis() },
   async (t) => {
-    const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+    const [postgres, redis] = [await needsPostgres(t, { tcp: true, own: true }), await needsRedis(t, { tcp: true })]
     if (!postgres.isPrivate) return t.pass('TEST_DATABASE_URL is not ours to stop')
     const env = {
       DATABASE_URL: await postgres.createDatabase(),

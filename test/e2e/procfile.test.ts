@@ -90,7 +90,7 @@ const isAlive = (pid: number): boolean => {
 t.test('the Procfile on Heroku', { skip }, async (t) => {
   const certificates = makeCertificates()
   t.teardown(() => certificates.remove())
-  const postgres = await needsPostgres(t, { tcp: true })
+  const postgres = await needsPostgres(t, { tcp: true, own: true })
   await turnOnTls(postgres, certificates.selfSigned, { isDemanded: true })
   const redis = await startTlsRedis(certificates, certificates.selfSigned, ['--requirepass', 'of-the-add-on'])
   t.teardown(() => redis.stop())

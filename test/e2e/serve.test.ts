@@ -223,7 +223,7 @@ t.test(
 )
 
 t.test('two processes on PostgreSQL and Redis', { skip: withoutPostgres() || withoutRedis() }, async (t) => {
-  const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+  const [postgres, redis] = [await needsPostgres(t, { tcp: true, own: true }), await needsRedis(t, { tcp: true })]
   const env = {
     DATABASE_URL: await postgres.createDatabase(),
     REDIS_URL: redis.url,
@@ -314,7 +314,7 @@ t.test('Redis goes away and comes back', { skip: withoutRedis() }, async (t) => 
 })
 
 t.test('a refresh is one round trip to Redis', { skip: withoutRedis() }, async (t) => {
-  const redis = await needsRedis(t, { tcp: true })
+  const redis = await needsRedis(t, { tcp: true, own: true })
   if (!redis.isPrivate) return t.pass('TEST_REDIS_URL has other clients')
   const env = { DATA_DIR: aDataDir(t), REDIS_URL: redis.url }
   const keyturn = await startKeyturn(t, env)

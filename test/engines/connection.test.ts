@@ -20,7 +20,7 @@ t.test(
   'a connection',
   { skip: process.env.TEST_REDIS_URL ? 'it needs servers of its own' : withoutRedis() },
   async (t) => {
-    const server = await needsRedis(t, { tcp: true })
+    const server = await needsRedis(t, { tcp: true, own: true })
     const port = Number(new URL(server.url).port)
     const policy = aPolicy({ grace: 1 })
     const open = async (t: Test, url: string) => {
@@ -114,7 +114,7 @@ t.test(
       const place = await login(sessions, 'ann')
       const admin = new Redis(server.options)
       t.teardown(() => admin.disconnect())
-      const other = await needsRedis(t, { tcp: true })
+      const other = await needsRedis(t, { tcp: true, own: true })
       await admin.call('REPLICAOF', '127.0.0.1', new URL(other.url).port)
       await t.rejects(sessions.rotate(place), down)
       await t.rejects(sessions.revoke('ann', place.sid), down)

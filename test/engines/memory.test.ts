@@ -14,7 +14,7 @@ const refreshes = 20
 const browser =
   'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36'
 
-const server = await needsRedis(t)
+const server = await needsRedis(t, { own: true })
 const redis = new Redis(server.options)
 t.teardown(() => redis.disconnect())
 const names = makeNames()

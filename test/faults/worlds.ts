@@ -61,7 +61,7 @@ export async function openServers(env: Record<string, string> = {}): Promise<Ser
   return await opened(scope, async () => {
     const [redis, postgres] = await Promise.all([
       startRedis({ tcp: true, appendonly: true }),
-      startPostgres({ tcp: true })
+      startPostgres({ tcp: true, own: true })
     ])
     scope.teardown(() => Promise.all([redis.stop(), postgres.stop()]))
     const admin = new Redis({ ...redis.options, maxRetriesPerRequest: null, retryStrategy: () => 20 })

@@ -8,7 +8,7 @@ import { chooseSeed, describeViolations, historyPolicy, playHistory } from './ru
  * by the invariant that it breaks.
  */
 
-const server = await needsRedis(t, { tcp: true })
+const server = await needsRedis(t, { tcp: true, own: true })
 if (!server.isPrivate) {
   t.plan(0, 'TEST_REDIS_URL names a server that others use: this needs one to disturb')
   process.exit()

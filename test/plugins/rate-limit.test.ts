@@ -10,7 +10,7 @@ if (process.env.TEST_REDIS_URL) {
   t.plan(0, 'it needs a server of its own')
   process.exit()
 }
-const server = await needsRedis(t, { tcp: true })
+const server = await needsRedis(t, { tcp: true, own: true })
 const redis = new Redis(server.options)
 t.teardown(() => redis.disconnect())
 

@@ -1,4 +1,4 @@
-/** A PostgreSQL server of a test's own. */
+/** PostgreSQL servers for tests. */
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -16,7 +16,12 @@ import {
   whyMissing
 } from './engines.ts'
 
+/** The variable that names the server of a run: test/run.ts. */
+export const sharedPostgres = 'KEYTURN_TEST_POSTGRES'
+
 export type PostgresOptions = {
+  /** A server that the test may kill, or whose settings it changes: never the one that the files of a run share. */
+  readonly own?: boolean
   /** Listen on a free TCP port of 127.0.0.1 as well, and have `postgres://keyturn@127.0.0.1:PORT/...` URLs. */
   readonly tcp?: boolean
 }
@@ -24,7 +29,7 @@ export type PostgresOptions = {
 export type PostgresServer = {
   /** An empty database; `postgres://keyturn@/postgres?host=DIRECTORY` unless `tcp`. It survives a restart. */
   readonly url: string
-  /** False when TEST_DATABASE_URL names the server: others use it too, and `kill` and `restart` throw. */
+  /** False when others use the server too: then `kill` and `restart` throw. */
   readonly isPrivate: boolean
   /** Makes another empty database, in 0.1 s, and resolves with its URL. It goes when the server is stopped. */
   createDatabase(): Promise<string>
@@ -42,11 +47,12 @@ export type PostgresServer = {
 
 /**
  * Starts a private PostgreSQL server, in about a second, and resolves when it accepts connections. Its user `keyturn`
- * is a superuser without a password. With TEST_DATABASE_URL set it is that server, whose user must be allowed to
+ * is a superuser without a password. In a run of test/run.ts it is the server of the run unless `own`, with a database of its
+ * own. With TEST_DATABASE_URL set it is that server, whose user must be allowed to
  * create databases. Throws when PostgreSQL is not installed, with what it wrote when it does not start.
  */
 export async function startPostgres(options: PostgresOptions = {}): Promise<PostgresServer> {
-  const given = process.env.TEST_DATABASE_URL
+  const given = process.env.TEST_DATABASE_URL || (options.own ? undefined : process.env[sharedPostgres])
   return given ? await givenPostgres(given) : await privatePostgres(options)
 }
 
@@ -126,7 +132,7 @@ async function givenPostgres(given: string): Promise<PostgresServer> {
     return url
   }
   const unavailable = async () => {
-    throw new Error('TEST_DATABASE_URL names a server that others use: this test cannot kill or restart it')
+    throw new Error('others use this server: a test that kills or restarts one asks for its own')
   }
   return {
     url: await create(),

@@ -1,9 +1,17 @@
-/** A Redis server of a test's own. */
+/** Redis servers for tests. */
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { endProcess, findEngines, freePort, openEnclosure, untilReady, whyMissing } from './engines.ts'
 
+/** The variable that names the server of a run: test/run.ts. */
+export const sharedRedis = 'KEYTURN_TEST_REDIS'
+/** How many databases that one has; the first counts those that were given out. */
+export const sharedDatabases = 10_000
+
 export type RedisOptions = {
+  /** A server that the test may kill or empty, or whose clients it counts: never the one that the files of a run share. */
+  readonly own?: boolean
   /** Listen on a free TCP port of 127.0.0.1, so that `url` is a `redis://` URL; otherwise on a unix socket only. */
   readonly tcp?: boolean
   /** Keep what was written, fsync'ed at each write, over `kill` and `restart`. */
@@ -28,7 +36,7 @@ export type RedisServer = {
   /** `redis://127.0.0.1:PORT` with `tcp`, else the socket's path; ioredis takes either. It survives a restart. */
   readonly url: string
   readonly options: RedisAddress
-  /** False when TEST_REDIS_URL names the server: others use it too, and `kill` and `restart` throw. */
+  /** False when others use the server too: then `kill` and `restart` throw. */
   readonly isPrivate: boolean
   /** Sends a signal, SIGKILL by default, and resolves when the server is gone; at once for SIGSTOP and SIGCONT. */
   kill(signal?: NodeJS.Signals): Promise<void>
@@ -39,12 +47,16 @@ export type RedisServer = {
 }
 
 /**
- * Starts a private redis-server, in 20 to 60 ms, and resolves when it answers. With TEST_REDIS_URL set it is that
- * server, whatever the options. Throws when redis-server is not installed.
+ * Starts a private redis-server, in 20 to 60 ms, and resolves when it answers. In a run of test/run.ts it is a database of the
+ * run's server, unless `own` or another option asks for more. With TEST_REDIS_URL set it is that server, whatever the options.
+ * Throws when redis-server is not installed.
  */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const given = process.env.TEST_REDIS_URL
-  return given ? givenRedis(given) : await privateRedis(options)
+  if (given) return givenRedis(given)
+  const shared = process.env[sharedRedis]
+  const isShareable = !options.own && !options.appendonly && options.args === undefined
+  return shared && isShareable ? givenRedis(await nextDatabase(shared)) : await privateRedis(options)
 }
 
 async function privateRedis(options: RedisOptions): Promise<RedisServer> {
@@ -98,7 +110,7 @@ function answers(port: number, path: string): Promise<boolean> {
 
 function givenRedis(given: string): RedisServer {
   const unavailable = async () => {
-    throw new Error('TEST_REDIS_URL names a server that others use: this test cannot kill or restart it')
+    throw new Error('others use this server: a test that kills or restarts one asks for its own')
   }
   return {
     url: given,
@@ -107,6 +119,16 @@ function givenRedis(given: string): RedisServer {
     kill: unavailable,
     restart: unavailable,
     stop: async () => {}
+  }
+}
+
+/** A database of the run's server that nothing else uses. */
+async function nextDatabase(server: string): Promise<string> {
+  const redis = new Redis(server)
+  try {
+    return `${server}/${await redis.incr('databases')}`
+  } finally {
+    redis.disconnect()
   }
 }
 

@@ -61,7 +61,7 @@ function openFeed(t: Pick<Test, 'teardown'>, server: RedisServer): OpenedRedisFe
 }
 
 t.test('Redis', { skip: withoutRedis() }, async (t) => {
-  const server = await needsRedis(t)
+  const server = await needsRedis(t, { own: true })
   await revocationFeedSuite(t, async () => openFeed(t, server))
 
   await t.test('a reader that loses its connection again and again misses nothing', async (t) => {
@@ -135,7 +135,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
   })
 
   await t.test('emptied, or started again empty: what was known stays known, what is new is seen', async (t) => {
-    const server = await needsRedis(t)
+    const server = await needsRedis(t, { own: true })
     const { feed, redis, names, openSessions } = openFeed(t, server)
     const replica = await follow(t, feed)
     const store = await openSessions(aPolicy())
@@ -173,7 +173,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
   })
 
   await t.test('hung: nothing is verified after REVOCATION_STALENESS, and it recovers by itself', async (t) => {
-    const server = await needsRedis(t)
+    const server = await needsRedis(t, { own: true })
     const { feed, openSessions } = openFeed(t, server)
     const replica = await follow(t, feed, aReplica(2))
     const store = await openSessions(aPolicy())
@@ -207,7 +207,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
   })
 
   await t.test('a follower is closed whatever its server does', async (t) => {
-    const server = await needsRedis(t)
+    const server = await needsRedis(t, { own: true })
     const { feed } = openFeed(t, server)
     const [one, other] = [await follow(t, feed), await follow(t, feed)]
     await server.kill('SIGSTOP')

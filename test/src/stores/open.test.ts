@@ -9,7 +9,7 @@ import { systemClock } from '../../../src/time.ts'
 import { until } from '../../conformance/feed.ts'
 import { needsPostgres, needsRedis } from '../../support/needs.ts'
 
-const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true })]
+const [postgres, redis] = [await needsPostgres(t, { tcp: true }), await needsRedis(t, { tcp: true, own: true })]
 const url = await postgres.createDatabase()
 const [database, observer] = [openPostgres(await postgres.createDatabase()), new Redis(redis.url)]
 t.teardown(() => Promise.all([database.close(), observer.disconnect()]))

@@ -8,7 +8,7 @@ import { guessStoreSuite } from '../../conformance/guesses.ts'
 import { needsRedis } from '../../support/needs.ts'
 import { stepRedis } from '../../support/stepped-redis.ts'
 
-const server = await needsRedis(t, { tcp: true })
+const server = await needsRedis(t, { tcp: true, own: true })
 const redis = new Redis(server.options)
 t.teardown(() => redis.disconnect())
 

@@ -86,7 +86,7 @@ t.test('the rights that are checked are those that the statements need', async (
 })
 
 t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
-  const server = await needsPostgres(t, { tcp: true })
+  const server = await needsPostgres(t, { tcp: true, own: true })
   const openEmpty = async (t: Test) => {
     const address = await server.createDatabase()
     const db = openPostgres(address)
