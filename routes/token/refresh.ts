@@ -30,7 +30,7 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       const { refresh: given } = request.body
       const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
       const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, ...pair } = await tryEach(tokens, (token) => app.flows.refresh(token, client))
+      const { outcome, expiresIn: _, ...pair } = await tryEach(tokens, (token) => app.flows.refresh(token, client))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)

@@ -33,6 +33,9 @@ const together: Check = (config) => {
       'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django keeps its users.'
     )
   }
+  if (config.accessTokenLifetime > config.refreshTokenLifetime) {
+    faults.push('ACCESS_TOKEN_LIFETIME: longer than REFRESH_TOKEN_LIFETIME, expected at most as long.')
+  }
   if (config.sessionAbsoluteLifetime < config.refreshTokenLifetime) {
     faults.push('SESSION_ABSOLUTE_LIFETIME: shorter than REFRESH_TOKEN_LIFETIME, expected at least as long.')
   }

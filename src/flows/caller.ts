@@ -85,7 +85,7 @@ function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly Tok
   const access: TokenClass = {
     token_class: 'AccessToken',
     token_type: 'access',
-    isRevoked: ({ sid, jti }) => revocations.has(sid, jti)
+    isRevoked: (claims) => revocations.has(claims)
   }
   const slidingOne: TokenClass = {
     token_class: 'SlidingToken',
@@ -94,7 +94,7 @@ function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly Tok
     async isRevoked(claims) {
       const place = sliding.placeOf(claims)
       if (await isBlacklisted(claims)) return true
-      return place === undefined ? revocations.has(claims.sid, claims.jti) : (await findSession(place)) === undefined
+      return place === undefined ? revocations.has(claims) : (await findSession(place)) === undefined
     }
   }
   return slidingTokens ? [access, slidingOne] : [access]

@@ -23,8 +23,8 @@ export const makeGrants = (
   { access }: Parts,
   { refresh }: { refresh: (token: string, client: SessionClient) => Promise<Refreshed> }
 ) => {
-  const bearer = (access_token: string) =>
-    ({ access_token, token_type: 'Bearer', expires_in: access.lifetime }) as const
+  const bearer = (access_token: string, expires_in: number) =>
+    ({ access_token, token_type: 'Bearer', expires_in }) as const
 
   return {
     /**
@@ -35,8 +35,9 @@ export const makeGrants = (
       token: string,
       requester: SessionClient
     ): Promise<{ readonly answer: TokenAnswer; readonly outcome: Outcome }> {
-      const { access: access_token, refresh: refresh_token, outcome } = await refresh(token, requester)
-      return { answer: { ...bearer(access_token), ...(refresh_token === undefined ? {} : { refresh_token }) }, outcome }
+      const { access: access_token, expiresIn, refresh: refresh_token, outcome } = await refresh(token, requester)
+      const next = refresh_token === undefined ? {} : { refresh_token }
+      return { answer: { ...bearer(access_token, expiresIn), ...next }, outcome }
     },
 
     /**
@@ -48,7 +49,7 @@ export const makeGrants = (
       if (scopes === undefined || !scopes.every((scope) => client.scopes.includes(scope)))
         throw new KeyturnError('SCOPE_INVALID', { detail: 'The client may not have all of this scope.' })
       return {
-        ...bearer(access.issueToClient(client.id, scopes)),
+        ...bearer(access.issueToClient(client.id, scopes), access.lifetime),
         ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') })
       }
     }

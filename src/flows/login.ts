@@ -78,7 +78,7 @@ export const makeObtain = ({ access, refresh, sliding }: Parts, { logIn }: { log
     const { user, session, custom, outcome } = await logIn(credentials, client)
     return {
       refresh: refresh.issue(user, session.sid, newestGeneration(session)),
-      access: access.issue(user, session.sid, custom),
+      access: access.issue(user, session, custom),
       outcome
     }
   },

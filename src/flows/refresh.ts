@@ -29,6 +29,8 @@ export const makeFindHolder =
 /** What a refresh answers. Without rotation there is no refresh token. */
 export interface Refreshed {
   readonly access: string
+  /** How long the access token is valid, in whole seconds. */
+  readonly expiresIn: number
   readonly refresh?: string
   readonly outcome: Outcome
 }
@@ -78,8 +80,10 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
       await adopt(presented, client)
       const { newest, outcome } = accept(presented, await sessions.rotate(presented))
       const { sid } = presented
+      const session = { sid, expiresAt: newest.expiresAt }
       return {
-        access: access.issue(user, sid, custom),
+        access: access.issue(user, session, custom),
+        expiresIn: access.lifetimeIn(session),
         ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, newest, presented.carried) } : {}),
         outcome
       }

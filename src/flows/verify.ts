@@ -41,7 +41,7 @@ export const makeVerify = (parts: Parts): Verify => {
       if (!(await isRefreshable(place))) throw blacklisted()
       return { payload, claims, place }
     }
-    if (revocations.has(claims.sid, claims.jti)) throw new KeyturnError('TOKEN_REVOKED')
+    if (revocations.has(claims)) throw new KeyturnError('TOKEN_REVOKED')
     if (claims.client_id !== undefined && clients.find(claims.client_id) === undefined)
       throw new KeyturnError('TOKEN_REVOKED', { detail: `there is no client ${claims.client_id}` })
     return { payload, claims, place }

@@ -1,11 +1,23 @@
 import { KeyturnError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../time.ts'
 
-/** One entry of the revocation feed: a `sid` or a `jti`, never a token's bytes (a signature can be re-encoded). */
+/**
+ * One entry of the revocation feed: a session by its `sid` or a token by its `jti`, never by its bytes (a signature can be
+ * re-encoded). `any` is an entry of a version that did not tell the two apart.
+ */
 export interface Revocation {
+  readonly kind: 'sid' | 'jti' | 'any'
   readonly id: string
   /** Whole seconds since 1970, by the clock of the store. */
   readonly revokedAt: number
+}
+
+/** What of a token decides whether it is revoked. */
+export interface RevocableClaims {
+  readonly sid?: string | undefined
+  readonly jti?: string | undefined
+  readonly iat?: number | undefined
+  readonly client_id?: string | undefined
 }
 
 /**
@@ -13,10 +25,17 @@ export interface Revocation {
  * A follower keeps it up to date (src/stores/redis/feed.ts, src/stores/embedded/feed.ts); verifying asks nobody else.
  */
 export interface Revocations {
-  /** Whether one of the ids is revoked. Throws KeyturnError STORE_DOWN when the feed has been silent for too long: closed, not open. */
-  has(...ids: readonly (string | undefined)[]): boolean
+  /**
+   * Whether the token is revoked, by its session or by itself, or may have been: a token of ours that was issued before a
+   * loss of the list. Throws KeyturnError STORE_DOWN when the feed has been silent for too long: closed, not open.
+   */
+  has(claims: RevocableClaims): boolean
   /** Takes note of revocations; knowing one twice does no harm. */
   add(revocations: readonly Revocation[]): void
+  /** All that was revoked before this second, by the clock of the store, is lost. */
+  lostBefore(second: number): void
+  /** Has the feed read before each answer: for one that costs next to nothing to read. It reports its own failures. */
+  readFirst(read: (() => void) | undefined): void
   /** The feed has answered just now: all that was revoked until then is known. */
   heard(): void
   /** The feed could not be read. It is tried again; when it has been silent for too long, this is told as the reason. */
@@ -52,33 +71,59 @@ export function makeRevocations(
   clock: Clock,
   monotonic: Clock = monotonicClock
 ): Revocations {
-  // In the order in which they were heard, so that what has expired is at the front.
-  const terms = new Map<string, Term>()
+  // Each in the order in which they were heard, so that what has expired is at the front.
+  const [sids, jtis] = [new Map<string, Term>(), new Map<string, Term>()]
   let heardAt = Number.NEGATIVE_INFINITY
   let reason: unknown
-  const isStale = (): boolean => monotonic() - heardAt > staleness || terms.size > most
-  const forgetExpired = (): void => {
-    for (const [id, { wall, steady }] of terms) {
-      if (clock() < wall || monotonic() < steady) return
+  let loss: (Term & { readonly before: number }) | undefined
+  let read: (() => void) | undefined
+  const isStale = (): boolean => monotonic() - heardAt > staleness || sids.size + jtis.size > most
+  const isPast = ({ wall, steady }: Term): boolean => clock() >= wall && monotonic() >= steady
+  const termOf = (revokedAt: number): Term => ({
+    wall: Math.max(revokedAt, clock()) + window,
+    steady: monotonic() + window
+  })
+  const forgetExpired = (terms: Map<string, Term>): void => {
+    for (const [id, term] of terms) {
+      if (!isPast(term)) return
       terms.delete(id)
     }
   }
   const silent = (): KeyturnError =>
     new KeyturnError('STORE_DOWN', { detail: 'the revocation feed is silent', retryAfter: 1, cause: reason })
+  const demandFresh = (): void => {
+    read?.()
+    if (isStale()) throw silent()
+  }
+  /** Only our own tokens could have been revoked here by their session, and only ours have one. */
+  const mayBeLost = ({ sid, client_id, iat = 0 }: RevocableClaims): boolean =>
+    loss !== undefined && iat < loss.before && (sid !== undefined || client_id !== undefined)
   return {
-    has(...ids) {
-      if (isStale()) throw silent()
-      return ids.some((id) => id !== undefined && terms.has(id))
+    has(claims) {
+      demandFresh()
+      const { sid, jti } = claims
+      return (sid !== undefined && sids.has(sid)) || (jti !== undefined && jtis.has(jti)) || mayBeLost(claims)
     },
     add(revocations) {
-      for (const { id, revokedAt } of revocations) {
-        terms.delete(id)
-        terms.set(id, { wall: Math.max(revokedAt, clock()) + window, steady: monotonic() + window })
+      for (const { kind, id, revokedAt } of revocations) {
+        const term = termOf(revokedAt)
+        for (const terms of kind === 'any' ? [sids, jtis] : kind === 'sid' ? [sids] : [jtis]) {
+          terms.delete(id)
+          terms.set(id, term)
+        }
       }
+    },
+    lostBefore(before) {
+      if (before > (loss?.before ?? 0)) loss = { before, ...termOf(before) }
+    },
+    readFirst(reader) {
+      read = reader
     },
     heard() {
       heardAt = monotonic()
-      forgetExpired()
+      forgetExpired(sids)
+      forgetExpired(jtis)
+      if (loss !== undefined && isPast(loss)) loss = undefined
     },
     lost(error) {
       reason = error

@@ -10,10 +10,18 @@ import {
 } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 
+/** A session and when it is over, in whole seconds since 1970: no access token of it is valid for longer. */
+export interface LiveSession {
+  readonly sid: string
+  readonly expiresAt: number
+}
+
 /** Makes access tokens. */
 export interface AccessTokens {
-  /** A new access token of a session: good from now, for ACCESS_TOKEN_LIFETIME. */
-  issue(user: TokenUser, sid: string, custom: CustomClaims): string
+  /** A new access token of a session: valid from now, for ACCESS_TOKEN_LIFETIME or until the session is over. */
+  issue(user: TokenUser, session: LiveSession, custom: CustomClaims): string
+  /** How long one that is issued now is valid, in whole seconds. */
+  lifetimeIn(session: LiveSession): number
   /** A new access token of a client's own: without a user, without a session, good for as long. */
   issueToClient(clientId: string, scopes: readonly string[]): string
   /** How long they are good, in whole seconds. */
@@ -22,14 +30,15 @@ export interface AccessTokens {
 
 /** `lifetime` is whole seconds. */
 export function makeAccessTokens(codec: TokenCodec, lifetime: number, rules: ClaimRules, clock: Clock): AccessTokens {
-  const begin = () => {
+  const begin = (expiresAt = Number.POSITIVE_INFINITY) => {
     const now = clock()
-    return { exp: now + lifetime, iat: now, jti: randomId() }
+    return { exp: Math.min(now + lifetime, expiresAt), iat: now, jti: randomId() }
   }
   return {
     lifetime,
-    issue(user, sid, custom) {
-      const facts = { token_type: 'access', ...begin(), user, sid } as const
+    lifetimeIn: ({ expiresAt }) => Math.max(0, Math.min(lifetime, expiresAt - clock())),
+    issue(user, { sid, expiresAt }, custom) {
+      const facts = { token_type: 'access', ...begin(expiresAt), user, sid } as const
       return codec.sign('access', buildClaims(facts, rules, { ...claimsForServices(user.id, rules), ...custom }))
     },
     issueToClient: (clientId, scopes) =>

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openRedis } from '../../src/stores/redis/client.ts'
-import { aReplica, follow, login, until } from '../conformance/feed.ts'
+import { aReplica, aToken, follow, login, until } from '../conformance/feed.ts'
 import { withoutRedis } from '../support/needs.ts'
 import { startWatched, type WatchedRedis } from '../support/sentinel.ts'
 import { checkLives, describeFailures, openConfirm, openStoresAt, startLoad } from './load.ts'
@@ -86,15 +86,15 @@ async function failoverSuite(
   await checkLives(t, sessions, report)
 
   const revoked = report.lives.filter(({ state }) => state === 'revoked')
-  await until(() => revoked.every(({ sid }) => replica.has(sid)), 2000)
+  await until(() => revoked.every(({ sid }) => replica.has(aToken(sid))), 2000)
   const late = await follow(t, feed, aReplica())
   t.same(
-    revoked.filter(({ sid }) => !late.has(sid)),
+    revoked.filter(({ sid }) => !late.has(aToken(sid))),
     [],
     'a worker that starts now knows every revocation that was answered'
   )
   const { userId, sid } = await login(sessions, 'afterwards')
   await sessions.revoke(userId, sid)
-  await until(() => replica.has(sid), 1000)
+  await until(() => replica.has(aToken(sid)), 1000)
   t.equal(replica.isStale(), false, 'the follower goes on')
 }

@@ -11,7 +11,7 @@ import { makeRevocations } from '../../src/sessions/revocations.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { openRedisStore } from '../../src/stores/redis/open.ts'
 import { systemClock } from '../../src/time.ts'
-import { login, until, window } from '../conformance/feed.ts'
+import { aToken, login, until, window } from '../conformance/feed.ts'
 import { freePort } from '../support/engines.ts'
 import { aDataDir, runKeyturn } from '../support/keyturn.ts'
 import { aClient, aPolicy } from '../support/makers.ts'
@@ -256,7 +256,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const answers = await Promise.all(steps.map((step) => step(aUser()).catch(lost)))
   const ended = answers.filter((sid) => typeof sid === 'string')
   if (failures.length === 0 && ended.length !== 5) lost(new Error(`${ended.length} sessions ended`))
-  if (failures.length === 0) await until(() => ended.every((sid) => replica.has(sid)), 1000).catch(lost)
+  if (failures.length === 0) await until(() => ended.every((sid) => replica.has(aToken(sid))), 1000).catch(lost)
   await delay(silence)
   await Promise.all([limited.close(), sessions.close(), follower?.close()])
   return failures

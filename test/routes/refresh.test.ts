@@ -5,6 +5,7 @@
 import t from 'tap'
 import { openApp, type TestApp } from '../support/app.ts'
 import { addClient } from '../support/client.ts'
+import { decodePart } from '../support/forger.ts'
 
 const blacklisted = { detail: 'Token is blacklisted', code: 'token_not_valid' }
 
@@ -281,4 +282,18 @@ t.test('MAX_SESSIONS_PER_USER: a login beyond it ends the oldest session', async
   const { refresh: third } = await again()
   t.equal(await verifier(service)(oldest), 400)
   for (const refresh of [second, third]) t.equal((await presenter(service)(refresh)).status, 200)
+})
+
+t.test('an access token never outlives its session', async (t) => {
+  const service = await openApp(t, { SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' })
+  const { clock, logIn, post } = service
+  const began = clock()
+  const { access, refresh } = await logIn()
+  t.equal(decodePart(access, 1).exp, began + 300)
+  clock.advance(3500)
+  const next = (await post('/api/token/refresh/', { refresh })).json<Pair>()
+  t.equal(decodePart(next.access, 1).exp, began + 3600)
+  const client = await addClient(service)
+  const answer = await client.post('/oauth/token', { grant_type: 'refresh_token', refresh_token: next.refresh })
+  t.match(answer.json(), { expires_in: 100 }, 'and a client hears how long it is')
 })

@@ -64,7 +64,7 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     recentUsers: makeRecentUsers(users, clock),
     clients: { find: () => undefined },
     sessions: makeMemorySessions(policy, clock, undefined, (ids) =>
-      revocations.add(ids.map((id) => ({ id, revokedAt: clock() })))
+      revocations.add(ids.map((id) => ({ kind: 'any' as const, id, revokedAt: clock() })))
     ),
     sessionPolicy: policy,
     foreignBlacklist: { has: async () => false },

@@ -4,6 +4,7 @@ import { decide } from '../../sessions/rotation.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
 import { defaultPage, type ForeignToken, newestOf, type SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
+import type { SqlQueries } from '../sql/connection.ts'
 import type { EmbeddedEngine } from './engine.ts'
 
 const schema = `
@@ -32,7 +33,11 @@ const schema = `
   CREATE TABLE IF NOT EXISTS keyturn_revocations (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL,
-    revoked_at BIGINT NOT NULL
+    revoked_at BIGINT NOT NULL,
+    kind TEXT NOT NULL DEFAULT 'any'
+  );
+  CREATE TABLE IF NOT EXISTS keyturn_epoch (
+    began_at BIGINT NOT NULL
   );
   CREATE INDEX IF NOT EXISTS keyturn_revocations_time ON keyturn_revocations (revoked_at);
   CREATE TABLE IF NOT EXISTS keyturn_adoptions (
@@ -100,7 +105,7 @@ export async function openEmbeddedSessions(
   window: number,
   clock: Clock
 ): Promise<SessionStore> {
-  await engine.exclusively(({ script }) => script(schema))
+  await engine.exclusively((database) => prepareTables(database, clock()))
 
   const findEnding = (userId: string): Ending | undefined =>
     engine.run<Ending>('SELECT up_to AS "upTo", kept FROM keyturn_endings WHERE user_id = $1', [userId])[0]
@@ -156,8 +161,9 @@ export async function openEmbeddedSessions(
   }
 
   /** Tells every worker, and forgets what no access token can outlive, in the transaction of the caller. */
-  const announce = (ids: readonly string[]): void => {
-    for (const id of ids) engine.run('INSERT INTO keyturn_revocations (id, revoked_at) VALUES ($1, $2)', [id, clock()])
+  const announce = (ids: readonly string[], kind: 'sid' | 'jti' = 'sid'): void => {
+    for (const id of ids)
+      engine.run('INSERT INTO keyturn_revocations (id, revoked_at, kind) VALUES ($1, $2, $3)', [id, clock(), kind])
     if (ids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
   }
 
@@ -327,7 +333,7 @@ export async function openEmbeddedSessions(
       return ended
     },
     async revokeToken(jti) {
-      engine.transaction(() => announce([jti]))
+      engine.transaction(() => announce([jti], 'jti'))
     },
     async ping() {
       engine.run('SELECT 1')
@@ -335,4 +341,27 @@ export async function openEmbeddedSessions(
     // The engine belongs to whoever opened it: users may live in it too.
     async close() {}
   }
+}
+
+/** Columns that tables of earlier versions lack. */
+const laterColumns = [['keyturn_revocations', 'kind', "TEXT NOT NULL DEFAULT 'any'"]] as const
+
+/**
+ * Makes the tables, or brings them up to date. The epoch is when the feed began (src/stores/redis/lua/epoch.lua): 0 where one
+ * of an earlier version is there, which has lost nothing.
+ */
+async function prepareTables(
+  { query, script }: SqlQueries & { script(sql: string): Promise<void> },
+  now: number
+): Promise<void> {
+  const columnsOf = async (table: string) =>
+    (await query<{ name: string }>(`PRAGMA table_info(${table})`)).map(({ name }) => name)
+  const isNew = (await columnsOf('keyturn_revocations')).length === 0
+  await script(schema)
+  for (const [table, column, type] of laterColumns) {
+    if (!(await columnsOf(table)).includes(column)) await script(`ALTER TABLE ${table} ADD COLUMN ${column} ${type}`)
+  }
+  await query('INSERT INTO keyturn_epoch (began_at) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM keyturn_epoch)', [
+    isNew ? now : 0
+  ])
 }

@@ -125,14 +125,15 @@ export async function evictionWarning(redis: Connection): Promise<string | undef
 const replicationTimeout = 1000
 
 /**
- * Resolves when a replica has what this connection wrote to the server of `key`, and at once where that has none.
+ * Resolves when a replica has what this connection wrote to the server of `key`, and at once where that has none in use.
  * Throws when no replica answers in time: the write stands, but a failover could lose it.
  */
 export async function untilReplicated(redis: Connection, key: string): Promise<void> {
   // INFO and WAIT name no key: in one pipeline with a command that does, they go to its server and connection. That command
   // fails where a Cluster is moving the key away, and then the others have asked the wrong server.
   const [, about] = await replies(redis.pipeline().exists(key).info('replication'))
-  if (String(about).includes('connected_slaves:0')) return
+  // One that is still loading its first copy has acknowledged nothing, and cannot be promoted.
+  if (!/state=online,offset=[1-9]/.test(String(about))) return
   const [, waited] = await replies(redis.pipeline().exists(key).wait(1, replicationTimeout))
   if (!(Number(waited) >= 1)) throw new Error('no replica has acknowledged the write')
 }

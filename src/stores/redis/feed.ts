@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
 import { type Connection, redisDown } from './client.ts'
+import { defineScripts, type FeedNames, readEpoch } from './scripts.ts'
 
 /** How long a read of the feed waits for news, in milliseconds. Silence is news too: it says that nothing was revoked. */
 const block = 1000
@@ -12,17 +13,25 @@ const start = '0-0'
 type Entry = readonly [id: Buffer, fields: Buffer[]]
 
 /**
- * Keeps `replica` up to date from the stream `feed`: loads what it holds, then follows it with a blocking read from the last
+ * Keeps `replica` up to date from the stream of `names`: loads what it holds, then follows it with a blocking read from the last
  * entry seen, so that a broken connection resumes where it stopped and nothing is missed. `reader` is a connection of its own.
  * Resolves after the first load, or throws KeyturnError STORE_DOWN; a connection that breaks later is waited for.
  */
 export async function followRedisFeed(
   reader: Connection,
-  feed: string,
+  names: FeedNames,
   replica: Revocations
 ): Promise<RevocationFollower> {
+  const { feed } = names
   let position = start
   let closed = false
+  let epochReadAt = Number.NEGATIVE_INFINITY
+  defineScripts(reader)
+
+  const lookAtEpoch = async (): Promise<void> => {
+    replica.lostBefore(await readEpoch(reader, names))
+    epochReadAt = performance.now()
+  }
 
   /** Takes in the entries after `position`, waiting for one so many milliseconds; true when there were any. */
   const read = async (wait?: number): Promise<boolean> => {
@@ -36,6 +45,7 @@ export async function followRedisFeed(
   }
 
   const load = async (): Promise<void> => {
+    await lookAtEpoch()
     while (await read()) {}
     replica.heard()
   }
@@ -52,8 +62,10 @@ export async function followRedisFeed(
   const follow = async (): Promise<void> => {
     while (!closed) {
       try {
-        if (await read(block)) replica.heard()
-        else await resumeAfterLoss()
+        const hasNews = await read(block)
+        if (!hasNews) await resumeAfterLoss()
+        else if (performance.now() - epochReadAt > block) await lookAtEpoch()
+        replica.heard()
       } catch (error) {
         replica.lost(error)
         await delay(100)
@@ -78,8 +90,13 @@ export async function followRedisFeed(
 }
 
 /** The id of an entry begins with the milliseconds at which it was written. */
-function toRevocation([id, fields]: Entry): Revocation {
-  return { id: (fields[1] as Buffer).toString('hex'), revokedAt: Math.floor(Number.parseInt(id.toString(), 10) / 1000) }
+function toRevocation([id, [name, value]]: Entry): Revocation {
+  const kind = String(name)
+  return {
+    kind: kind === 'sid' || kind === 'jti' ? kind : 'any',
+    id: (value as Buffer).toString('hex'),
+    revokedAt: Math.floor(Number.parseInt(id.toString(), 10) / 1000)
+  }
 }
 
 async function newestId(reader: Connection, feed: string): Promise<string> {

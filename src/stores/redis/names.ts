@@ -20,6 +20,8 @@ export const makeNames = (prefix = 'keyturn:') => {
     knownSource: (key: string): string => `${prefix}known:${key}`,
     /** The revocation feed: one stream for all. */
     feed: `${prefix}revocations`,
+    /** When it began, in the same slot. */
+    epoch: `${prefix}epoch{${prefix}revocations}`,
     /** How often something was asked for, as `obtain:192.0.2.1`: a rate limit. */
     counter: (name: string): string => `${prefix}count:${name}`
   }

@@ -32,6 +32,6 @@ export async function openRedisStore(
     counters: openRedisCounters(redis, names, circuit),
     guesses: openRedisGuesses(redis, { names, circuit }),
     // The feed's reader blocks, so it has a connection of its own.
-    feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names.feed, replica) }
+    feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names, replica) }
   }
 }

@@ -6,6 +6,7 @@ import type { SessionPolicy } from '../../sessions/session.ts'
 import type { Count } from '../../limits/counters.ts'
 import type { ForeignToken, PresentedGeneration } from '../../sessions/store.ts'
 import type { Connection } from './client.ts'
+import type { Names } from './names.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -16,6 +17,7 @@ declare module 'ioredis' {
     keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
+    keyturnEpoch(...args: string[]): Result<number, Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnSpend(...args: (string | Buffer | number)[]): Result<number, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
@@ -39,7 +41,7 @@ const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
 /** Each script with the number of its keys. Those of sessions begin with what lua/record.lua defines. */
 const sessionScripts = { start: 2, adopt: 3, rotate: 1, revoke: 1, detach: 3 }
-const otherScripts = { announce: 1, count: 1, spend: 1 }
+const otherScripts = { announce: 2, epoch: 2, count: 1, spend: 1 }
 
 /** Defines the scripts as commands of `redis`: sent by their digest, and whole only to a server that does not have them. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
@@ -133,10 +135,23 @@ export const detach = async (
   memory: number
 ): Promise<boolean> => (await redis.keyturnDetach(sessions, ending, allEnded, Buffer.from(kept, 'hex'), memory)) === 1
 
+/** The keys of the feed. */
+export type FeedNames = Pick<Names, 'feed' | 'epoch'>
+
 /** Writes ids into the feed; `window` is how long they matter, in whole seconds. */
-export async function announce(redis: Connection, feed: string, window: number, ids: readonly string[]): Promise<void> {
-  await redis.keyturnAnnounce(feed, window, ...ids.map((id) => Buffer.from(id, 'hex')))
+export async function announce(
+  redis: Connection,
+  { feed, epoch }: FeedNames,
+  window: number,
+  kind: 'sid' | 'jti',
+  ids: readonly string[]
+): Promise<void> {
+  await redis.keyturnAnnounce(feed, epoch, window, kind, ...ids.map((id) => Buffer.from(id, 'hex')))
 }
+
+/** The second at which the feed began, 0 when nothing of it was ever lost. */
+export const readEpoch = (redis: Connection, { feed, epoch }: FeedNames): Promise<number> =>
+  redis.keyturnEpoch(feed, epoch)
 
 /** Counts one more at `key`; `window` is in whole seconds. */
 export async function count(redis: Connection, key: string, window: number): Promise<Count> {

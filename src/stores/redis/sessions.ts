@@ -49,7 +49,7 @@ export function openRedisSessions(
   const finish = async (key: string, sids: readonly string[]): Promise<void> => {
     for (let first = 0; first < sids.length; first += batch) {
       const some = sids.slice(first, first + batch)
-      await announce(redis, names.feed, window, some)
+      await announce(redis, names, window, 'sid', some)
       await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
       await redis.hdel(key, ...some.flatMap(fieldsOf))
     }
@@ -152,7 +152,7 @@ export function openRedisSessions(
       return ended.flat()
     },
     async revokeToken(jti) {
-      await announce(redis, names.feed, window, [jti])
+      await announce(redis, names, window, 'jti', [jti])
       await untilReplicated(redis, names.feed)
     },
     async ping() {

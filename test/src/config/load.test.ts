@@ -95,7 +95,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['MAX_REQUESTS_JITTER', ['0', '1000000000'], ['1000000001']],
     ['SHUTDOWN_DELAY', ['0', '5m'], ['301']],
     ['ACCESS_TOKEN_LIFETIME', ['1', '1s', '86400', '24h', '1d'], ['0', '86401', '25h', '1w', '-5', '1e3']],
-    ['REFRESH_TOKEN_LIFETIME', ['1', '30d'], ['0', '366d']],
+    ['REFRESH_TOKEN_LIFETIME', ['5m', '30d'], ['0', '366d']],
     ['SESSION_ABSOLUTE_LIFETIME', ['1d', '3650d'], ['0', '3651d']],
     ['MAX_SESSIONS_PER_USER', ['1', '10000'], ['0', '10001']],
     ['REFRESH_REUSE_GRACE', ['0', '60', '1m'], ['61']],
@@ -363,6 +363,10 @@ t.test('what does not go together', async (t) => {
     /^SESSION_ABSOLUTE_LIFETIME: shorter/
   ])
   t.same(faultsOf({ SESSION_ABSOLUTE_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
+  t.match(faultsOf({ ACCESS_TOKEN_LIFETIME: '61m', REFRESH_TOKEN_LIFETIME: '1h' }), [
+    /^ACCESS_TOKEN_LIFETIME: longer than REFRESH_TOKEN_LIFETIME/
+  ])
+  t.same(faultsOf({ ACCESS_TOKEN_LIFETIME: '1h', REFRESH_TOKEN_LIFETIME: '1h' }), [])
   const sliding = { SLIDING_TOKEN_REFRESH_LIFETIME: '2d', SESSION_ABSOLUTE_LIFETIME: '1d' }
   t.match(faultsOf({ ...sliding, SLIDING_TOKENS: 'true' }), [
     /^SESSION_ABSOLUTE_LIFETIME: shorter than SLIDING_TOKEN_REFRESH_LIFETIME/

@@ -19,13 +19,13 @@ function open(limits: Partial<RevocationLimits> = {}) {
 t.test('it says nothing before it has heard the feed', async (t) => {
   const { replica, wall } = open()
   t.equal(replica.isStale(), true)
-  t.throws(() => replica.has('a'), down)
-  replica.add([{ id: 'a', revokedAt: wall() }])
-  t.throws(() => replica.has('a'), down, 'what is known in part is not enough')
+  t.throws(() => replica.has({ sid: 'a' }), down)
+  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
+  t.throws(() => replica.has({ sid: 'a' }), down, 'what is known in part is not enough')
   replica.heard()
   t.equal(replica.isStale(), false)
-  t.equal(replica.has('a'), true)
-  t.equal(replica.has('b'), false)
+  t.equal(replica.has({ sid: 'a' }), true)
+  t.equal(replica.has({ sid: 'b' }), false)
 })
 
 t.test('silence is told with its reason, and only once it is too long', async (t) => {
@@ -33,20 +33,52 @@ t.test('silence is told with its reason, and only once it is too long', async (t
   const reason = new Error('connect ECONNREFUSED')
   replica.heard()
   replica.lost(reason)
-  t.equal(replica.has('a'), false)
+  t.equal(replica.has({ sid: 'a' }), false)
   tick(staleness + 1)
-  t.throws(() => replica.has('a'), { ...down, cause: reason })
+  t.throws(() => replica.has({ sid: 'a' }), { ...down, cause: reason })
 })
 
-t.test('any one of the ids is enough, and those a token does not have do not count', async (t) => {
+t.test('a session and a token with the same id are two, unless an earlier version announced the id', async (t) => {
   const { replica, wall } = open()
-  replica.add([{ id: 'sid', revokedAt: wall() }])
+  replica.add([
+    { kind: 'sid', id: 'a', revokedAt: wall() },
+    { kind: 'jti', id: 'b', revokedAt: wall() },
+    { kind: 'any', id: 'c', revokedAt: wall() }
+  ])
   replica.heard()
-  t.equal(replica.has('sid', 'jti'), true)
-  t.equal(replica.has('jti', 'sid'), true)
-  t.equal(replica.has(undefined, 'sid'), true)
-  t.equal(replica.has(undefined, undefined), false)
-  t.equal(replica.has(), false)
+  for (const [id, asSid, asJti] of [
+    ['a', true, false],
+    ['b', false, true],
+    ['c', true, true]
+  ] as const) {
+    t.equal(replica.has({ sid: id, jti: 'x' }), asSid, `${id} as a sid`)
+    t.equal(replica.has({ sid: 'x', jti: id }), asJti, `${id} as a jti`)
+    t.equal(replica.has({ jti: id }), asJti)
+  }
+  t.equal(replica.has({ sid: undefined, jti: undefined }), false)
+  t.equal(replica.has({}), false)
+})
+
+t.test('after a loss of the list our tokens from before are refused for one window', async (t) => {
+  const { replica, wall, tick } = open()
+  replica.heard()
+  const [before, after] = [
+    { sid: 'a', iat: wall() - 1 },
+    { sid: 'a', iat: wall() }
+  ]
+  replica.lostBefore(wall())
+  t.equal(replica.has(before), true)
+  t.equal(replica.has({ client_id: 'service', jti: 'b', iat: before.iat }), true, 'those of clients too')
+  t.equal(replica.has({ sid: 'a' }), true, 'and those that do not say when they were issued')
+  t.equal(replica.has(after), false)
+  t.equal(replica.has({ jti: 'b', iat: before.iat }), false, 'but not those of another issuer')
+  replica.lostBefore(0)
+  tick(window - 1)
+  replica.heard()
+  t.equal(replica.has(before), true)
+  tick(1)
+  replica.heard()
+  t.equal(replica.has(before), false)
 })
 
 t.test('silence is measured by a clock that nobody can set', async (t) => {
@@ -55,13 +87,13 @@ t.test('silence is measured by a clock that nobody can set', async (t) => {
   for (const step of [86_400, -2 * 86_400]) {
     wall.advance(step)
     t.equal(replica.isStale(), false, `the wall clock steps by ${step} seconds`)
-    t.equal(replica.has('a'), false)
+    t.equal(replica.has({ sid: 'a' }), false)
   }
   monotonic.advance(staleness)
   t.equal(replica.isStale(), false, 'the last second')
   monotonic.advance(1)
   t.equal(replica.isStale(), true)
-  t.throws(() => replica.has('a'), down)
+  t.throws(() => replica.has({ sid: 'a' }), down)
   wall.advance(-staleness)
   t.equal(replica.isStale(), true, 'setting the wall clock back does not help')
   replica.heard()
@@ -70,15 +102,15 @@ t.test('silence is measured by a clock that nobody can set', async (t) => {
 
 t.test('an entry outlasts a wall clock that is set, and set back', async (t) => {
   const { replica, wall, tick } = open()
-  replica.add([{ id: 'a', revokedAt: wall() }])
+  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
   wall.advance(3600)
   replica.heard()
-  t.equal(replica.has('a'), true, 'an hour forward, and the tokens have expired')
+  t.equal(replica.has({ sid: 'a' }), true, 'an hour forward, and the tokens have expired')
   wall.advance(-3600)
-  t.equal(replica.has('a'), true, 'an hour back, and they have not')
+  t.equal(replica.has({ sid: 'a' }), true, 'an hour back, and they have not')
   tick(window)
   replica.heard()
-  t.equal(replica.has('a'), false)
+  t.equal(replica.has({ sid: 'a' }), false)
 })
 
 t.test('an entry outlasts the tokens that were made while the wall clock was ahead', async (t) => {
@@ -86,14 +118,14 @@ t.test('an entry outlasts the tokens that were made while the wall clock was ahe
     const { replica, wall, tick } = open()
     const revokedAt = wall() + 3600
     if (wasHeard === 'meanwhile') wall.advance(3600)
-    replica.add([{ id: 'a', revokedAt }])
+    replica.add([{ kind: 'sid', id: 'a', revokedAt }])
     if (wasHeard === 'meanwhile') wall.advance(-3600)
     tick(3600 + window - 1)
     replica.heard()
-    t.equal(replica.has('a'), true, `heard ${wasHeard}`)
+    t.equal(replica.has({ sid: 'a' }), true, `heard ${wasHeard}`)
     tick(1)
     replica.heard()
-    t.equal(replica.has('a'), false)
+    t.equal(replica.has({ sid: 'a' }), false)
   }
 })
 
@@ -112,11 +144,11 @@ t.test('an entry is forgotten when no token of it can be alive, and not a second
   const { replica, wall, tick } = open()
   const hear = (id: string) => {
     replica.heard()
-    return replica.has(id)
+    return replica.has({ sid: id })
   }
-  replica.add([{ id: 'early', revokedAt: wall() }])
+  replica.add([{ kind: 'sid', id: 'early', revokedAt: wall() }])
   tick(1)
-  replica.add([{ id: 'late', revokedAt: wall() }])
+  replica.add([{ kind: 'sid', id: 'late', revokedAt: wall() }])
   tick(window - 2)
   t.equal(hear('early'), true, 'its last second')
   tick(1)
@@ -129,66 +161,66 @@ t.test('an entry is forgotten when no token of it can be alive, and not a second
 t.test('an entry is not forgotten while the feed is silent', async (t) => {
   const { replica, wall, tick } = open()
   replica.heard()
-  replica.add([{ id: 'a', revokedAt: wall() }])
+  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
   tick(staleness)
-  t.equal(replica.has('a'), true)
+  t.equal(replica.has({ sid: 'a' }), true)
 })
 
 t.test('knowing an entry twice does no harm', async (t) => {
   const { replica, wall, tick } = open()
-  replica.add([{ id: 'a', revokedAt: wall() }])
+  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
   tick(100)
   replica.add([
-    { id: 'b', revokedAt: wall() },
-    { id: 'a', revokedAt: wall() }
+    { kind: 'sid', id: 'b', revokedAt: wall() },
+    { kind: 'sid', id: 'a', revokedAt: wall() }
   ])
   tick(window - 100)
   replica.heard()
-  t.equal(replica.has('a'), true, 'the later time counts')
+  t.equal(replica.has({ sid: 'a' }), true, 'the later time counts')
   tick(100)
   replica.heard()
-  t.equal(replica.has('a'), false)
-  t.equal(replica.has('b'), false, 'and it keeps nobody else')
+  t.equal(replica.has({ sid: 'a' }), false)
+  t.equal(replica.has({ sid: 'b' }), false, 'and it keeps nobody else')
 })
 
 t.test('an entry that comes late, or out of order, is kept no shorter than it matters', async (t) => {
   const { replica, wall, tick } = open()
   const now = wall()
   replica.add([
-    { id: 'new', revokedAt: now },
-    { id: 'old', revokedAt: now - 100 },
-    { id: 'over', revokedAt: now - window }
+    { kind: 'sid', id: 'new', revokedAt: now },
+    { kind: 'sid', id: 'old', revokedAt: now - 100 },
+    { kind: 'sid', id: 'over', revokedAt: now - window }
   ])
   tick(window - 101)
   replica.heard()
-  t.equal(replica.has('old'), true)
+  t.equal(replica.has({ sid: 'old' }), true)
   tick(101)
   replica.heard()
-  for (const id of ['new', 'old', 'over']) t.equal(replica.has(id), false, id)
+  for (const id of ['new', 'old', 'over']) t.equal(replica.has({ sid: id }), false, id)
 })
 
 t.test('more than it holds is more than it knows: nothing is verified', async (t) => {
   const { replica, wall, tick } = open({ most: 3 })
   const revoke = (...ids: readonly string[]) => {
-    replica.add(ids.map((id) => ({ id, revokedAt: wall() })))
+    replica.add(ids.map((id) => ({ kind: 'sid' as const, id, revokedAt: wall() })))
     replica.heard()
   }
   revoke('a', 'b')
   tick(10)
   revoke('c')
-  t.equal(replica.has('c'), true, 'as many as it holds')
+  t.equal(replica.has({ sid: 'c' }), true, 'as many as it holds')
   revoke('c')
   t.equal(replica.isStale(), false, 'one known before takes no room')
   revoke('d')
   t.equal(replica.isStale(), true)
-  t.throws(() => replica.has('a'), down)
-  t.throws(() => replica.has('x'), down)
+  t.throws(() => replica.has({ sid: 'a' }), down)
+  t.throws(() => replica.has({ sid: 'x' }), down)
   tick(window - 10)
   t.equal(replica.isStale(), true, 'what has expired takes room until the feed is heard')
   replica.heard()
   t.equal(replica.isStale(), false)
   t.same(
-    ['a', 'b', 'c', 'd'].filter((id) => replica.has(id)),
+    ['a', 'b', 'c', 'd'].filter((id) => replica.has({ sid: id })),
     ['c', 'd'],
     'those that matter were kept'
   )

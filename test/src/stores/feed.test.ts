@@ -1,8 +1,10 @@
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { randomId } from '../../../src/random.ts'
+import type { Revocations } from '../../../src/sessions/revocations.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { followEmbeddedFeed } from '../../../src/stores/embedded/feed.ts'
 import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
@@ -12,7 +14,16 @@ import { makeNames, type Names } from '../../../src/stores/redis/names.ts'
 import { announce, defineScripts } from '../../../src/stores/redis/scripts.ts'
 import { openRedisSessions } from '../../../src/stores/redis/sessions.ts'
 import { systemClock } from '../../../src/time.ts'
-import { aReplica, follow, login, type OpenedFeed, revocationFeedSuite, until, window } from '../../conformance/feed.ts'
+import {
+  aReplica,
+  aToken,
+  follow,
+  login,
+  type OpenedFeed,
+  revocationFeedSuite,
+  until,
+  window
+} from '../../conformance/feed.ts'
 import { aClient, aPolicy } from '../../support/makers.ts'
 import { needsRedis, withoutRedis } from '../../support/needs.ts'
 import type { RedisServer } from '../../support/redis.ts'
@@ -50,7 +61,7 @@ function openFeed(t: Pick<Test, 'teardown'>, server: RedisServer): OpenedRedisFe
     redis,
     names,
     feed: {
-      follow: async (replica) => followRedisFeed(await openReader(url, { verifyTls: true }), names.feed, replica)
+      follow: async (replica) => followRedisFeed(await openReader(url, { verifyTls: true }), names, replica)
     },
     async openSessions(policy) {
       const connection = await openRedis(url, { verifyTls: true })
@@ -78,7 +89,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
       sids.push(sid)
     }
     t.ok(killed >= 5, `killed ${killed} times`)
-    const late = await until(() => sids.every((sid) => replica.has(sid)), 3000)
+    const late = await until(() => sids.every((sid) => replica.has(aToken(sid))), 3000)
     t.comment(`100 revocations while the reader was killed ${killed} times; all known ${late.toFixed(0)} ms later`)
   })
 
@@ -90,11 +101,11 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
     const { redis, names } = openFeed(t, server)
     defineScripts(redis)
     const some = () => Array.from({ length: 500 }, randomId)
-    await announce(redis, names.feed, 3600, some())
-    await announce(redis, names.feed, 3600, some())
+    await announce(redis, names, 3600, 'sid', some())
+    await announce(redis, names, 3600, 'sid', some())
     t.equal(await redis.xlen(names.feed), 1000)
     await delay(2000)
-    await announce(redis, names.feed, 1, [randomId()])
+    await announce(redis, names, 1, 'sid', [randomId()])
     const kept = await redis.xlen(names.feed)
     t.ok(kept <= 101, `${kept} entries: whole nodes of a hundred are let go, so one may be left`)
   })
@@ -123,12 +134,12 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     )
     // Some of these are in the feed before the reader is back, the others come later.
     await revoke(30, 60)
-    await until(() => places.slice(0, 60).every(({ sid }) => replica.has(sid)), 5000)
+    await until(() => places.slice(0, 60).every(({ sid }) => replica.has(aToken(sid))), 5000)
     await revoke(60, 90)
-    await until(() => places.every(({ sid }) => replica.has(sid)), 1000)
+    await until(() => places.every(({ sid }) => replica.has(aToken(sid))), 1000)
     const { has } = await follow(t, feed)
     t.ok(
-      places.every(({ sid }) => has(sid)),
+      places.every(({ sid }) => has(aToken(sid))),
       'who comes new knows all, from before and after'
     )
     for (const place of places) t.equal((await store.rotate(place)).kind, 'unknown')
@@ -144,7 +155,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
       const { userId, sid } = await login(store, 'ann')
       t.equal(await store.revoke(userId, sid), true)
       known.push(sid)
-      return until(() => known.every((each) => replica.has(each)), 5000)
+      return until(() => known.every((each) => replica.has(aToken(each))), 5000)
     }
     await revokeOne()
     await redis.flushall()
@@ -165,11 +176,39 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     await redis.flushall()
     const sid = randomId()
     await redis.xadd(names.feed, `${(systemClock() - 30) * 1000}-0`, 'id', Buffer.from(sid, 'hex'))
-    const took = await until(() => replica.has(sid), 5000)
+    const took = await until(() => replica.has(aToken(sid)), 5000)
     t.comment(`an entry before the last one seen was found after ${took.toFixed(0)} ms`)
     known.push(sid)
     await revokeOne()
     t.equal(new Set(known).size, 5)
+  })
+
+  await t.test('emptied: our tokens from before are refused for one window, by every worker', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, openSessions } = openFeed(t, server)
+    const store = await openSessions(aPolicy())
+    const issuedAt = systemClock()
+    const running = await follow(t, feed)
+    const { userId, sid } = await login(store, 'ann')
+    await store.revoke(userId, sid)
+    t.equal(running.has({ sid: randomId(), iat: systemClock() }), false)
+    await until(() => systemClock() > issuedAt + 1, 5000)
+    await redis.flushall()
+    const fresh = await follow(t, feed)
+    t.equal(fresh.has({ sid, iat: issuedAt }), true, 'by a worker that starts afterwards')
+    t.equal(fresh.has({ sid: randomId(), iat: systemClock() }), false, 'a token issued since is valid')
+    await until(() => running.has({ sid: randomId(), iat: issuedAt }), 5000)
+  })
+
+  await t.test('a stream of a version without an epoch has lost nothing', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, names } = openFeed(t, server)
+    const id = randomId()
+    await redis.xadd(names.feed, '*', 'id', Buffer.from(id, 'hex'))
+    const replica = await follow(t, feed)
+    t.equal(replica.has({ sid: randomId(), iat: 1 }), false)
+    t.equal(replica.has(aToken(id)), true)
+    t.equal(replica.has({ jti: id }), true, 'its entries do not tell a session from a token')
   })
 
   await t.test('hung: nothing is verified after REVOCATION_STALENESS, and it recovers by itself', async (t) => {
@@ -179,22 +218,22 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     const store = await openSessions(aPolicy())
     const [before, during] = [await login(store, 'ann'), await login(store, 'ann')]
     await store.revoke('ann', before.sid)
-    await until(() => replica.has(before.sid), 1000)
+    await until(() => replica.has(aToken(before.sid)), 1000)
 
     await server.kill('SIGSTOP')
     const stopped = performance.now()
-    t.equal(replica.has(before.sid), true, 'what is known is good for a while')
+    t.equal(replica.has(aToken(before.sid)), true, 'what is known is good for a while')
     await t.rejects(store.revoke('ann', during.sid), down)
     await until(() => replica.isStale(), 6000)
     const stale = performance.now() - stopped
-    t.throws(() => replica.has(before.sid), down)
+    t.throws(() => replica.has(aToken(before.sid)), down)
     t.ok(stale >= 1000, `stale after ${stale.toFixed(0)} ms`)
 
     await delay(Math.max(0, 7000 - stale)) // longer than the reader waits before it gives its connection up
     await server.kill('SIGCONT')
     const recovered = await until(() => !replica.isStale(), 5000)
     t.comment(`stale after ${stale.toFixed(0)} ms of silence; heard again ${recovered.toFixed(0)} ms after its end`)
-    t.equal(replica.has(before.sid), true)
+    t.equal(replica.has(aToken(before.sid)), true)
     await until(
       () =>
         store.revoke('ann', during.sid).then(
@@ -203,7 +242,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
         ),
       5000
     )
-    await until(() => replica.has(during.sid), 1000)
+    await until(() => replica.has(aToken(during.sid)), 1000)
   })
 
   await t.test('a follower is closed whatever its server does', async (t) => {
@@ -218,6 +257,19 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     t.pass('both are closed')
   })
 
+  await t.test('a revocation does not wait for a replica that is still loading', async (t) => {
+    const server = await needsRedis(t, { tcp: true, args: ['--repl-diskless-sync-delay', '0'] })
+    const { redis, openSessions } = openFeed(t, server)
+    const store = await openSessions(aPolicy())
+    const place = await login(store, 'ann')
+    // Asks for a copy as a replica does, and acknowledges nothing.
+    const loading = connect(Number(new URL(server.url).port), '127.0.0.1')
+    t.teardown(() => loading.destroy())
+    loading.resume().write('PSYNC ? -1\r\n')
+    await until(async () => /state=online,offset=0/.test(await redis.info('replication')), 10_000)
+    t.equal(await store.revoke('ann', place.sid), true)
+  })
+
   await t.test('a revocation waits for a replica of the server', async (t) => {
     const server = await needsRedis(t, { tcp: true, args: ['--repl-diskless-sync-delay', '0'] })
     const port = new URL(server.url).port
@@ -225,7 +277,10 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     const { feed, redis, openSessions } = openFeed(t, server)
     const store = await openSessions(aPolicy())
     const [first, second] = [await login(store, 'ann'), await login(store, 'ann')]
-    await until(async () => /slave0:.*state=online/.test(await redis.info('replication')), 10_000)
+    // The replica acknowledges what comes after its first copy within a second.
+    await until(async () => /state=online/.test(await redis.info('replication')), 10_000)
+    await login(store, 'ben')
+    await until(async () => /state=online,offset=[1-9]/.test(await redis.info('replication')), 10_000)
     t.equal(await store.revoke('ann', first.sid), true)
 
     const replica = await follow(t, feed)
@@ -244,7 +299,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     t.equal(await store.revoke('ann', second.sid), true, 'calling again finishes it')
     t.equal(await store.revoke('ann', second.sid), false)
     t.equal((await store.rotate(second)).kind, 'unknown')
-    t.equal(replica.has(second.sid), true)
+    t.equal(replica.has(aToken(second.sid)), true)
   })
 })
 
@@ -265,8 +320,8 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
       }
     }
   }
-  const isAnnounced = ({ replica }: { replica: { has(sid: string): boolean } }, sid: string) =>
-    until(() => replica.has(sid), 1000)
+  const isAnnounced = ({ replica }: { replica: Revocations }, sid: string) =>
+    until(() => replica.has(aToken(sid)), 1000)
 
   await t.test('by a refresh', async (t) => {
     const broken = await openBroken(t)
@@ -278,7 +333,7 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
     t.same(await store.list('ann'), [])
     await t.rejects(store.rotate(place), down, 'and is never refreshed')
     await t.rejects(store.rotate({ ...place, generation: 2 ** 32 - 1 }), down, 'with the mark for a generation neither')
-    t.equal(replica.has(place.sid), false)
+    t.equal(replica.has(aToken(place.sid)), false)
     await repairFeed()
     t.equal((await store.rotate(place)).kind, 'unknown')
     await isAnnounced(broken, place.sid)

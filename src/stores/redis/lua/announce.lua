@@ -1,10 +1,13 @@
--- Writes revocations into the feed, and lets go of those that no access token can outlive. The clock is Redis' own.
--- KEYS[1]  the feed, a stream of entries {id: 16 bytes}
+-- Writes revocations into the feed, and deletes those that no access token can outlive. The clock is Redis' own.
+-- KEYS[1]  the feed, a stream of entries {sid or jti: 16 bytes}
+-- KEYS[2]  the epoch of the feed: lua/epoch.lua
 -- ARGV[1]  how long an entry matters, seconds
--- ARGV[2]  and on: the ids, 16 bytes each
+-- ARGV[2]  what the ids are: sid or jti
+-- ARGV[3]  and on: the ids, 16 bytes each
 -- returns  nothing
-local feed, window = KEYS[1], tonumber(ARGV[1])
-local oldest = (tonumber(redis.call('TIME')[1]) - window) * 1000
-for i = 2, #ARGV do
-  redis.call('XADD', feed, 'MINID', '~', string.format('%.0f', oldest), '*', 'id', ARGV[i])
+local feed, epoch, window, kind = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]
+local now = tonumber(redis.call('TIME')[1])
+redis.call('SET', epoch, redis.call('EXISTS', feed) == 1 and 0 or now, 'NX')
+for i = 3, #ARGV do
+  redis.call('XADD', feed, 'MINID', '~', string.format('%.0f', (now - window) * 1000), '*', kind, ARGV[i])
 end

@@ -1,0 +1,8 @@
+-- The second at which the feed began. It is written once, so a server that does not have it has lost its data, or is new: what
+-- was revoked there before is not known. A feed without it is of a version that had none, and has lost nothing: 0.
+-- KEYS[1]  the feed
+-- KEYS[2]  its epoch
+-- returns  the second, by Redis' own clock
+local feed, epoch = KEYS[1], KEYS[2]
+redis.call('SET', epoch, redis.call('EXISTS', feed) == 1 and 0 or tonumber(redis.call('TIME')[1]), 'NX')
+return tonumber(redis.call('GET', epoch))
