@@ -32,8 +32,11 @@ export interface Revocations {
   has(claims: RevocableClaims): boolean
   /** Takes note of revocations; knowing one twice does no harm. */
   add(revocations: readonly Revocation[]): void
-  /** All that was revoked before this second, by the clock of the store, is lost. */
-  lostBefore(second: number): void
+  /**
+   * All that was revoked before this second is lost. `now` is the time by the clock that it was read from; without it, that of this
+   * host, whose clock dates tokens and need not agree with the clock of the store.
+   */
+  lostBefore(second: number, now?: number): void
   /** Has the feed read before each answer: for one that costs next to nothing to read. It reports its own failures. */
   readFirst(read: (() => void) | undefined): void
   /** The feed has answered just now: all that was revoked until then is known. */
@@ -95,9 +98,9 @@ export function makeRevocations(
     read?.()
     if (isStale()) throw silent()
   }
-  /** Only our own tokens could have been revoked here by their session, and only ours have one. */
-  const mayBeLost = ({ sid, client_id, iat = 0 }: RevocableClaims): boolean =>
-    loss !== undefined && iat < loss.before && (sid !== undefined || client_id !== undefined)
+  /** Only our own tokens could have been revoked here by their session or client, and ours always have an `iat`. */
+  const mayBeLost = ({ sid, client_id, iat }: RevocableClaims): boolean =>
+    loss !== undefined && iat !== undefined && iat < loss.before && (sid !== undefined || client_id !== undefined)
   return {
     has(claims) {
       demandFresh()
@@ -113,7 +116,8 @@ export function makeRevocations(
         }
       }
     },
-    lostBefore(before) {
+    lostBefore(second, now = clock()) {
+      const before = second + clock() - now
       if (before > (loss?.before ?? 0)) loss = { before, ...termOf(before) }
     },
     readFirst(reader) {

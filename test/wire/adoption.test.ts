@@ -255,7 +255,12 @@ t.test('with CHECK_REVOKE_TOKEN=true a refresh token has to name the password, a
 t.test(
   'a sliding token of Simple JWT becomes a session, and keeps its jti, its claims and its refresh_exp',
   async (t) => {
-    const service = await openApp(t, { ...adopting, SLIDING_TOKENS: 'true', REFRESH_TOKEN_LIFETIME: '1m' })
+    const service = await openApp(t, {
+      ...adopting,
+      SLIDING_TOKENS: 'true',
+      REFRESH_TOKEN_LIFETIME: '1m',
+      ACCESS_TOKEN_LIFETIME: '1m'
+    })
     const { id } = await service.addUser('vitor', aPassword)
     const now = service.clock()
     const slidingToken = (changes: object = {}) =>

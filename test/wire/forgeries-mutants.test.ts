@@ -180,7 +180,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'the jti of a refresh token need not be derived',
-    edits: [[refresh, `equalInConstantTime(jti ?? '', jtiOf(place))`, 'true']],
+    edits: [[refresh, `equalInConstantTime(jti, jtiOf(place, custom))`, 'true']],
     lets: /^sessions: a refresh token (of the next|under)/
   },
   {

@@ -26,10 +26,14 @@ export async function followRedisFeed(
   let position = start
   let closed = false
   let epochReadAt = Number.NEGATIVE_INFINITY
+  let knownEpoch: number | undefined
   defineScripts(reader)
 
   const lookAtEpoch = async (): Promise<void> => {
-    replica.lostBefore(await readEpoch(reader, names))
+    const { epoch, now } = await readEpoch(reader, names)
+    // One second earlier, since clocks are read in whole seconds: a token that is issued right after the start is not refused.
+    if (epoch !== knownEpoch) replica.lostBefore(epoch - 1, now)
+    knownEpoch = epoch
     epochReadAt = performance.now()
   }
 

@@ -17,7 +17,7 @@ declare module 'ioredis' {
     keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
-    keyturnEpoch(...args: string[]): Result<number, Context>
+    keyturnEpoch(...args: string[]): Result<[epoch: number, now: number], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnSpend(...args: (string | Buffer | number)[]): Result<number, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
@@ -149,9 +149,11 @@ export async function announce(
   await redis.keyturnAnnounce(feed, epoch, window, kind, ...ids.map((id) => Buffer.from(id, 'hex')))
 }
 
-/** The second at which the feed began, 0 when nothing of it was ever lost. */
-export const readEpoch = (redis: Connection, { feed, epoch }: FeedNames): Promise<number> =>
-  redis.keyturnEpoch(feed, epoch)
+/** The second at which the feed began, 0 when nothing of it was ever lost, and the time, both by Redis' clock. */
+export async function readEpoch(redis: Connection, names: FeedNames): Promise<{ epoch: number; now: number }> {
+  const [epoch, now] = await redis.keyturnEpoch(names.feed, names.epoch)
+  return { epoch, now }
+}
 
 /** Counts one more at `key`; `window` is in whole seconds. */
 export async function count(redis: Connection, key: string, window: number): Promise<Count> {

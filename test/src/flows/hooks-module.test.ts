@@ -82,7 +82,7 @@ t.test('a module that cannot be taken fails the start with one line', async (t) 
 
   for (const variable of ['CLAIMS_MODULE', 'HOOKS_MODULE']) {
     const { code, stderr } = await runKeyturn(['serve'], { DATA_DIR: aDataDir(t), PORT: '0', [variable]: missing })
-    t.equal(code, 3, 'a worker that cannot boot')
+    t.equal(code, 78, 'a setting that names no usable file')
     t.match(stderr, new RegExp(`^${variable}: [^\\n]*\\n$`))
   }
 })
