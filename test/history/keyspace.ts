@@ -8,7 +8,7 @@ import type { World } from './world.ts'
 const longestValue = 64
 
 /**
- * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed, and two fields a session; for a
+ * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed and its epoch, and two fields a session; for a
  * user whose sessions were to end all at once, which failed, a second key. Each key has an expiry, no earlier than its last session's and no later than any session's absolute end.
  */
 export async function checkKeyspace(
@@ -29,9 +29,9 @@ export async function checkKeyspace(
   const broken: string[] = []
   let strangers = 0
   for (const key of await control.keys(clockKey.replace(/clock$/, '*'))) {
-    if (key === names.feed || key === clockKey) continue
+    if (key === names.feed || key === names.epoch || key === clockKey) continue
     if (!userKeys.has(key)) {
-      broken.push(`a key that nobody knows: ${key}`)
+      broken.push(`an unknown key: ${key}`)
       continue
     }
     const expiry = Number(await control.call('EXPIRETIME', key))
