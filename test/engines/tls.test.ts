@@ -67,7 +67,7 @@ t.test('TLS', { skip }, async (t) => {
     await t.rejects(open(`redis://${server.host}`), { code: 'STORE_DOWN' })
     const plain = await startRedis({ tcp: true })
     t.teardown(() => plain.stop())
-    const host = plain.url.replace('redis://', '')
+    const { host } = new URL(plain.url)
     for (const scheme of ['rediss', 'rediss+sentinel', 'rediss+cluster']) {
       await t.rejects(open(`${scheme}://${host}`, false), { code: 'STORE_DOWN' }, scheme)
     }
