@@ -117,32 +117,9 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     scripts: { revoke: [['mark_ended(sessions, sid, record)\nreturn 1', 'return 0']] }
   },
   {
-    name: 'the end of all sessions is answered when they are set aside',
-    breaks: 3,
-    wrap: (store, redis, names) => ({
-      ...store,
-      async revokeAll(userId, kept = '') {
-        await redis.keyturnDetach(
-          names.sessions(userId),
-          names.ending(userId),
-          names.ended(userId),
-          Buffer.from(kept, 'hex'),
-          0
-        )
-        const ended = await redis.hkeysBuffer(names.ending(userId))
-        return ended.filter((field) => field.length === 16).map((field) => field.toString('hex'))
-      }
-    })
-  },
-  {
     name: 'the end of all sessions leaves them under their name',
     breaks: 3,
     scripts: { detach: [["redis.call('RENAME', sessions, ending)", "redis.call('COPY', sessions, ending)"]] }
-  },
-  {
-    name: 'the end of all sessions is begun before an earlier one is finished',
-    breaks: 3,
-    scripts: { detach: [["if redis.call('EXISTS', ending) == 1 then return 0 end\n", '']] }
   },
   {
     name: 'a revocation is answered before it is carried out',
