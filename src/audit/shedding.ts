@@ -6,7 +6,7 @@ const crowded = 500
 
 /**
  * Decides whether the entry of a failed request is left out. Failures are written in full while the trail keeps up, once a
- * minute for each address while it is behind, and not at all while it is crowded: whoever sends more requests than the
+ * minute for each address while it is behind, and not at all while it is crowded: a caller that sends more requests than the
  * database can record must not push out the entries of acts. Pure.
  *
  * @param waiting - entries that wait for the store

@@ -85,7 +85,7 @@ export function openLogOutput({ onRecovered = () => {}, write = openStdout() }: 
 
 /**
  * Writes to standard output without blocking. A pipe or a terminal is opened again, since the flag O_NONBLOCK belongs to
- * whoever shares an opening: other processes reset it. A socket cannot be opened again; the stream that Node.js makes of it
+ * all processes that share an opening: other processes reset it. A socket cannot be opened again; the stream that Node.js makes of it
  * sets the flag. A file never stalls, and another opening would have a position of its own.
  */
 function openStdout(): (bytes: Buffer) => number {
