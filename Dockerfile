@@ -2,12 +2,12 @@ FROM node:26-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
 # No dependency needs its install script, so none is run.
-RUN npm ci --ignore-scripts --no-audit --no-fund
+RUN npm ci --workspaces=false --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src src
 COPY plugins plugins
 COPY routes routes
-RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+RUN npm run build && npm prune --workspaces=false --omit=dev --ignore-scripts --no-audit --no-fund
 # Beside dist: the Lua scripts and migrations that it loads through "imports" in package.json.
 RUN mkdir /app \
   && mv package.json dist node_modules /app/ \

@@ -13,7 +13,7 @@ import { sharedPostgres, startPostgres } from './support/postgres.ts'
 import { sharedDatabases, sharedRedis, startRedis } from './support/redis.ts'
 
 interface Suite {
-  /** Below `test`, with everything in them. */
+  /** Relative to the compiled `test`, with everything in them. */
   readonly folders: readonly string[]
   /** Whether the files of a folder share one process: starting tap and Fastify for each costs more than most of their tests. */
   readonly sharesProcess: boolean
@@ -27,7 +27,8 @@ const suites: Readonly<Record<string, Suite>> = {
   faults: own('faults'),
   fuzz: own('fuzz'),
   history: own('history'),
-  recipes: own('recipes')
+  recipes: own('recipes'),
+  packages: own('../../packages')
 }
 
 const test = fileURLToPath(new URL('.', import.meta.url))
@@ -37,7 +38,7 @@ const isTerminal = process.stdout.isTTY
 /** The test files below a folder, by the folder that they are in. */
 function filesByFolder(folder: string): Map<string, string[]> {
   const found = readdirSync(join(test, folder), { recursive: true, encoding: 'utf8' })
-  const files = found.filter((name) => name.endsWith('.test.js')).toSorted()
+  const files = found.filter((name) => name.endsWith('.test.js') && !name.includes('node_modules')).toSorted()
   const byFolder = new Map<string, string[]>()
   for (const file of files) {
     const path = join(test, folder, file)
@@ -137,6 +138,8 @@ if (chosen.length === 0 || unknown.length > 0) {
 }
 const began = performance.now()
 const entries = chosen.flatMap((name) => entriesOf(suites[name] as Suite))
+// Without a file, tap would run everything that it finds.
+if (entries.length === 0) throw new Error(`no compiled test in ${chosen.join(', ')}`)
 // Coverage is of all suites together: each by itself would fall short.
 const result = await runTap(entries, [...(names.includes('all') ? [] : ['--disable-coverage']), ...options])
 const seconds = ((performance.now() - began) / 1000).toFixed(0)
