@@ -12,7 +12,7 @@ const rulesOf = ({ properties, required = [] }: BodySchema): Readonly<Record<str
   Object.fromEntries(
     Object.entries(properties).map(([name, { maxItems }]) => [
       name,
-      { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { mostItems: maxItems }) }
+      { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }) }
     ])
   )
 

@@ -1,20 +1,20 @@
 import type { Told } from './translations.ts'
 
-/** What the outside is told: a status, and a body whose words are Simple JWT's wherever it has the case. */
+/** What a caller receives: a status and a body. The text is Simple JWT's wherever Simple JWT defines the error. */
 interface Refusal {
   readonly status: number
   /** Simple JWT's `code` member, only where it sends one. */
   readonly code?: string
   readonly words: string | ((detail: string) => string)
-  /** The `error` that OAuth doors answer, where it says more than the status (RFC 6749 §5.2, RFC 7009 §2.2.1). */
+  /** The `error` that OAuth endpoints return, where it is more specific than the status (RFC 6749 §5.2, RFC 7009 §2.2.1). */
   readonly oauth?: string
-  /** The `error` of the challenge that goes with it (RFC 6750 §3.1). */
+  /** The `error` in the `WWW-Authenticate` field (RFC 6750 §3.1). */
   readonly bearer?: string
 }
 
 /**
- * Every way a request can be refused. One row a code: docs/errors.md is compared with it, and translations.ts.
- * Words given as a function take the error's `detail`, which is then public; in the other rows `detail` goes to the log only.
+ * Every way a request can be refused, one row per code. Tests compare docs/errors.md and translations.ts with it.
+ * A text that is a function receives the error's `detail`, which is then public; in the other rows `detail` is only logged.
  */
 export const errorTable = {
   FIELDS_INVALID: { status: 400, words: 'Invalid input.' },
@@ -107,16 +107,16 @@ export type ErrorCode = keyof typeof errorTable
 /** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
 export type FieldMessages = Readonly<Record<string, readonly FieldMessage[]>>
 
-/** Only what is in translations.ts: such messages are made in many rooms, and the compiler is in all of them. */
+/** Only texts that translations.ts has: many modules create such messages, and the compiler checks each of them. */
 export type FieldMessage = Told
 
 export interface ErrorOptions {
-  /** Text for the words that take one, otherwise for the log only. Never a token, password or key. */
+  /** Inserted into texts that take one, otherwise only logged. Never a token, password or key. */
   readonly detail?: string
   readonly fields?: FieldMessages
   /** Further members of the body. */
   readonly more?: object
-  /** Whole seconds after which a retry makes sense: sent as Retry-After. */
+  /** Whole seconds after which to retry: sent as Retry-After. */
   readonly retryAfter?: number
   /** The user, the session and the verdict of a rotation that the refusal is about, for the log and the audit trail only. */
   readonly userId?: string | undefined
@@ -126,8 +126,8 @@ export interface ErrorOptions {
 }
 
 /**
- * The only error Keyturn throws on purpose. What is thrown otherwise is a defect and answered as SERVER_ERROR. One that
- * is no fault of ours (any status but 500) has no stack, only its cause has.
+ * The only error that Keyturn throws on purpose; any other is a bug and becomes SERVER_ERROR. An error of the caller (any
+ * status but 500) has no stack trace, only its cause has.
  */
 export class KeyturnError extends Error {
   override readonly name = 'KeyturnError'
@@ -142,8 +142,7 @@ export class KeyturnError extends Error {
   readonly verdict: string | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
-    // Where a refusal was thrown tells nobody anything, and finding out takes 5 to 20 µs of the few hundred that it
-    // costs.
+    // The stack trace of a refusal is of no use, and capturing it takes 5 to 20 µs of the few hundred that a refusal costs.
     const { stackTraceLimit } = Error
     if (errorTable[code].status !== 500) Error.stackTraceLimit = 0
     super(options.detail === undefined ? code : `${code}: ${options.detail}`, { cause: options.cause })
@@ -159,14 +158,14 @@ export class KeyturnError extends Error {
     this.verdict = options.verdict
   }
 
-  /** The JSON body of the answer. */
+  /** The JSON body of the response. */
   get body(): object {
     if (this.fields !== undefined) return this.fields
     const { code } = this.#row
     return { detail: this.words, ...(code === undefined ? {} : { code }), ...this.more }
   }
 
-  /** The JSON body of an OAuth door's answer (RFC 6749 §5.2), which allows no quotes, no backslashes and ASCII only. */
+  /** The JSON body of an OAuth endpoint's response. RFC 6749 §5.2 allows only ASCII without quotes and backslashes. */
   get oauthBody(): { readonly error: string; readonly error_description: string } {
     const [field] = Object.entries(this.fields ?? {})
     const words = field === undefined ? this.words : `${field[0]}: ${field[1].join(' ')}`
@@ -176,18 +175,18 @@ export class KeyturnError extends Error {
     }
   }
 
-  /** The status of an OAuth endpoint's answer: a refresh token that is refused is an invalid grant (RFC 6749 §5.2). */
+  /** The status of an OAuth endpoint's response: a rejected refresh token is an invalid grant (RFC 6749 §5.2). */
   get oauthStatus(): number {
     return this.#row.oauth === 'invalid_grant' ? 400 : this.status
   }
 
-  /** What the answer says to people. */
+  /** The human-readable text of the response. */
   get words(): string {
     const { words } = this.#row
     return typeof words === 'string' ? words : words(this.detail ?? '')
   }
 
-  /** The `error` of the challenge, where there is one (RFC 6750 §3). */
+  /** The `error` in the `WWW-Authenticate` field, if any (RFC 6750 §3). */
   get bearer(): string | undefined {
     return this.#row.bearer
   }

@@ -2,7 +2,7 @@ import { createHmac, randomBytes, randomFillSync, timingSafeEqual } from 'node:c
 
 const idBytes = 16
 
-/** Random bytes for the next ids. To draw some takes 3 µs however few they are, which is as long as an HMAC. */
+/** Random bytes for the next ids. A draw of any size takes 3 µs, as long as an HMAC. */
 const drawn = Buffer.alloc(256 * idBytes)
 let used = drawn.length
 
@@ -19,7 +19,7 @@ export function randomId(): string {
 /** 256 random bits as 43 characters of base64url: a secret. */
 export const randomSecret = (): string => randomBytes(32).toString('base64url')
 
-/** Whether two texts are equal, in a time that does not tell where they differ. */
+/** Whether two texts are equal, in a time that does not depend on where they differ. */
 export function equalInConstantTime(a: string, b: string): boolean {
   const [left, right] = [Buffer.from(a), Buffer.from(b)]
   return left.length === right.length && timingSafeEqual(left, right)
@@ -28,7 +28,7 @@ export function equalInConstantTime(a: string, b: string): boolean {
 /** HMAC-SHA-256 of `text` under `key`. */
 export const hmac = (key: Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
 
-/** An id like a random one, but always the same for `text` under `key`, and known to nobody without it. */
+/** An id that looks random, is always the same for `text` and `key`, and cannot be predicted without the key. */
 export const derivedId = (key: Buffer, text: string): string =>
   createHmac('sha256', key)
     .update(text)

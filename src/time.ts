@@ -1,12 +1,12 @@
-/** Tells the time in whole seconds since 1970, the unit of every claim (RFC 7519 NumericDate) and of every lifetime here. */
+/** Returns whole seconds since 1970, the unit of every claim (RFC 7519 NumericDate) and of every lifetime here. */
 export type Clock = () => number
 
 export const systemClock: Clock = () => Math.floor(Date.now() / 1000)
 
-/** Whole seconds since some moment: for how long something took or is silent, which a step of the system's clock must not change. */
+/** Whole seconds from an arbitrary start: measures durations, which a step of the system clock must not change. */
 export const monotonicClock: Clock = () => Math.floor(performance.now() / 1000)
 
-/** A clock that only moves when told to: `clock.advance(10)` is ten seconds later. */
+/** A clock that only moves by `clock.advance(seconds)`. */
 export function makeManualClock(start = 1_700_000_000): Clock & { advance(seconds: number): void } {
   let now = start
   return Object.assign(() => now, {
@@ -18,7 +18,7 @@ export function makeManualClock(start = 1_700_000_000): Clock & { advance(second
 
 const unitSeconds: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400 }
 
-/** '300', '300s', '5m', '12h' or '30d' to whole seconds; undefined when the text is no duration. */
+/** '300', '300s', '5m', '12h' or '30d' to whole seconds; undefined when the text is not a duration. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9})([smhd]?)$/.exec(text)
   if (match === null) return undefined

@@ -1,4 +1,4 @@
-import { type Client, hashSecret, mostClients, secretFault } from '../clients/client.ts'
+import { type Client, hashSecret, maxClients, secretFault } from '../clients/client.ts'
 import type { ClientStore } from '../clients/store.ts'
 import { loadConfig } from '../config/load.ts'
 import { randomSecret } from '../random.ts'
@@ -21,8 +21,8 @@ export async function createClient(
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
   await withClients(async (clients, record) => {
-    if ((await clients.list()).length >= mostClients)
-      throw new Refusal(`There are ${mostClients} clients already, and each process holds them all: delete one first.`)
+    if ((await clients.list()).length >= maxClients)
+      throw new Refusal(`There are ${maxClients} clients already, and each process holds them all: delete one first.`)
     if ((await clients.create(id, hashSecret({ id, secret }), scopes)) === undefined)
       throw new Refusal(`The client ${JSON.stringify(id)} exists already: clients rotate-secret gives it a new secret.`)
     await record('client_create', { object: id })

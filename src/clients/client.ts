@@ -2,78 +2,76 @@ import { createHash } from 'node:crypto'
 import { equalInConstantTime } from '../random.ts'
 
 /**
- * Another service: it may ask about tokens, and get tokens of its own (RFC 6749 §2). Times are whole seconds since
- * 1970.
+ * A service that may introspect tokens and get its own access tokens (RFC 6749 §2). Times are whole seconds since 1970.
  */
 export interface Client {
   /** Its name, and its `client_id`. */
   readonly id: string
-  /** What hashSecret makes of its secret. */
+  /** The result of hashSecret. */
   readonly secretHash: string
-  /** The secret before that, and until when it is good too. */
+  /** The former secret, and until when it stays valid. */
   readonly previous: { readonly secretHash: string; readonly until: number } | undefined
-  /** What it may ask for, for tokens of its own. */
+  /** The scopes that its own tokens may have. */
   readonly scopes: readonly string[]
   readonly createdAt: number
-  /** When it was given its secret. */
+  /** When its current secret was set. */
   readonly rotatedAt: number
 }
 
-/** What a client proves itself with. */
+/** What a client authenticates with. */
 export interface ClientCredentials {
   readonly id: string
   readonly secret: string
 }
 
-/** Clients there may be: each process holds them all (directory.ts). */
-export const mostClients = 1000
+/** Bounded because each process holds all clients in memory (directory.ts). */
+export const maxClients = 1000
 
-/** What user tokens say as `client_id` under RFC 9068: no client made them. */
+/** The `client_id` of user tokens under RFC 9068; no client may have it. */
 export const ownClientId = 'keyturn'
 
 /**
- * Why a text cannot be a client's id; undefined when it can. It is the `sub` of the client's own tokens, and must not
- * pass for a user there (RFC 9700 §4.15): the ids of users are UUIDs, or numbers where they are Django's. Where they are
- * names (USER_ID_FIELD, or imported so) an operator has to see to it; Keyturn itself goes by `client_id` (src/tokens/claims.ts).
+ * Why a text cannot be a client's id; undefined if it can. It is the `sub` of the client's own tokens, where it must not
+ * look like a user (RFC 9700 §4.15): user ids are UUIDs, or numbers if they are Django's. If they are names (USER_ID_FIELD,
+ * or imported), the operator has to prevent collisions; Keyturn itself relies on `client_id` (src/tokens/claims.ts).
  */
 export function clientIdFault(id: string): string | undefined {
   if (!/^[a-z][a-z0-9._-]{0,62}$/.test(id))
-    return 'It must begin with a small letter, followed by at most 62 small letters, digits, dots, hyphens and underscores.'
+    return 'It must begin with a lower-case letter, followed by at most 62 lower-case letters, digits, dots, hyphens and underscores.'
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return 'It must not look like the id of a user.'
-  if (id === ownClientId) return `It must not be ${ownClientId}: that is what tokens of users say.`
+  if (id === ownClientId) return `It must not be ${ownClientId}: tokens of users have this client_id.`
   return undefined
 }
 
 /**
- * A secret at rest. Not a slow hash: a secret that we made has 256 random bits, which nobody guesses however fast the
- * hash, and a slow one would cost 30 ms a request. Of a secret that was given nobody knows it: what is short, or
- * plainly not random, is refused (secretFault), since the hash of a leaked table would be guessed. The id is hashed
- * with the secret: a hash moved to another row is good for nothing.
+ * The stored form of a secret. A fast hash, since a generated secret has 256 random bits, which cannot be guessed, and a
+ * slow hash would cost 30 ms per request. A given secret may be weaker, so secretFault refuses those that are short or
+ * clearly not random. The id is hashed too, so that a hash copied to another row does not match.
  */
 export const hashSecret = ({ id, secret }: ClientCredentials): string =>
   createHash('sha256').update(`${id}:${secret}`).digest('base64url')
 
-/** Why a given secret cannot be one; undefined when it can. */
+/** Why a given secret is refused; undefined if it is not. */
 export function secretFault(secret: string): string | undefined {
   // RFC 6749 appendix A.2.
-  if (!/^[\x21-\x7e]*$/.test(secret)) return 'The secret must be printable ASCII without blanks.'
+  if (!/^[\x21-\x7e]*$/.test(secret)) return 'The secret must be printable ASCII without spaces.'
   if (secret.length < 32 || new Set(secret).size < 8)
-    return 'The secret is easily guessed: at least 32 random characters are wanted (openssl rand -base64 32 makes them).'
-  if (secret.length > 256) return 'The secret is too long: at most 256 characters are read.'
+    return 'The secret is easily guessed: expected at least 32 random characters, as from openssl rand -base64 32.'
+  if (secret.length > 256) return 'The secret is too long: at most 256 characters are allowed.'
   return undefined
 }
 
-/** As long as a hash, and none: whoever is unknown is compared with it. */
-const nobody = '='.repeat(43)
+/** Has the length of a hash and matches none: the secret of an unknown client is compared with it. */
+const dummyHash = '='.repeat(43)
 
 /**
- * Whether the credentials are those of `client`, after the same work whatever is wrong with them; never when there is
- * no client.
+ * Whether the credentials are those of `client`; false without a client. The work is the same in every case.
  */
 export function isProvenBy(client: Client | undefined, credentials: ClientCredentials, now: number): boolean {
   const presented = hashSecret(credentials)
-  const previous = client?.previous !== undefined && now < client.previous.until ? client.previous.secretHash : nobody
-  const isCurrent = equalInConstantTime(presented, client?.secretHash ?? nobody)
+  const previous =
+    client?.previous !== undefined && now < client.previous.until ? client.previous.secretHash : dummyHash
+  const isCurrent = equalInConstantTime(presented, client?.secretHash ?? dummyHash)
   const isPrevious = equalInConstantTime(presented, previous)
   return client !== undefined && (isCurrent || isPrevious)
 }

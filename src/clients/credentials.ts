@@ -1,15 +1,15 @@
 import { KeyturnError } from '../errors.ts'
 import type { ClientCredentials } from './client.ts'
 
-/** The parameters of a form by which a client says who it is. */
+/** The form parameters by which a client authenticates. */
 export interface ClientParameters {
   readonly client_id?: string
   readonly client_secret?: string
 }
 
 /**
- * What a request says of its client, by HTTP Basic or in its body (RFC 6749 §2.3.1), in each way it can be read, the
- * likeliest first. Throws KeyturnError CLIENT_INVALID when it says nothing, OAUTH_REQUEST when it says two things.
+ * The credentials of a request, from HTTP Basic or its body (RFC 6749 §2.3.1), in each possible decoding, the likeliest
+ * first. Throws KeyturnError CLIENT_INVALID if there are none, OAUTH_REQUEST if they contradict each other.
  */
 export function readCredentials(
   authorization: string | undefined,
@@ -29,8 +29,8 @@ export function readCredentials(
 }
 
 /**
- * Both parts are form-encoded before they are joined. Libraries do that and curl does not, so the parts as they are
- * count too where they differ.
+ * RFC 6749 §2.3.1 form-encodes both parts before joining them. Libraries do that and curl does not, so the undecoded parts
+ * are tried too if they differ.
  */
 function readBasic(encoded: string): readonly [ClientCredentials, ...ClientCredentials[]] {
   const text = Buffer.from(encoded, 'base64').toString()
@@ -43,7 +43,7 @@ function readBasic(encoded: string): readonly [ClientCredentials, ...ClientCrede
   return [{ id, secret }, raw]
 }
 
-/** A form-encoded text decoded; undefined when it is none. */
+/** Decodes form-encoded text; undefined when it is malformed. */
 function decodePart(part: string): string | undefined {
   try {
     return decodeURIComponent(part.replaceAll('+', ' '))

@@ -4,19 +4,18 @@ import type { Client } from './client.ts'
 import type { ClientStore } from './store.ts'
 
 /**
- * This worker's copy of all clients. No request waits for the database to learn who asks, and an unknown id costs what
- * a known one does. What changes is known here as soon as the copy is read anew (plugins/client.ts).
+ * This worker's copy of all clients. No request waits for the database to authenticate a client, and an unknown id costs
+ * the same as an existing one. Changes show when the copy is reloaded (plugins/client.ts).
  */
 export interface ClientDirectory {
-  /** Throws KeyturnError STORE_DOWN when the clients could not be read for too long: closed, not open. */
+  /** Fails closed: throws KeyturnError STORE_DOWN when the copy is older than `staleness`. */
   find(id: string): Client | undefined
-  /** Reads them anew. Throws KeyturnError STORE_DOWN; the copy then stays as it is. */
+  /** Reloads the copy. Throws KeyturnError STORE_DOWN; the copy then stays as it is. */
   update(): Promise<void>
 }
 
 /**
- * An empty directory, to be updated before it is asked. `staleness` is how long a copy may be believed, in whole
- * seconds.
+ * An empty directory: call `update` before `find`. `staleness` is how long a copy may be used, in whole seconds.
  */
 export function makeClientDirectory(
   store: Pick<ClientStore, 'list'>,
@@ -32,7 +31,7 @@ export function makeClientDirectory(
       return clients.get(id)
     },
     async update() {
-      // What is read is as old as the question.
+      // The age of a copy counts from the query, not from its result.
       const asked = monotonic()
       clients = new Map((await store.list()).map((client) => [client.id, client]))
       readAt = asked

@@ -1,9 +1,8 @@
 /**
- * The words of a scope (RFC 6749 §3.3), each once: none of an empty text, undefined when one of them can be no word of
- * a scope. What passes is printable ASCII without blanks, quotes and backslashes, and so may stand in a header or a
- * challenge as it is.
+ * The tokens of a scope (RFC 6749 §3.3) without duplicates; empty for an empty text, undefined when one of them is
+ * invalid. Valid ones are printable ASCII without spaces, quotes and backslashes, so they need no escaping in a header.
  */
 export function parseScope(text: string): readonly string[] | undefined {
-  const words = [...new Set(text.split(' ').filter((word) => word !== ''))]
-  return words.every((word) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(word)) ? words : undefined
+  const tokens = [...new Set(text.split(' ').filter((token) => token !== ''))]
+  return tokens.every((token) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(token)) ? tokens : undefined
 }

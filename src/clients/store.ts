@@ -6,8 +6,8 @@ export interface ClientStore {
   list(): Promise<readonly Client[]>
   /** The new client; undefined when the id is taken. */
   create(id: string, secretHash: string, scopes: readonly string[]): Promise<Client | undefined>
-  /** Gives it another secret; the one before stays good for `overlap` seconds. False when there is no such client. */
+  /** Replaces the secret; the former one stays valid for `overlap` seconds. False when the client does not exist. */
   rotateSecret(id: string, secretHash: string, overlap: number): Promise<boolean>
-  /** False when there was none. */
+  /** False when the client does not exist. */
   delete(id: string): Promise<boolean>
 }

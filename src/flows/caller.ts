@@ -5,13 +5,13 @@ import type { RecentUser, RecentUsers } from '../users/recent.ts'
 import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
-/** Whoever sent a request, by its token. */
+/** The sender of a request, by its token. */
 export interface Caller {
   readonly userId: string
   /** The session of the token; undefined for a token that is not Keyturn's own. */
   readonly sid: string | undefined
   readonly username: string
-  /** What the token may be used for: none when it does not say, or says what is no scope. */
+  /** What the token may be used for: empty when it has no valid scope. */
   readonly scopes: readonly string[]
   /** The end of the token, in whole seconds since 1970. */
   readonly expiresAt: number

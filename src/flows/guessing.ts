@@ -11,7 +11,7 @@ export interface Guess {
   readonly username: string
   /** Where it comes from. */
   readonly ip: string
-  /** The session of this user that whoever sent it has shown to have; undefined for none. */
+  /** The session of this user that the caller has a token of; undefined without one. */
   readonly sid?: string | undefined
 }
 

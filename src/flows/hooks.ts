@@ -17,9 +17,9 @@ export interface HooksModule {
   readonly claims?: ClaimsFunction
   /** Whether a user may log in or refresh whose password or token was right. Simple JWT's USER_AUTHENTICATION_RULE. */
   readonly userAuthenticationRule?: (user: ClaimsUser) => boolean | Promise<boolean>
-  /** Is told of a session that has started, before the answer. Simple JWT's ON_LOGIN_SUCCESS. */
+  /** Called when a session has started, before the response is sent. Simple JWT's ON_LOGIN_SUCCESS. */
   readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
-  /** Is told of a login that failed, before the answer: the password is twenty stars. Simple JWT's ON_LOGIN_FAILED. */
+  /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
   readonly onLoginFailed?: (credentials: Credentials, client: SessionClient) => unknown
 }
 
@@ -38,7 +38,7 @@ export interface Hooks {
   claims(user: User, context: ClaimsContext, carried?: CustomClaims): Promise<CustomClaims>
   /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: who cannot be asked about is not let in. */
   mayAuthenticate(user: User): Promise<boolean>
-  /** Never throws: nobody is refused because somebody else could not be told. Nor does the next one. */
+  /** Never throws: a failing notification does not fail the login. The same applies to onLoginFailed. */
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
   onLoginFailed(credentials: Credentials, client: SessionClient): Promise<void>
 }
@@ -46,7 +46,7 @@ export interface Hooks {
 export interface HooksOptions {
   readonly rules: ClaimRules
   readonly checkUserIsActive: boolean
-  /** Is told of a hook that failed where nobody else is. */
+  /** Called when a hook fails whose error is not thrown. */
   readonly failed: (hook: keyof HooksModule, error: unknown) => void
   /** How long a hook may take, in milliseconds: what it waits for may never come, and a login would wait with it. */
   readonly timeoutMs?: number

@@ -7,10 +7,10 @@ import type { FindHolder } from './refresh.ts'
 import { unlessRefused, type Verified, type Verify } from './verify.ts'
 
 /**
- * What there is to say of a token (RFC 7662). Stricter than verify: it must be good for something here, right now. An access or
- * a sliding token is when it would let its user in at a protected door, by the user as of a few seconds ago, a refresh token
- * when it would be refreshed; a client's own is as verify has it. Never throws on a bad token; KeyturnError STORE_DOWN and
- * RULE_FAILED when it cannot know.
+ * The state of a token (RFC 7662). Stricter than verify: Keyturn must accept the token right now. An access or a sliding
+ * token is active if a protected endpoint would accept it, by the user as of a few seconds ago; a refresh token if it would
+ * be refreshed; a client's own token as verify decides. Never throws on an invalid token; throws KeyturnError STORE_DOWN and
+ * RULE_FAILED when the state is unknown.
  */
 export const makeIntrospect = (parts: Parts, { verify, findHolder }: { verify: Verify; findHolder: FindHolder }) => {
   const { rules, slidingTokens, recentUsers } = parts

@@ -3,7 +3,7 @@ import type { Claims } from '../tokens/claims.ts'
 
 /** What the log line of a request says of it, in the names of the log. */
 export interface Outcome {
-  /** Where it is not the event of the door. */
+  /** If it differs from the endpoint's default event. */
   readonly event?: EventName
   readonly user_id?: string | undefined
   readonly sid?: string | undefined
@@ -11,7 +11,7 @@ export interface Outcome {
   readonly client_id?: string
   /** Of a rotation, or whether a token is active. */
   readonly verdict?: string | undefined
-  /** `done`, or why a password that was to be written anew was not. */
+  /** `done`, or why a password was not rehashed. */
   readonly rehash?: string
   /** How many tokens were asked about, and how many of them are good. */
   readonly tokens?: number

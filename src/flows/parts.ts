@@ -37,11 +37,11 @@ export interface Parts {
   readonly access: AccessTokens
   readonly refresh: RefreshTokens
   readonly sliding: SlidingTokens
-  /** Whether a sliding token lets in at protected doors, and logs out: SLIDING_TOKENS. */
+  /** Whether protected endpoints and logout accept sliding tokens: SLIDING_TOKENS. */
   readonly slidingTokens: boolean
   readonly hooks: Hooks
   readonly rules: ClaimRules
-  /** Whether whoever bears an access token must be active: CHECK_USER_IS_ACTIVE. */
+  /** Whether the user of an access token must be active: CHECK_USER_IS_ACTIVE. */
   readonly checkUserIsActive: boolean
   /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
   readonly updateLastLogin: boolean

@@ -10,7 +10,7 @@ export interface Key {
   readonly privateText: string
   /** SPKI PEM; for HMAC the secret again. */
   readonly publicText: string
-  /** An HMAC secret that is no text, as most oct JWKs hold: the two above are then its base64url. */
+  /** An HMAC secret that is not text, as in most oct JWKs: the two above are then its base64url. */
   readonly secretBytes?: Buffer
   /** The X.509 certificate of the public key in PEM, where it came in one. */
   readonly certificate?: string
@@ -24,7 +24,7 @@ export interface Key {
 export const kidOf = (publicPem: string): string =>
   thumbprint(createPublicKey(publicPem).export({ format: 'jwk' })).slice(0, 8)
 
-/** A secret as a key. Its `kid` is an HMAC under the secret, so that it tells nothing a signature does not tell. */
+/** A secret as a key. Its `kid` is an HMAC under the secret, so that it reveals no more than a signature does. */
 export function secretKey(secret: string | Buffer, algorithm: AlgorithmName): Key {
   const kid = createHmac('sha256', secret).update('keyturn kid').digest('base64url').slice(0, 8)
   if (typeof secret === 'string') return { kid, algorithm, privateText: secret, publicText: secret }

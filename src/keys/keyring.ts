@@ -28,11 +28,11 @@ export interface Keys {
    * the internal key.
    */
   readonly refresh: Key
-  /** Derives the `jti` of refresh tokens. Nobody else holds it, even where SIGNING_KEY is shared. */
+  /** Derives the `jti` of refresh tokens. It is never shared, even if SIGNING_KEY is. */
   readonly jtiSecret: Buffer
   /** Draws the decoy of a username. The same in all processes, so that a name costs the same in each. */
   readonly decoySecret: Buffer
-  /** Names the budgets of guesses, so that a copy of them tells no names and addresses. */
+  /** Names the budgets of guesses, so that a copy of them reveals no names or addresses. */
   readonly guessSecret: Buffer
 }
 
@@ -53,7 +53,7 @@ export interface KeyringOptions {
   /** Opens keys that were sealed before the secret was changed. */
   readonly previousSecret: string | undefined
   readonly clock: Clock
-  /** Told of each key that this process has published, put in its place or taken out by schedule. */
+  /** Called for each key that this process has published, activated or removed by schedule. */
   readonly rotated?: (event: 'key_publish' | 'key_activate' | 'key_retire', kid: string) => void
 }
 

@@ -33,7 +33,7 @@ export interface KeyStore {
    * and below: whether this call has done it.
    */
   addFirst(key: StoredKey): Promise<boolean>
-  /** Makes the next key the active one, and the active one retired; nothing when `kid` is no next key (any more). */
+  /** Makes the next key the active one, and the active one retired; does nothing when `kid` is not a next key (any more). */
   activate(kid: string, now: number, sealFor: SealFor): Promise<boolean>
   /** Takes a key out, unless it is active. */
   drop(kid: string): Promise<boolean>

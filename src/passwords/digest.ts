@@ -4,7 +4,7 @@ import type { StoredDigest } from './form.ts'
 
 const forms = [readArgon2, readPbkdf2, readScrypt, readBcrypt, readFast]
 
-/** A digest of any form that can be verified; undefined for what nobody can log in with, such as Django's `!…`. */
+/** A digest of any form that can be verified; undefined for others, such as Django's unusable `!…`. */
 export function readDigest(digest: string): StoredDigest | undefined {
   for (const read of forms) {
     const stored = read(digest)
@@ -24,7 +24,7 @@ const formOfDjango = /^(pbkdf2_sha256|pbkdf2_sha1|argon2|scrypt|bcrypt|bcrypt_sh
 
 /**
  * Whether a login can succeed against `text`: not against a form or a cost that is not verified here, nor where Django has no
- * usable password (`!…`, or nothing). Undefined for what is no digest at all, such as a password in clear.
+ * usable password (`!…`, or nothing). Undefined for anything that is not a digest, such as a plaintext password.
  */
 export function digestKind(text: string): DigestKind | undefined {
   // No hasher writes such signs, and PostgreSQL holds no NUL.
@@ -35,8 +35,8 @@ export function digestKind(text: string): DigestKind | undefined {
 }
 
 /**
- * What to verify the password of a login against: the user's own digest or, for a name that nobody has and for a digest that
- * lets nobody in, a decoy of one that was drawn from all users. Undefined when none of these can be read.
+ * What to verify the password of a login against: the user's own digest or, for an unknown name or an
+ * unusable digest, a decoy of one drawn from all users. Undefined when none of these can be read.
  */
 export function digestToVerify(own: string | undefined, drawn: readonly string[]): string | undefined {
   if (own !== undefined && readDigest(own) !== undefined) return own

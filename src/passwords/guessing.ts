@@ -1,4 +1,4 @@
-/** So many tries at once, and as many again in each `window`, one after the other. Whole seconds. */
+/** `tries` in a burst, refilled evenly over each `window`. Whole seconds. */
 export interface Budget {
   readonly tries: number
   readonly window: number
@@ -6,7 +6,7 @@ export interface Budget {
 
 /** One try, and what it is taken from. */
 export interface Charge {
-  /** Names a budget in the store, and tells nobody whose it is. */
+  /** Names a budget in the store without revealing the account or address. */
   readonly key: string
   readonly budget: Budget
 }

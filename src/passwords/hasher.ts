@@ -18,7 +18,7 @@ export interface PasswordHasher {
    * new one and answers false, so that the time tells nothing.
    */
   verify(password: string, digest: string | undefined, signal?: AbortSignal): Promise<boolean>
-  /** Whether a password just verified against `digest` is to be written anew. Answered at once, without the queue. */
+  /** Whether a password just verified against `digest` should be rehashed. Does not wait in the queue. */
   needsRehash(digest: string): boolean
   /**
    * Throws KeyturnError BUSY when the queue is known to be full: asked once for each login, before all else.
@@ -32,7 +32,7 @@ export interface HasherSettings extends Argon2Costs {
   readonly queue: number
   /** How digests are written. */
   readonly form: 'argon2id' | 'django'
-  /** Whether a digest of another form is written anew at a login. */
+  /** Whether a login replaces a digest of another form. */
   readonly rehash: boolean
 }
 
@@ -61,11 +61,11 @@ const atOnce = 2
 export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
   const enqueue = makeQueue({ atOnce, waiting: queue })
   const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
-  const nobodys = readDigest(writer.decoy) as StoredDigest
+  const dummy = readDigest(writer.decoy) as StoredDigest
   const matches = async (password: string, { hash, compute, isFast }: StoredDigest): Promise<boolean> => {
     const isEqual = equalInConstantTime(await compute(password), hash)
-    // A fast digest would answer at once, and so tell who has one.
-    if (isFast) await nobodys.compute(password)
+    // A fast digest would respond sooner, and so reveal which users have one.
+    if (isFast) await dummy.compute(password)
     return isEqual
   }
   return {
@@ -73,7 +73,7 @@ export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSett
     async verify(password, digest, signal) {
       // PBKDF2 and scrypt take a password and the same with a NUL behind it as equal (HMAC pads its key with them).
       const stored = digest === undefined || password.includes('\0') ? undefined : readDigest(digest)
-      const isEqual = await enqueue(() => matches(password, stored ?? nobodys), signal)
+      const isEqual = await enqueue(() => matches(password, stored ?? dummy), signal)
       return isEqual && stored !== undefined
     },
     needsRehash: (digest) => rehash && !writer.keeps(digest)

@@ -9,7 +9,7 @@ export interface QueueLimits {
 
 /**
  * Runs `task` when its turn comes, and gives what it gives. Throws KeyturnError BUSY at once when too many wait
- * already, and when `signal` is aborted before its turn: nobody waits for it any more. What has begun is finished.
+ * already, and when `signal` is aborted before its turn: its result is not needed any more. What has begun is finished.
  */
 export type Queue = <T>(task: () => Promise<T>, signal?: AbortSignal) => Promise<T>
 

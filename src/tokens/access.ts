@@ -10,7 +10,7 @@ import {
 } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 
-/** A session and when it is over, in whole seconds since 1970: no access token of it is valid for longer. */
+/** A session and its end, in whole seconds since 1970; its access tokens expire by then. */
 export interface LiveSession {
   readonly sid: string
   readonly expiresAt: number
@@ -18,13 +18,13 @@ export interface LiveSession {
 
 /** Makes access tokens. */
 export interface AccessTokens {
-  /** A new access token of a session: valid from now, for ACCESS_TOKEN_LIFETIME or until the session is over. */
+  /** A new access token of a session, valid from now for ACCESS_TOKEN_LIFETIME or until the session ends. */
   issue(user: TokenUser, session: LiveSession, custom: CustomClaims): string
-  /** How long one that is issued now is valid, in whole seconds. */
+  /** For how many whole seconds a token of the session that is issued now is valid. */
   lifetimeIn(session: LiveSession): number
-  /** A new access token of a client's own: without a user, without a session, good for as long. */
+  /** A client's own access token: without a user or session, valid for ACCESS_TOKEN_LIFETIME. */
   issueToClient(clientId: string, scopes: readonly string[]): string
-  /** How long they are good, in whole seconds. */
+  /** How long access tokens are valid, in whole seconds. */
   readonly lifetime: number
 }
 

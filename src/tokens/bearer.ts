@@ -1,9 +1,9 @@
 import { KeyturnError } from '../errors.ts'
 
 /**
- * The token in an Authorization header, which must be of one of `types`: in these letters, as Simple JWT has it, or in
- * any case of letters, as RFC 9110 §11.1 has it. Blanks and tabs in any number part the two, as with Python's
- * str.split. Throws KeyturnError BEARER_MISSING without a header or with another type, BEARER_MALFORMED.
+ * The token in an Authorization header whose type is one of `types`: case-sensitive, as in Simple JWT, or with `anyCase`
+ * case-insensitive (RFC 9110 §11.1). Any number of spaces and tabs separates the two, as in Python's str.split. Throws
+ * KeyturnError BEARER_MISSING without a header or with another type, BEARER_MALFORMED.
  */
 export function readBearer(
   header: string | undefined,

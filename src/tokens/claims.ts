@@ -7,7 +7,7 @@ import type { User } from '../users/user.ts'
 import { adoptionRules } from './adoption.ts'
 import type { Payload } from './codec.ts'
 
-/** Claims that were checked. Here they have the names of RFC 7519 §4.1 and Simple JWT, whatever settings call them in tokens. */
+/** Validated claims, under the names of RFC 7519 §4.1 and Simple JWT even if settings rename them in tokens. */
 export interface Claims {
   readonly token_type: unknown
   readonly exp: number
@@ -17,19 +17,19 @@ export interface Claims {
   readonly user_id: string | undefined
   /** The session; absent in tokens that are not Keyturn's own. */
   readonly sid: string | undefined
-  /** Place in the session's line; refresh tokens only. */
+  /** Position in the session's chain of refresh tokens; refresh tokens only. */
   readonly gen: number | undefined
   /** Until when it may be refreshed; sliding tokens only. */
   readonly refresh_exp: number | undefined
   /** The fingerprint of a password; only compared. */
   readonly hash_password: unknown
-  /** The client that a token of its own is for: it then has no user. */
+  /** The client, for a client's own token, which has no user. */
   readonly client_id: string | undefined
   /** What the token may be used for, as one text (RFC 8693 §4.2). */
   readonly scope: string | undefined
 }
 
-/** What is demanded of a token, and written into one. */
+/** What tokens must contain, and what is written into them. */
 export interface ClaimRules {
   /** Whole seconds of clock difference that `exp` and `nbf` allow. */
   readonly leeway: number
@@ -61,10 +61,10 @@ export const claimRules = (config: Config): ClaimRules => ({
     config.checkRevokeToken === undefined ? (adoptionRules(config)?.adoptedUntil ?? Number.POSITIVE_INFINITY) : 0
 })
 
-/** Claims of a deployment's own. */
+/** Claims that a deployment adds. */
 export type CustomClaims = Readonly<Record<string, unknown>>
 
-/** What custom claims may not be named: they would be believed to come from Keyturn. */
+/** Names that custom claims may not have: other services trust that Keyturn sets these claims. */
 export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
   new Set([
     ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id'],
@@ -81,7 +81,7 @@ export function customClaimsIn(payload: Payload, reserved: ReadonlySet<string>):
   return names.length === 0 ? noClaims : Object.fromEntries(names.map((name) => [name, payload[name]]))
 }
 
-/** What a token says of its user. */
+/** What a token contains about its user. */
 export type TokenUser = Pick<User, 'id' | 'passwordHash'>
 
 /** What every token of ours is made of. */
@@ -142,8 +142,8 @@ const issuedBy = ({ audience, issuer }: ClaimRules): object => ({
 })
 
 /**
- * What other services look for in tokens that they verify: `sub` as soon as there is an issuer, since whoever reads `iss` reads
- * it too; `client_id` by RFC 9068 §2.2.
+ * Claims that other services expect: `sub` if there is an issuer, since services that check `iss` also read `sub`;
+ * `client_id` by RFC 9068 §2.2.
  */
 export const claimsForServices = (userId: string, { issuer, profile }: ClaimRules): CustomClaims => ({
   ...(issuer === undefined ? {} : { sub: userId }),
@@ -151,8 +151,8 @@ export const claimsForServices = (userId: string, { issuer, profile }: ClaimRule
 })
 
 /**
- * Hosts' clocks differ by a little, and `iat` is rounded down to the second: a token from a host whose clock is ahead must
- * not be refused for it. PyJWT has no such allowance; it refuses such tokens now and then. Whole seconds.
+ * How far `iat` may be in the future, in whole seconds: the clock of the issuing host may be slightly ahead. PyJWT has no
+ * such allowance and sometimes refuses such tokens.
  */
 const issueSkew = 5
 

@@ -8,7 +8,7 @@ export interface RecentUser extends Pick<User, 'id' | 'username' | 'isActive'> {
   readonly passwordFingerprint: string
 }
 
-/** Users as they were a few seconds ago, for doors that see a request of theirs many times a second. */
+/** Users as they were a few seconds ago, for endpoints that a user calls many times a second. */
 export interface RecentUsers {
   /**
    * One who is remembered under another password than that of `fingerprint` is looked up anew: the token that bears it may
@@ -25,7 +25,7 @@ const describe = ({ id, username, isActive, passwordHash }: User): RecentUser =>
   passwordFingerprint: passwordFingerprint(passwordHash)
 })
 
-/** The same of users as they are now: for doors that change something. */
+/** The same for the current state of users: for endpoints that change something. */
 export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUsers => ({
   async findById(id) {
     const user = await store.findById(id)
@@ -69,7 +69,7 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
       const isOther = fingerprint !== undefined && (last?.user?.passwordFingerprint ?? fingerprint) !== fingerprint
       if (isOther) return await look(id)
       const age = last === undefined ? fresh : clock() - last.at
-      // Below 0 the clock was set back, and nobody knows how old it is.
+      // Below 0 the clock was set back, and the age is unknown.
       if (age >= 0 && age < fresh) return last?.user
       const answer = looking.get(id) ?? look(id).finally(() => looking.delete(id))
       looking.set(id, answer)

@@ -21,7 +21,7 @@ export interface UserStore {
   replacePasswordHash(id: string, verified: string, passwordHash: string): Promise<boolean>
   /**
    * Digests of a few users who are neighbours in the table: the same ones for the same `lot`, 0 to below 1, as long as users
-   * stay, and all users over all lots. None when there is nobody.
+   * stay, and all users over all lots. Empty when there are no users.
    */
   drawPasswordHashes(lot: number): Promise<readonly string[]>
   /** Dates the user's last login: now. */

@@ -25,8 +25,8 @@ export const normalizeUsername = (username: string): string => username.normaliz
 export const longestUsername = 254
 
 /**
- * Why nobody may have this name, which is in NFKC, as a plain sentence; undefined when one may. What a login form would
- * trim away, or a header could not carry, is no username.
+ * Why a username, in NFKC, is invalid, as a plain sentence; undefined when it is valid. What a login form would
+ * trim away, or a header could not carry, is not a username.
  */
 export function usernameFault(username: string): string | undefined {
   if (username === '' || username !== username.trim()) return 'It must not be blank, or begin or end with white space.'

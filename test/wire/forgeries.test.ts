@@ -1,4 +1,4 @@
-/* Every forgery of forgeries.ts, for every algorithm, at the door that looks at tokens of any kind; it must refuse them all. */
+/* Every forgery of forgeries.ts, for every algorithm, at the endpoint that checks tokens of every type, which must refuse them all. */
 import t, { type Test } from 'tap'
 import { type AlgorithmName, algorithms, isSecretAlgorithm } from '../../src/keys/algorithms.ts'
 import { decodePart, encode, joinSigned, makeKeyPair } from '../support/forger.ts'
@@ -42,7 +42,7 @@ for (const algorithm of names) {
 
 t.test('ES256, managed', (t) => suite(t, 'ES256', {}))
 
-t.test('a type that is none, at the doors that look at it', async (t) => {
+t.test('an invalid token type is refused by the endpoints that check it', async (t) => {
   const { text } = makeKeyPair('HS256')
   const { service, target } = await besiege(t, { SIGNING_KEY: text })
   const sign = (token: string, token_type: unknown): string =>
@@ -73,8 +73,8 @@ t.test('a type that is none, at the doors that look at it', async (t) => {
       t.match(answer.json(), { code: 'token_not_valid' })
     }
   }
-  t.equal((await refresh(target.access)).statusCode, 401, 'an access token is no refresh token')
-  t.equal((await list(target.refresh)).statusCode, 401, 'a refresh token is no access token')
+  t.equal((await refresh(target.access)).statusCode, 401, 'an access token is not a refresh token')
+  t.equal((await list(target.refresh)).statusCode, 401, 'a refresh token is not an access token')
   t.equal((await list(sign(target.access, 'access'))).statusCode, 200)
   t.equal((await refresh(sign(target.refresh, 'refresh'))).statusCode, 200)
 })

@@ -158,7 +158,7 @@ t.test('TOKEN_PROFILE decides typ', async (t) => {
   const env = { TOKEN_PROFILE: 'rfc9068', ISSUER: 'https://id.example.com', AUDIENCE: 'shop' }
   const { codec } = await openCodec(t, env)
   t.equal(decodePart(codec.sign('access', { exp: 1 }), 0).typ, 'at+jwt')
-  t.equal(decodePart(codec.sign('refresh', { exp: 1 }), 0).typ, 'JWT', 'a refresh token is no access token')
+  t.equal(decodePart(codec.sign('refresh', { exp: 1 }), 0).typ, 'JWT', 'a refresh token is not an access token')
 })
 
 t.test('importSigningKey takes each example key', async (t) => {

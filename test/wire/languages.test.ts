@@ -7,7 +7,7 @@ import { aPassword, openApp } from '../support/app.ts'
 
 const { app, post, logIn, clock } = await openApp(t, { SLIDING_TOKENS: 'true' })
 
-t.test('doors answer in the language asked for', async (t) => {
+t.test('endpoints respond in the requested language', async (t) => {
   const { access } = await logIn()
   const ask = async (path: string, language: string, body: object): Promise<string> => {
     const answer = await post(path, body, { 'accept-language': language })
@@ -67,7 +67,7 @@ t.test('doors answer in the language asked for', async (t) => {
   t.equal(unreadable.body, '{"detail":"Nicht gefunden."}', 'a path that cannot be decoded')
 })
 
-t.test('the messages at a protected door too', async (t) => {
+t.test('the messages of a protected endpoint are translated too', async (t) => {
   const { access } = await logIn('bearer')
   clock.advance(300)
   const headers = { authorization: `Bearer ${access}`, 'accept-language': 'es' }

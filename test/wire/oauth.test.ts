@@ -1,5 +1,5 @@
 /*
- * A certified client library that knows nothing of Keyturn, oauth4webapi, over HTTP: it finds the doors, asks about tokens, revokes
+ * A certified client library that knows nothing of Keyturn, oauth4webapi, over HTTP: it finds the endpoints, introspects tokens, revokes
  * them, refreshes and gets its own. It is told nothing but the issuer and its secret, and that there is no TLS here.
  */
 import { createServer } from 'node:http'

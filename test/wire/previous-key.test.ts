@@ -1,4 +1,4 @@
-/* SIGNING_KEY changes, or gives way to managed keys, and nobody has to log in again. */
+/* SIGNING_KEY changes, or gives way to managed keys, and no user has to log in again. */
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { type ConfigError, loadConfig } from '../../src/config/load.ts'
@@ -66,7 +66,7 @@ t.test('a previous key pair stays in the JWKS', async (t) => {
   )
 })
 
-t.test('what is no key is told by its own name', async (t) => {
+t.test('an invalid previous key is reported under its own setting', async (t) => {
   const faultsOf = (env: Record<string, string>) => {
     try {
       loadConfig(env, checkSigningKey)

@@ -1,5 +1,5 @@
 /*
- * What Simple JWT's doors answer to a request, whoever it is about: methods, content types, bodies, field values.
+ * How Simple JWT's endpoints respond to a request, for any user: methods, content types, bodies, field values.
  * Recorded from its newest source on a live server; rows that begin with "Keyturn:" differ on purpose, and say how.
  */
 import { METHODS } from 'node:http'
@@ -40,7 +40,7 @@ interface Row {
 const { app, logIn } = await openApp(t, { SLIDING_TOKENS: 'true' })
 const login = await logIn('42')
 
-/** Sends a row to a door, and compares all of the answer that Simple JWT has, with the headers that go with every answer. */
+/** Sends a row to an endpoint, and compares the response with Simple JWT's, and the headers that every response has. */
 async function check(t: Test, path: string, row: Row): Promise<void> {
   const request: InjectOptions = {
     method: (row.method ?? 'POST') as 'POST',
@@ -395,7 +395,7 @@ t.test('field values', async (t) => {
     })
   }
   await check(t, '/api/token/', {
-    name: 'all faulty fields are told at once, in their order',
+    name: 'all invalid fields are reported at once, in their order',
     headers: json,
     body: '{"password":true}',
     status: 400,

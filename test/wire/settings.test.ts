@@ -18,13 +18,13 @@ const refresh = '/api/token/refresh/'
 
 const refused = (detail: string): string => `401 ${JSON.stringify({ detail, code: 'token_not_valid' })}`
 
-/** Shows a token to a door that wants it in the body. */
+/** Sends a token to an endpoint that expects it in the body. */
 async function show({ post }: TestApp, path: string, token: string): Promise<string> {
   const { statusCode, body } = await post(path, { token, refresh: token })
   return `${statusCode} ${body}`
 }
 
-/** Shows a token to a door that wants it in the header: its status, and why it was refused. */
+/** Sends a token to an endpoint that expects it in the header; returns the status and the reason. */
 async function bear({ app }: TestApp, token: string): Promise<string> {
   const answer = await app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })
   const { detail = '', messages = [] } = answer.json<{ detail?: string; messages?: { message: string }[] }>()
@@ -95,7 +95,11 @@ t.test('TOKEN_TYPE_CLAIM=none: a token of others needs no type', async (t) => {
   const { token_type, ...noType } = claimsOf(login.access)
   t.equal(token_type, 'access', 'Keyturn: its own have one all the same')
   t.equal(await bear(service, sign(noType)), '200')
-  t.equal(await bear(service, login.refresh), '401 Token has wrong type', 'Keyturn: a refresh token is no access token')
+  t.equal(
+    await bear(service, login.refresh),
+    '401 Token has wrong type',
+    'Keyturn: a refresh token is not an access token'
+  )
   const { token_type: _, ...noTypeEither } = claimsOf(login.refresh)
   t.equal(
     await bear(service, sign(noTypeEither)),
@@ -193,7 +197,7 @@ t.test('CHECK_REVOKE_TOKEN: a token ends with the password it was made under', a
   t.match(await show(service, refresh, next.refresh), /No active account found for the given token/, 'asked before')
 })
 
-t.test('CHECK_REVOKE_TOKEN: a login that writes the digest anew gives tokens for the new one', async (t) => {
+t.test('CHECK_REVOKE_TOKEN: a login that replaces the digest issues tokens for the new one', async (t) => {
   const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true' })
   // `aPassword`, by Django 3.2.25.
   const digest = 'pbkdf2_sha256$1000$rgD72Yw1NsNpgCm3qixqtt$RbdHgGJC/ZAdkG1yGajD/A60J0Qymkio5X6p+u1BP90='

@@ -21,7 +21,7 @@ const blacklistedAtVerify = '400 {"non_field_errors":["Token is blacklisted"]}'
 const openSliding = (env: Record<string, string> = {}): Promise<TestApp> =>
   openApp(t, { SIGNING_KEY: secret, SLIDING_TOKENS: 'true', ...env })
 
-/** Shows a token to a door under both names a door may want, and gives status and body. */
+/** Sends a token under both field names that an endpoint may expect; returns status and body. */
 async function show({ post }: TestApp, path: string, token: string): Promise<string> {
   const { statusCode, body, headers } = await post(path, { token, refresh: token })
   const challenge = headers['www-authenticate'] === (statusCode === 401 ? 'Bearer realm="api"' : undefined)
@@ -116,7 +116,7 @@ t.test('refresh_exp, to the second', async (t) => {
   }
 })
 
-t.test('what is no good token', async (t) => {
+t.test('invalid tokens are refused', async (t) => {
   const service = await openSliding()
   const now = service.clock()
   const ours = claimsOf(await logIn(service, 'vitor'))

@@ -30,7 +30,7 @@ const verify = '/api/token/verify/'
 const refresh = '/api/token/refresh/'
 const blacklist = '/api/token/blacklist/'
 
-/** Shows a token to a door under both names a door may want, and gives status and body. */
+/** Sends a token under both field names that an endpoint may expect; returns status and body. */
 const show = async ({ post }: TestApp, path: string, token: string): Promise<string> => {
   const { statusCode, body, headers } = await post(path, { token, refresh: token })
   const challenge = headers['www-authenticate']
@@ -59,8 +59,8 @@ const foreign = (changes: Record<string, unknown> = {}): Record<string, unknown>
   ...changes
 })
 
-t.test('what is no good token, wherever it is shown, and in which order that is found', async (t) => {
-  // A token of a session that lives: but for its one fault each door would take it.
+t.test('invalid tokens are refused by every endpoint, and their faults found in a fixed order', async (t) => {
+  // A token of an active session: without its one fault, each endpoint would accept it.
   const ours = claimsOf((await service.logIn('faulty')).refresh)
   const claims = (changes: Record<string, unknown> = {}) => ({ ...ours, ...changes })
   const token = sign(claims())
@@ -306,7 +306,7 @@ t.test('the tokens of a login with a secret: any holder of the secret can read b
   t.not(claimsOf(next.access).jti, accessClaims.jti)
 })
 
-t.test('Keyturn: without SIGNING_KEY anyone can read access tokens, and nobody else refresh tokens', async (t) => {
+t.test('Keyturn: without SIGNING_KEY anyone can read access tokens, and no other service refresh tokens', async (t) => {
   const managed = await openApp(t)
   const { access, refresh: token } = await managed.logIn()
   const { kid, publicText } = managed.app.keyring.keys().signing
@@ -329,7 +329,7 @@ t.test('Keyturn: without SIGNING_KEY anyone can read access tokens, and nobody e
     { ...hs256, kid: headerOf(token).kid },
     { alg: 'ES256', typ: 'JWT', kid }
   ]) {
-    t.equal(await show(managed, verify, sign(forged, header, publicText)), invalid, 'the public key is no secret')
+    t.equal(await show(managed, verify, sign(forged, header, publicText)), invalid, 'the public key is not a secret')
   }
 })
 
@@ -359,7 +359,7 @@ t.test('120 seconds, to the second', async (t) => {
   t.equal(await show(renewed, refresh, newest), expired)
 })
 
-t.test('the doors, and whose tokens they take', async (t) => {
+t.test('which endpoints accept whose tokens', async (t) => {
   const { app, post } = service
   const { userId } = await service.logIn('door')
   const fresh = async (): Promise<{ access: string; refresh: string }> =>

@@ -8,7 +8,7 @@ import { type Chunks, DumpError, jsonRow, longestRow, type Row } from './row.ts'
  * text that is never closed. They take 12 µs of CPU for a user, this takes 7 (bench/results.md).
  *
  * Throws DumpError where the brackets and commas between objects are not those of an array, or an object is not JSON: after
- * that nobody knows where the next one begins.
+ * that the start of the next one is unknown.
  */
 export async function* readArray(chunks: Chunks): AsyncGenerator<Row> {
   const scanner = makeScanner()

@@ -38,7 +38,7 @@ async function* records(chunks: Chunks): AsyncGenerator<CsvRecord> {
   const { parse } = await import('csv-parse')
   const found: CsvRecord[] = []
   const parser = parse({
-    // Fields are bytes then, and those that are no UTF-8 can be told from others.
+    // Fields are then bytes, so invalid UTF-8 can be detected.
     encoding: null,
     relax_column_count: true,
     skip_empty_lines: true,
@@ -59,7 +59,7 @@ async function* records(chunks: Chunks): AsyncGenerator<CsvRecord> {
   yield* step((done) => parser.end(done))
 }
 
-/** What of csv-parse's errors is told: its own words would quote the row. */
+/** Our texts for csv-parse's errors: its own would quote the row. */
 interface CsvFault {
   readonly code: string
   readonly lines: number

@@ -3,8 +3,8 @@ import { type Chunks, jsonRow, longestRow, type Row } from './row.ts'
 const newline = 0x0a
 
 /**
- * A JSON value a line (NDJSON, JSON Lines), as `users export` and Django's `dumpdata --format jsonl` write it. Blank lines are
- * passed over. A line that cannot be read is a row with a fault: the next one begins anew. Not by node:readline, which also
+ * A JSON value a line (NDJSON, JSON Lines), as `users export` and Django's `dumpdata --format jsonl` write it. Empty lines are
+ * skipped. A malformed line is a row with a fault; reading continues with the next one. Not by node:readline, which also
  * ends a line at U+2028, and JSON texts may hold one.
  */
 export async function* readLines(chunks: Chunks): AsyncGenerator<Row> {

@@ -16,7 +16,7 @@ export class DumpError extends Error {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
 
-/** Bytes as text; undefined when they are no UTF-8. Decoded leniently, a name would silently become another. */
+/** Bytes as text; undefined when they are not UTF-8. Decoded leniently, a name would silently become another. */
 export function decodeText(bytes: Uint8Array): string | undefined {
   try {
     return utf8.decode(bytes)
@@ -32,7 +32,7 @@ export function jsonRow(line: number, bytes: Buffer): Row {
   try {
     return { line, value: JSON.parse(text) }
   } catch {
-    // The engine's own words would quote a piece of it.
+    // The engine's own message would quote part of it.
     return { line, fault: 'is not JSON' }
   }
 }

@@ -29,9 +29,9 @@ t.test('an id that is none of a user', async (t) => {
 t.test('a secret that was given', async (t) => {
   for (let each = 0; each < 100; each++) t.equal(secretFault(randomSecret()), undefined)
   t.equal(secretFault('0123456789abcdef0123456789abcdef'), undefined)
-  t.match(secretFault('correct-horse-battery-staple-31'), /easily guessed: at least 32/)
+  t.match(secretFault('correct-horse-battery-staple-31'), /easily guessed: expected at least 32/)
   t.match(secretFault('password'.repeat(4)), /easily guessed/, 'seven letters')
-  t.match(secretFault('correct horse battery staple and more'), /without blanks/)
+  t.match(secretFault('correct horse battery staple and more'), /without spaces/)
   t.match(secretFault('ä'.repeat(40)), /ASCII/)
   t.match(secretFault('0123456789abcdef'.repeat(17)), /too long/)
 })

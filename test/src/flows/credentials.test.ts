@@ -83,7 +83,7 @@ t.test('unknown names cost what users cost, as many of them as there are such us
   t.same(await verifiedAgainst(users, ['user 1', 'user 9']), [own, ofDjango], 'known ones are their own')
 })
 
-t.test('a digest that lets nobody in costs what an unknown name costs', async (t) => {
+t.test('an unusable digest costs the same as an unknown name', async (t) => {
   const users = await openUsers(t)
   await users.create('ann', unusable)
   await users.create('ben', ofDjango)
@@ -94,7 +94,7 @@ t.test('a digest that lets nobody in costs what an unknown name costs', async (t
   t.same(await check({ username: 'nobody', password }), { isRight: false, userId: undefined })
 })
 
-t.test('a login writes the password anew, once, and only if it is the right one of an active user', async (t) => {
+t.test('a login rehashes the password once, and only if it is correct and the user active', async (t) => {
   const users = await openUsers(t)
   const check = makeCheckCredentials({ users, hasher, decoySecret, hooks })
   const ann = (await users.create('ann', ofDjango)) as User
@@ -122,7 +122,7 @@ t.test('a login writes the password anew, once, and only if it is the right one 
   t.equal(await digestOf(ann.id), digest)
 })
 
-t.test('what cannot be written anew does not refuse the login', async (t) => {
+t.test('a failed rehash does not fail the login', async (t) => {
   const users = await openUsers(t)
   const ann = (await users.create('ann', ofDjango)) as User
   const login = async (changes: { users?: Partial<UserStore>; hasher?: Partial<PasswordHasher> }) => {

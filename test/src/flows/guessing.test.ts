@@ -103,7 +103,7 @@ t.test('from where the owner has logged in, the owner gets through', async (t) =
   t.equal(await guess('right', { ip: '2001:db8::1' }), 60)
 })
 
-t.test('whoever sits behind the same address has few tries too', async (t) => {
+t.test('an attacker behind the same address has few tries too', async (t) => {
   const { guess, times } = await open(t)
   await guess('right')
   const answers = await times(40, () => guess('wrong'))

@@ -86,7 +86,7 @@ t.test('CHECK_USER_IS_ACTIVE=false leaves it to the rule', async (t) => {
   t.equal((await logIn(service)).statusCode, 401)
 })
 
-t.test('a rule that gives no answer lets nobody in', async (t) => {
+t.test('a rule without an answer refuses the login', async (t) => {
   const service = await openSteered(t)
   const { refresh } = await service.logIn()
   const noAnswers = ['yes', 1, undefined, null, {}].map((answer) => [`gives ${answer}`, () => answer] as const)
@@ -101,7 +101,7 @@ t.test('a rule that gives no answer lets nobody in', async (t) => {
   t.equal((await service.post('/api/token/refresh/', { refresh })).statusCode, 200, 'the client kept its token')
 })
 
-t.test('logins are told of', async (t) => {
+t.test('login hooks are called', async (t) => {
   const service = await openSteered(t)
   const told: unknown[][] = []
   service.hooks.onLoginSuccess = (...each) => void told.push(['success', ...each])
@@ -131,7 +131,7 @@ t.test('logins are told of', async (t) => {
   t.same(told, [], 'what is no login, or no answer, is not told')
 })
 
-t.test('who cannot be told of a login does not stop it', async (t) => {
+t.test('a failing login hook does not fail the login', async (t) => {
   const service = await openSteered(t)
   await service.logIn()
   for (const [name, work] of fails) {
@@ -197,7 +197,7 @@ t.test('login: what changes while a hook runs is honoured, and leaves no session
   t.equal(failed.length, Object.keys(changes).length, 'each is reported as a failed login')
 })
 
-t.test('login: a digest that is replaced by one of the same password refuses nobody', async (t) => {
+t.test('login: a digest replaced by one of the same password does not fail the login', async (t) => {
   const service = await openSteered(t)
   const { id } = await service.addUser('vitor', aPassword)
   let times = 0
@@ -234,7 +234,7 @@ t.test('refresh: what changes while a hook runs is honoured', async (t) => {
   }
 })
 
-t.test('without hooks nobody is asked', async (t) => {
+t.test('without hooks none is called', async (t) => {
   const failed = () => t.fail('nothing can fail')
   const hooks = makeHooks({}, { rules: claimRules(loadConfig({})), checkUserIsActive: true, failed })
   const user = { id: '1', username: 'vitor', isActive: true, claims: { team: 'blue' } } as unknown as User

@@ -62,7 +62,7 @@ t.test('bcrypt without SHA-256 reads 72 bytes, and it is so in Django', async (t
   t.equal(await hasher.verify('x'.repeat(71), digest), false)
 })
 
-t.test('what nobody can log in with', async (t) => {
+t.test('digests that no login can match', async (t) => {
   for (const digest of [
     '',
     '!',

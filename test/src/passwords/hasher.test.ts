@@ -45,7 +45,7 @@ t.test('digests of other costs verify, and are due for another', async (t) => {
   t.equal(hasher.needsRehash(await hasher.hash('correct horse')), false)
 })
 
-t.test('what is no bounded argon2 digest is refused and never computed', async (t) => {
+t.test('an argon2 digest with costs out of bounds is refused and never computed', async (t) => {
   const digest = await hasher.hash('p')
   const tail = digest.slice(digest.indexOf('p=1') + 3)
   for (const head of [
@@ -102,7 +102,7 @@ const isSame = (a: string, b: string): boolean => {
 /** A mangled cost may be allowed and dear: such a digest is right to be computed, but not here. */
 const isCheap = (digest: string): boolean => !/m=\d{4,},|t=\d{2,},/.test(digest)
 
-t.test('what is written, and what is written anew', async (t) => {
+t.test('which digests are written, and which are rehashed', async (t) => {
   const by = (changes: Partial<HasherSettings>) => makePasswordHasher({ ...cheap, ...changes })
   const [argon2id, django, never] = [by({}), by({ form: 'django' }), by({ rehash: false })]
   t.match(await argon2id.hash('p'), /^\$argon2id\$/)

@@ -66,7 +66,7 @@ t.test('a task that fails gives its place to the next', async (t) => {
   t.equal(await next, 'next')
 })
 
-t.test('who has gone leaves the line, and nobody else does', async (t) => {
+t.test('an aborted task leaves the queue, and no other does', async (t) => {
   const queue = makeQueue({ atOnce: 1, waiting: 2 })
   const log: string[] = []
   const tasks = ['a', 'b', 'c', 'd'].map((name) => aTask(log, name))
@@ -85,7 +85,7 @@ t.test('who has gone leaves the line, and nobody else does', async (t) => {
   await t.rejects(add(1, gone.signal), { code: 'BUSY' }, 'nor is what nobody waited for from the beginning')
 })
 
-t.test('what has begun is finished, whoever waits for it', async (t) => {
+t.test('a task that has begun is finished, even if it is aborted', async (t) => {
   const queue = makeQueue({ atOnce: 1, waiting: 1 })
   const log: string[] = []
   const [running, next] = [aTask(log, 'running'), aTask(log, 'next')]

@@ -1,4 +1,4 @@
-/* Users as they were a few seconds ago: for doors that cannot ask for each request. */
+/* Users as they were a few seconds ago: for endpoints that cannot query the store for each request. */
 import t from 'tap'
 import { KeyturnError } from '../../../src/errors.ts'
 import { passwordFingerprint } from '../../../src/passwords/fingerprint.ts'
@@ -55,7 +55,7 @@ t.test('a user is asked for once in five seconds, however many want it at once',
   t.equal(asked.length, 3, 'that there is none is remembered too')
 })
 
-t.test('what was seen before the clock was set back is asked for anew', async (t) => {
+t.test('a user read before the clock was set back is read again', async (t) => {
   const { clock, asked, state, recent } = open()
   await recent.findById('1')
   state.user = aUser({ isActive: false })
@@ -65,7 +65,7 @@ t.test('what was seen before the clock was set back is asked for anew', async (t
   t.equal(asked.length, 2)
 })
 
-t.test('one who is remembered under another password is asked for anew', async (t) => {
+t.test('a user remembered under another password is read again', async (t) => {
   const { asked, state, recent } = open()
   const [before, after] = [passwordFingerprint('digest'), passwordFingerprint('another')]
   await recent.findById('1', before)

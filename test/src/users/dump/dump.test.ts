@@ -129,14 +129,14 @@ t.test('the format is seen from the first sign', async (t) => {
   }
 })
 
-t.test('what is no dump is named', async (t) => {
+t.test('a file that is not a dump is identified', async (t) => {
   for (const empty of ['', ' \n', '\ufeff', ' '.repeat(100_000)])
     t.match(await readBroken(empty), { message: 'It is empty.' })
   t.match(await readBroken(Buffer.from('\ufeff[]', 'utf16le')), { message: /UTF-16.*dumpdata --output/ })
   t.match(await readBroken(Buffer.from([0x1f, 0x8b, 8, 0, 0, 0]), undefined, 1), { message: /compressed: gunzip/ })
 })
 
-t.test('a row is told by its line', async (t) => {
+t.test('a row is reported with its line', async (t) => {
   const rows = await read('[\n  {"a": 1}, {"a":\n 2},\n\n{"a": 3}]\n')
   t.same(rows, [
     { line: 2, value: { a: 1 } },
