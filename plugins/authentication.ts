@@ -9,7 +9,7 @@ import { readBearer } from '../src/tokens/bearer.ts'
  */
 async function authentication(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   app.decorateRequest('caller')
-  app.decorate('authenticate', async (request) => {
+  app.decorate('authenticate', async function authenticate(request) {
     request.caller = await app.flows.authenticate(readBearer(request.headers.authorization, types, { anyCase: false }))
     request.outcome = {
       user_id: request.caller.userId,

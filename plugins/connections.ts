@@ -47,7 +47,7 @@ async function connections(app: FastifyInstance, { config }: { config: Config })
 function closeAfter(app: FastifyInstance, maxRequests: number): void {
   const counts = new WeakMap<Socket, number>()
   app.decorateRequest('isLast', false)
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', function countRequest(request, _reply, done) {
     const { socket } = request.raw
     const count = (counts.get(socket) ?? 0) + 1
     counts.set(socket, count)

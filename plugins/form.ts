@@ -17,7 +17,7 @@ async function form(app: FastifyInstance): Promise<void> {
       done(null, parseForm(text))
     }
   )
-  app.addHook('onRequest', (_request, reply, done) => {
+  app.addHook('onRequest', function forbidStoring(_request, reply, done) {
     reply.header('cache-control', 'no-store').header('pragma', 'no-cache')
     done()
   })

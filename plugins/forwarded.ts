@@ -21,7 +21,7 @@ export function trustedProxies(ranges: readonly string[]): (address: string, hop
 async function forwarded(app: FastifyInstance): Promise<void> {
   // Node remembers an address that was asked for while the client was there: who has gone is still to be named.
   app.server.on('connection', (socket: Socket) => void socket.remoteAddress)
-  app.addHook('onRequest', ({ raw }, _reply, done) => {
+  app.addHook('onRequest', function readForwarded({ raw }, _reply, done) {
     if (raw.headers['x-forwarded-for'] !== undefined) raw.headers['x-forwarded-for'] = clientOf(raw)
     done()
   })

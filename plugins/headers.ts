@@ -18,7 +18,7 @@ export const securityHeaders: Readonly<Record<string, string>> = {
 
 /** A route that serves pages says otherwise itself. */
 async function headers(app: FastifyInstance): Promise<void> {
-  app.addHook('onRequest', (_request, reply, done) => {
+  app.addHook('onRequest', function setSecurityHeaders(_request, reply, done) {
     reply.headers(securityHeaders)
     done()
   })

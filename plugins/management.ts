@@ -32,7 +32,7 @@ function openManagement(app: FastifyInstance, config: Config): Server {
   app.addHook('onRoute', ({ url, config }) => {
     if (config?.isManagement === true) urls.add(url)
   })
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', function checkPort(request, _reply, done) {
     const belongs = urls.has(request.routeOptions.url ?? '') === came.has(request.raw)
     done(belongs ? undefined : new KeyturnError('NOT_FOUND'))
   })

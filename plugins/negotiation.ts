@@ -36,7 +36,7 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     if (!paths.has(url)) router.on('GET', url, () => {}, path)
     paths.set(url, path)
   })
-  app.addHook('onRequest', (request, reply, done) => {
+  app.addHook('onRequest', function negotiate(request, reply, done) {
     // Fastify makes this object anew each time it is asked for.
     const { url, config } = request.routeOptions
     const path = pathOf(request, url)

@@ -10,24 +10,23 @@ export interface PasswordsOptions {
 }
 
 /**
- * Password hashing, as costly as configured. While too many wait for it, logins are refused before anything else is
- * done for them: before the body is read, the address counted and anybody looked up. In a storm there are ten refusals
- * for a login, and it is their sum that would slow down everything else.
+ * Password hashing, as costly as configured, and `onRequest: app.refuseIfFull`, the first hook of a route for logins. While
+ * the queue is full, it refuses a login before the body is read, the address counted or a user looked up: in a storm ten
+ * logins are refused for each that is served, and together they would slow down everything else.
  */
 async function passwords(app: FastifyInstance, { config, hasher }: PasswordsOptions): Promise<void> {
   app.decorate('hasher', hasher ?? makePasswordHasher(hasherSettings(config)))
-  const refuseIfFull: onRequestHookHandler = (_request, _reply, done) => {
+  app.decorate('refuseIfFull', function refuseIfFull(_request, _reply, done) {
     app.hasher.refuseIfFull?.()
     done()
-  }
-  app.addHook('onRoute', (route) => {
-    if (route.config?.event === 'login') route.onRequest = [refuseIfFull, route.onRequest ?? []].flat()
   })
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     hasher: PasswordHasher
+    /** Throws KeyturnError BUSY while the queue for password hashing is full. */
+    refuseIfFull: onRequestHookHandler
   }
 }
 

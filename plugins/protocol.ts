@@ -44,7 +44,7 @@ const unmet = new WeakSet<IncomingMessage>()
  */
 async function protocol(app: FastifyInstance): Promise<void> {
   app.server.on('checkExpectation', answerExpectation(app))
-  app.addHook('onRequest', ({ raw }, _reply, done) => {
+  app.addHook('onRequest', function checkProtocol({ raw }, _reply, done) {
     const hosts = countHosts(raw)
     if (hosts > 1 || (hosts === 0 && raw.httpVersion === '1.1')) done(new KeyturnError('HOST_INVALID'))
     else if (unmet.has(raw)) done(new KeyturnError('EXPECTATION'))

@@ -45,7 +45,7 @@ export const eventOf = ({ outcome, routeOptions }: FastifyRequest): EventName | 
 /** Gives every answer its X-Request-ID, and its traceparent back, and every request one log line that says what came of it. */
 async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged: boolean }): Promise<void> {
   app.decorateRequest('outcome', undefined)
-  app.addHook('onRequest', (request, reply, done) => {
+  app.addHook('onRequest', function nameRequest(request, reply, done) {
     reply.header('x-request-id', request.id)
     const trace = readTrace(request.raw)
     if (trace !== undefined) reply.header('traceparent', trace.traceparent)

@@ -1,5 +1,5 @@
-import { maxHeaderSize } from 'node:http'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import { maxHeaderSize, type Server } from 'node:http'
+import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
 import audit from '../plugins/audit.ts'
@@ -65,86 +65,14 @@ export interface AppParts {
 }
 
 /**
- * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Reading order is
- * boot order. Throws StoreError when a store that the configuration names cannot be used.
+ * The application, ready to listen or to be injected into: what tests, benchmarks and production run. Throws StoreError when
+ * a store that the configuration names cannot be used.
  */
-export async function buildApp(
-  config: Config,
-  { log, clock = systemClock, hasher, scrape, droppedLines }: AppParts
-): Promise<FastifyInstance> {
-  const app = Fastify({
-    loggerInstance: log as FastifyBaseLogger,
-    // plugins/requests.ts writes the one line a request has.
-    logController: new LogController({ disableRequestLogging: true }),
-    genReqId: requestIdOf,
-    // Lines name their request themselves (plugins/requests.ts).
-    childLoggerFactory: (logger) => logger,
-    schemaController: fields,
-    bodyLimit: config.bodyLimit,
-    ...connectionLimits(config),
-    // The arbiter ends a boot that hangs, and logs it (src/cluster/plan.ts).
-    pluginTimeout: 0,
-    return503OnClosing: false,
-    forceCloseConnections: false,
-    rewriteUrl: rewriteTarget,
-    clientErrorHandler: answerBrokenRequest,
-    trustProxy: trustedProxies(config.forwardedAllowIps),
-    // No longer than the header block: what names nothing is then refused by its route, after its hooks.
-    routerOptions: { ignoreTrailingSlash: true, maxParamLength: maxHeaderSize }
-  })
-
+export async function buildApp(config: Config, parts: AppParts): Promise<FastifyInstance> {
+  const app = Fastify(serverOptions(config, parts.log))
   try {
-    await app.register(connections, { config })
-    await app.register(forwarded)
-    await app.register(drain)
-    await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
-    await app.register(requests, { isLogged: log.isLevelEnabled('info') })
-    await app.register(headers)
-    await app.register(cors, { config })
-    await app.register(protocol)
-    await app.register(management, { config })
-    await app.register(metrics, { droppedLines })
-    await app.register(negotiation)
-    await app.register(body)
-    await app.register(stores, { config, clock })
-    await app.register(audit, { config, clock })
-    await app.register(rateLimit, { config })
-    await app.register(client, { config, clock })
-    await app.register(sessions, { config, clock })
-    await app.register(passwords, { config, hasher })
-    await app.register(jwt, { config, clock })
-    await app.register(flows, { config, clock })
-    await app.register(authentication, { types: config.authHeaderTypes })
-    await app.register(cookie, { config })
-    await app.register(login, { types: config.authHeaderTypes })
-    await app.register(docs)
-
-    await app.register(obtain)
-    await app.register(refresh)
-    await app.register(verify)
-    await app.register(verifyBatch)
-    await app.register(forwardAuth, { config })
-    await app.register(blacklist)
-    if (config.slidingTokens) {
-      await app.register(sliding)
-      await app.register(refreshSliding)
-    }
-    await app.register(listSessions)
-    await app.register(endSession)
-    await app.register(endAllSessions)
-    await app.register(password)
-    await app.register(async (oauth) => {
-      await oauth.register(form)
-      await oauth.register(grantToken)
-      await oauth.register(introspect)
-      await oauth.register(revoke)
-    })
-    await app.register(jwks, { maxAge: config.jwksMaxAge })
-    await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
-    await app.register(health)
-    await app.register(serveMetrics, { token: config.metricsToken, scrape })
-    await app.register(serveDocs)
-
+    await registerPlugins(app, config, parts)
+    await registerRoutes(app, config, parts)
     await app.ready()
     return app
   } catch (error) {
@@ -152,4 +80,89 @@ export async function buildApp(
     await app.close()
     throw error
   }
+}
+
+const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> => ({
+  loggerInstance: log as FastifyBaseLogger,
+  // plugins/requests.ts writes the one line a request has.
+  logController: new LogController({ disableRequestLogging: true }),
+  genReqId: requestIdOf,
+  // Lines name their request themselves (plugins/requests.ts).
+  childLoggerFactory: (logger) => logger,
+  schemaController: fields,
+  bodyLimit: config.bodyLimit,
+  ...connectionLimits(config),
+  // The arbiter ends a boot that hangs, and logs it (src/cluster/plan.ts).
+  pluginTimeout: 0,
+  return503OnClosing: false,
+  forceCloseConnections: false,
+  rewriteUrl: rewriteTarget,
+  clientErrorHandler: answerBrokenRequest,
+  trustProxy: trustedProxies(config.forwardedAllowIps),
+  // No longer than the header block: what names nothing is then refused by its route, after its hooks.
+  routerOptions: { ignoreTrailingSlash: true, maxParamLength: maxHeaderSize }
+})
+
+/**
+ * In boot order, which is also the order of hooks: every hook of a plugin runs before the hooks of the plugins below it.
+ * After them come the hooks that a route lists itself, as `onRequest: [app.refuseIfFull, app.refreshCookie.guard]`, and its
+ * rate limit comes last. No plugin changes this order (test/src/app.test.ts).
+ */
+async function registerPlugins(
+  app: FastifyInstance,
+  config: Config,
+  { log, clock = systemClock, hasher, droppedLines }: AppParts
+): Promise<void> {
+  await app.register(connections, { config })
+  await app.register(forwarded)
+  await app.register(drain)
+  await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
+  await app.register(requests, { isLogged: log.isLevelEnabled('info') })
+  await app.register(headers)
+  await app.register(cors, { config })
+  await app.register(protocol)
+  await app.register(management, { config })
+  await app.register(metrics, { droppedLines })
+  await app.register(negotiation)
+  await app.register(body)
+  await app.register(stores, { config, clock })
+  await app.register(audit, { config, clock })
+  await app.register(rateLimit, { config })
+  await app.register(client, { config, clock })
+  await app.register(sessions, { config, clock })
+  await app.register(passwords, { config, hasher })
+  await app.register(jwt, { config, clock })
+  await app.register(flows, { config, clock })
+  await app.register(authentication, { types: config.authHeaderTypes })
+  await app.register(cookie, { config })
+  await app.register(login, { types: config.authHeaderTypes })
+  await app.register(docs)
+}
+
+async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: AppParts): Promise<void> {
+  await app.register(obtain)
+  await app.register(refresh)
+  await app.register(verify)
+  await app.register(verifyBatch)
+  await app.register(forwardAuth, { config })
+  await app.register(blacklist)
+  if (config.slidingTokens) {
+    await app.register(sliding)
+    await app.register(refreshSliding)
+  }
+  await app.register(listSessions)
+  await app.register(endSession)
+  await app.register(endAllSessions)
+  await app.register(password)
+  await app.register(async (oauth) => {
+    await oauth.register(form)
+    await oauth.register(grantToken)
+    await oauth.register(introspect)
+    await oauth.register(revoke)
+  })
+  await app.register(jwks, { maxAge: config.jwksMaxAge })
+  await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
+  await app.register(health)
+  await app.register(serveMetrics, { token: config.metricsToken, scrape })
+  await app.register(serveDocs)
 }

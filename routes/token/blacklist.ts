@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { tryEach } from '../../src/flows/try-each.ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -18,7 +17,7 @@ const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     const { refresh: given } = request.body
     const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
     const client = describeClient(request.ip, request.headers['user-agent'])
-    request.outcome = await tryEach(tokens, (token) => app.flows.blacklist(token, client))
+    request.outcome = await app.flows.tryEach(tokens, (token) => app.flows.blacklist(token, client))
     app.refreshCookie.clear(reply)
     return {}
   })

@@ -3,7 +3,6 @@ import { parseScope } from '../../src/clients/scope.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import type { Caller, Pass } from '../../src/flows/caller.ts'
-import { tryEach } from '../../src/flows/try-each.ts'
 import { readBearer } from '../../src/tokens/bearer.ts'
 import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
 
@@ -70,7 +69,7 @@ export default async function forwardAuth(
       async onRequest(request, reply) {
         reply.header('vary', vary).header('cache-control', 'no-store')
         const required = requiredOf(request)
-        const pass = await tryEach(readTokens(request), (token) => app.flows.forwardAuth(token, required))
+        const pass = await app.flows.tryEach(readTokens(request), (token) => app.flows.forwardAuth(token, required))
         const { userId: user_id, sid } = pass.caller
         request.outcome = { user_id, ...(sid === undefined ? {} : { sid }) }
         reply.headers(showCaller(pass.caller)).header('cache-control', cacheControl(pass, config.forwardAuthMaxAge))

@@ -33,7 +33,11 @@ const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post(
     '/api/token',
-    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain }, onRequest: app.refreshCookie.guard },
+    {
+      schema,
+      config: { event: 'login', rateLimit: app.rateLimits.obtain },
+      onRequest: [app.refuseIfFull, app.refreshCookie.guard]
+    },
     async (request, reply) => {
       const { outcome, ...pair } = await app.flows.obtain(request.body, app.describeLogin(request, reply))
       request.outcome = outcome

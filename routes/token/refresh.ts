@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { tryEach } from '../../src/flows/try-each.ts'
 import { describeClient } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -30,7 +29,11 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       const { refresh: given } = request.body
       const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
       const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, expiresIn: _, ...pair } = await tryEach(tokens, (token) => app.flows.refresh(token, client))
+      const {
+        outcome,
+        expiresIn: _,
+        ...pair
+      } = await app.flows.tryEach(tokens, (token) => app.flows.refresh(token, client))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)

@@ -16,7 +16,7 @@ const sliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post(
     '/api/token/sliding',
-    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain } },
+    { schema, config: { event: 'login', rateLimit: app.rateLimits.obtain }, onRequest: app.refuseIfFull },
     async (request, reply) => {
       const { outcome, token } = await app.flows.obtainSliding(request.body, app.describeLogin(request, reply))
       request.outcome = outcome

@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { outcomeOf } from '../../src/flows/outcome.ts'
 import { Empty, TokenBody } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
@@ -16,7 +15,8 @@ const verify: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token/verify',
     { schema, config: { event: 'verify', rateLimit: app.rateLimits.verify } },
     async (request) => {
-      request.outcome = outcomeOf((await app.flows.verify(request.body.token)).claims)
+      const { user_id, sid } = (await app.flows.verify(request.body.token)).claims
+      request.outcome = { user_id, sid }
       return {}
     }
   )

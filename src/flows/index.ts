@@ -9,7 +9,7 @@ import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
 import { makeFindHolder, makeRefresh } from './refresh.ts'
 import { makeSessions } from './sessions.ts'
-import { makeNewestFirst } from './try-each.ts'
+import { makeNewestFirst, tryEach } from './try-each.ts'
 import { makeVerify, makeVerifyBatch } from './verify.ts'
 
 /** Every use case. What several of them share is made once. */
@@ -30,7 +30,8 @@ export function makeFlows(parts: Parts) {
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),
     grants: makeGrants(parts, refreshes),
-    newestFirst: makeNewestFirst(parts)
+    newestFirst: makeNewestFirst(parts),
+    tryEach
   }
 }
 
