@@ -6,10 +6,11 @@ import { type ClientDirectory, makeClientDirectory } from '../src/clients/direct
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import type { Limit } from '../src/limits/limiter.ts'
+import { poll } from '../src/poll.ts'
 import type { Clock } from '../src/time.ts'
 import { clientNetwork, throttled } from './rate-limit.ts'
 
-/** How often a worker reads the clients anew, in milliseconds: for so long one that was deleted is still let in. */
+/** How often a worker reads the clients again, in milliseconds: a deleted client is accepted for as long. */
 const interval = 1000
 
 /**
@@ -65,29 +66,13 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   })
 }
 
-/** Reads the clients anew until the application closes. An outage is told once. */
+/** Reads the clients again until the application closes. */
 function follow(app: FastifyInstance, directory: ClientDirectory): void {
-  let isTold = false
-  let reading: Promise<void> | undefined
-  const read = async (): Promise<void> => {
-    try {
-      await directory.update()
-      isTold = false
-    } catch (error) {
-      if (!isTold) app.log.warn({ err: error }, 'the clients cannot be read; they stay as they are for a while')
-      isTold = true
-    }
-  }
-  const timer = setInterval(() => {
-    reading ??= read().finally(() => {
-      reading = undefined
-    })
-  }, interval)
-  timer.unref()
-  app.addHook('onClose', async () => {
-    clearInterval(timer)
-    await reading
+  const poller = poll(() => directory.update(), {
+    intervalMs: interval,
+    onOutage: (error) => app.log.warn({ err: error }, 'the clients cannot be read; they stay as they are for a while')
   })
+  app.addHook('onClose', () => poller.close())
 }
 
 declare module 'fastify' {

@@ -15,6 +15,7 @@ const modules = [
   'random',
   'fields',
   'json',
+  'poll',
   'addresses',
   'printable',
   'origins',

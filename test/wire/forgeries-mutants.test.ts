@@ -34,7 +34,8 @@ const services = {
 const jws = 'src/tokens/jws.js'
 const claims = 'src/tokens/claims.js'
 const refresh = 'src/tokens/refresh.js'
-const codec = 'plugins/jwt.js'
+const codec = 'src/tokens/codec.js'
+const plugin = 'plugins/jwt.js'
 
 const without = (file: string, check: string): Mutant['edits'] => [[file, check, 'false']]
 const anyClaim = (name: string): RegExp => new RegExp(`^claimTypes: ${name} `)
@@ -79,24 +80,24 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a key takes every algorithm of its family',
-    edits: [[codec, 'algorithms: [algorithm], ', '']],
+    edits: [[plugin, 'algorithms: [algorithm], ', '']],
     lets: /^confusedKeys: HS\d+ signed with/
   },
   {
     name: 'an RSA key takes every algorithm of its family',
-    edits: [[codec, 'algorithms: [algorithm], ', '']],
+    edits: [[plugin, 'algorithms: [algorithm], ', '']],
     lets: /^confusedKeys: [RP]S\d+ signed with/,
     where: 'rsa'
   },
   {
     name: 'a kid that nobody knows means the signing key',
-    edits: [[codec, '? unnamed :', '? [signing] :']],
+    edits: [[codec, '? this.#unnamed :', '? [this.#signing] :']],
     lets: /^keyNames: .*signed rightly/,
     where: 'managed'
   },
   {
     name: 'the signature is not looked at',
-    edits: [[codec, 'key.verify(token)', 'key.decode(token)']],
+    edits: [[plugin, 'host.jwt.verify(token)', 'host.jwt.decode(token)']],
     lets: /^bitFlips|^unsigned|^signatures/
   },
   {
@@ -104,8 +105,8 @@ const mutants: readonly Mutant[] = [
     edits: [
       [
         codec,
-        'checkSignature(keys, token)',
-        'byHead.has(jws.head) ? keys[0].decode(token) : checkSignature(keys, token)'
+        'payload = checkSignature(keys, token)',
+        'payload = this.#byHead.has(jws.head) ? JSON.parse(jws.payload) : checkSignature(keys, token)'
       ]
     ],
     lets: /^bitFlips|^signatures/
@@ -113,8 +114,8 @@ const mutants: readonly Mutant[] = [
   {
     name: 'the cache forgets the signature',
     edits: [
-      [codec, 'accepted.get(token)', "accepted.get(token.slice(0, token.lastIndexOf('.')))"],
-      [codec, 'accepted.set(token, payload)', "accepted.set(token.slice(0, token.lastIndexOf('.')), payload)"]
+      [codec, 'verified.get(token)', "verified.get(token.slice(0, token.lastIndexOf('.')))"],
+      [codec, 'verified.set(token, payload)', "verified.set(token.slice(0, token.lastIndexOf('.')), payload)"]
     ],
     lets: /part 3|signature/
   },

@@ -1,3 +1,4 @@
+import { poll } from '../../poll.ts'
 import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
 import type { EmbeddedEngine } from './engine.ts'
@@ -31,11 +32,10 @@ export function followEmbeddedFeed(engine: EmbeddedEngine, replica: Revocations)
   replica.lostBefore(epoch?.second ?? 0)
   read()
   replica.readFirst(tryToRead)
-  const timer = setInterval(tryToRead, interval)
-  timer.unref()
+  const poller = poll(read, { intervalMs: interval, onOutage: (error) => replica.lost(error) })
   return {
     async close() {
-      clearInterval(timer)
+      await poller.close()
       replica.readFirst(undefined)
     }
   }
