@@ -34,7 +34,7 @@ async function audit(
     return false
   }
   const record = async (event: EventName, request: FastifyRequest): Promise<void> => {
-    const facts = { event, ...describe(request) }
+    const facts = { event, ...describe(request), ...lateRetry(request) }
     try {
       await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
@@ -57,6 +57,10 @@ const describe = (request: FastifyRequest): Pick<AuditEvent, 'result' | 'userId'
   const { user_id: userId, sid, client_id: object } = request.outcome ?? {}
   return { result: resultOf(request), userId, sid, object }
 }
+
+/** An event of its own, with both addresses, so that it can be watched for: it may be a thief's. */
+const lateRetry = ({ outcome }: FastifyRequest): Pick<AuditEvent, 'event' | 'result' | 'object'> | undefined =>
+  outcome?.verdict === 'late' ? { event: 'late_retry', result: 'ok', object: outcome.login_ip } : undefined
 
 declare module 'fastify' {
   interface FastifyInstance {

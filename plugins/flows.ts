@@ -22,7 +22,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
   const hooks = makeHooks(await loadHooksModule(config), {
     rules,
     checkUserIsActive: config.checkUserIsActive,
-    failed: (hook, error) => app.log.error({ err: error, hook }, 'a hook failed, and the login went on without it')
+    failed: (hook, error) => app.log.error({ err: error, hook }, 'a hook failed, and the request continued without it')
   })
   app.decorate(
     'flows',

@@ -78,6 +78,7 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
       sid: outcome?.sid,
       client_id: outcome?.client_id,
       verdict: outcome?.verdict,
+      login_ip: outcome?.login_ip,
       rehash: outcome?.rehash,
       tokens: outcome?.tokens,
       active: outcome?.active

@@ -33,14 +33,14 @@ export type ActName =
 
 /** One entry of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
 export interface AuditEvent {
-  readonly event: EventName | ActName
+  readonly event: EventName | ActName | 'late_retry'
   /** A verdict, `ok`, or the code of the refusal in small letters. */
   readonly result: string
   /** Whole seconds since 1970. */
   readonly at: number
   readonly userId?: string | undefined
   readonly sid?: string | undefined
-  /** A client by its id, a key by its kid. */
+  /** A client by its id, a key by its kid; of a late retry the address from which its session was begun. */
   readonly object?: string | undefined
   /** Who did it, where it was no request: `root@host`, or `keyturn` itself. */
   readonly actor?: string | undefined
@@ -51,7 +51,7 @@ export interface AuditEvent {
 }
 
 /** Results of a refresh that point to a thief, a lost answer, or somebody who may not go on. */
-const refreshes = ['retried', 'recovered', 'reused', 'unknown', 'user_gone', 'password_changed']
+const refreshes = ['retried', 'late', 'recovered', 'reused', 'unknown', 'user_gone', 'password_changed']
 
 /** What belongs in the audit trail of each event of a door. Of those that are not here, nothing: they are everyday. */
 const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {

@@ -367,6 +367,13 @@ export const settings = {
     about:
       'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
   }),
+  refreshLateRetry: duration({
+    default: '1d',
+    min: '0s',
+    max: '365d',
+    about:
+      'How long after its rotation the refresh token before the newest is still answered, if the newest was never presented; at most the refresh lifetime; 0 turns it off, as does REFRESH_REUSE_GRACE=0'
+  }),
   adoptRefreshTokens: setting<Adoption>(
     {
       default: null,
@@ -397,7 +404,7 @@ export const settings = {
   hooksModule: text({
     default: undefined,
     about:
-      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed (docs/hooks.md)'
+      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed, onRefreshVerdict (docs/hooks.md)'
   }),
   claimsModule: text({
     default: undefined,

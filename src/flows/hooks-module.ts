@@ -10,7 +10,8 @@ const hookNames = Object.keys({
   claims: true,
   userAuthenticationRule: true,
   onLoginSuccess: true,
-  onLoginFailed: true
+  onLoginFailed: true,
+  onRefreshVerdict: true
 } satisfies Record<keyof HooksModule, true>)
 
 /** What Node adds to the exports of a CommonJS module. */

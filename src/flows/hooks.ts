@@ -21,6 +21,17 @@ export interface HooksModule {
   readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
   /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
   readonly onLoginFailed?: (credentials: Credentials, client: SessionClient) => unknown
+  /** Is called before the answer to a refresh that may be a thief's, so that the user can be warned. */
+  readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
+}
+
+/** Where a suspicious refresh came from. */
+export interface RefreshContext extends SessionClient {
+  readonly sid: string
+  /** `late`: a late retry, which was answered; `reused`: theft, for which the session has ended. */
+  readonly verdict: 'late' | 'reused'
+  /** The address of the login. Undefined where the session is over. */
+  readonly loginIp: string | undefined
 }
 
 export interface LoginContext extends SessionClient {
@@ -41,6 +52,7 @@ export interface Hooks {
   /** Never throws: a failing notification does not fail the login. The same applies to onLoginFailed. */
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
   onLoginFailed(credentials: Credentials, client: SessionClient): Promise<void>
+  onRefreshVerdict(user: User, refresh: RefreshContext): Promise<void>
 }
 
 export interface HooksOptions {
@@ -55,7 +67,7 @@ export interface HooksOptions {
 const stars = '*'.repeat(20)
 
 export function makeHooks(
-  { claims, userAuthenticationRule: rule, onLoginSuccess, onLoginFailed }: HooksModule,
+  { claims, userAuthenticationRule: rule, onLoginSuccess, onLoginFailed, onRefreshVerdict }: HooksModule,
   { rules, checkUserIsActive, failed, timeoutMs = 5000 }: HooksOptions
 ): Hooks {
   const inTime = <T>(ask: () => T | Promise<T>): Promise<T> => answerWithin(timeoutMs, ask)
@@ -93,7 +105,9 @@ export function makeHooks(
     },
     onLoginSuccess: (user, login) => tell('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
     onLoginFailed: ({ username }, client) =>
-      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, client))
+      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, client)),
+    onRefreshVerdict: (user, refresh) =>
+      tell('onRefreshVerdict', () => onRefreshVerdict?.(withoutPassword(user), refresh))
   }
 }
 

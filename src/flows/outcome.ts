@@ -11,6 +11,8 @@ export interface Outcome {
   readonly client_id?: string
   /** Of a rotation, or whether a token is active. */
   readonly verdict?: string | undefined
+  /** Of a late retry: the address of the login. */
+  readonly login_ip?: string | undefined
   /** `done`, or why a password was not rehashed. */
   readonly rehash?: string
   /** How many tokens were asked about, and how many of them are good. */

@@ -69,6 +69,23 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
     throw error
   }
 
+  /**
+   * Calls the hook for a late retry or a reuse, either of which may be a thief's. Returns the address of the login of a late
+   * retry, for the audit trail: an address that has changed makes theft more likely.
+   */
+  const reportIfSuspicious = async (
+    user: User,
+    { userId, sid }: PresentedToken,
+    { kind: verdict }: RotationVerdict,
+    { ip, userAgent }: SessionClient
+  ): Promise<string | undefined> => {
+    if (verdict !== 'late' && verdict !== 'reused') return undefined
+    const session = verdict === 'late' ? await sessions.find(userId, sid) : undefined
+    const loginIp = session?.client.ip
+    await hooks.onRefreshVerdict(user, { sid, verdict, loginIp, ip, userAgent })
+    return loginIp
+  }
+
   return {
     /**
      * As Simple JWT's TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read, TOKEN_REVOKED,
@@ -78,14 +95,16 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
       const presented = refresh.read(token)
       const { user, custom } = await prepare(presented)
       await adopt(presented, client)
-      const { newest, outcome } = accept(presented, await sessions.rotate(presented))
+      const verdict = await sessions.rotate(presented)
+      const loginIp = await reportIfSuspicious(user, presented, verdict, client)
+      const { newest, outcome } = accept(presented, verdict)
       const { sid } = presented
       const session = { sid, expiresAt: newest.expiresAt }
       return {
         access: access.issue(user, session, custom),
         expiresIn: access.lifetimeIn(session),
         ...(sessionPolicy.rotate ? { refresh: refresh.issue(user, sid, newest, presented.carried) } : {}),
-        outcome
+        outcome: loginIp === undefined ? outcome : { ...outcome, login_ip: loginIp }
       }
     },
 

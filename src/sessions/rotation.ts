@@ -5,13 +5,14 @@ import { type Generation, newestGeneration, type Session, type SessionPolicy } f
  * brings must be kept although the caller is refused.
  * - rotated: its successor is handed out
  * - retried: superseded within the grace; the newest one is handed out again, the very same, and nothing advances
+ * - late: the same after the grace, since the newest one has never been presented: an answer that was lost for long
  * - current: rotation is off; the token stays the newest
  * - recovered: newer than the store knows, so the store lost a write; the line moves on from the token
  * - reused: superseded longer ago than the grace: theft; the session has ended
  * - unknown: there is no such session (any more)
  */
 export type RotationVerdict =
-  | { readonly kind: 'rotated' | 'retried' | 'current' | 'recovered'; readonly newest: Generation }
+  | { readonly kind: 'rotated' | 'retried' | 'late' | 'current' | 'recovered'; readonly newest: Generation }
   | { readonly kind: 'reused' | 'unknown' }
 
 export type VerdictKind = RotationVerdict['kind']
@@ -30,14 +31,16 @@ export interface Decision {
 export function decide(session: Session | undefined, presented: number, now: number, policy: SessionPolicy): Decision {
   if (session === undefined || now >= session.expiresAt) return { verdict: { kind: 'unknown' }, session: undefined }
   if (presented < session.generation) {
-    if (!isInGrace(session, presented, now, policy.grace)) return { verdict: { kind: 'reused' }, session: undefined }
-    return handOut('retried', { ...session, lastUsedAt: now })
+    if (isInGrace(session, presented, now, policy.grace)) return handOut('retried', { ...session, lastUsedAt: now })
+    if (isLate(session, presented, now, policy))
+      return handOut('late', { ...session, lastUsedAt: now, lateGeneration: session.generation })
+    return { verdict: { kind: 'reused' }, session: undefined }
   }
   if (presented > session.generation) return handOut('recovered', moveOn(session, presented, now, policy))
   return handOut(policy.rotate ? 'rotated' : 'current', moveOn(session, presented, now, policy))
 }
 
-const handOut = (kind: 'rotated' | 'retried' | 'current' | 'recovered', session: Session): Decision => ({
+const handOut = (kind: 'rotated' | 'retried' | 'late' | 'current' | 'recovered', session: Session): Decision => ({
   verdict: { kind, newest: newestGeneration(session) },
   session
 })
@@ -54,8 +57,24 @@ function isInGrace(session: Session, presented: number, now: number, grace: numb
   return presented >= session.anchorGeneration && now - session.anchorAt <= grace
 }
 
+/** Rotations between two late retries. */
+const lateSpacing = 8
+
+/**
+ * Whether the predecessor of a token that was never presented may be presented after the grace. A thief can use that too, so it
+ * is rationed: the same one again brings nothing new, but another within eight rotations is theft. So a thief who follows the
+ * owner in this way is caught at the second step.
+ */
+function isLate(session: Session, presented: number, now: number, { lateRetry, rotate }: SessionPolicy): boolean {
+  const { generation, lateGeneration, rotatedAt } = session
+  if (!rotate || presented !== generation - 1 || now - rotatedAt > lateRetry || lateRetry === 0) return false
+  return lateGeneration === 0 || lateGeneration === generation || generation - lateGeneration >= lateSpacing
+}
+
 function moveOn(session: Session, presented: number, now: number, policy: SessionPolicy): Session {
-  if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now }
+  // The newest one has been presented, though it was not superseded: its predecessor gets no late retry from now on.
+  const lateGeneration = presented === 0 ? session.lateGeneration : presented + 1
+  if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now, lateGeneration }
   const burstIsOver = now - session.anchorAt > policy.grace
   const [second, third] = session.supersededAt
   // Beyond what the store knows, nobody can tell when the ones before were superseded.

@@ -24,6 +24,8 @@ export interface Session {
   readonly anchorGeneration: number
   readonly anchorAt: number
   readonly lastUsedAt: number
+  /** The newest generation whose predecessor was granted a late retry (rotation.ts); 0 before the first one. */
+  readonly lateGeneration: number
   readonly client: SessionClient
 }
 
@@ -62,6 +64,8 @@ export interface SessionPolicy {
   readonly absoluteLifetime: number
   /** How long after its rotation a refresh token may be presented again; 0 is never, Infinity as long as it lives. */
   readonly grace: number
+  /** How long after its rotation, beyond the grace, the predecessor of a token that was never presented may come; 0 is never. */
+  readonly lateRetry: number
   /** Whether a refresh hands out a successor. */
   readonly rotate: boolean
   /** Sessions a user may have at once. */
@@ -97,6 +101,7 @@ export function startSession(
     anchorGeneration: 0,
     anchorAt: 0,
     lastUsedAt: now,
+    lateGeneration: 0,
     client
   }
 }

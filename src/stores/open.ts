@@ -179,6 +179,8 @@ export const sessionPolicy = (config: Config): SessionPolicy => ({
   lifetime: config.refreshTokenLifetime,
   absoluteLifetime: config.sessionAbsoluteLifetime,
   grace: config.blacklistAfterRotation ? config.refreshReuseGrace : Number.POSITIVE_INFINITY,
+  // Without a grace the operator wants strict single use, as Simple JWT has it.
+  lateRetry: config.refreshReuseGrace === 0 ? 0 : Math.min(config.refreshLateRetry, config.refreshTokenLifetime),
   rotate: config.rotateRefreshTokens,
   maxPerUser: config.maxSessionsPerUser,
   adopts: config.adoptRefreshTokens !== null

@@ -100,6 +100,49 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.same(await store.list(userId), [])
   })
 
+  await t.test('a late retry is answered once in eight rotations, and changes nothing', async (t) => {
+    const { store, now, advance } = await open(aPolicy({ lateRetry: 3600 }))
+    const userId = user()
+    const { sid } = (await store.start(userId, aClient)).session
+    const present = (generation: number) => store.rotate({ userId, sid, generation })
+    const first = await present(0)
+    await advance(3600)
+    t.same(await present(0), { ...first, kind: 'late' })
+    t.match(await store.find(userId, sid), { generation: 1, lateGeneration: 1, lastUsedAt: now() })
+    for (let generation = 1; generation < 9; generation++) {
+      t.equal((await present(generation)).kind, 'rotated')
+      await advance(11)
+    }
+    t.equal((await present(8)).kind, 'late', 'eight rotations later')
+    t.equal((await present(9)).kind, 'rotated')
+    await advance(11)
+    t.equal((await present(9)).kind, 'reused', 'one rotation later')
+    t.equal((await present(10)).kind, 'unknown')
+  })
+
+  await t.test(
+    'fifty late retries at once get one successor, and fifty of another generation end the session once',
+    async (t) => {
+      const { store, advance } = await open(aPolicy({ lateRetry: 3600 }))
+      const userId = user()
+      const { sid } = (await store.start(userId, aClient)).session
+      const present = (generation: number) => store.rotate({ userId, sid, generation })
+      const many = (generation: number) => Promise.all(Array.from({ length: 50 }, () => present(generation)))
+      const first = await present(0)
+      await advance(60)
+      const late = await many(0)
+      t.same(
+        new Set(late.map((verdict) => JSON.stringify(verdict))),
+        new Set([JSON.stringify({ ...first, kind: 'late' })])
+      )
+      t.match(await present(1), { kind: 'rotated', newest: { number: 2 } })
+      await advance(60)
+      const second = await many(1)
+      t.equal(second.filter(({ kind }) => kind === 'reused').length, 1)
+      t.equal(second.filter(({ kind }) => kind === 'unknown').length, 49)
+    }
+  )
+
   await t.test('a session that is idle too long, or too old, is over', async (t) => {
     const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
     const userId = user()
@@ -344,11 +387,12 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
 
   await t.test('random histories come out as decide says', async (t) => {
     const step = fc.record({
-      wait: fc.constantFrom(0, 0, 1, 2, 5, 10, 11, 40),
+      wait: fc.constantFrom(0, 0, 1, 2, 5, 10, 11, 11, 40),
       back: fc.constantFrom(0, 0, 0, 1, 1, 2, 3, -1, -3)
     })
     const policies = fc.record({
       grace: fc.constantFrom(0, 1, 10, Number.POSITIVE_INFINITY),
+      lateRetry: fc.constantFrom(0, 20, 1000),
       rotate: fc.constantFrom(true, true, true, false),
       lifetime: fc.constantFrom(30, 1000),
       absoluteLifetime: fc.constantFrom(120, 5000)

@@ -175,8 +175,28 @@ function isSameVerdict(operation: Operation, kind: string, newest: number, sessi
 
 export function stateKey(state: State): string {
   if (typeof state === 'string') return state
-  const { generation, rotatedAt, createdAt, absoluteExp, expiresAt, supersededAt, anchorGeneration, anchorAt } = state
-  return [generation, rotatedAt, createdAt, absoluteExp, expiresAt, supersededAt, anchorGeneration, anchorAt].join()
+  const {
+    generation,
+    rotatedAt,
+    createdAt,
+    absoluteExp,
+    expiresAt,
+    supersededAt,
+    anchorGeneration,
+    anchorAt,
+    lateGeneration
+  } = state
+  return [
+    generation,
+    rotatedAt,
+    createdAt,
+    absoluteExp,
+    expiresAt,
+    supersededAt,
+    anchorGeneration,
+    anchorAt,
+    lateGeneration
+  ].join()
 }
 
 const keyOf = ({ state, clock, done }: Place): string =>

@@ -75,7 +75,7 @@ t.test('introspection tells what claims of a user’s own say, but none of them 
 })
 
 t.test('introspection of a refresh token asks for its session', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const gateway = await addClient(service)
   const { refresh, userId } = await service.logIn('vitor')
   const told = (await gateway.post(introspectPath, { token: refresh })).json()
@@ -305,7 +305,7 @@ t.test('a client is not a user, and what it was given ends with it', async (t) =
 })
 
 t.test('a user’s refresh token at the token endpoint', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const app = await addClient(service, 'app')
   const { refresh, userId } = await service.logIn('vitor')
   const grant = (refresh_token: string, more = {}) =>

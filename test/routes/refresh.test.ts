@@ -54,7 +54,7 @@ t.test('a refresh presented again within the grace gets the very same successor'
 })
 
 t.test('a refresh presented again after the grace ends the session', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const [present, verify] = [presenter(service), verifier(service)]
   const login = await service.logIn()
   const { refresh: newest = '' } = await present(login.refresh)
@@ -85,6 +85,25 @@ const moments: readonly {
       return refresh
     },
     isTaken: true
+  },
+  {
+    name: 'superseded an hour ago, its successor never presented',
+    async reach(service, { refresh }) {
+      await renewer(service)(refresh)
+      service.clock.advance(3600)
+      return refresh
+    },
+    isTaken: true
+  },
+  {
+    name: 'superseded an hour ago, its successor presented',
+    async reach(service, { refresh }) {
+      const renew = renewer(service)
+      await renew((await renew(refresh)).refresh)
+      service.clock.advance(3600)
+      return refresh
+    },
+    isTaken: false
   },
   {
     name: 'superseded by a burst, two generations back',
@@ -154,7 +173,7 @@ t.test(
 )
 
 t.test('verify: a refresh token that refresh would call a reuse is refused, and ends no session', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const { refresh: first } = await service.logIn()
   const { refresh: second } = await renewer(service)(first)
   service.clock.advance(11)
@@ -178,7 +197,7 @@ t.test('a burst of refreshes logs nobody out, and a straggler gets the newest', 
 })
 
 t.test('the immediate predecessor has its whole grace, however long ago the burst began', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const renew = renewer(service)
   const { refresh: first } = await service.logIn()
   const { refresh: second } = await renew(first)
@@ -296,4 +315,37 @@ t.test('an access token never outlives its session', async (t) => {
   const client = await addClient(service)
   const answer = await client.post('/oauth/token', { grant_type: 'refresh_token', refresh_token: next.refresh })
   t.match(answer.json(), { expires_in: 100 }, 'and a client hears how long it is')
+})
+
+t.test('refresh: a client that lost an answer is answered an hour later, and verify says so before', async (t) => {
+  const service = await openApp(t)
+  const { clock, logIn, post } = service
+  const { refresh } = await logIn()
+  const lost = await presenter(service)(refresh)
+  clock.advance(3600)
+  t.equal((await post('/api/token/verify/', { token: refresh })).statusCode, 200)
+  const again = await presenter(service)(refresh)
+  t.match(again, { status: 200, refresh: lost.refresh })
+  t.equal((await presenter(service)(again.refresh ?? '')).status, 200)
+  clock.advance(60)
+  t.equal((await post('/api/token/verify/', { token: refresh })).statusCode, 400)
+  t.equal((await presenter(service)(refresh)).status, 401, 'once the successor has been presented it is theft')
+  t.same(verdicts(service), ['rotated', 'late', 'rotated', 'reused'])
+  const trail = await service.app.stores.database.query(
+    "SELECT result, ip, object FROM keyturn_audit WHERE event = 'late_retry'"
+  )
+  t.same(trail, [{ result: 'ok', ip: '127.0.0.1', object: '127.0.0.1' }])
+  t.match(await (await service.app.metrics()).metrics(), 'keyturn_refreshes_total{result="late"} 1')
+  t.match(
+    service.log.find(({ verdict }) => verdict === 'late'),
+    { status: 200, login_ip: '127.0.0.1' }
+  )
+})
+
+t.test('REFRESH_LATE_RETRY=0: a superseded token presented after the grace ends the session', async (t) => {
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
+  const { refresh } = await service.logIn()
+  t.equal((await presenter(service)(refresh)).status, 200)
+  service.clock.advance(11)
+  t.equal((await presenter(service)(refresh)).status, 401)
 })

@@ -160,7 +160,7 @@ t.test('the list of sessions comes in pages, each of which names the next', asyn
 })
 
 t.test('whatever ends a session ends its access tokens', async (t) => {
-  const service = await openApp(t)
+  const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const { app, clock, logIn, post } = service
   const login = await logIn()
   t.equal((await post('/api/token/blacklist/', { refresh: login.refresh })).statusCode, 200)

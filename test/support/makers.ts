@@ -5,6 +5,7 @@ export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => 
   lifetime: 86_400,
   absoluteLifetime: 30 * 86_400,
   grace: 10,
+  lateRetry: 0,
   rotate: true,
   maxPerUser: 1000,
   adopts: false,

@@ -21,7 +21,8 @@ const schema = `
     anchor_at BIGINT NOT NULL,
     last_used_at BIGINT NOT NULL,
     ip TEXT NOT NULL,
-    user_agent TEXT NOT NULL
+    user_agent TEXT NOT NULL,
+    late_generation BIGINT NOT NULL DEFAULT 0
   );
   CREATE INDEX IF NOT EXISTS keyturn_sessions_user ON keyturn_sessions (user_id, created_at);
   CREATE INDEX IF NOT EXISTS keyturn_sessions_expiry ON keyturn_sessions (expires_at);
@@ -66,6 +67,7 @@ interface SessionRow {
   readonly last_used_at: number
   readonly ip: string
   readonly user_agent: string
+  readonly late_generation: number
 }
 
 const toSession = (row: SessionRow): Session => ({
@@ -80,6 +82,7 @@ const toSession = (row: SessionRow): Session => ({
   anchorGeneration: row.anchor_generation,
   anchorAt: row.anchor_at,
   lastUsedAt: row.last_used_at,
+  lateGeneration: row.late_generation,
   client: { ip: row.ip, userAgent: row.user_agent }
 })
 
@@ -146,7 +149,7 @@ export async function openEmbeddedSessions(
   const update = (session: Session): void => {
     engine.run(
       `UPDATE keyturn_sessions SET generation = $2, rotated_at = $3, expires_at = $4, anchor_generation = $5, anchor_at = $6,
-         last_used_at = $7, superseded_at = $8 WHERE sid = $1`,
+         last_used_at = $7, superseded_at = $8, late_generation = $9 WHERE sid = $1`,
       [
         session.sid,
         session.generation,
@@ -155,7 +158,8 @@ export async function openEmbeddedSessions(
         session.anchorGeneration,
         session.anchorAt,
         session.lastUsedAt,
-        JSON.stringify(session.supersededAt)
+        JSON.stringify(session.supersededAt),
+        session.lateGeneration
       ]
     )
   }
@@ -344,7 +348,10 @@ export async function openEmbeddedSessions(
 }
 
 /** Columns that tables of earlier versions lack. */
-const laterColumns = [['keyturn_revocations', 'kind', "TEXT NOT NULL DEFAULT 'any'"]] as const
+const laterColumns = [
+  ['keyturn_revocations', 'kind', "TEXT NOT NULL DEFAULT 'any'"],
+  ['keyturn_sessions', 'late_generation', 'BIGINT NOT NULL DEFAULT 0']
+] as const
 
 /**
  * Makes the tables, or brings them up to date. The epoch is when the feed began (src/stores/redis/lua/epoch.lua): 0 where one

@@ -2,7 +2,7 @@ import type { Session, SessionClient } from '../../sessions/session.ts'
 
 /*
  * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):
- *   sid (16 bytes)          -> eleven 32-bit numbers, big-endian, in the order below
+ *   sid (16 bytes)          -> twelve 32-bit numbers, big-endian, in the order below
  *   sid and the letter c    -> the client: address, a space, user agent; 64 bytes at most
  * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
  * expiry included. A key a session with an index beside it took 440.
@@ -11,7 +11,7 @@ import type { Session, SessionClient } from '../../sessions/session.ts'
 const endedMark = 2 ** 32 - 1
 const longestClient = 64
 
-/** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
+/** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
 export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session | undefined {
   const read = (index: number): number => record.readUInt32BE(4 * index)
   const generation = read(0)
@@ -28,6 +28,7 @@ export function decodeRecord(userId: string, sid: string, record: Buffer, client
     anchorAt: read(6),
     lastUsedAt: read(7),
     supersededAt: [read(8), read(9), read(10)],
+    lateGeneration: record.length < 48 ? 0 : read(11),
     client: decodeClient(client)
   }
 }

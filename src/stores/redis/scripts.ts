@@ -114,7 +114,8 @@ export async function rotate(
     generation,
     policy.lifetime,
     graceArgument(policy.grace),
-    policy.rotate ? 1 : 0
+    policy.rotate ? 1 : 0,
+    policy.lateRetry
   )
   if (kind === 'reused' || kind === 'unknown' || kind === 'ended') return { kind }
   return { kind, newest: { number, issuedAt, expiresAt } }

@@ -99,6 +99,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['SESSION_ABSOLUTE_LIFETIME', ['1d', '3650d'], ['0', '3651d']],
     ['MAX_SESSIONS_PER_USER', ['1', '10000'], ['0', '10001']],
     ['REFRESH_REUSE_GRACE', ['0', '60', '1m'], ['61']],
+    ['REFRESH_LATE_RETRY', ['0', '1d', '365d'], ['366d', '-1']],
     ['LEEWAY', ['0', '5m'], ['301']],
     ['KEY_ROTATION_INTERVAL', ['1m', '3650d'], ['59', '3651d']],
     ['JWKS_MAX_AGE', ['1', '1d'], ['0', '25h']],

@@ -12,7 +12,8 @@ const steered = `
   export const claims = ask('claims')
   export const userAuthenticationRule = ask('userAuthenticationRule')
   export const onLoginSuccess = ask('onLoginSuccess')
-  export const onLoginFailed = ask('onLoginFailed')`
+  export const onLoginFailed = ask('onLoginFailed')
+  export const onRefreshVerdict = ask('onRefreshVerdict')`
 
 /** What the hooks of the application do, looked up anew at each call. */
 type Steering = Partial<Record<keyof HooksModule, (...told: unknown[]) => unknown>>
@@ -138,7 +139,7 @@ t.test('a failing login hook does not fail the login', async (t) => {
     Object.assign(service.hooks, { onLoginSuccess: work, onLoginFailed: work })
     t.equal((await logIn(service)).statusCode, 200, name)
     const failures = () => service.log.filter(({ level }) => level === 50)
-    t.match(failures().at(-1), { hook: 'onLoginSuccess', msg: /went on without it/ })
+    t.match(failures().at(-1), { hook: 'onLoginSuccess', msg: /continued without it/ })
     const failed = await logIn(service, 'vitor', 'wrong horse')
     t.equal(`${failed.statusCode} ${failed.body}`, loginFailed)
     t.match(failures().at(-1), { hook: 'onLoginFailed' })
@@ -146,11 +147,50 @@ t.test('a failing login hook does not fail the login', async (t) => {
   t.notMatch(JSON.stringify(service.log), /horse/)
 })
 
+t.test('onRefreshVerdict is called for late retries and reuse, and its failure changes no answer', async (t) => {
+  const service = await openSteered(t)
+  const calls: unknown[][] = []
+  service.hooks.onRefreshVerdict = (...call) => {
+    calls.push(call)
+    throw new Error('no connection')
+  }
+  const { refresh, userId } = await service.logIn()
+  const present = async (token: string) => {
+    const answer = await service.post('/api/token/refresh/', { refresh: token }, { 'user-agent': 'curl/8' })
+    return { status: answer.statusCode, refresh: answer.json().refresh as string }
+  }
+  const next = await present(refresh)
+  t.equal((await present(refresh)).status, 200)
+  t.same(calls, [], 'neither for a rotation nor for a retry within the grace')
+  service.clock.advance(60)
+  t.same(await present(refresh), next)
+  t.equal((await present(next.refresh)).status, 200)
+  service.clock.advance(60)
+  t.equal((await present(refresh)).status, 401)
+  const { sid } = JSON.parse(Buffer.from(refresh.split('.')[1]!, 'base64url').toString())
+  const user = { id: userId, username: 'vitor', isActive: true, claims: {} }
+  const client = { ip: '127.0.0.1', userAgent: 'curl/8' }
+  t.same(calls, [
+    [user, { sid, verdict: 'late', loginIp: '127.0.0.1', ...client }],
+    [user, { sid, verdict: 'reused', loginIp: undefined, ...client }]
+  ])
+  t.match(
+    service.log.filter(({ level }) => level === 50),
+    [{ hook: 'onRefreshVerdict' }, { hook: 'onRefreshVerdict' }]
+  )
+})
+
 t.test('a hook that never answers is waited for so long', async (t) => {
   const never = () => new Promise<never>(() => {})
   const failed: unknown[][] = []
   const hooks = makeHooks(
-    { claims: never, userAuthenticationRule: never, onLoginSuccess: never, onLoginFailed: never },
+    {
+      claims: never,
+      userAuthenticationRule: never,
+      onLoginSuccess: never,
+      onLoginFailed: never,
+      onRefreshVerdict: never
+    },
     {
       rules: claimRules(loadConfig({})),
       checkUserIsActive: true,
@@ -168,9 +208,11 @@ t.test('a hook that never answers is waited for so long', async (t) => {
   await t.rejects(hooks.mayAuthenticate(user), { code: 'RULE_FAILED', cause: { message: 'no answer within 20 ms' } })
   await hooks.onLoginSuccess(user, { sid: '2', ...client })
   await hooks.onLoginFailed({ username: 'vitor', password: 'x' }, client)
+  await hooks.onRefreshVerdict(user, { sid: '2', verdict: 'late', loginIp: '192.0.2.1', ...client })
   t.same(failed, [
     ['onLoginSuccess', late],
-    ['onLoginFailed', late]
+    ['onLoginFailed', late],
+    ['onRefreshVerdict', late]
   ])
 })
 

@@ -16,7 +16,7 @@ t.test('refresh: a retry within the grace returns the same successor', async (t)
 })
 
 t.test('refresh: a reuse ends the session, and the refusal says whose it was', async (t) => {
-  const { clock, flows, logIn, revocations, sessions } = openFlows()
+  const { clock, flows, logIn, revocations, sessions } = openFlows({ env: { REFRESH_LATE_RETRY: '0' } })
   const { refresh, sid, userId } = await logIn()
   const { refresh: successor = '' } = await flows.refresh(refresh, aClient)
   clock.advance(11)

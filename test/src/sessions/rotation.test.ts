@@ -140,11 +140,90 @@ t.test('without a grace, or with one that never ends', async (t) => {
   )
 })
 
+const day = 86_400
+const late = aPolicy({ lateRetry: day, lifetime: 2 * day })
+
+t.test(
+  'late: a token whose successor was never presented is answered after the grace, as often as it comes',
+  async (t) => {
+    t.same(
+      play(late, [
+        [5, 0],
+        [16, 0],
+        [5 + day, 0],
+        [6 + day, 1]
+      ]),
+      ['rotated 1', 'late 1', 'late 1', 'rotated 2']
+    )
+    t.same(
+      play(late, [
+        [5, 0],
+        [6 + day, 0]
+      ]).at(-1),
+      'reused',
+      'a second after REFRESH_LATE_RETRY'
+    )
+    t.same(
+      play(aPolicy({ lateRetry: 0 }), [
+        [5, 0],
+        [16, 0]
+      ]).at(-1),
+      'reused',
+      'turned off'
+    )
+  }
+)
+
+t.test('late: an ancestor of a token that was presented ends the session', async (t) => {
+  t.same(
+    play(late, [
+      [5, 0],
+      [16, 0],
+      [17, 1],
+      [40, 0]
+    ]).at(-1),
+    'reused'
+  )
+  t.same(
+    play(late, [
+      [5, 0],
+      [20, 1],
+      [40, 0]
+    ]).at(-1),
+    'reused'
+  )
+})
+
+t.test('late: a second generation within eight rotations is theft, after eight it is not', async (t) => {
+  // A late retry for generation 1, then one rotation after another, and a late retry for a generation that far on.
+  const second = (rotations: number) => {
+    const chain = Array.from({ length: rotations }, (_, each) => [100 + 20 * each, 1 + each] as const)
+    return play(late, [[5, 0], [16, 0], ...chain, [1000, rotations]]).at(-1)
+  }
+  for (const rotations of [1, 2, 7]) t.equal(second(rotations), 'reused', `${rotations} rotations after the first`)
+  t.equal(second(8), 'late 9')
+  t.equal(second(20), 'late 21')
+})
+
+t.test('late: a token that was presented while rotation was off counts as presented', async (t) => {
+  const [off, on] = [{ ...late, rotate: false }, late]
+  let session: Session | undefined = start(on)
+  for (const [now, presented, policy] of [
+    [1005, 0, on],
+    [1020, 1, off]
+  ] as const)
+    session = decide(session, presented, now, policy).session
+  t.equal(decide(session, 0, 1040, off).verdict.kind, 'reused')
+  t.equal(decide(session, 0, 1040, on).verdict.kind, 'reused')
+})
+
 t.test('whatever comes, in whatever order', async (t) => {
   const steps = fc.array(fc.record({ wait: fc.nat(30), back: fc.integer({ min: -2, max: 4 }) }), { maxLength: 60 })
   fc.assert(
-    fc.property(fc.nat(60), steps, (grace, steps) => {
-      const policy = aPolicy({ grace, lifetime: 100, absoluteLifetime: 400 })
+    fc.property(fc.nat(60), fc.constantFrom(0, 30, 200), steps, (grace, lateRetry, steps) => {
+      const policy = aPolicy({ grace, lateRetry, lifetime: 100, absoluteLifetime: 400 })
+      let presentedMost = -1
+      let lateAt = Number.NEGATIVE_INFINITY
       const born = start(policy)
       let [session, now]: [Session | undefined, number] = [born, born.createdAt]
       const supersededAt = new Map<number, number>()
@@ -161,6 +240,13 @@ t.test('whatever comes, in whatever order', async (t) => {
         // An ancestor never gets in later than the grace after it was superseded, and never a successor of its own.
         if (verdict.kind === 'retried' && (since === undefined || now - since > grace)) return false
         if (verdict.kind === 'retried' && after?.generation !== before.generation) return false
+        if (verdict.kind === 'late') {
+          if (after?.generation !== before.generation || presentedMost >= before.generation) return false
+          if (presented !== before.generation - 1 || since === undefined || now - since > lateRetry) return false
+          if (before.generation !== lateAt && before.generation - lateAt < 8) return false
+          lateAt = before.generation
+        }
+        if (verdict.kind !== 'reused') presentedMost = Math.max(presentedMost, presented)
         // The immediate predecessor always gets in within the grace.
         if (
           verdict.kind === 'reused' &&

@@ -19,6 +19,19 @@ t.test('embedded sessions', async (t) => {
   }))
 })
 
+t.test('a table of a version without late retries is brought up to date and keeps its sessions', async (t) => {
+  const old = openEmbedded(t.testdir())
+  t.teardown(() => old.close())
+  const openSessions = () => openEmbeddedSessions(old, aPolicy({ lateRetry: 3600 }), window, clock)
+  const { sid } = (await (await openSessions()).start('u', aClient)).session
+  old.run('ALTER TABLE keyturn_sessions DROP COLUMN late_generation')
+  const store = await openSessions()
+  t.match(await store.find('u', sid), { generation: 0, lateGeneration: 0 })
+  t.equal((await store.rotate({ userId: 'u', sid, generation: 0 })).kind, 'rotated')
+  clock.advance(60)
+  t.equal((await store.rotate({ userId: 'u', sid, generation: 0 })).kind, 'late')
+})
+
 t.test('an adoption is forgotten once its token has expired', async (t) => {
   const store = await openEmbeddedSessions(engine, aPolicy(), window, clock)
   const adopt = (sid: string) => store.adopt({ userId: 'u', sid, issuedAt: 0, expiresAt: clock() + 500 }, aClient)

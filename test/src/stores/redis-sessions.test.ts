@@ -76,6 +76,24 @@ t.test('sessions that are over do not stay beside live ones', async (t) => {
   t.ok(kept < 1200, `${kept} records for 1000 live sessions`)
 })
 
+t.test('a session of a version without late retries is read, refreshed and retried', async (t) => {
+  const names = makeNames(`${prefix}old:`)
+  const store = openRedisSessions(redis, aPolicy({ lateRetry: 3600 }), window, { names, clock, readScript })
+  const { sid } = (await store.start('u', aClient)).session
+  const [key, field] = [names.sessions('u'), Buffer.from(sid, 'hex')]
+  const shorten = async () => redis.hset(key, field, (await redis.hgetBuffer(key, field))?.subarray(0, 44) ?? '')
+  await shorten()
+  t.match(await store.find('u', sid), { generation: 0, lateGeneration: 0 })
+  t.equal((await store.rotate({ userId: 'u', sid, generation: 0 })).kind, 'rotated')
+  await shorten()
+  clock.advance(60)
+  await setClock()
+  t.equal((await store.rotate({ userId: 'u', sid, generation: 0 })).kind, 'late')
+  await shorten()
+  t.equal((await store.list('u')).length, 1)
+  t.equal(await store.revoke('u', sid), true)
+})
+
 t.test('a server that does not answer is a store that is down', async (t) => {
   await t.rejects(openRedis('redis://127.0.0.1:1', { verifyTls: true }), { code: 'STORE_DOWN', retryAfter: 1 })
 })

@@ -17,7 +17,7 @@ redis.call('HDEL', ending, 'oldest')
 
 local record = #kept == 16 and redis.call('HGET', ending, kept)
 if not record then return 1 end
-local generation, _, _, _, expires_at = struct.unpack(FORMAT, record)
+local generation, _, _, _, expires_at = read_record(record)
 if generation == ENDED or expires_at <= now then return 1 end
 redis.call('HSET', sessions, kept, record, kept .. 'c', redis.call('HGET', ending, kept .. 'c') or '')
 redis.call('HDEL', ending, kept, kept .. 'c')

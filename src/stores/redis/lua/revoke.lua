@@ -6,7 +6,7 @@
 local sessions, sid = KEYS[1], ARGV[1]
 local record = #sid == 16 and redis.call('HGET', sessions, sid)
 if not record then return 0 end
-local _, _, _, _, expires_at = struct.unpack(FORMAT, record)
+local _, _, _, _, expires_at = read_record(record)
 if expires_at <= now then return 0 end
 mark_ended(sessions, sid, record)
 return 1

@@ -6,16 +6,17 @@
 -- ARGV[3]  lifetime of a refresh token, seconds
 -- ARGV[4]  reuse grace, seconds; 0 is none
 -- ARGV[5]  1 when a refresh hands out a successor
+-- ARGV[6]  how long after its rotation a late retry may come, seconds; 0 is never
 -- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} when nothing is handed out: besides decide's
 --          own, `ended` for a session that is marked as ended (lua/revoke.lua)
 local sessions = KEYS[1]
 local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local rotates = ARGV[5] == '1'
+local rotates, late_retry = ARGV[5] == '1', tonumber(ARGV[6])
 
 local record = redis.call('HGET', sessions, sid)
 if not record then return {'unknown'} end
-local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, _, second_at, third_at, fourth_at =
-  struct.unpack(FORMAT, record)
+local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, _, second_at, third_at, fourth_at,
+  late_generation = read_record(record)
 if now >= expires_at then return {'unknown'} end
 if generation == ENDED then return {'ended'} end
 
@@ -26,18 +27,27 @@ local function in_grace()
   return presented >= anchor_generation and now - anchor_at <= grace
 end
 
+local function is_late()
+  if not rotates or presented ~= generation - 1 or now - rotated_at > late_retry or late_retry == 0 then return false end
+  return late_generation == 0 or late_generation == generation or generation - late_generation >= 8
+end
+
 local verdict
 if presented < generation then
-  if not in_grace() then
+  if in_grace() then
+    verdict = 'retried'
+  elseif is_late() then
+    verdict, late_generation = 'late', generation
+  else
     mark_ended(sessions, sid, record)
     return {'reused'}
   end
-  verdict = 'retried'
 else
   verdict = presented > generation and 'recovered' or rotates and 'rotated' or 'current'
 end
 if presented >= generation and not rotates then
   generation = presented
+  if presented > 0 then late_generation = presented + 1 end
 elseif presented >= generation then
   if now - anchor_at > grace then
     anchor_generation, anchor_at = presented, now
@@ -53,6 +63,6 @@ end
 
 redis.call('HSET', sessions, sid,
   struct.pack(FORMAT, generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, now,
-    second_at, third_at, fourth_at))
+    second_at, third_at, fourth_at, late_generation))
 keep_until(sessions, expires_at)
 return {verdict, generation, rotated_at, expires_at}

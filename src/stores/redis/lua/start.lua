@@ -19,7 +19,7 @@ local function look_at(fields)
   for i = 1, #fields, 2 do
     local field, record = fields[i], fields[i + 1]
     if #field == 16 then
-      local generation, _, created_at, _, expires_at = struct.unpack(FORMAT, record)
+      local generation, _, created_at, _, expires_at = read_record(record)
       if expires_at <= now then
         redis.call('HDEL', sessions, field, field .. 'c')
       elseif generation == ENDED then
