@@ -1,37 +1,54 @@
 import type { FastifySchemaCompiler, FastifyServerOptions } from 'fastify'
-import { KeyturnError } from '../src/errors.ts'
+import { type FieldMessages, KeyturnError } from '../src/errors.ts'
 import { type FieldRule, readFields } from '../src/fields.ts'
+import { makeReadParameters, type ParametersSchema } from '../src/parameters.ts'
 
 /** The part of a body's schema that the field rules need: its names, which of them must be there, and how long lists may be. */
 interface BodySchema {
-  readonly properties: Readonly<Record<string, { readonly maxItems?: number }>>
+  readonly properties: Readonly<Record<string, { readonly type: string; readonly maxItems?: number }>>
   readonly required?: readonly string[]
 }
 
-const rulesOf = ({ properties, required = [] }: BodySchema): Readonly<Record<string, FieldRule>> =>
-  Object.fromEntries(
-    Object.entries(properties).map(([name, { maxItems }]) => [
-      name,
-      { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }) }
-    ])
-  )
+/** A text is not blank and a list not empty (src/fields.ts); items are texts. */
+const bodyKeywords: Readonly<Record<string, readonly string[]>> = {
+  string: ['type', 'description'],
+  array: ['type', 'description', 'items', 'minItems', 'maxItems']
+}
 
-const compile: FastifySchemaCompiler<never> = ({ httpPart, schema }) => {
-  if (httpPart !== 'body') return (value: unknown) => ({ value })
-  const rules = rulesOf(schema as BodySchema)
-  return (body: unknown) => {
-    const result = readFields(body, rules)
-    return 'fields' in result
-      ? { value: result.fields }
-      : { error: new KeyturnError('FIELDS_INVALID', { fields: result.messages }) }
+/** Throws Error for a schema with a type or keyword that the field rules would not enforce. */
+function rulesOf({ properties, required = [] }: BodySchema): Readonly<Record<string, FieldRule>> {
+  const ruleOf = (name: string, schema: BodySchema['properties'][string]): FieldRule => {
+    const unknown = Object.keys(schema).find((keyword) => !bodyKeywords[schema.type]?.includes(keyword))
+    if (unknown !== undefined) throw new Error(`${name}: ${unknown} of a ${schema.type} is not enforced`)
+    const { maxItems } = schema
+    return { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }) }
   }
+  return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, ruleOf(name, schema)]))
+}
+
+type Result = { readonly fields: object } | { readonly messages: FieldMessages }
+
+/** What Fastify takes from a validator. */
+const show = (result: Result): { readonly value: object } | { readonly error: KeyturnError } =>
+  'fields' in result
+    ? { value: result.fields }
+    : { error: new KeyturnError('FIELDS_INVALID', { fields: result.messages }) }
+
+const compile: FastifySchemaCompiler<unknown> = ({ httpPart, schema }) => {
+  if (httpPart === 'body') {
+    const rules = rulesOf(schema as BodySchema)
+    return (body: unknown) => show(readFields(body, rules))
+  }
+  if (httpPart === 'headers') throw new Error('a schema of header fields is not enforced')
+  const read = makeReadParameters(schema as ParametersSchema)
+  return (values: Readonly<Record<string, unknown>>) => show(read(values))
 }
 
 /**
- * What schemas do here, beside describing. Bodies are checked by Simple JWT's field rules (src/fields.ts), which a JSON
- * schema cannot say. Queries and paths are texts, and the three doors that have one look at it. Answers are made by us, of a
- * few fields each: JSON.stringify is as fast as what could be compiled for each. Fastify's own compilers are not even
- * loaded, which takes as long as all of Keyturn's files.
+ * Enforces the schemas that a route declares: of its body by Simple JWT's field rules (src/fields.ts), which a JSON schema
+ * cannot say; of its query and path by src/parameters.ts. A route whose schema says more than is enforced cannot be
+ * registered. Responses have few fields each: JSON.stringify is as fast as what could be compiled for each. Fastify's own
+ * compilers are not even loaded, which takes as long as all of Keyturn's files.
  */
 export const fields = {
   compilersFactory: { buildValidator: () => compile, buildSerializer: () => () => JSON.stringify }

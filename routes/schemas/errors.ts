@@ -1,4 +1,5 @@
 import { type ErrorCode, type ErrorOptions, KeyturnError } from '../../src/errors.ts'
+import { messagesOf, type ParametersSchema } from '../../src/parameters.ts'
 
 const Refusal = {
   title: 'Refusal',
@@ -32,6 +33,10 @@ type Named = ErrorCode | KeyturnError | number
 /** What a field is refused for most often. */
 export const missing = (field: string): KeyturnError =>
   new KeyturnError('FIELDS_INVALID', { fields: { [field]: ['This field is required.'] } })
+
+/** What the parameters of a query are refused with (plugins/fields.ts). */
+export const wrongQuery = (schema: ParametersSchema): KeyturnError =>
+  new KeyturnError('FIELDS_INVALID', { fields: messagesOf(schema) })
 
 const usual: Readonly<Record<number, readonly (ErrorCode | KeyturnError)[]>> = {
   400: [missing('token')],

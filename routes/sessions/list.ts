@@ -1,8 +1,7 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { type FieldMessage, KeyturnError } from '../../src/errors.ts'
 import { showTime } from '../../src/time.ts'
 import { aSessionId } from '../schemas/bodies.ts'
-import { bearerRefusals, refusals } from '../schemas/errors.ts'
+import { bearerRefusals, refusals, wrongQuery } from '../schemas/errors.ts'
 
 const time = { type: 'string', format: 'date-time' }
 const Session = {
@@ -49,22 +48,6 @@ const ListQuery = {
   }
 } as const
 
-const invalid = (fields: Record<string, readonly FieldMessage[]>) => new KeyturnError('FIELDS_INVALID', { fields })
-
-const wrongQuery = invalid({ limit: [`It must be a whole number from 1 to ${maxLimit}.`] })
-
-// A query is not looked at by its schema (plugins/fields.ts), and one that is repeated is a list.
-function readLimit(limit: unknown = `${defaultLimit}`): number {
-  const number = typeof limit === 'string' && /^\d{1,4}$/.test(limit) ? Number(limit) : 0
-  if (number < 1 || number > maxLimit) throw wrongQuery
-  return number
-}
-
-function readAfter(after: unknown): string | undefined {
-  if (after === undefined || typeof after === 'string') return after
-  throw invalid({ after: ['It must be there once.'] })
-}
-
 /** GET /api/sessions/: where the caller is logged in, newest login first. */
 const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
@@ -73,10 +56,10 @@ const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     security: [{ bearer: [] }],
     description: 'The sessions of the user whose access token is sent, a page at a time.',
     querystring: ListQuery,
-    response: { 200: Sessions, ...refusals(wrongQuery, ...bearerRefusals, 503) }
+    response: { 200: Sessions, ...refusals(wrongQuery(ListQuery), ...bearerRefusals, 503) }
   }
   app.get('/api/sessions', { schema, onRequest: app.authenticate }, async ({ caller, query }, reply) => {
-    const { sessions, next } = await app.flows.sessions.list(caller, readLimit(query.limit), readAfter(query.after))
+    const { sessions, next } = await app.flows.sessions.list(caller, query.limit, query.after)
     reply.header('cache-control', 'no-store')
     return {
       sessions: sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, client }) => ({

@@ -14,6 +14,7 @@ const modules = [
   'time',
   'random',
   'fields',
+  'parameters',
   'json',
   'poll',
   'addresses',
@@ -38,7 +39,7 @@ const entryPoints = ['src/app', 'src/cli', 'src/cluster']
 /**
  * The modules of which a route may import values: plain functions. What has parts, as flows and stores, arrives on `app`.
  */
-const openToRoutes = ['errors', 'time', 'random', 'addresses', 'keys', 'clients', 'sessions', 'tokens']
+const openToRoutes = ['errors', 'parameters', 'time', 'random', 'addresses', 'keys', 'clients', 'sessions', 'tokens']
 
 /** Packages that only some folders may import. */
 const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [

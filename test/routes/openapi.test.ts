@@ -18,11 +18,22 @@ interface Response {
   readonly headers?: Readonly<Record<string, object>>
   readonly content?: Readonly<Record<string, Media>>
 }
+interface Parameter {
+  readonly name: string
+  readonly in: string
+  readonly schema: {
+    readonly type: string
+    readonly const?: string
+    readonly minimum?: number
+    readonly maximum?: number
+  }
+}
 interface Operation {
   readonly operationId: string
   readonly summary: string
   readonly tags: readonly string[]
   readonly security: readonly object[]
+  readonly parameters?: readonly Parameter[]
   readonly requestBody?: { readonly content: Readonly<Record<string, Media>> }
   readonly responses: Readonly<Record<string, Response>>
 }
@@ -246,6 +257,54 @@ t.test('answers are as it says', async (t) => {
     [],
     'and each door was tried'
   )
+})
+
+/** Values that the schema of a parameter refuses. */
+function wrongValues({ name, schema: { type, const: only, minimum = 0, maximum = 0 } }: Parameter): readonly string[] {
+  const value = only ?? (type === 'integer' ? `${maximum}` : 'x')
+  const repeated = `${name}=${value}&${name}=${value}`
+  const others = type === 'integer' ? ['', 'x', '1.5', `${minimum - 1}`, `${maximum + 1}`] : only && ['', `${only}x`]
+  return [repeated, ...(others || []).map((other) => `${name}=${other}`)]
+}
+
+/** It reads its query itself, in every spelling, and before validation: gateways append that of the request asked about. */
+const readsItself = ['GET /api/token/forward-auth/']
+
+t.test('the parameters of every operation are enforced as the document says, and others are ignored', async (t) => {
+  const service = await openApp(t, { SLIDING_TOKENS: 'true', ISSUER: 'https://auth.example' })
+  const document = await documentOf(service)
+  const { access } = await service.logIn()
+  const client = await addClient(service, 'gateway', [])
+  let tried = 0
+  for (const [name, { parameters = [], security, requestBody }] of operationsOf(document)) {
+    const [method = '', path = ''] = name.split(' ')
+    const needs = (scheme: string) => security.some((each) => scheme in each)
+    const authorization = needs('bearer') ? `Bearer ${access}` : needs('clientBasic') ? client.authorization : ''
+    const send = (query: string) => {
+      const url = `${path.replace(/\{\w+\}/g, 'x')}?${query}`
+      return service.app.inject({
+        method: method as 'GET',
+        url,
+        ...(authorization ? { headers: { authorization } } : {})
+      })
+    }
+    for (const { in: place, schema } of parameters)
+      if (place === 'path') t.equal(schema.type, 'string', `${name}: any text may be in the path`)
+    for (const parameter of parameters.filter((each) => each.in === 'query' && !readsItself.includes(name))) {
+      for (const query of wrongValues(parameter)) {
+        const answer = await send(query)
+        t.equal(answer.statusCode, 400, `${name} ?${query}`)
+        t.same(Object.keys(answer.json()), [parameter.name])
+        isAsTold(t, document, name, answer)
+        tried += 1
+      }
+    }
+    if (requestBody === undefined && !name.startsWith('DELETE')) {
+      const [plain, other] = [await send(''), await send('unknown=1&unknown=2')]
+      t.equal(other.statusCode, plain.statusCode, `${name} ignores what it does not name`)
+    }
+  }
+  t.ok(tried >= 9, `${tried} wrong queries`)
 })
 
 t.test('the page', async (t) => {
