@@ -108,7 +108,6 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   }
 
   await ensureInternal(options)
-  await sealStates(options)
   if (fixed === undefined && active(await store.list(), 'access') === undefined) {
     await store.addFirst(toStored(generateKey(), 'access', 'active', options))
   }
@@ -183,7 +182,11 @@ type Bound = Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'state'>
 
 const nameOf = ({ kid, purpose, algorithm, state }: Bound): string => [purpose, algorithm, state, kid].join(' ')
 
-/** Of a text that was sealed with its row. Up to version 0.1 it was sealed with its kid alone. */
+/**
+ * Marks a text that was sealed with its row. Before, it was sealed with its kid alone. Such keys are opened, and stay as
+ * they are until they change state or are resealed: during an upgrade the older version, which cannot open the new form,
+ * still runs beside this one.
+ */
 const prefix = 'v2.'
 
 const sealText = (privateText: string, key: Bound, secret: string): string =>
@@ -194,12 +197,6 @@ export const sealFor =
   (options: Pick<KeyringOptions, 'secret' | 'previousSecret'>): SealFor =>
   (key, state) =>
     sealText(openKey(key, options).privateText, { ...key, state }, options.secret)
-
-/** Seals the states of keys that an older version has sealed without. It cannot open them any more. */
-async function sealStates(options: KeyringOptions): Promise<void> {
-  const older = (await options.store.list()).filter(({ sealed }) => !sealed.startsWith(prefix))
-  for (const key of older) await options.store.reseal(key, sealFor(options)(key, key.state))
-}
 
 const active = (keys: readonly StoredKey[], purpose: KeyPurpose): StoredKey | undefined =>
   keys.find((key) => key.purpose === purpose && key.state === 'active')

@@ -101,20 +101,24 @@ t.test(
   }
 )
 
-t.test(
-  'keys that an older version sealed under their kid alone are opened, and sealed again with their state',
-  async (t) => {
-    const { store } = await openTables(t)
-    const first = await open(store)
-    const options = { secret, previousSecret: undefined }
-    for (const key of await store.list()) {
-      await store.reseal(key, seal(openKey(key, options).privateText, key.kid, secret))
-    }
-    t.same(await open(store), first)
-    for (const { sealed } of await store.list()) t.match(sealed, /^v2\./)
-    t.same(await open(store), first)
+t.test('keys that an older version sealed stay readable to it until they change state', async (t) => {
+  const { store } = await openTables(t)
+  const first = await open(store)
+  const options = { store, secret, previousSecret: undefined, clock }
+  for (const key of await store.list()) {
+    await store.reseal(key, seal(openKey(key, options).privateText, key.kid, secret))
   }
-)
+  const before = await store.list()
+  t.same(await open(store), first)
+  t.same(await store.list(), before, 'a start changes no row: the older version still runs beside this one')
+
+  await publishNext(options)
+  const next = (await store.list()).find(({ state }) => state === 'next')?.kid ?? ''
+  await store.activate(next, clock(), sealFor(options))
+  const retired = (await store.list()).find(({ state }) => state === 'retired')
+  t.match(retired?.sealed, /^v2\./, 'a change of state binds the key to it')
+  t.equal((await open(store)).signing.kid, next)
+})
 
 t.test('a secret that is given signs both kinds; the jti stays ours alone', async (t) => {
   const store = await openStore(t)
