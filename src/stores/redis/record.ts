@@ -33,6 +33,9 @@ export function decodeRecord(userId: string, sid: string, record: Buffer, client
   }
 }
 
+/** When the session of a record began, whole seconds since 1970. */
+export const createdAtOf = (record: Buffer): number => record.readUInt32BE(8)
+
 /** When the session of a record is over, whether it has been ended before or not. */
 export const expiryOf = (record: Buffer): number => record.readUInt32BE(16)
 

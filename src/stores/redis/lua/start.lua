@@ -1,5 +1,5 @@
 -- Starts a session, and marks the user's oldest ones as ended where there would be too many. It looks at no more than
--- some 1,200 sessions, and ends no more than 200, whatever the user has.
+-- some 1,200 sessions, and ends no more than 100, whatever the user has.
 -- KEYS[1]  {user}: the user's sessions
 -- KEYS[2]  {user}:ending: sessions that are being ended (lua/detach.lua)
 -- ARGV[1]  sid, 16 bytes
@@ -67,15 +67,16 @@ local function end_oldest()
   return false
 end
 
--- Ends the oldest of all sessions; of more than 1,200, the oldest of 1,200 that are met by chance.
+-- Ends the oldest of all sessions; of more than 1,200, the oldest of some 400 that are met by chance.
 local function end_surplus(count)
-  local from = count > 1200 and random or '0'
-  local cursor, fields = unpack(redis.call('HSCAN', sessions, from, 'COUNT', 2400))
+  local from, fields_read = '0', 2400
+  if count > 1200 then from, fields_read = random, 800 end
+  local cursor, fields = unpack(redis.call('HSCAN', sessions, from, 'COUNT', fields_read))
   look_at(fields)
   local is_all = from == '0' and cursor == '0'
   local surplus = (is_all and #live or count) - limit + 1
   if not is_all then surplus = math.max(1, math.floor(#live * surplus / count)) end
-  surplus = math.max(0, math.min(surplus, #live, 200))
+  surplus = math.max(0, math.min(surplus, #live, 100))
   table.sort(live, function (a, b) return a.created_at < b.created_at end)
   for i = 1, surplus do
     mark_ended(sessions, live[i].sid, live[i].record)
