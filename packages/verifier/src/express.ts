@@ -1,1 +1,29 @@
-export {}
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Verified } from './claims.ts'
+import { VerifierError } from './errors.ts'
+import type { Verifier, VerifyOptions } from './verifier.ts'
+
+declare global {
+  namespace Express {
+    interface Request {
+      /** Set by `authenticate`. */
+      auth?: Verified
+    }
+  }
+}
+
+export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void
+
+/** Express or connect middleware: sets `request.auth`, or answers 401, 403 or 503 in JSON. */
+export function authenticate(verifier: Verifier, options?: VerifyOptions): Middleware {
+  return (request, response, next) => {
+    verifier.verifyRequest(request, options).then(
+      (auth) => next(void Object.assign(request, { auth })),
+      (error: unknown) => {
+        if (!(error instanceof VerifierError)) return next(error)
+        response.writeHead(error.status, { ...error.headers, 'content-type': 'application/json' })
+        response.end(JSON.stringify(error))
+      }
+    )
+  }
+}

@@ -1,1 +1,7 @@
-export {}
+export type { Algorithm } from './algorithms.ts'
+export type { Verified } from './claims.ts'
+export { VerifierError, type VerifierErrorCode } from './errors.ts'
+export type { Fetch } from './http.ts'
+export type { VerifierOptions } from './options.ts'
+export type { Revocation } from './revocations.ts'
+export { createVerifier, type RequestLike, type Verifier, type VerifierEvents, type VerifyOptions } from './verifier.ts'
