@@ -7,6 +7,7 @@
  *   history.ts      what is recorded
  *   invariants.ts   invariants 1, 2, 3 and 5, read off one session's history
  *   keyspace.ts     invariant 4, read off Redis
+ *   delays.ts       one session after another on a manual clock, with delays of up to a day
  *   replay.ts       whether decide() could have given these answers, in any order and at any second that was possible
  *
  * The scripts run as they are but for their clock, which is a key that is stepped here (clock.ts): the second at which a script
@@ -19,11 +20,14 @@
  */
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
 import { aPolicy } from '../support/makers.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { check } from './check.ts'
 import { type Choices, makeChoices } from './choices.ts'
 import { live, type Stage } from './clients.ts'
+import { openForDelays } from './delay-stores.ts'
+import { playDelays } from './delays.ts'
 import { makeRecorder, type Operation, type Recorder, untilAnswering } from './history.ts'
 import type { Violation } from './invariants.ts'
 import { countOutcomes, countTimes, describe } from './report.ts'
@@ -172,7 +176,26 @@ export function describeViolations({ violations }: HistoryResult, seed: string):
   ].join('\n')
 }
 
+/** `npm run history -- --sessions 100000 [--store redis]`: long delays on a manual clock (delays.ts), and a table of what came of them. */
+async function mainOfDelays(sessions: number, store: string): Promise<void> {
+  const seed = chooseSeed()
+  console.log(`KEYTURN_HISTORY_SEED=${seed}: ${sessions} sessions, store: ${store}`)
+  const { opened, close } = await openForDelays(store)
+  try {
+    const results = await playDelays(opened, { seed, sessions })
+    console.table(results.map(({ violations, ...row }) => ({ ...row, violations: violations.length })))
+    for (const violation of results.flatMap(({ violations }) => violations)) console.log(violation)
+    if (results.some(({ violations }) => violations.length > 0)) process.exitCode = 1
+  } finally {
+    await close()
+  }
+}
+
 async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { sessions: { type: 'string' }, store: { type: 'string', default: 'memory' } }
+  })
+  if (values.sessions !== undefined) return await mainOfDelays(Number(values.sessions), values.store)
   const seed = chooseSeed()
   const options = {
     clients: Number(process.env.KEYTURN_HISTORY_CLIENTS ?? 200),
