@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type ErrorCode, KeyturnError } from '../src/errors.ts'
+import { makeRetryAfter, type RetryAfter } from '../src/limits/retry-after.ts'
 import { chooseLanguage, translateBody } from '../src/languages.ts'
 import { securityHeaders } from './headers.ts'
 import { whichRequest } from './requests.ts'
@@ -22,10 +23,11 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     const isOAuth = request.url.startsWith('/oauth/')
     const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
-    if (error.retryAfter !== undefined) reply.header('retry-after', error.retryAfter)
+    if (error.status === 503 || error.status === 429) reply.header('retry-after', app.retryAfter(error.retryAfter))
     if (isOAuth) reply.code(error.oauthStatus).send(error.oauthBody)
     else sendBody(error, request, reply)
   }
+  app.decorate('retryAfter', makeRetryAfter())
   app.decorateRequest('refusal', undefined)
   app.setErrorHandler((error: FastifyError, request, reply) => {
     send(error instanceof KeyturnError ? error : asKeyturnError(error, request), request, reply)
@@ -121,6 +123,10 @@ const brokenRequests: Readonly<Record<string, readonly [status: string, words: s
 }
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** Chooses the Retry-After of a 503 or 429. */
+    retryAfter: RetryAfter
+  }
   interface FastifyRequest {
     /** Why the request was refused, for its log line. */
     refusal: KeyturnError | undefined

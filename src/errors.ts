@@ -116,7 +116,7 @@ export interface ErrorOptions {
   readonly fields?: FieldMessages
   /** Further members of the body. */
   readonly more?: object
-  /** Whole seconds after which to retry: sent as Retry-After. */
+  /** Whole seconds after which to retry, 1 by default: the least that is sent as Retry-After (src/limits/retry-after.ts). */
   readonly retryAfter?: number
   /** The user, the session and the verdict of a rotation that the refusal is about, for the log and the audit trail only. */
   readonly userId?: string | undefined

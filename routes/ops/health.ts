@@ -49,6 +49,7 @@ export default async function health(app: FastifyInstance): Promise<void> {
       const serving: 'up' | 'down' = app.isStopping() ? 'down' : 'up'
       const checks = { ...(await app.stores.check()), revocations, serving }
       const isReady = Object.values(checks).every((state) => state === 'up')
+      if (!isReady) reply.header('retry-after', app.retryAfter())
       return reply.code(isReady ? 200 : 503).send({ status: isReady ? 'up' : 'down', checks })
     })
   }

@@ -98,7 +98,7 @@ t.test('hashers: logins beyond the queue are refused at once, and other requests
     return answer.status
   })
   await until(() => refused.length === 7, 'all but the one in work and the two that wait are refused')
-  t.ok(refused.every(({ retryAfter }) => retryAfter === '1'))
+  t.ok(refused.every(({ retryAfter = '' }) => /^[1-5]$/.test(retryAfter)))
   const others = [await timeVerify(keyturn), await timeVerify(keyturn), await timeVerify(keyturn)]
   process.kill(hasher, 'SIGCONT')
   t.comment(`refused after ${refused.map(({ ms }) => ms)} ms; meanwhile verified in ${others.map(Math.round)} ms`)

@@ -3,7 +3,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
-import { KeyturnError } from '../../src/errors.ts'
+import { type ErrorCode, errorTable, KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 
 const verify = '/api/token/verify/'
@@ -123,8 +123,10 @@ t.test("the client's address: the last entry of X-Forwarded-For, and only from a
 
 /** Status and seconds of a 429, after a look at all of it. */
 function throttled(t: Test, answer: LightMyRequestResponse): number {
-  const seconds = Number(answer.headers['retry-after'])
+  const seconds = Number(/(\d+) seconds?\./.exec(answer.body)?.[1])
   t.equal(answer.statusCode, 429)
+  const retryAfter = Number(answer.headers['retry-after'])
+  t.ok(retryAfter >= seconds && retryAfter <= seconds + 4, `Retry-After: ${retryAfter}`)
   const unit = seconds === 1 ? 'second' : 'seconds'
   t.equal(answer.body, `{"detail":"Request was throttled. Expected available in ${seconds} ${unit}."}`)
   t.match(answer.headers, { allow: 'POST, OPTIONS', 'content-type': 'application/json' })
@@ -208,7 +210,7 @@ t.test('a store that fails is 503 with Retry-After, and no session is harmed', a
   const find = t.intercept(users, 'findByUsername', { value: down })
   const answer = await post('/api/token/', { username: 'vitor', password: aPassword })
   t.equal(answer.statusCode, 503)
-  t.equal(answer.headers['retry-after'], '7')
+  t.match(answer.headers['retry-after'], /^([7-9]|1[01])$/)
   t.equal(answer.body, '{"detail":"Service temporarily unavailable."}')
   t.match(answer.headers, { allow: 'POST, OPTIONS', vary: 'Accept', 'content-type': 'application/json' })
   t.match(log.at(-2), { level: 50, code: 'STORE_DOWN', err: { message: 'ECONNRESET' } })
@@ -302,7 +304,27 @@ t.test('too many logins at once are refused at once', async (t) => {
   const statuses = answers.map(({ statusCode }) => statusCode)
   t.same([...new Set(statuses)].toSorted(), [200, 503])
   const refused = answers.find(({ statusCode }) => statusCode === 503)
-  t.match(refused, { body: '{"detail":"Service temporarily unavailable."}', headers: { 'retry-after': '1' } })
+  t.match(refused, { body: '{"detail":"Service temporarily unavailable."}', headers: { 'retry-after': /^[1-5]$/ } })
+})
+
+t.test('each 503 and 429 has a Retry-After, whatever refuses', async (t) => {
+  const { app, post } = await openApp(t)
+  for (const [code, { status }] of Object.entries(errorTable)) {
+    const refused = t.intercept(app.stores.users, 'findByUsername', {
+      value: async () => {
+        throw new KeyturnError(code as ErrorCode)
+      }
+    })
+    const { headers, statusCode } = await post('/api/token/', { username: 'vitor', password: aPassword })
+    t.equal(statusCode, status, code)
+    const isWorthRetrying = status === 503 || status === 429
+    t.match({ retryAfter: headers['retry-after'] }, { retryAfter: isWorthRetrying ? /^[1-5]$/ : undefined }, code)
+    refused.restore()
+  }
+  t.intercept(app.stores, 'check', { value: async () => ({ database: 'down', sessions: 'up' }) })
+  const ready = await app.inject('/health/ready')
+  t.equal(ready.statusCode, 503)
+  t.match(ready.headers['retry-after'], /^[1-5]$/)
 })
 
 t.test('a defect is a 500 that tells nothing, and its stack is in the log', async (t) => {

@@ -319,5 +319,5 @@ t.test('no round trip for a user seen before, and 503 when nothing can be known'
   t.equal((await ask(service, bearer(access))).statusCode, 200, 'the user stays as last seen')
   const answer = await ask(service, bearer(other.access))
   t.equal(answer.statusCode, 503, 'no false 401, at which a client would give its tokens up')
-  t.match(answer.headers, { 'retry-after': '1', 'cache-control': 'no-store' })
+  t.match(answer.headers, { 'retry-after': /^[1-5]$/, 'cache-control': 'no-store' })
 })

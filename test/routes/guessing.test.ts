@@ -36,7 +36,7 @@ t.test('a refused login is throttled in the words of Simple JWT, whether there i
   for (const username of ['ann', 'nobody', 'gone']) {
     t.same(await guess(testApp, username, 12), tenAndNoMore, username)
     const answer = await from(testApp, '198.51.100.2')('/api/token/', { username, password: aPassword })
-    t.equal(answer.headers['retry-after'], '60')
+    t.match(answer.headers['retry-after'], /^6[0-4]$/)
     answers.push([answer.statusCode, answer.json()])
   }
   const throttled = [429, { detail: 'Request was throttled. Expected available in 60 seconds.' }]

@@ -143,7 +143,7 @@ t.test('what cannot be known is 503, and no false answer', async (t) => {
     const intercepted = t.intercept(service.app.stores.sessions, method, { value: down })
     const answer = await gateway.post(path, parameters)
     refused(t, answer, 503, 'temporarily_unavailable', path)
-    t.equal(answer.headers['retry-after'], '7')
+    t.match(answer.headers['retry-after'], /^([7-9]|1[01])$/)
     intercepted.restore()
   }
 })
@@ -432,7 +432,7 @@ t.test('failed authentications are throttled, for the client and the address tha
     const answer = await ask(authorization)
     refused(t, answer, 429, 'temporarily_unavailable', 'not even looked at')
     const seconds = Number(answer.headers['retry-after'])
-    t.ok(seconds > 30 && seconds <= 60, `${seconds}`)
+    t.ok(seconds > 30 && seconds <= 64, `${seconds}`)
   }
   t.equal((await ask(gateway.authorization, '192.0.2.2')).statusCode, 200, 'the same client elsewhere')
   t.equal((await ask(billing.authorization)).statusCode, 200, 'another client there')
