@@ -37,6 +37,8 @@ export type Engines = {
   readonly chromium: string | undefined
   /** Path of the Python that has FastAPI, Uvicorn and PyJWT. */
   readonly fastapi: string | undefined
+  /** Path of the Python that has Django REST framework, PyJWT, and Gunicorn with gevent. */
+  readonly gunicorn: string | undefined
   /** Paths of the proxies that docs/recipes has a page for. */
   readonly nginx: string | undefined
   readonly haproxy: string | undefined
@@ -105,6 +107,20 @@ const NEEDS: readonly Need[] = [
     value: 'a Python that has them',
     suites: 'FastAPI'
   },
+  {
+    engine: 'gunicorn',
+    program: 'Django REST framework with Gunicorn',
+    packages: [
+      'python3-djangorestframework',
+      'python3-jwt',
+      'python3-cryptography',
+      'python3-gunicorn',
+      'python3-gevent'
+    ],
+    variable: 'TEST_PYTHON',
+    value: 'a Python that has them',
+    suites: 'Gunicorn'
+  },
   ...(['nginx', 'haproxy', 'caddy'] as const).map((proxy) => ({
     engine: proxy,
     program: proxy,
@@ -130,6 +146,7 @@ export function findEngines(): Engines {
     django: findPython(['rest_framework_simplejwt', 'cryptography', 'argon2', 'bcrypt', 'psycopg2']),
     chromium: findProgram(path, 'chromium') ?? findProgram(path, 'google-chrome'),
     fastapi: findPython(['fastapi', 'uvicorn', 'jwt', 'cryptography']),
+    gunicorn: findPython(['rest_framework', 'jwt', 'cryptography', 'gunicorn', 'gevent']),
     nginx: findProgram([...path, '/usr/sbin'], 'nginx'),
     haproxy: findProgram([...path, '/usr/sbin'], 'haproxy'),
     caddy: findProgram([...path, '/usr/sbin'], 'caddy')
