@@ -167,7 +167,12 @@ function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> 
   const rules = claimRules(loadConfig({}))
   const revocations = makeRevocations({ window: 3600, staleness: 3600 }, systemClock)
   revocations.add(
-    Array.from({ length: 10_000 }, (_, index) => ({ kind: 'sid' as const, id: `${index}`, revokedAt: systemClock() }))
+    Array.from({ length: 10_000 }, (_, index) => ({
+      kind: 'sid' as const,
+      id: `${index}`,
+      position: `${index}`,
+      revokedAt: systemClock()
+    }))
   )
   revocations.heard()
   const refresh = makeRefreshTokens(codec, randomBytes(32), rules, systemClock, undefined)

@@ -34,6 +34,7 @@ async function drain(app: FastifyInstance): Promise<void> {
   let cutAt = Number.POSITIVE_INFINITY
   let isStopping = false
   let drained: Promise<void> | undefined
+  const begun: (() => void)[] = []
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (performance.now() >= beginAt) reply.header('connection', 'close')
     done(null, payload)
@@ -42,6 +43,7 @@ async function drain(app: FastifyInstance): Promise<void> {
   const run = async (): Promise<void> => {
     const { server } = app
     while (performance.now() < beginAt) await delay(Math.min(checkEvery, beginAt - performance.now()))
+    for (const callback of begun) callback()
     const began = performance.now()
     // Stops accepting and no more: http.Server's own close would also cut idle connections.
     const closed = new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
@@ -57,6 +59,7 @@ async function drain(app: FastifyInstance): Promise<void> {
   }
 
   app.decorate('isStopping', () => isStopping)
+  app.decorate('onDrain', (callback: () => void) => void begun.push(callback))
   app.decorate('drain', ({ graceMs, delayMs = 0, isStop = false }: DrainOptions) => {
     beginAt = Math.min(beginAt, performance.now() + delayMs)
     cutAt = Math.min(cutAt, performance.now() + delayMs + graceMs)
@@ -70,6 +73,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Resolves when everything is closed. A later call can only shorten the delay and the grace; both count from it. */
     drain(options: DrainOptions): Promise<void>
+    /** Calls back when a drain begins: for what would otherwise last until it is cut. */
+    onDrain(callback: () => void): void
     /** Whether the service is stopping, not only this process. */
     isStopping(): boolean
   }

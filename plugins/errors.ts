@@ -21,7 +21,8 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     if (user_id !== undefined) request.outcome = { ...request.outcome, user_id, sid, verdict }
     if (error.status >= 500) tell(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
-    const challenge = isOAuth ? basicChallenge(error) : bearerChallenge(error, scheme)
+    const isByClient = isOAuth || error.code === 'CLIENT_INVALID'
+    const challenge = isByClient ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.status === 503 || error.status === 429) reply.header('retry-after', app.retryAfter(error.retryAfter))
     if (isOAuth) reply.code(error.oauthStatus).send(error.oauthBody)

@@ -15,13 +15,18 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   client_token: ['keyturn_client_tokens_total', 'Tokens that clients asked for, for themselves'],
   introspect: ['keyturn_introspections_total', 'Introspections'],
   revoke: ['keyturn_revocations_total', 'Tokens that clients revoked'],
-  forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about']
+  forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about'],
+  revocations: ['keyturn_revocation_reads_total', 'Requests for the revocations, as a stream or as a page']
 }
 
 /** What is counted beside the results of requests. */
 const tallies = {
   auditShed: ['keyturn_audit_entries_shed_total', 'Audit entries of failures left out while the trail was behind'],
   logDropped: ['keyturn_log_lines_dropped_total', 'Log lines dropped because standard output did not accept them'],
+  streamsCut: [
+    'keyturn_revocation_streams_cut_total',
+    'Revocation streams cut because their receiver did not read them'
+  ],
   auditLost: ['keyturn_audit_entries_lost_total', 'Audit entries that could not be written; they are in the log']
 } as const
 
@@ -32,18 +37,28 @@ export interface MetricsOptions {
   readonly droppedLines?: (() => number) | undefined
 }
 
+/** A value of this process at the moment of a scrape, and what becomes of it over all workers. */
+export interface GaugeOptions {
+  readonly name: string
+  readonly help: string
+  readonly aggregator: 'sum' | 'max'
+  read(): number
+}
+
 /** How often each result came of each event. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
 /** Counts what came of every request, by event; served at /metrics. */
 async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: MetricsOptions): Promise<void> {
   const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
-  const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0 }
+  const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0, streamsCut: 0 }
+  const gauges: GaugeOptions[] = []
   let registry: Promise<Registry> | undefined
   app.decorate('tallies', totals)
+  app.decorate('addGauge', (gauge: GaugeOptions) => void gauges.push(gauge))
   app.decorate('metrics', () => {
     totals.logDropped = droppedLines()
-    registry ??= openRegistry(counts, totals)
+    registry ??= openRegistry(counts, totals, gauges)
     return registry
   })
   app.addHook('onSend', (request, _reply, payload, done) => {
@@ -57,8 +72,8 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
 }
 
 /** Loaded when somebody asks for the first time: it is a twentieth of a start, and many a service is never asked. */
-async function openRegistry(counts: Counts, totals: Tallies): Promise<Registry> {
-  const { Counter, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
+async function openRegistry(counts: Counts, totals: Tallies, gauges: readonly GaugeOptions[]): Promise<Registry> {
+  const { Counter, Gauge, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   for (const [event, [name, help]] of Object.entries(counters)) {
@@ -84,6 +99,17 @@ async function openRegistry(counts: Counts, totals: Tallies): Promise<Registry> 
       }
     })
   }
+  for (const { name, help, aggregator, read } of gauges) {
+    new Gauge({
+      name,
+      help,
+      aggregator,
+      registers: [registry],
+      collect() {
+        this.set(read())
+      }
+    })
+  }
   return registry
 }
 
@@ -93,6 +119,8 @@ declare module 'fastify' {
     metrics(): Promise<Registry>
     /** Totals that other plugins add to. */
     readonly tallies: Tallies
+    /** Before the first scrape. */
+    addGauge(gauge: GaugeOptions): void
   }
 }
 

@@ -45,7 +45,9 @@ async function negotiation(app: FastifyInstance): Promise<void> {
       reply.header('allow', path.allow).header('vary', others === undefined ? 'Accept' : `Accept, ${others}`)
     }
     const isOurs = request.url.startsWith('/api/') && config.answersAll !== true
-    if (isOurs && !isAcceptable(request.headers.accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
+    const { accept } = request.headers
+    const isMade = config.alsoMakes !== undefined && accept?.includes(config.alsoMakes) === true
+    if (isOurs && !isMade && !isAcceptable(accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
     else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')
       done(new KeyturnError('METHOD', { detail: request.method }))
     else done()
@@ -70,6 +72,8 @@ function isAcceptable(accept: string | undefined): boolean {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
+    /** A media type that the route makes beside JSON. */
+    alsoMakes?: string
     /** The route takes every method and every Accept, which are not meant for us. */
     answersAll?: boolean
   }

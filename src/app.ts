@@ -25,6 +25,7 @@ import passwords from '../plugins/passwords.ts'
 import protocol, { rewriteTarget } from '../plugins/protocol.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf } from '../plugins/requests.ts'
+import revocationStreams from '../plugins/revocation-streams.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import serveDocs from '../routes/docs.ts'
@@ -34,6 +35,7 @@ import grantToken from '../routes/oauth/token.ts'
 import health from '../routes/ops/health.ts'
 import serveMetrics from '../routes/ops/metrics.ts'
 import password from '../routes/password.ts'
+import revocations from '../routes/revocations.ts'
 import endAllSessions from '../routes/sessions/end-all.ts'
 import endSession from '../routes/sessions/end.ts'
 import listSessions from '../routes/sessions/list.ts'
@@ -130,6 +132,7 @@ async function registerPlugins(
   await app.register(rateLimit, { config })
   await app.register(client, { config, clock })
   await app.register(sessions, { config, clock })
+  await app.register(revocationStreams, { config, clock })
   await app.register(passwords, { config, hasher })
   await app.register(jwt, { config, clock })
   await app.register(flows, { config, clock })
@@ -160,6 +163,7 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
     await oauth.register(introspect)
     await oauth.register(revoke)
   })
+  await app.register(revocations)
   await app.register(jwks, { maxAge: config.jwksMaxAge })
   await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
   await app.register(health)

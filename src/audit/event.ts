@@ -10,6 +10,7 @@ export type EventName =
   | 'introspect'
   | 'revoke'
   | 'forward_auth'
+  | 'revocations'
 
 /** What an administrator does with the command line, or the service with its own keys. */
 export type ActName =

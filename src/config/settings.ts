@@ -571,6 +571,12 @@ export const settings = {
     max: 1_000_000,
     about: 'Connections that a worker has at once; one more is closed'
   }),
+  maxRevocationStreams: integer({
+    default: 256,
+    min: 0,
+    max: 100_000,
+    about: 'Revocation streams that a worker sends to other services at once; one more gets 503'
+  }),
   requestTimeout: duration({
     default: '20s',
     min: '1s',

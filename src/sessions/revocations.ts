@@ -1,5 +1,6 @@
 import { KeyturnError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../time.ts'
+import { RevocationLog, type Term } from './revocation-log.ts'
 
 /**
  * One entry of the revocation feed: a session by its `sid` or a token by its `jti`, never by its bytes (a signature can be
@@ -8,8 +9,19 @@ import { type Clock, monotonicClock } from '../time.ts'
 export interface Revocation {
   readonly kind: 'sid' | 'jti' | 'any'
   readonly id: string
+  /** Where it is in the list: a number, or Redis' pair of milliseconds and a number. */
+  readonly position: string
   /** Whole seconds since 1970, by the clock of the store. */
   readonly revokedAt: number
+}
+
+/** What a listener hears of a replica. */
+export interface RevocationListener {
+  /** The log has new entries. */
+  added(): void
+  /** The list is another one than before: its epoch has changed. */
+  restarted(): void
+  heard(): void
 }
 
 /** What of a token decides whether it is revoked. */
@@ -32,6 +44,10 @@ export interface Revocations {
   has(claims: RevocableClaims): boolean
   /** Takes note of revocations; knowing one twice does no harm. */
   add(revocations: readonly Revocation[]): void
+  /** What it knows, in the order in which it heard of it: for receivers in other services. */
+  readonly log: RevocationLog
+  /** Takes note of the epoch of the list. */
+  began(epoch: number): void
   /**
    * All that was revoked before this second is lost. `now` is the time by the clock that it was read from; without it, that of this
    * host, whose clock dates tokens and need not agree with the clock of the store.
@@ -39,18 +55,22 @@ export interface Revocations {
   lostBefore(second: number, now?: number): void
   /** Has the feed read before each answer: for one that costs next to nothing to read. It reports its own failures. */
   readFirst(read: (() => void) | undefined): void
+  /** Reads such a feed now; the others come by themselves. */
+  catchUp(): void
+  /** Reads such a feed, and throws KeyturnError STORE_DOWN when the feed has been silent for too long. */
+  demandFresh(): void
   /** The feed has answered just now: all that was revoked until then is known. */
   heard(): void
   /** The feed could not be read. It is tried again; when it has been silent for too long, this is told as the reason. */
   lost(error: unknown): void
   /** Whether the feed has been silent for longer than REVOCATION_STALENESS. */
   isStale(): boolean
-}
-
-/** When an entry may be forgotten: whole seconds of the wall clock, and of the one that nobody can set. */
-interface Term {
-  readonly wall: number
-  readonly steady: number
+  /** Milliseconds since the feed was heard. */
+  ageMs(): number
+  /** The second of `lostBefore`, for as long as it matters. */
+  lossBefore(): number | undefined
+  /** There is one listener; another one replaces it. */
+  listen(listener: RevocationListener): void
 }
 
 export interface RevocationLimits {
@@ -58,7 +78,10 @@ export interface RevocationLimits {
   readonly window: number
   /** How long the feed may be silent, in whole seconds. */
   readonly staleness: number
-  /** Entries held at most. Beyond it not every revocation can be known, so nothing is verified any more. */
+  /**
+   * Ids held at most, and half of the entries: an id may be revoked again. Beyond it not every revocation can be known, so
+   * nothing is verified any more.
+   */
   readonly most?: number
 }
 
@@ -76,11 +99,15 @@ export function makeRevocations(
 ): Revocations {
   // Each in the order in which they were heard, so that what has expired is at the front.
   const [sids, jtis] = [new Map<string, Term>(), new Map<string, Term>()]
+  const log = new RevocationLog()
   let heardAt = Number.NEGATIVE_INFINITY
+  let heardAtMs = Number.NEGATIVE_INFINITY
+  let listener: RevocationListener | undefined
   let reason: unknown
   let loss: (Term & { readonly before: number }) | undefined
   let read: (() => void) | undefined
-  const isStale = (): boolean => monotonic() - heardAt > staleness || sids.size + jtis.size > most
+  const isStale = (): boolean =>
+    monotonic() - heardAt > staleness || sids.size + jtis.size > most || log.end - log.first > 2 * most
   const isPast = ({ wall, steady }: Term): boolean => clock() >= wall && monotonic() >= steady
   const termOf = (revokedAt: number): Term => ({
     wall: Math.max(revokedAt, clock()) + window,
@@ -102,19 +129,30 @@ export function makeRevocations(
   const mayBeLost = ({ sid, client_id, iat }: RevocableClaims): boolean =>
     loss !== undefined && iat !== undefined && iat < loss.before && (sid !== undefined || client_id !== undefined)
   return {
+    log,
+    demandFresh,
+    catchUp() {
+      read?.()
+    },
     has(claims) {
       demandFresh()
       const { sid, jti } = claims
       return (sid !== undefined && sids.has(sid)) || (jti !== undefined && jtis.has(jti)) || mayBeLost(claims)
     },
     add(revocations) {
-      for (const { kind, id, revokedAt } of revocations) {
-        const term = termOf(revokedAt)
+      for (const revocation of revocations) {
+        const { kind, id } = revocation
+        const term = termOf(revocation.revokedAt)
+        log.append({ ...revocation, term })
         for (const terms of kind === 'any' ? [sids, jtis] : kind === 'sid' ? [sids] : [jtis]) {
           terms.delete(id)
           terms.set(id, term)
         }
       }
+      listener?.added()
+    },
+    began(epoch) {
+      if (log.began(epoch)) listener?.restarted()
     },
     lostBefore(second, now = clock()) {
       const before = second + clock() - now
@@ -125,13 +163,21 @@ export function makeRevocations(
     },
     heard() {
       heardAt = monotonic()
+      heardAtMs = performance.now()
       forgetExpired(sids)
       forgetExpired(jtis)
+      log.forget(isPast)
       if (loss !== undefined && isPast(loss)) loss = undefined
+      listener?.heard()
     },
     lost(error) {
       reason = error
     },
-    isStale
+    isStale,
+    ageMs: () => Math.ceil(performance.now() - heardAtMs),
+    lossBefore: () => loss?.before,
+    listen(another) {
+      listener = another
+    }
   }
 }

@@ -3,6 +3,9 @@
  * The suite revokes 40 sessions; KEYTURN_REVOCATIONS=1000 revokes more.
  */
 import t, { type Test } from 'tap'
+import { logIn, startArbiter, untilGone } from '../support/arbiter.ts'
+import { basic } from '../support/client.ts'
+import { type EventReader, readEvents } from '../support/events.ts'
 import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn, post } from '../support/keyturn.ts'
 import { needsRedis, withoutRedis } from '../support/needs.ts'
 
@@ -54,4 +57,57 @@ t.test('on the embedded store', { timeout: 600_000 }, (t) => suite(t, { DATA_DIR
 t.test('on Redis', { skip: withoutRedis(), timeout: 600_000 }, async (t) => {
   const redis = await needsRedis(t, { tcp: true })
   await suite(t, { DATA_DIR: aDataDir(t), REDIS_URL: redis.url })
+})
+
+async function streams(t: Test, env: Record<string, string>): Promise<void> {
+  const keyturn = await startArbiter(t, env)
+  const { url, settings } = keyturn
+  const created = await runKeyturn(['clients', 'create', 'orders', '--scopes', 'keyturn.revocations'], settings)
+  const authorization = basic('orders', created.stdout.trim())
+  const open = (cursor = '') => readEvents(t, `${url}/api/revocations/`, { authorization, 'last-event-id': cursor })
+  await logIn(keyturn)
+  /** Logs in and out again; the stream that was open before has the session. */
+  const logOut = async (reader: EventReader): Promise<string> => {
+    const seen = reader.events.length
+    const { body } = await post(`${url}/api/token/`, { username: 'vitor', password: 'correct horse' })
+    t.equal((await post(`${url}/api/token/blacklist/`, { refresh: body.refresh ?? '' })).status, 200)
+    const { id, data } = await reader.next('revoked', seen)
+    t.match(data, [{ sid: JSON.parse(Buffer.from(body.access?.split('.')[1] ?? '', 'base64url').toString()).sid }])
+    return id ?? ''
+  }
+  /** What another worker sends of it: nothing again, and nothing is lost. */
+  const resume = async (cursor: string): Promise<EventReader> => {
+    const reader = await open(cursor)
+    t.equal((await reader.next('caught-up')).id, cursor)
+    t.equal(reader.events[0]?.event, 'caught-up', 'the new worker continues, without a snapshot')
+    await logOut(reader)
+    return reader
+  }
+
+  const first = await open()
+  await first.next('caught-up')
+  let cursor = await logOut(first)
+  keyturn.child.kill('SIGHUP')
+  t.equal(await first.ended, true, 'a reload ends the stream completely')
+  t.match(first.text(), /\n\nretry: 100\n\n$/)
+  await keyturn.next('Keyturn reloaded', 0)
+
+  const second = await resume(cursor)
+  cursor = second.events.findLast(({ event }) => event === 'revoked')?.id ?? ''
+  const workers = keyturn.ready('worker')
+  for (const pid of workers) process.kill(pid, 'SIGKILL')
+  t.equal(await second.ended, false, 'that of a worker that is killed is cut')
+  await untilGone(workers)
+  const third = await resume(cursor)
+  const began = performance.now()
+  t.equal(await keyturn.stop(), 0)
+  t.equal(await third.ended, true)
+  t.ok(performance.now() - began < 15_000, 'a stop does not wait for streams until GRACEFUL_TIMEOUT is over')
+}
+
+t.test('streams through a reload, a killed worker and a stop, on the embedded store', (t) => streams(t, {}))
+
+t.test('streams through the same on Redis', { skip: withoutRedis() }, async (t) => {
+  const redis = await needsRedis(t, { tcp: true })
+  await streams(t, { REDIS_URL: redis.url })
 })

@@ -108,6 +108,7 @@ t.test('every door is there once, with what a reader needs', async (t) => {
       'POST /oauth/token',
       'POST /oauth/introspect',
       'POST /oauth/revoke',
+      'GET /api/revocations/',
       'GET /.well-known/jwks.json',
       'GET /.well-known/oauth-authorization-server',
       'GET /.well-known/openid-configuration',
@@ -229,6 +230,10 @@ t.test('answers are as it says', async (t) => {
   }
   for (const parameters of [{ grant_type: 'client_credentials' }, { grant_type: 'password' }, {}] as const)
     check('POST /oauth/token', await gateway.post('/oauth/token', { ...parameters }))
+
+  const reader = await addClient(service, 'reader', ['keyturn.revocations'])
+  await get('/api/revocations/')
+  for (const { authorization } of [gateway, reader]) await get('/api/revocations/', { authorization })
 
   const again = (await logIn({ username: 'vitor', password: aPassword })).json()
   const headers = { authorization: `Bearer ${again.access}` }

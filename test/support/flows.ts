@@ -18,7 +18,7 @@ import { makeRefreshTokens } from '../../src/tokens/refresh.ts'
 import { makeSlidingTokens } from '../../src/tokens/sliding.ts'
 import { makeRecentUsers } from '../../src/users/recent.ts'
 import type { User } from '../../src/users/user.ts'
-import { aClient } from './makers.ts'
+import { aClient, aRevocation } from './makers.ts'
 import { makeMemorySessions, makeMemoryUsers } from './memory.ts'
 
 export interface TestFlows extends Parts {
@@ -64,7 +64,7 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     recentUsers: makeRecentUsers(users, clock),
     clients: { find: () => undefined },
     sessions: makeMemorySessions(policy, clock, undefined, (ids) =>
-      revocations.add(ids.map((id) => ({ kind: 'any' as const, id, revokedAt: clock() })))
+      revocations.add(ids.map((id) => aRevocation(id, clock(), 'any')))
     ),
     sessionPolicy: policy,
     foreignBlacklist: { has: async () => false },

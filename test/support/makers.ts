@@ -1,3 +1,4 @@
+import type { Revocation } from '../../src/sessions/revocations.ts'
 import type { SessionClient, SessionPolicy } from '../../src/sessions/session.ts'
 
 /** A policy: Keyturn's defaults but for what the case is about. */
@@ -11,5 +12,13 @@ export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => 
   adopts: false,
   ...changes
 })
+
+let entries = 0
+
+/** An entry of the revocation list, each with a position of its own, which grows. */
+export const aRevocation = (id: string, revokedAt: number, kind: Revocation['kind'] = 'sid'): Revocation => {
+  entries += 1
+  return { kind, id, revokedAt, position: `${entries}` }
+}
 
 export const aClient: SessionClient = { ip: '192.0.2.1', userAgent: 'test' }

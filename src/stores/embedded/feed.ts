@@ -13,11 +13,11 @@ const interval = 500
 export function followEmbeddedFeed(engine: EmbeddedEngine, replica: Revocations): RevocationFollower {
   let position = 0
   const read = (): void => {
-    const rows = engine.run<Revocation & { position: number }>(
+    const rows = engine.run<Omit<Revocation, 'position'> & { position: number }>(
       'SELECT position, kind, id, revoked_at AS "revokedAt" FROM keyturn_revocations WHERE position > $1 ORDER BY position',
       [position]
     )
-    if (rows.length > 0) replica.add(rows)
+    if (rows.length > 0) replica.add(rows.map((row) => ({ ...row, position: `${row.position}` })))
     position = rows.at(-1)?.position ?? position
     replica.heard()
   }
@@ -30,6 +30,7 @@ export function followEmbeddedFeed(engine: EmbeddedEngine, replica: Revocations)
   }
   const [epoch] = engine.run<{ second: number }>('SELECT began_at AS second FROM keyturn_epoch')
   replica.lostBefore(epoch?.second ?? 0)
+  replica.began(epoch?.second ?? 0)
   read()
   replica.readFirst(tryToRead)
   const poller = poll(read, { intervalMs: interval, onOutage: (error) => replica.lost(error) })

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { comesBefore } from '../../sessions/revocation-log.ts'
 import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
 import { type Connection, redisDown } from './client.ts'
@@ -32,26 +33,34 @@ export async function followRedisFeed(
   const lookAtEpoch = async (): Promise<void> => {
     const { epoch, now } = await readEpoch(reader, names)
     // One second earlier, since clocks are read in whole seconds: a token that is issued right after the start is not refused.
-    if (epoch !== knownEpoch) replica.lostBefore(epoch - 1, now)
+    if (epoch !== knownEpoch) {
+      replica.lostBefore(epoch - 1, now)
+      replica.began(epoch)
+    }
     knownEpoch = epoch
     epochReadAt = performance.now()
   }
 
-  /** Takes in the entries after `position`, waiting for one so many milliseconds; true when there were any. */
-  const read = async (wait?: number): Promise<boolean> => {
+  /** Takes in the entries after `position`, waiting for one so many milliseconds; how many there were. */
+  const read = async (wait?: number): Promise<number> => {
     const reply = await (wait === undefined
       ? reader.xreadBuffer('COUNT', page, 'STREAMS', feed, position)
       : reader.xreadBuffer('COUNT', page, 'BLOCK', wait, 'STREAMS', feed, position))
     const entries = reply?.[0]?.[1] ?? []
     replica.add(entries.map(toRevocation))
     position = entries.at(-1)?.[0].toString() ?? position
-    return entries.length > 0
+    return entries.length
+  }
+
+  /** The epoch is read last: if it is as before, then nothing was lost before what has just been read. */
+  const confirm = async (): Promise<void> => {
+    await lookAtEpoch()
+    replica.heard()
   }
 
   const load = async (): Promise<void> => {
-    await lookAtEpoch()
-    while (await read()) {}
-    replica.heard()
+    while ((await read()) > 0) {}
+    await confirm()
   }
 
   /**
@@ -59,17 +68,17 @@ export async function followRedisFeed(
    * took over. What is known stays known; the rest is read from the start.
    */
   const resumeAfterLoss = async (): Promise<void> => {
-    if (isBefore(await newestId(reader, feed), position)) position = start
+    if (comesBefore(await newestId(reader, feed), position)) position = start
     await load()
   }
 
   const follow = async (): Promise<void> => {
     while (!closed) {
       try {
-        const hasNews = await read(block)
-        if (!hasNews) await resumeAfterLoss()
-        else if (performance.now() - epochReadAt > block) await lookAtEpoch()
-        replica.heard()
+        const count = await read(block)
+        if (count === 0) await resumeAfterLoss()
+        // A full page may not be all that there is.
+        else if (count < page && performance.now() - epochReadAt > block) await confirm()
       } catch (error) {
         replica.lost(error)
         await delay(100)
@@ -99,6 +108,7 @@ function toRevocation([id, [name, value]]: Entry): Revocation {
   return {
     kind: kind === 'sid' || kind === 'jti' ? kind : 'any',
     id: (value as Buffer).toString('hex'),
+    position: id.toString(),
     revokedAt: Math.floor(Number.parseInt(id.toString(), 10) / 1000)
   }
 }
@@ -106,11 +116,4 @@ function toRevocation([id, [name, value]]: Entry): Revocation {
 async function newestId(reader: Connection, feed: string): Promise<string> {
   const [entry] = await reader.xrevrangeBuffer(feed, '+', '-', 'COUNT', 1)
   return entry?.[0].toString() ?? start
-}
-
-/** Whether stream id `a` comes before `b`: milliseconds first, then the number within one. */
-function isBefore(a: string, b: string): boolean {
-  const [aTime = 0, aNumber = 0] = a.split('-').map(Number)
-  const [bTime = 0, bNumber = 0] = b.split('-').map(Number)
-  return aTime < bTime || (aTime === bTime && aNumber < bNumber)
 }

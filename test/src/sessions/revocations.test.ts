@@ -1,6 +1,7 @@
 import t from 'tap'
 import { makeRevocations, type RevocationLimits } from '../../../src/sessions/revocations.ts'
 import { makeManualClock } from '../../../src/time.ts'
+import { aRevocation } from '../../support/makers.ts'
 
 const [window, staleness] = [360, 30]
 const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
@@ -20,7 +21,7 @@ t.test('it says nothing before it has heard the feed', async (t) => {
   const { replica, wall } = open()
   t.equal(replica.isStale(), true)
   t.throws(() => replica.has({ sid: 'a' }), down)
-  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
+  replica.add([aRevocation('a', wall())])
   t.throws(() => replica.has({ sid: 'a' }), down, 'what is known in part is not enough')
   replica.heard()
   t.equal(replica.isStale(), false)
@@ -40,11 +41,7 @@ t.test('silence is told with its reason, and only once it is too long', async (t
 
 t.test('a session and a token with the same id are two, unless an earlier version announced the id', async (t) => {
   const { replica, wall } = open()
-  replica.add([
-    { kind: 'sid', id: 'a', revokedAt: wall() },
-    { kind: 'jti', id: 'b', revokedAt: wall() },
-    { kind: 'any', id: 'c', revokedAt: wall() }
-  ])
+  replica.add([aRevocation('a', wall()), aRevocation('b', wall(), 'jti'), aRevocation('c', wall(), 'any')])
   replica.heard()
   for (const [id, asSid, asJti] of [
     ['a', true, false],
@@ -102,7 +99,7 @@ t.test('silence is measured by a clock that nobody can set', async (t) => {
 
 t.test('an entry outlasts a wall clock that is set, and set back', async (t) => {
   const { replica, wall, tick } = open()
-  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
+  replica.add([aRevocation('a', wall())])
   wall.advance(3600)
   replica.heard()
   t.equal(replica.has({ sid: 'a' }), true, 'an hour forward, and the tokens have expired')
@@ -118,7 +115,7 @@ t.test('an entry outlasts the tokens that were made while the wall clock was ahe
     const { replica, wall, tick } = open()
     const revokedAt = wall() + 3600
     if (wasHeard === 'meanwhile') wall.advance(3600)
-    replica.add([{ kind: 'sid', id: 'a', revokedAt }])
+    replica.add([aRevocation('a', revokedAt)])
     if (wasHeard === 'meanwhile') wall.advance(-3600)
     tick(3600 + window - 1)
     replica.heard()
@@ -146,9 +143,9 @@ t.test('an entry is forgotten when no token of it can be alive, and not a second
     replica.heard()
     return replica.has({ sid: id })
   }
-  replica.add([{ kind: 'sid', id: 'early', revokedAt: wall() }])
+  replica.add([aRevocation('early', wall())])
   tick(1)
-  replica.add([{ kind: 'sid', id: 'late', revokedAt: wall() }])
+  replica.add([aRevocation('late', wall())])
   tick(window - 2)
   t.equal(hear('early'), true, 'its last second')
   tick(1)
@@ -161,19 +158,16 @@ t.test('an entry is forgotten when no token of it can be alive, and not a second
 t.test('an entry is not forgotten while the feed is silent', async (t) => {
   const { replica, wall, tick } = open()
   replica.heard()
-  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
+  replica.add([aRevocation('a', wall())])
   tick(staleness)
   t.equal(replica.has({ sid: 'a' }), true)
 })
 
 t.test('knowing an entry twice does no harm', async (t) => {
   const { replica, wall, tick } = open()
-  replica.add([{ kind: 'sid', id: 'a', revokedAt: wall() }])
+  replica.add([aRevocation('a', wall())])
   tick(100)
-  replica.add([
-    { kind: 'sid', id: 'b', revokedAt: wall() },
-    { kind: 'sid', id: 'a', revokedAt: wall() }
-  ])
+  replica.add([aRevocation('b', wall()), aRevocation('a', wall())])
   tick(window - 100)
   replica.heard()
   t.equal(replica.has({ sid: 'a' }), true, 'the later time counts')
@@ -186,11 +180,7 @@ t.test('knowing an entry twice does no harm', async (t) => {
 t.test('an entry that comes late, or out of order, is kept no shorter than it matters', async (t) => {
   const { replica, wall, tick } = open()
   const now = wall()
-  replica.add([
-    { kind: 'sid', id: 'new', revokedAt: now },
-    { kind: 'sid', id: 'old', revokedAt: now - 100 },
-    { kind: 'sid', id: 'over', revokedAt: now - window }
-  ])
+  replica.add([aRevocation('new', now), aRevocation('old', now - 100), aRevocation('over', now - window)])
   tick(window - 101)
   replica.heard()
   t.equal(replica.has({ sid: 'old' }), true)
@@ -202,7 +192,7 @@ t.test('an entry that comes late, or out of order, is kept no shorter than it ma
 t.test('more than it holds is more than it knows: nothing is verified', async (t) => {
   const { replica, wall, tick } = open({ most: 3 })
   const revoke = (...ids: readonly string[]) => {
-    replica.add(ids.map((id) => ({ kind: 'sid' as const, id, revokedAt: wall() })))
+    replica.add(ids.map((id) => aRevocation(id, wall())))
     replica.heard()
   }
   revoke('a', 'b')
