@@ -1,0 +1,410 @@
+/* One test for each rule (R1 to R9) of the state machine in src/client.ts, on a virtual clock and network. */
+import t from 'tap'
+import { InvalidCredentials, LoggedOut, Rejected, Throttled, Unavailable } from '../src/index.ts'
+import { rules } from '../src/rules.ts'
+import { accessLifetime, type Fate, makeToken, readToken, type Tab, World } from './world.ts'
+
+const api = 'https://api.example/orders'
+const due = accessLifetime * 1000 * 0.95
+const expired = accessLifetime * 1000 + 1000
+const get = (tab: Tab) => tab.call('fetch', (client) => client.fetch(api))
+
+async function logIn(world: World, tab: Tab): Promise<void> {
+  const call = tab.call('login', (client) => client.login('vitor', 'correct horse'))
+  await world.pass(1000)
+  if (call.outcome !== 'resolved') throw call.outcome
+}
+
+async function aLoggedInTab(options: ConstructorParameters<typeof Tab>[1] = {}) {
+  const world = new World()
+  const tab = world.openTab(options)
+  await logIn(world, tab)
+  return { world, tab }
+}
+
+const only = (path: string, fate: Fate) => (sent: { readonly path: string }) => (sent.path === path ? fate : {})
+const refreshOnly = (fate: Fate) => only('/api/token/refresh/', fate)
+const reply = (status: number, body?: unknown, headers: Record<string, string> = {}): Fate => ({
+  instead: { status, body, headers }
+})
+
+t.test('R1: twenty calls with an expired token make one refresh', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  await world.pass(expired)
+  const calls = Array.from({ length: 20 }, () => get(tab))
+  await world.pass(1000)
+  t.ok(calls.every(({ outcome }) => outcome === 'resolved'))
+  t.equal(world.refreshes().length, 1)
+})
+
+t.test('R2: a tab presents the newest token that another tab has saved, and none if that is enough', async (t) => {
+  const { world, tab: first } = await aLoggedInTab()
+  const second = world.openTab()
+  await second.client.getAccessToken()
+  second.freeze()
+  await world.pass(expired)
+  get(first)
+  await world.pass(1000)
+  second.thaw()
+  const call = get(second)
+  await world.pass(1000)
+  t.equal(call.outcome, 'resolved')
+  t.equal(world.refreshes().length, 1, 'the other tab has refreshed')
+  await world.pass(expired)
+  get(second)
+  await world.pass(1000)
+  t.equal(readToken(world.refreshes()[1]?.body.refresh ?? '').gen, 1)
+})
+
+t.test('R2: a storage that cannot be read is not a logout', async (t) => {
+  const world = new World()
+  let isLocked = true
+  const tab = world.openTab({}, (storage) => ({
+    ...storage,
+    load: async () => {
+      if (isLocked) throw new Error('the keychain is locked')
+      return storage.load()
+    }
+  }))
+  await t.rejects(tab.client.getAccessToken(), Unavailable)
+  t.same(tab.events, [])
+  isLocked = false
+  await logIn(world, tab)
+  t.match(await tab.client.getAccessToken(), /^eyJ/)
+})
+
+t.test('R3: a late answer does not overwrite newer tokens', async (t) => {
+  const { world, tab: slow } = await aLoggedInTab({ timeoutMs: 600_000 })
+  const fast = world.openTab()
+  await fast.client.getAccessToken()
+  await world.pass(expired)
+  world.fate = (sent) => (sent.tab === slow ? { back: 3900 } : {})
+  get(slow)
+  await world.pass(100)
+  for (let gen = 1; gen <= 3; gen++) {
+    const token = fast.client.getAccessToken(world.stored?.access)
+    await world.pass(200)
+    await token
+  }
+  const newest = world.stored?.refresh ?? ''
+  t.ok(Number(readToken(newest).gen) >= 2)
+  await world.pass(4000)
+  t.equal(world.stored?.refresh, newest)
+})
+
+t.test('R4: a token is refreshed early, at a random time from 70 % to 90 % of its lifetime', async (t) => {
+  const session = { since: 1, ended: 0, step: 0, at: 0, access: makeToken({ iat: 0, exp: 100 }) } as const
+  const ages = [0, 69.9, 70, 80, 89.9, 90, 99.9, 100].map((s) =>
+    [0, 0.5, 1].map((random) => rules.ageOf(session, s * 1000, random))
+  )
+  t.same(ages[1], ['live', 'live', 'live'])
+  t.same(ages[3], ['due', 'due', 'live'])
+  t.same(ages[5], ['due', 'due', 'due'])
+  t.same(ages[7], ['expired', 'expired', 'expired'])
+  t.equal(rules.ageOf(session, -1, 1), 'due', 'the clock was set back')
+  t.equal(rules.ageOf({ ...session, access: 'opaque' }, 1e9, 0), 'live', 'a token that cannot be read')
+})
+
+t.test('R4: an early refresh delays no call, and an outage does not matter yet', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  await world.pass(due)
+  world.fate = refreshOnly(reply(503))
+  const call = get(tab)
+  await world.pass(100)
+  t.equal(call.outcome, 'resolved')
+  t.equal(world.refreshes().length, 1)
+})
+
+t.test('R4: a request is repeated once after a 401, with its body', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  const bodies: unknown[] = []
+  world.fate = (sent) => {
+    if (sent.path !== '/orders') return {}
+    bodies.push(sent.body)
+    return reply(401, {})
+  }
+  const response = tab.client.fetch(api, { method: 'POST', body: JSON.stringify({ item: 7 }) })
+  await world.pass(1000)
+  t.equal((await response).status, 401, 'an API that refuses everything')
+  t.same(bodies, [{ item: 7 }, { item: 7 }])
+  t.equal(world.refreshes().length, 1)
+  t.equal(tab.client.state, 'loggedIn')
+})
+
+t.test('R5: outages, limits, proxies and captive portals keep the tokens', async (t) => {
+  const fates: Fate[] = [
+    reply(503),
+    reply(429),
+    reply(500, { detail: 'A server error occurred.' }),
+    reply(401),
+    reply(401, 'Authorization required'),
+    reply(403, { detail: 'CSRF' }),
+    reply(404),
+    reply(200, 'Welcome to our WLAN'),
+    { lost: 'request' },
+    { lost: 'answer' }
+  ]
+  for (const fate of fates) {
+    const { world, tab } = await aLoggedInTab()
+    await world.pass(expired)
+    world.fate = refreshOnly(fate)
+    const call = get(tab)
+    await world.pass(31_000)
+    t.ok(call.outcome instanceof Unavailable || call.outcome instanceof Rejected, JSON.stringify(fate))
+    t.equal(tab.client.state, 'loggedIn')
+    world.fate = () => ({})
+    const later = get(tab)
+    await world.pass(10_000)
+    t.equal(later.outcome, 'resolved')
+  }
+})
+
+t.test('R5: a lost answer is retried within the grace', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  await world.pass(expired)
+  let count = 0
+  world.fate = (sent) => (sent.path.includes('refresh') && count++ < 1 ? { lost: 'answer' } : {})
+  const call = get(tab)
+  await world.pass(10_000)
+  t.equal(call.outcome, 'resolved')
+  t.same(world.service.verdicts, ['rotated', 'retried'])
+})
+
+t.test('R5: Retry-After is respected, and more than a call can wait is reported at once', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  await world.pass(expired)
+  world.fate = refreshOnly(reply(503, undefined, { 'retry-after': '7' }))
+  get(tab)
+  await world.pass(6900)
+  t.equal(world.refreshes().length, 1)
+  await world.pass(2000)
+  t.equal(world.refreshes().length, 2)
+  await world.pass(60_000)
+  world.fate = refreshOnly(reply(429, undefined, { 'retry-after': '60' }))
+  const call = get(tab)
+  await world.pass(1000)
+  t.ok(call.outcome instanceof Throttled && call.outcome.retryAfter === 60)
+  const before = world.refreshes().length
+  world.fate = () => ({})
+  const second = get(tab)
+  await world.pass(50_000)
+  t.ok(second.outcome instanceof Throttled, 'no request is made meanwhile')
+  t.equal(world.refreshes().length, before)
+  await world.pass(11_000)
+  const third = get(tab)
+  await world.pass(1000)
+  t.equal(third.outcome, 'resolved')
+})
+
+t.test('R5: backoff grows, with jitter, up to 12 seconds', async (t) => {
+  t.same(
+    [0, 1, 2, 9].map((attempt) => rules.waitAfter(attempt, undefined, 0)),
+    [0.125, 0.25, 0.5, 4]
+  )
+  t.equal(rules.waitAfter(9, undefined, 1), 12)
+  t.same(
+    [0, 1].map((random) => rules.waitAfter(0, 8, random)),
+    [8, 10]
+  )
+})
+
+t.test('R6: a 401 of the refresh endpoint ends the session in every tab', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  const other = world.openTab()
+  await other.client.getAccessToken()
+  world.service.end('s0', 'an operator')
+  const calls = [get(tab), get(tab)]
+  await world.pass(1000)
+  t.ok(calls.every(({ outcome }) => outcome instanceof LoggedOut))
+  t.equal(world.refreshes().length, 1)
+  for (const each of [tab, other]) {
+    t.equal(each.client.state, 'loggedOut')
+    t.same(each.events.slice(-2), ['loggedOut', 'onLoggedOut'])
+  }
+  await t.rejects(tab.client.getAccessToken(), LoggedOut)
+})
+
+t.test('R6: a 401 for a token that another tab has replaced does not end the session', async (t) => {
+  const { world, tab: slow } = await aLoggedInTab()
+  const other = world.openTab()
+  await world.pass(expired)
+  world.fate = (sent) => (sent.tab === slow ? { ...reply(401, { detail: 'Token is blacklisted' }), back: 2000 } : {})
+  const call = get(slow)
+  await world.pass(100)
+  await logIn(world, other)
+  world.fate = () => ({})
+  await world.pass(3000)
+  t.equal(call.outcome, 'resolved', 'the new login is used')
+  t.notOk(slow.events.includes('onLoggedOut'))
+})
+
+t.test('R7: a logout during a refresh stays a logout, and settles the calls that wait', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  await world.pass(expired)
+  world.fate = refreshOnly({ back: 1000 })
+  const waiting = get(tab)
+  await world.pass(100)
+  const logout = tab.call('logout', (client) => client.logout())
+  t.equal(tab.client.state, 'loggedOut', 'at once')
+  await world.pass(10)
+  t.ok(waiting.outcome instanceof LoggedOut)
+  await world.pass(5000)
+  t.equal(logout.outcome, 'resolved')
+  t.equal(world.stored?.ended, 2)
+  t.equal(world.service.sessions.get('s0')?.endedBy, 'logout')
+  t.notOk(tab.events.includes('onLoggedOut'), 'the caller knows')
+  await t.rejects(tab.client.fetch(api), LoggedOut)
+})
+
+t.test('R7: the service is told of a logout that did not reach it, after a reload too', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  world.fate = () => ({ lost: 'request' })
+  const logout = tab.call('logout', (client) => client.logout())
+  await world.pass(31_000)
+  t.ok(logout.outcome instanceof Unavailable)
+  tab.kill()
+  world.fate = () => ({})
+  const reloaded = world.openTab()
+  const call = get(reloaded)
+  await world.pass(1000)
+  t.ok(call.outcome instanceof LoggedOut)
+  t.equal(world.service.sessions.get('s0')?.endedBy, 'logout')
+  t.equal(world.stored?.ended, 2)
+})
+
+t.test('R7: a logout during a login wins, and the session that the login started ends', async (t) => {
+  const world = new World()
+  const tab = world.openTab()
+  const login = tab.call('login', (client) => client.login('vitor', 'correct horse'))
+  await world.pass(30)
+  const logout = tab.call('logout', (client) => client.logout())
+  await world.pass(1000)
+  t.ok(login.outcome instanceof LoggedOut)
+  t.equal(logout.outcome, 'resolved')
+  t.equal(tab.client.state, 'loggedOut')
+  t.equal(world.service.sessions.get('s0')?.endedBy, 'logout')
+})
+
+t.test('R7: a login after a logout works although the clock was set back', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  tab.call('logout', (client) => client.logout())
+  await world.pass(1000)
+  world.clock.wall -= 86_400_000
+  await logIn(world, tab)
+  t.equal(tab.client.state, 'loggedIn')
+  t.equal(world.openTab().client.state, 'unknown')
+  const call = get(world.openTab())
+  await world.pass(1000)
+  t.equal(call.outcome, 'resolved')
+})
+
+t.test('R8: every call settles within its timeout, whatever the clock does', async (t) => {
+  for (const jump of [0, 86_400_000, -86_400_000]) {
+    const { world, tab } = await aLoggedInTab({ timeoutMs: 20_000 })
+    await world.pass(expired)
+    world.fate = () => ({ lost: 'request' })
+    const calls = [
+      get(tab),
+      tab.call('token', (client) => client.getAccessToken()),
+      tab.call('list', (client) => client.sessions.list()),
+      tab.call('password', (client) => client.changePassword('a', 'b')),
+      tab.call('login', (client) => client.login('vitor', 'correct horse'))
+    ]
+    await world.pass(5000)
+    world.clock.wall += jump
+    await world.pass(15_001)
+    t.ok(calls.every(({ outcome }) => outcome instanceof Unavailable))
+    t.equal(world.clock.timers.size, 0)
+  }
+})
+
+t.test(
+  'R8: a caller that gives up gets its own reason, and a fetch that ignores signals does not hold a call',
+  async (t) => {
+    const { world } = await aLoggedInTab()
+    const deaf = world.openTab({ timeoutMs: 1000, fetch: () => new Promise(() => {}) })
+    const controller = new AbortController()
+    const aborted = deaf.call('fetch', (client) => client.fetch(api, { signal: controller.signal }))
+    const timedOut = deaf.call('fetch', (client) => client.fetch(new Request(api)))
+    await world.pass(10)
+    controller.abort(new Error('enough'))
+    await world.pass(1000)
+    t.match(aborted.outcome, { message: 'enough' })
+    t.ok(timedOut.outcome instanceof Unavailable)
+  }
+)
+
+t.test('R9: an instance that was not called holds nothing, and close releases everything', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  const unused = world.openTab()
+  t.equal(unused.listeners.size, 0)
+  await world.pass(expired)
+  world.fate = () => ({ lost: 'request' })
+  const call = get(tab)
+  await world.pass(100)
+  t.equal(tab.listeners.size, 1)
+  tab.client.close()
+  await world.pass(0)
+  t.ok(call.outcome instanceof Unavailable)
+  t.equal(tab.listeners.size, 0)
+  t.equal(world.clock.timers.size, 0)
+  t.ok(
+    world.sent.every(({ isOpen }) => !isOpen),
+    'the request is aborted'
+  )
+  world.fate = () => ({})
+  const again = get(tab)
+  await world.pass(1000)
+  t.equal(again.outcome, 'resolved', 'and it can be used again')
+  t.equal(tab.listeners.size, 1, 'with one subscription')
+})
+
+t.test('a login reports wrong passwords, limits and outages', async (t) => {
+  const cases = [
+    [{}, InvalidCredentials],
+    [reply(429, undefined, { 'retry-after': '5' }), Throttled],
+    [reply(503), Unavailable],
+    [reply(400, { username: ['too long'] }), Rejected],
+    [{ lost: 'answer' }, Unavailable]
+  ] as const
+  for (const [fate, expected] of cases) {
+    const world = new World()
+    const tab = world.openTab()
+    world.fate = () => fate
+    const call = tab.call('login', (client) => client.login('vitor', 'wrong'))
+    await world.pass(31_000)
+    t.ok(call.outcome instanceof expected, expected.name)
+    t.equal((call.outcome as Error).name, expected.name)
+  }
+})
+
+t.test('sessions and passwords', async (t) => {
+  const { world, tab } = await aLoggedInTab()
+  const page = { sessions: [], next: null }
+  const answer = (fate: Fate) => {
+    world.fate = (sent) => (sent.path.startsWith('/api/token/') ? {} : fate)
+  }
+  answer(reply(200, page))
+  const list = tab.client.sessions.list('a/b')
+  await world.pass(100)
+  t.same(await list, page)
+  answer({ instead: { status: 204 } })
+  const done = Promise.all([
+    tab.client.sessions.end('s0'),
+    tab.client.sessions.endOthers(),
+    tab.client.changePassword('old', 'new')
+  ])
+  await world.pass(100)
+  await done
+  t.same(world.sent.at(-1)?.body, { current_password: 'old', new_password: 'new' })
+  for (const [body, expected] of [
+    [{ current_password: ['This is not the current password.'] }, InvalidCredentials],
+    [{ new_password: ['too short'] }, Rejected]
+  ] as const) {
+    answer(reply(400, body))
+    const call = tab.call('password', (client) => client.changePassword('old', 'new'))
+    await world.pass(100)
+    t.ok(call.outcome instanceof expected)
+    if (call.outcome instanceof Rejected) t.same(call.outcome.body, body)
+  }
+})
