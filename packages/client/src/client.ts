@@ -294,8 +294,8 @@ export class KeyturnClient implements Client {
   }
 
   /**
-   * Takes what is newer than the known session, and returns whether it is. What is older is overwritten where it came from.
-   * Saves are in order, so an older session never ends up over a newer one; a save that fails matters only once the page is left.
+   * Takes what is newer than the known session, and returns whether it is. What is older is overwritten where it came from. A save
+   * that fails matters only once the page is left.
    */
   #take(seen: Session, source: 'storage' | 'service' | 'logout' = 'storage'): boolean {
     const isNews = rules.isNewer(seen, this.#session)
@@ -304,8 +304,14 @@ export class KeyturnClient implements Client {
     }
     this.#announce(source)
     if (source !== 'storage' || rules.isNewer(this.#session, seen))
-      this.#saving = this.#saving.then(() => this.#storage.save(this.#session)).catch(ignore)
+      this.#saving = this.#saving.then(this.#save).catch(ignore)
     return isNews
+  }
+
+  #save = async (): Promise<void> => {
+    const stored = await this.#storage.load()
+    if (stored && rules.isNewer(stored, this.#session)) this.#take(stored)
+    else await this.#storage.save(this.#session)
   }
 
   #announce(source: string): void {

@@ -152,7 +152,7 @@ export interface Sent {
   readonly tab: Tab
   readonly path: string
   readonly at: number
-  readonly body: Record<string, string>
+  body: Record<string, string>
   readonly authorization: string | null
   isOpen: boolean
   reply?: Reply
@@ -162,7 +162,7 @@ export interface Call {
   readonly tab: Tab
   readonly name: string
   readonly startedAt: number
-  readonly frozenBefore: number
+  endedAt?: number
   outcome?: 'resolved' | Error
 }
 
@@ -177,6 +177,15 @@ export class World {
   readonly history: (Session | undefined)[] = []
   /** Decides what becomes of each request. */
   fate: (sent: Sent) => Fate = () => ({})
+  #seed = 1
+  /** The same numbers in each world, so that a history can be played again. Lehmer's generator. */
+  random(): number {
+    this.#seed = (this.#seed * 48_271) % 2_147_483_647
+    return this.#seed / 2_147_483_647
+  }
+
+  /** Looks at each request at the moment when it is sent. */
+  inspect: (sent: Sent) => void = () => {}
 
   openTab(
     options: Partial<ClientOptions> = {},
@@ -229,14 +238,14 @@ export class Tab {
     }
     const runtime: Runtime = {
       now: () => world.clock.wall,
-      random: Math.random,
+      random: () => world.random(),
       setTimer: (ms, then) => world.clock.set(ms, then, this)
     }
     this.client = new KeyturnClient({
       baseUrl: 'https://auth.example',
       storage: change(storage),
       runtime,
-      fetch: (input, init) => this.#fetch(new Request(input, init)),
+      fetch: (input, init) => this.#fetch(new Request(input, init), init?.body),
       onLoggedOut: () => this.events.push('onLoggedOut'),
       onStateChange: (state) => this.events.push(state),
       ...options
@@ -281,31 +290,29 @@ export class Tab {
 
   /** Starts a call and records how it ends. */
   call(name: string, run: (client: Client) => Promise<unknown>): Call {
-    const call: Call = { tab: this, name, startedAt: this.world.clock.time, frozenBefore: this.frozenFor() }
+    const call: Call = { tab: this, name, startedAt: this.world.clock.time }
     this.world.calls.push(call)
-    run(this.client).then(
-      () => {
-        call.outcome = 'resolved'
-      },
-      (error) => {
-        call.outcome = error
-      }
-    )
+    const end = (outcome: 'resolved' | Error) => {
+      call.outcome = outcome
+      call.endedAt = this.world.clock.time
+    }
+    run(this.client).then(() => end('resolved'), end)
     return call
   }
 
-  async #fetch(request: Request): Promise<Response> {
+  async #fetch(request: Request, text: unknown): Promise<Response> {
     const { world } = this
-    const text = await request.text()
     const sent: Sent = {
       tab: this,
       path: new URL(request.url).pathname,
       at: world.clock.time,
-      body: text === '' ? {} : JSON.parse(text),
+      body: typeof text === 'string' ? JSON.parse(text) : {},
       authorization: request.headers.get('authorization'),
       isOpen: true
     }
     world.sent.push(sent)
+    world.inspect(sent)
+    if (text === undefined && request.method === 'POST') sent.body = await request.json()
     const { lost, there = 20, back = 20, instead } = world.fate(sent)
     return new Promise((resolve, reject) => {
       const end = (finish: () => void) =>
