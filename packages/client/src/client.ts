@@ -297,14 +297,13 @@ export class KeyturnClient implements Client {
    * Takes what is newer than the known session, and returns whether it is. What is older is overwritten where it came from. A save
    * that fails matters only once the page is left.
    */
-  #take(seen: Session, source: 'storage' | 'service' | 'logout' = 'storage'): boolean {
+  #take(seen: Session, source?: 'service' | 'logout'): boolean {
     const isNews = rules.isNewer(seen, this.#session)
     if (isNews) {
       this.#session = seen
     }
     this.#announce(source)
-    if (source !== 'storage' || rules.isNewer(this.#session, seen))
-      this.#saving = this.#saving.then(this.#save).catch(ignore)
+    if (source || rules.isNewer(this.#session, seen)) this.#saving = this.#saving.then(this.#save).catch(ignore)
     return isNews
   }
 
@@ -314,9 +313,9 @@ export class KeyturnClient implements Client {
     else await this.#storage.save(this.#session)
   }
 
-  #announce(source: string): void {
-    const { ended, access } = this.#session
-    const state = ended || !this.#mayRefresh() ? 'loggedOut' : access ? 'loggedIn' : 'unknown'
+  #announce(source?: string): void {
+    const isOut = this.#session.ended || !this.#mayRefresh()
+    const state = isOut ? 'loggedOut' : this.#session.access ? 'loggedIn' : 'unknown'
     const before = this.state
     if (state === before) return
     this.state = state
@@ -337,7 +336,7 @@ export class KeyturnClient implements Client {
   // --- The end of a session
 
   #interrupt(): void {
-    this.#background.abort(new Unavailable('interrupted'))
+    this.#background.abort(new Unavailable('closed'))
     this.#background = new AbortController()
     this.#renewal = undefined
   }
@@ -347,7 +346,7 @@ export class KeyturnClient implements Client {
     if (ended !== 1) return
     const answer = await this.#post('/api/token/blacklist/', { refresh }, signal, ms)
     // 400 in cookie mode and 401: there is nothing left to end.
-    if (![200, 400, 401].includes(answer.status)) throw errorOf(answer)
+    if (answer.status > 401) throw errorOf(answer)
     this.#take(endedSince(since, 2), 'logout')
   }
 

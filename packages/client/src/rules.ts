@@ -29,7 +29,7 @@ function verdictOf({ status, body }: Answer, isCookieMode: boolean): Verdict {
 
 /** Seconds until the next attempt: at least what the service asked for, with jitter so that clients do not return together. */
 const waitAfter = (attempt: number, retryAfter: number | undefined, random: number): number =>
-  retryAfter === undefined ? Math.min(0.25 * 2 ** attempt, 8) * (0.5 + random) : retryAfter * (1 + random / 4)
+  retryAfter ? retryAfter * (1 + random / 4) : Math.min(0.25 * 2 ** attempt, 8) * (0.5 + random)
 
 /**
  * `live`: use it · `due`: use it and refresh · `expired`: refresh first. `random` is from 0 to 1 and fixed for a token, so that

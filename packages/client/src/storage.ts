@@ -70,14 +70,13 @@ function tabs(key: string, visible: (session: Session) => Partial<Session>): Ses
       items.setItem(key, JSON.stringify(visible(session)))
     },
     subscribe(listener) {
-      const opened = new BroadcastChannel(key)
-      channel = opened
-      opened.onmessage = ({ data }) => {
+      channel = new BroadcastChannel(key)
+      channel.onmessage = ({ data }) => {
         kept = data
         listener(data)
       }
       return () => {
-        opened.close()
+        channel?.close()
         channel = undefined
       }
     }
