@@ -287,10 +287,13 @@ export class KeyturnClient implements Client {
   async #read(): Promise<void> {
     try {
       this.#take((await this.#storage.load()) ?? noSession)
-      this.#isLoaded = true
     } catch (cause) {
       throw new Unavailable('storage error', cause)
     }
+    if (this.#isLoaded) return
+    this.#isLoaded = true
+    // A logout before the page was loaded, of which the service may not know.
+    this.#insist(this.#tellLogout).catch(ignore)
   }
 
   /**
@@ -401,11 +404,7 @@ export class KeyturnClient implements Client {
   #call<T>(work: Work<T>, outer?: AbortSignal | null): Promise<T> {
     this.#unsubscribe ??= this.#storage.subscribe?.((session) => this.#take(session))
     const loadAndWork: Work<T> = async (signal) => {
-      if (!this.#isLoaded) {
-        await this.#read()
-        // A logout before the page was loaded, of which the service does not know.
-        this.#insist(this.#tellLogout).catch(ignore)
-      }
+      if (!this.#isLoaded) await this.#read()
       return work(signal)
     }
     return this.#within(this.#timeoutMs, outer, loadAndWork)
