@@ -1,271 +1,155 @@
-/* The clients of docs/recipes, with a Keyturn that runs: 20 requests at once, under an access token that has expired. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+/* The recipes for clients: React Native and axios with a Keyturn that runs, Swift and Kotlin against the package's rules. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import t, { type Test } from 'tap'
 import { fillIn, readBlock, startKnownKeyturn } from '../support/recipes.ts'
-import { atMost } from '../support/slack.ts'
-import { untilRefused } from './proxies.ts'
 
-const app = 'https://app.example'
-const keyturn = await startKnownKeyturn(t)
-const withCookies = await startKnownKeyturn(t, { COOKIE_MODE: 'on', COOKIE_ORIGINS: app })
-const api = `${keyturn.url}/api/sessions/`
-const twenty = Array.from({ length: 20 })
+const root = new URL('../../../', import.meta.url)
+const read = (path: string): string => readFileSync(new URL(path, root), 'utf8')
+const packageUrl = new URL('packages/client/dist/src/index.js', root).href
 
-/** A page's session.js as a module of its own, so that each has a state of its own. */
-async function load<T>(t: Test, page: string, places: Record<string, string> = {}): Promise<T> {
+/** Blocks of a page as modules beside stand-ins for the packages that they import. */
+async function load<T>(t: Test, entry: string, modules: Record<string, string>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'keyturn-client-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
-  const file = join(folder, 'session.mjs')
-  writeFileSync(file, fillIn(readBlock(page, 'session.js'), places))
-  return await import(pathToFileURL(file).href)
+  for (const [name, text] of Object.entries(modules)) writeFileSync(join(folder, name), text)
+  return await import(pathToFileURL(join(folder, entry)).href)
 }
 
-type Send = (request: Request) => Promise<Response>
+const keyturn = await startKnownKeyturn(t)
+const api = `${keyturn.url}/api/sessions/`
 
-/** Puts `between` into each request of this test, which may answer by itself or send it on. Tells what was sent. */
-function intercept(
-  t: Test,
-  between: (request: Request, send: Send) => Promise<Response> = (request, send) => send(request)
-) {
-  const real = globalThis.fetch
-  const sent: string[] = []
-  globalThis.fetch = (input, init) => {
-    const request = new Request(input, init)
-    sent.push(new URL(request.url).pathname)
-    return between(request, (each) => real(each))
-  }
-  t.teardown(() => {
-    globalThis.fetch = real
-  })
-  return { count: (path: string) => sent.filter((each) => each.startsWith(path)).length }
+interface Client {
+  fetch(input: string): Promise<Response>
+  getAccessToken(): Promise<string>
+  login(username: string, password: string): Promise<void>
+  logout(): Promise<void>
 }
 
-/** Resolves, for each who calls it, when the twentieth does: all of them have met the expired token before one refreshes. */
-function meetingOfTwenty(): () => Promise<void> {
-  let missing = twenty.length
-  let open = () => {}
-  const all = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  return async () => {
-    if (--missing === 0) open()
-    await all
-  }
-}
-
-const isRefresh = ({ url }: Request): boolean => url.endsWith('/api/token/refresh/')
-
-interface Tokens {
-  readonly access: string
-  readonly refresh: string
-}
-
-interface MobileSession {
-  fetch(resource: string, init?: RequestInit): Promise<Response>
-  logIn(username: string, password: string): Promise<boolean>
-  logOut(): Promise<void>
-}
-
-interface MobileModule {
-  openSession(options: {
-    url: string
-    load(): Promise<Tokens | undefined>
-    save(tokens?: Tokens): Promise<void>
-    onSignedOut(): void
-  }): Promise<MobileSession>
-}
-
-/** The app as it is opened after a while: its access token has expired. */
-async function openApp(t: Test) {
+t.test('React Native: a session in the keychain is resumed, refreshed once for 20 calls, and logged out', async (t) => {
   const { access, expired, refresh } = await keyturn.logIn()
-  return { ...(await openWith(t, { access: expired, refresh })), first: { access, refresh } }
-}
+  const items = new Map([['keyturn', JSON.stringify({ since: 1, ended: 0, step: 0, at: 0, access: expired, refresh })]])
+  Object.assign(globalThis, { keychain: items, navigate: (page: string) => items.set('page', page) })
+  const { client } = await load<{ client: Client }>(t, 'app.mjs', {
+    'app.mjs': fillIn(readBlock('mobile.md', 'app.js'), {
+      "'@keyturn/client'": `'${packageUrl}'`,
+      "'expo-secure-store'": "'./expo-secure-store.mjs'",
+      'https://auth.example': keyturn.url
+    }),
+    'expo-secure-store.mjs': `
+      export const getItemAsync = async (key) => keychain.get(key) ?? null
+      export const setItemAsync = async (key, value) => void keychain.set(key, value)`
+  })
+  const before = keyturn.count('refresh')
+  const answers = await Promise.all(Array.from({ length: 20 }, () => client.fetch(api)))
+  t.same([...new Set(answers.map(({ status }) => status))], [200])
+  t.not(await client.getAccessToken(), access)
+  t.match(JSON.parse(items.get('keyturn') ?? ''), { ended: 0, step: 1 })
+  await client.logout()
+  t.match(JSON.parse(items.get('keyturn') ?? ''), { ended: 2, refresh: undefined })
+  await t.rejects(client.fetch(api), { name: 'LoggedOut' })
+  t.equal(keyturn.count('refresh') - before, 1)
+  await client.login('vitor', 'correct horse')
+  await keyturn.logOut({ refresh: JSON.parse(items.get('keyturn') ?? '').refresh })
+  await t.rejects(client.fetch(api), { name: 'LoggedOut' }, 'a session that ended elsewhere')
+  t.equal(items.get('page'), 'Login')
+})
 
-async function openWith(t: Test, tokens: Tokens | undefined) {
-  const device = { tokens, signedOut: 0 }
-  const { openSession } = await load<MobileModule>(t, 'mobile.md')
-  const session = await openSession({
-    url: keyturn.url,
-    load: async () => device.tokens,
-    save: async (next) => {
-      device.tokens = next
-    },
-    onSignedOut: () => {
-      device.signedOut++
+/** As much of axios as interceptors need. */
+const axios = `
+  export default {
+    create({ baseURL }) {
+      const interceptors = {}
+      const use = (kind) => ({ use: (...handlers) => { interceptors[kind] = handlers } })
+      return {
+        interceptors: { request: use('request'), response: use('response') },
+        async request(config) {
+          const [prepare] = interceptors.request
+          const [, onError] = interceptors.response
+          const ready = await prepare({ ...config, headers: new Headers(config.headers) })
+          const answer = await fetch(baseURL + ready.url, { headers: ready.headers })
+          if (answer.ok) return answer
+          return onError(Object.assign(new Error('failed'), { config: ready, response: { status: answer.status } }))
+        }
+      }
+    }
+  }`
+
+t.test('axios: a request with a token that was refused is repeated once', async (t) => {
+  const { access, expired } = await keyturn.logIn()
+  const asked: (string | undefined)[] = []
+  Object.assign(globalThis, {
+    getAccessToken: async (refused?: string) => {
+      asked.push(refused)
+      return refused === expired ? access : expired
     }
   })
-  return { session, device }
-}
-
-const statuses = (answers: readonly Response[]): number[] => [...new Set(answers.map(({ status }) => status))]
-
-t.test('mobile: 20 requests at once', async (t) => {
-  const { session, device, first } = await openApp(t)
-  const meet = meetingOfTwenty()
-  const sent = intercept(t, async (request, send) => {
-    const answer = await send(request)
-    if (answer.status === 401) await meet()
-    return answer
-  })
-  t.same(statuses(await Promise.all(twenty.map(() => session.fetch(api)))), [200])
-  t.equal(sent.count('/api/token/refresh/'), 1, 'one refresh')
-  t.equal(sent.count('/api/sessions/'), 40, 'each is sent again once')
-  t.not(device.tokens?.refresh, first.refresh, 'the newest are kept')
-  t.equal((await session.fetch(api, { headers: [['accept', 'application/json']] })).status, 200)
-  t.equal(sent.count('/api/token/refresh/'), 1)
-  t.equal(device.signedOut, 0)
-})
-
-t.test('mobile: a 401 that comes after the refresh', async (t) => {
-  const { session } = await openApp(t)
-  let arrive = () => {}
-  const arrived = new Promise<void>((resolve) => {
-    arrive = resolve
-  })
-  const sent = intercept(t, async (request, send) => {
-    const answer = await send(request)
-    if (request.headers.has('x-late') && answer.status === 401) await arrived
-    return answer
-  })
-  const late = session.fetch(api, { headers: { 'x-late': '' } })
-  t.equal((await session.fetch(api)).status, 200)
-  arrive()
-  t.equal((await late).status, 200)
-  t.equal(sent.count('/api/token/refresh/'), 1, 'takes the token that is there by now')
-})
-
-t.test('mobile: an answer that is lost', async (t) => {
-  const { session, device } = await openApp(t)
-  let isLost = false
-  const sent = intercept(t, async (request, send) => {
-    const answer = await send(request)
-    if (!isRefresh(request) || isLost) return answer
-    isLost = true
-    throw new TypeError('fetch failed')
-  })
-  t.same(statuses(await Promise.all(twenty.map(() => session.fetch(api)))), [200])
-  t.equal(sent.count('/api/token/refresh/'), 2)
-  t.equal(device.signedOut, 0)
-  const again = await openWith(t, device.tokens)
-  t.equal((await again.session.fetch(api)).status, 200, 'the newest were kept')
-})
-
-t.test('mobile: a service that cannot say', async (t) => {
-  const { session, device, first } = await openApp(t)
-  let isAway = true
-  intercept(t, async (request, send) =>
-    isAway && isRefresh(request) ? new Response('{}', { status: 503 }) : await send(request)
-  )
-  const results = await Promise.allSettled(twenty.map(() => session.fetch(api)))
-  t.ok(results.every(({ status }) => status === 'rejected'))
-  t.equal(device.signedOut, 0)
-  t.equal(device.tokens?.refresh, first.refresh, 'keeps its tokens')
-  isAway = false
-  t.equal((await session.fetch(api)).status, 200)
-})
-
-t.test('mobile: a session that has ended', async (t) => {
-  const { session, device, first } = await openApp(t)
-  await keyturn.logOut(first)
-  const sent = intercept(t)
-  t.same(statuses(await Promise.all(twenty.map(() => session.fetch(api)))), [401])
-  t.equal(sent.count('/api/token/refresh/'), 1)
-  t.equal(sent.count('/api/sessions/'), 20, 'none is sent again')
-  t.same(device, { tokens: undefined, signedOut: 1 })
-  t.ok(await session.logIn('vitor', 'correct horse'))
-  t.equal((await session.fetch(api)).status, 200)
-})
-
-t.test('mobile: an API that refuses whatever comes', async (t) => {
-  const { session, device } = await openApp(t)
-  const sent = intercept(t, async (request, send) =>
-    request.url === api ? new Response('{}', { status: 401 }) : await send(request)
-  )
-  t.equal((await session.fetch(api)).status, 401)
-  t.equal(sent.count('/api/sessions/'), 2, 'one retry')
-  t.equal(device.signedOut, 0)
-})
-
-t.test('mobile: a logout during the refresh', async (t) => {
-  const { session, device, first } = await openApp(t)
-  intercept(t, async (request, send) => {
-    const answer = await send(request)
-    if (isRefresh(request)) await session.logOut()
-    return answer
-  })
-  t.equal((await session.fetch(api)).status, 401)
-  t.same(device, { tokens: undefined, signedOut: 0 }, 'stays logged out')
-  const ask = () => fetch(api, { headers: { authorization: `Bearer ${first.access}` } })
-  t.ok((await untilRefused(ask)) < atMost(1000), 'and the session is over')
-})
-
-interface BrowserModule {
-  accessToken(): string | undefined
-  whenSignedOut(listener: () => void): void
-  logIn(username: string, password: string): Promise<boolean>
-  logOut(): Promise<void>
-  renew(used: string | undefined): Promise<void>
-}
-
-/** A browser: it keeps cookies and sends Origin, as Node's fetch does not. The access token of a login has expired. */
-function browse(t: Test) {
-  const jar = new Map<string, string>()
-  const meet = meetingOfTwenty()
-  return intercept(t, async (request, send) => {
-    const headers = new Headers(request.headers)
-    headers.set('origin', app)
-    if (request.credentials === 'include') headers.set('cookie', [...jar].map((pair) => pair.join('=')).join('; '))
-    const answer = await send(new Request(request, { headers }))
-    for (const line of answer.headers.getSetCookie()) {
-      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
-      jar.set(name, value)
-    }
-    if (answer.status === 401 && request.url.endsWith('/api/sessions/')) await meet()
-    if (!request.url.endsWith('/api/token/')) return answer
-    const { access } = (await answer.json()) as Tokens
-    return Response.json({ access: withCookies.expire(access) })
-  })
-}
-
-const openTab = (t: Test): Promise<BrowserModule> =>
-  load<BrowserModule>(t, 'browser.md', { 'https://auth.example': withCookies.url })
-
-t.test('browser: 20 requests at once', async (t) => {
-  const sent = browse(t)
-  const tab = await openTab(t)
-  let signedOut = 0
-  tab.whenSignedOut(() => signedOut++)
-  /** What api.js does with axios. */
-  const call = async (isSecond = false): Promise<Response> => {
-    const used = tab.accessToken()
-    const answer = await fetch(`${withCookies.url}/api/sessions/`, { headers: { authorization: `Bearer ${used}` } })
-    if (answer.status !== 401 || isSecond) return answer
-    await tab.renew(used)
-    return tab.accessToken() === undefined ? answer : await call(true)
+  const modules = {
+    'axios.mjs': fillIn(readBlock('browser.md', 'axios.js'), {
+      "'axios'": "'./stand-in.mjs'",
+      "'./client.js'": "'./client.mjs'",
+      'https://api.example': keyturn.url
+    }),
+    'stand-in.mjs': axios,
+    'client.mjs': 'export const client = { getAccessToken }'
   }
+  const { api } = await load<{ api: { request(config: object): Promise<Response> } }>(t, 'axios.mjs', modules)
+  t.equal((await api.request({ url: '/api/sessions/' })).status, 200)
+  t.same(asked, [undefined, expired])
+  Object.assign(globalThis, { getAccessToken: async () => expired })
+  const again = await load<{ api: typeof api }>(t, 'axios.mjs', modules)
+  const error = await again.api.request({ url: '/api/sessions/' }).catch((each) => each)
+  t.match(error, { response: { status: 401 } })
+})
 
-  await tab.renew(undefined)
-  t.equal(signedOut, 1, 'without a cookie')
-  t.ok(await tab.logIn('vitor', 'correct horse'))
-  const before = sent.count('/api/token/refresh/')
-  t.same(statuses(await Promise.all(twenty.map(() => call()))), [200])
-  t.equal(sent.count('/api/token/refresh/') - before, 1, 'one refresh')
-  await tab.renew('an older one')
-  t.equal(sent.count('/api/token/refresh/') - before, 1, 'none for a 401 that comes late')
+const rules = ['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8', 'R9']
 
-  const others = await Promise.all([openTab(t), openTab(t)])
-  await Promise.all(others.map(({ renew }) => renew(undefined)))
-  t.ok(
-    others.every(({ accessToken }) => accessToken() !== undefined),
-    'two tabs that are opened at once go on with it'
+t.test('docs/clients.md has the rules of the state machine, and Swift and Kotlin say where they follow them', (t) => {
+  const described = [...read('packages/client/src/client.ts').matchAll(/^ \* (R\d) {2}/gm)].map(([, rule]) => rule)
+  t.same(described, rules)
+  t.same(
+    [...read('docs/clients.md').matchAll(/^\| (R\d) \|/gm)].map(([, rule]) => rule),
+    rules
   )
-  await tab.logOut()
-  t.equal(tab.accessToken(), undefined)
-  const afterwards = await openTab(t)
-  await afterwards.renew(undefined)
-  t.equal(afterwards.accessToken(), undefined, 'a tab after the logout')
-  t.equal(signedOut, 1)
+  for (const file of ['KeyturnClient.swift', 'KeyturnClient.kt']) {
+    const cited = new Set([...readBlock('mobile.md', file).matchAll(/\b(R\d)\b/g)].map(([, rule]) => rule))
+    t.same([...cited].toSorted(), rules, file)
+  }
+  t.end()
+})
+
+t.test('Swift and Kotlin have the numbers, paths and statuses of the package', (t) => {
+  const source = read('packages/client/src/rules.ts') + read('packages/client/src/client.ts')
+  /** What the package has, and how the recipes write it. */
+  const pairs: readonly (readonly [ours: RegExp, theirs: RegExp])[] = [
+    [/0\.7 \+ 0\.2 \* random/, /0\.7 \+ 0\.2 \* (Double\.random\(in: 0\.\.\.1\)|Random\.nextDouble\(\))/],
+    [/retryAfter \* \(1 \+ random \/ 4\)/, /\* \(1 \+ jitter \/ 4\)/],
+    [
+      /Math\.min\(0\.25 \* 2 \*\* attempt, 8\) \* \(0\.5 \+ random\)/,
+      /min\(0\.25 \* .*, 8(\.0)?\)\)? \* \(0\.5 \+ jitter\)/
+    ],
+    [/firstAttemptMs = 4000/, /4 \* (pow\(2, attempt\)|2\.0\.pow\(attempt\))/],
+    [/timeoutMs \?\? 30_000/, /30(_000|\b)/],
+    [/status > 401/, /status > 401/],
+    [/\[400, 403, 404\]/, /400, 403, 404/],
+    [
+      /status === 401 && body\?\.detail/,
+      /status == 401(, body\?\["detail"\] != nil| && answer\.body\.text\("detail"\) != null)/
+    ],
+    [
+      /a\.since - b\.since \|\|\s+a\.ended - b\.ended/,
+      /since, (other\.)?ended, (other\.)?step|Session::since, Session::ended, Session::step/
+    ],
+    [/'\/api\/token\/'/, /"\/api\/token\/"/],
+    [/'\/api\/token\/refresh\/'/, /"\/api\/token\/refresh\/"/],
+    [/'\/api\/token\/blacklist\/'/, /"\/api\/token\/blacklist\/"/]
+  ]
+  const all = source + read('packages/client/src/session.ts')
+  for (const [ours, theirs] of pairs) {
+    t.match(all, ours)
+    for (const file of ['KeyturnClient.swift', 'KeyturnClient.kt']) t.match(readBlock('mobile.md', file), theirs, file)
+  }
+  t.end()
 })
