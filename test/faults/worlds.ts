@@ -7,6 +7,7 @@ import { Redis } from 'ioredis'
 import { login, type RunningArbiter, startArbiter } from '../support/arbiter.ts'
 import { aDataDir, runKeyturn } from '../support/keyturn.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
+import { openProxy, type TcpProxy } from '../support/proxy.ts'
 import { type RedisServer, startRedis } from '../support/redis.ts'
 import { startWatched } from '../support/sentinel.ts'
 import { type Clients, startClients } from './clients.ts'
@@ -27,6 +28,8 @@ export interface ServersWorld extends World {
   /** A connection of our own. */
   readonly admin: Redis
   readonly postgres: PostgresServer
+  /** Between Keyturn and Redis, where the world was opened with it. */
+  readonly proxy: TcpProxy
 }
 
 export interface WatchedWorld extends World {
@@ -55,8 +58,11 @@ export function openScope(): Scope {
   }
 }
 
-/** Keyturn on PostgreSQL and a Redis that keeps everything. */
-export async function openServers(env: Record<string, string> = {}): Promise<ServersWorld> {
+/** Keyturn on PostgreSQL and a Redis that keeps everything, with a proxy in front of Redis that is not used unless it is asked for. */
+export async function openServers(
+  env: Record<string, string> = {},
+  { isProxied = false }: { readonly isProxied?: boolean } = {}
+): Promise<ServersWorld> {
   const scope = openScope()
   return await opened(scope, async () => {
     const [redis, postgres] = await Promise.all([
@@ -67,15 +73,17 @@ export async function openServers(env: Record<string, string> = {}): Promise<Ser
     const admin = new Redis({ ...redis.options, maxRetriesPerRequest: null, retryStrategy: () => 20 })
     admin.on('error', () => {})
     scope.teardown(() => admin.disconnect())
+    const proxy = await openProxy(Number(new URL(redis.url).port))
+    scope.teardown(() => proxy.close())
     const settings = {
       DATABASE_URL: postgres.url,
-      REDIS_URL: redis.url,
+      REDIS_URL: isProxied ? `redis://127.0.0.1:${proxy.port}` : redis.url,
       KEY_ENCRYPTION_SECRET: 'a secret of tests that is long enough to seal keys',
       ...env
     }
     const { code, stderr } = await runKeyturn(['migrate'], settings)
     if (code !== 0) throw new Error(stderr)
-    return { redis, postgres, admin, ...(await openWorld(scope, settings)) }
+    return { redis, postgres, admin, proxy, ...(await openWorld(scope, settings)) }
   })
 }
 
