@@ -10,6 +10,7 @@ export interface Stage {
   readonly clock: SteppedClock
   readonly workers: readonly Worker[]
   readonly grace: number
+  readonly lateRetry: number
   readonly lifetime: number
   isOver(): boolean
 }
@@ -53,6 +54,8 @@ const habits: readonly (readonly [weight: number, habit: Habit])[] = [
   [3, refreshTooOften],
   [3, presentAgainAndAgain],
   [6, presentAtTheLastMoment],
+  [6, loseAnAnswerForLong],
+  [3, shadow],
   [3, presentOldToken],
   [2, presentForgottenToken],
   [6, logOut],
@@ -127,6 +130,28 @@ async function presentAtTheLastMoment(client: Client, stage: Stage): Promise<voi
   if (outcome.kind !== 'verdict' || !('newest' in outcome.verdict)) return
   await stage.clock.until(outcome.verdict.newest.issuedAt + stage.grace + client.choices.between(0, 1))
   await stage.clock.standStill(() => present(client, stage, old))
+}
+
+/** An answer is lost, and the client retries long after the grace, or a second too late for a late retry. */
+async function loseAnAnswerForLong(client: Client, stage: Stage): Promise<void> {
+  const old = client.token
+  if (old === undefined) return
+  await run(client, stage, { kind: 'rotate', ...old })
+  await wait(client, stage, stage.grace + 1, stage.lateRetry + 1)
+  await refreshWith(client, stage, old)
+  await wait(client, stage, 0, stage.grace)
+  await refresh(client, stage)
+}
+
+/** A thief's: it follows the owner, each time with the token that the owner has just used. */
+async function shadow(client: Client, stage: Stage): Promise<void> {
+  for (let step = 0; step < 2; step++) {
+    const stolen = client.token
+    if (stolen === undefined) return
+    await refresh(client, stage)
+    await wait(client, stage, stage.grace + 1, 2 * stage.grace)
+    await present(client, stage, stolen)
+  }
 }
 
 /** A thief's: a token superseded at some time, mostly longer ago than the grace. Then the owner comes. */

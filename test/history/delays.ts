@@ -227,6 +227,16 @@ const anyOrder: Story = async (chain, choices) => {
 const stories = { shadow, anyOrder, ancestor, tooLate, impatient, honest } as const
 export type StoryName = keyof typeof stories
 
+/** What `asExpected` means of each. */
+export const expectations: Readonly<Record<StoryName, string>> = {
+  shadow: 'a thief who follows: ended at the second late retry',
+  anyOrder: 'owner and thief in any order: as the table of verdicts',
+  ancestor: 'an ancestor after its successor was presented: ended',
+  tooLate: 'a second after REFRESH_LATE_RETRY: ended',
+  impatient: 'retries within the grace: never logged out',
+  honest: '30 % of answers lost, retried after 11 s to 24 h: never logged out'
+}
+
 export interface DelayResult {
   readonly story: StoryName
   readonly sessions: number

@@ -21,6 +21,7 @@ t.test('sixty clients, lost answers and a Redis that is killed: no invariant is 
     'logins',
     'rotated',
     'retried',
+    'late',
     'reused',
     'unknown',
     'errors',

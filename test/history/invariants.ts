@@ -146,7 +146,8 @@ const earliestPresentation = (line: Line, generation: number): number =>
 
 /* 2. An ancestor presented after the grace always ends the session */
 
-const ancestorEndsIt: Check = (line, { grace }) => {
+const ancestorEndsIt: Check = (line, policy) => {
+  const { grace } = policy
   const supersededAt = supersessions(line)
   const violations: Violation[] = []
   let ended: Presentation | undefined
@@ -154,7 +155,7 @@ const ancestorEndsIt: Check = (line, { grace }) => {
     const { generation } = each.command
     const since = supersededAt.get(generation)
     const isTheft = since !== undefined && each.began.clock - since > grace
-    if (isTheft && handedOut(each) !== undefined) {
+    if (isTheft && handedOut(each) !== undefined && !isLateRetry(line, each, since, policy)) {
       const what = `generation ${generation} let someone in, superseded more than the grace before`
       violations.push({ invariant: 2, what, line })
     }
@@ -163,10 +164,29 @@ const ancestorEndsIt: Check = (line, { grace }) => {
       violations.push({ invariant: 2, what, line })
     }
     const isAnswered = verdictOf(each) !== undefined
-    const endsIt = verdictOf(each) === 'reused' || (isTheft && isAnswered)
+    const endsIt = verdictOf(each) === 'reused' || (isTheft && isAnswered && verdictOf(each) !== 'late')
     if (endsIt && (ended === undefined || each.answered.event < ended.answered.event)) ended = each
   }
   return violations
+}
+
+/** Rotations between two late retries. */
+const lateSpacing = 8
+
+/**
+ * Whether an answer after the grace may be a late retry: of the direct predecessor of a token that had surely not been presented,
+ * soon enough, and the first one within eight rotations.
+ */
+function isLateRetry(line: Line, each: Presentation, since: number, { lateRetry }: SessionPolicy): boolean {
+  const newest = each.command.generation + 1
+  if (verdictOf(each) !== 'late' || handedOut(each)?.number !== newest || each.began.clock - since > lateRetry)
+    return false
+  const before = line.presentations.filter(({ answered }) => answered.event < each.began.event)
+  const isRationed = before.some((other) => {
+    const distance = newest - (handedOut(other)?.number ?? newest)
+    return verdictOf(other) === 'late' && distance > 0 && distance < lateSpacing
+  })
+  return !isRationed && !before.some((other) => other.command.generation === newest && verdictOf(other) !== undefined)
 }
 
 /** Whether the answer shows a session that was not over: a reuse, too, is found in one only. */

@@ -101,6 +101,23 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     scripts: { rotate: [['tonumber(ARGV[3]), tonumber(ARGV[4])', 'tonumber(ARGV[3]), tonumber(ARGV[4]) + 1']] }
   },
   {
+    name: 'any ancestor may come late',
+    breaks: 2,
+    scripts: { rotate: [['presented ~= generation - 1 or ', '']] }
+  },
+  {
+    name: 'late retries are not rationed',
+    breaks: 2,
+    scripts: {
+      rotate: [['late_generation == 0 or late_generation == generation or generation - late_generation >= 8', 'true']]
+    }
+  },
+  {
+    name: 'there are no late retries',
+    breaks: 'replay',
+    scripts: { rotate: [['if not rotates or presented ~= generation - 1', 'if true or presented ~= generation - 1']] }
+  },
+  {
     name: 'a reuse does not end the session',
     breaks: 2,
     scripts: { rotate: [[markReused, '']] },
@@ -217,7 +234,15 @@ function keepRecords(store: SessionStore, redis: Connection): SessionStore {
 function encodeRecord(session: Session): Buffer {
   const { generation, rotatedAt, createdAt, absoluteExp, expiresAt, anchorGeneration, anchorAt, lastUsedAt } = session
   const times = [rotatedAt, createdAt, absoluteExp, expiresAt]
-  const numbers = [generation, ...times, anchorGeneration, anchorAt, lastUsedAt, ...session.supersededAt]
+  const numbers = [
+    generation,
+    ...times,
+    anchorGeneration,
+    anchorAt,
+    lastUsedAt,
+    ...session.supersededAt,
+    session.lateGeneration
+  ]
   const record = Buffer.alloc(4 * numbers.length)
   for (const [index, number] of numbers.entries()) record.writeUInt32BE(number, 4 * index)
   return record

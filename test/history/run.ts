@@ -27,7 +27,7 @@ import { check } from './check.ts'
 import { type Choices, makeChoices } from './choices.ts'
 import { live, type Stage } from './clients.ts'
 import { openForDelays } from './delay-stores.ts'
-import { playDelays } from './delays.ts'
+import { expectations, playDelays } from './delays.ts'
 import { makeRecorder, type Operation, type Recorder, untilAnswering } from './history.ts'
 import type { Violation } from './invariants.ts'
 import { countOutcomes, countTimes, describe } from './report.ts'
@@ -53,7 +53,7 @@ export interface HistoryResult {
 }
 
 /** Short lives, so that many sessions of one run meet their ends. */
-export const historyPolicy = aPolicy({ grace: 10, lifetime: 40, absoluteLifetime: 100, maxPerUser: 2 })
+export const historyPolicy = aPolicy({ grace: 10, lateRetry: 25, lifetime: 40, absoluteLifetime: 100, maxPerUser: 2 })
 
 /** As many as an ordinary deployment has workers. */
 const workerCount = 6
@@ -95,9 +95,9 @@ async function play(
   choices: Choices
 ): Promise<Record<string, number>> {
   const { clock, workers } = world
-  const { grace, lifetime } = historyPolicy
+  const { grace, lateRetry, lifetime } = historyPolicy
   const isOver = () => recorder.count() >= options.operations
-  const stage: Stage = { recorder, clock, workers, grace, lifetime, isOver }
+  const stage: Stage = { recorder, clock, workers, grace, lateRetry, lifetime, isOver }
   const clients = Array.from({ length: options.clients }, (_, number) => live(number, stage, choices))
   const pending = planDisturbances(options, choices.fork('plan'))
   const counts: Record<string, number> = {}
@@ -183,7 +183,11 @@ async function mainOfDelays(sessions: number, store: string): Promise<void> {
   const { opened, close } = await openForDelays(store)
   try {
     const results = await playDelays(opened, { seed, sessions })
-    console.table(results.map(({ violations, ...row }) => ({ ...row, violations: violations.length })))
+    for (const { story, sessions, asExpected, late, violations } of results) {
+      const share = ((100 * asExpected) / sessions).toFixed(2)
+      console.log(`${expectations[story]}: ${asExpected} of ${sessions} (${share} %)`)
+      console.log(`  late retries granted: ${late}; answers that differ from the table: ${violations.length}`)
+    }
     for (const violation of results.flatMap(({ violations }) => violations)) console.log(violation)
     if (results.some(({ violations }) => violations.length > 0)) process.exitCode = 1
   } finally {
