@@ -27,6 +27,7 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
     ADOPT_REFRESH_TOKENS: 'on',
     UPDATE_LAST_LOGIN: 'true',
     REFRESH_REUSE_GRACE: '2s',
+    REFRESH_LATE_RETRY: '0',
     DATA_DIR: t.testdir()
   }
   const doctor = () => runKeyturn(['doctor'], env)
