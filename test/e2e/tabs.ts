@@ -9,6 +9,7 @@ import { openBrowser } from '../support/browser.ts'
 import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 
 export interface Plan {
+  readonly mode: 'token' | 'cookie'
   readonly tabs: number
   /** How many times, in all tabs together, a new access token must take the place of an expiring one. */
   readonly expiries: number
@@ -31,7 +32,7 @@ export interface Outcome {
   readonly refreshes: number
   readonly lost: number
   readonly late: number
-  /** Refresh tokens that the service issued one after the other. */
+  /** Refresh tokens of the session, one after the other. */
   readonly generations: number
 }
 
@@ -66,11 +67,12 @@ interface Counts {
 const timeoutMs = 20_000
 
 /** The tab's program, as text: it calls the API again and again and counts how the calls end. */
-const program = (pause: number): string => `(async () => {
-  const { createClient, localStorageStorage, LoggedOut } = await import('/client/index.js')
+const program = ({ mode, pause }: Plan): string => `(async () => {
+  const { createClient, localStorageStorage, tabStorage, LoggedOut } = await import('/client/index.js')
   const counts = (window.counts = { calls: 0, unavailable: 0, loggedOut: 0, expiries: 0, pending: 0 })
   const client = (window.client = createClient({
-    baseUrl: location.origin + '/token', storage: localStorageStorage(), timeoutMs: ${timeoutMs},
+    baseUrl: location.origin + '/${mode}', mode: '${mode}', timeoutMs: ${timeoutMs},
+    storage: ${mode === 'token' ? 'localStorageStorage()' : 'tabStorage()'},
     onLoggedOut: () => counts.loggedOut++
   }))
   window.start = async () => {
@@ -94,10 +96,10 @@ const program = (pause: number): string => `(async () => {
   }
 })()`
 
-async function openTab(context: BrowserContext, url: string, pause: number): Promise<Page> {
+async function openTab(context: BrowserContext, url: string, plan: Plan): Promise<Page> {
   const page = await context.newPage()
   await page.goto(`${url}/blank`)
-  await page.evaluate(program(pause))
+  await page.evaluate(program(plan))
   return page
 }
 
@@ -117,7 +119,7 @@ class Tabs {
   }
 
   async open(): Promise<Page> {
-    const page = await openTab(this.#context, this.#url, this.#plan.pause)
+    const page = await openTab(this.#context, this.#url, this.#plan)
     this.pages.push(page)
     return page
   }
@@ -155,8 +157,14 @@ class Tabs {
   }
 }
 
-async function startWithUser(t: Pick<Test, 'teardown'>, { grace }: Plan) {
-  const env = { DATA_DIR: aDataDir(t), ACCESS_TOKEN_LIFETIME: '2s', REFRESH_REUSE_GRACE: grace }
+async function startWithUser(t: Pick<Test, 'teardown'>, { grace, mode }: Plan, origin: string) {
+  const cookies = { COOKIE_MODE: 'on', COOKIE_ORIGINS: origin }
+  const env = {
+    DATA_DIR: aDataDir(t),
+    ACCESS_TOKEN_LIFETIME: '2s',
+    REFRESH_REUSE_GRACE: grace,
+    ...(mode === 'cookie' && cookies)
+  }
   await runKeyturn(['users', 'create', 'vitor'], env, 'correct horse')
   const service: { running: RunningKeyturn } = { running: await startKeyturn(t, env) }
   const { url } = service.running
@@ -171,7 +179,6 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 }
 
 export async function runTabs(t: Pick<Test, 'teardown'>, plan: Plan): Promise<Outcome> {
-  const { url: upstream, service, restart } = await startWithUser(t, plan)
   const { startServer } = (await import(new URL('../../../examples/browser/server.mjs', import.meta.url).href)) as Demo
   let count = 0
   const fate = () => {
@@ -180,8 +187,11 @@ export async function runTabs(t: Pick<Test, 'teardown'>, plan: Plan): Promise<Ou
     if (!isFaulty) return {}
     return count % 2 === 0 ? { lose: true } : { delayMs: 500 + (count % 7) * 700 }
   }
-  const server = await startServer({ upstreams: { token: () => upstream }, fate })
+  let upstream = ''
+  const server = await startServer({ upstreams: { [plan.mode]: () => upstream }, fate })
   t.teardown(() => server.close())
+  const { url, service, restart } = await startWithUser(t, plan, server.url)
+  upstream = url
   const context = await (await openBrowser(t)).newContext()
   const tabs = new Tabs(plan, context, server.url)
   for (let index = 0; index < plan.tabs; index++) await tabs.open()
@@ -210,8 +220,6 @@ export async function runTabs(t: Pick<Test, 'teardown'>, plan: Plan): Promise<Ou
   await until(async () => (await tabs.count()).pending === 0 || performance.now() - stopped > 2 * timeoutMs)
   const { expiries, calls, unavailable, loggedOut, pending } = await tabs.count()
   const stored = await tabs.pages[1]?.evaluate<string>("localStorage.getItem('keyturn')")
-  const { refresh } = JSON.parse(stored ?? '{}')
-  const { gen } = JSON.parse(Buffer.from(refresh.split('.')[1], 'base64url').toString())
   return {
     expiries,
     calls,
@@ -221,6 +229,6 @@ export async function runTabs(t: Pick<Test, 'teardown'>, plan: Plan): Promise<Ou
     refreshes: server.refreshes.length,
     lost: server.refreshes.filter(({ lost }) => lost).length,
     late: server.refreshes.filter(({ delayMs }) => delayMs > 0).length,
-    generations: gen
+    generations: JSON.parse(stored ?? '{}').step
   }
 }
