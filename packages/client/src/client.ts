@@ -6,7 +6,7 @@
  *   live         an access token that is not yet due      uses it
  *   due          70 % to 90 % of its lifetime have passed uses it, and starts a refresh
  *   expired      its lifetime has passed, or a 401        waits for a refresh
- *   leaving      logged out, the service does not know    is refused with LoggedOut, and tells the service again
+ *   leaving      logged out, the service does not know    is refused with LoggedOut; a page load, a login or a logout tells it
  *   ended        logged out                               is refused with LoggedOut
  *
  *   event                          transition
@@ -88,7 +88,7 @@ export interface Client {
   readonly state: ClientState
   /** @throws InvalidCredentials, Throttled, Unavailable; LoggedOut if `logout` was called meanwhile */
   login(username: string, password: string): Promise<void>
-  /** Counts at once. @throws Unavailable if the service could not be told yet; the next call tells it again */
+  /** Counts at once. @throws Unavailable if the service could not be told yet; a logout, a login or a page load tells it again */
   logout(): Promise<void>
   /** As the global fetch, with the access token: only for services that may see it. @throws LoggedOut, Unavailable */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
