@@ -11,12 +11,18 @@ import { aDataDir, post, type RunningKeyturn, runKeyturn, startKeyturn } from '.
 const root = new URL('../../../', import.meta.url)
 
 /** The code block of docs/recipes/`page` whose first line, a comment, names this file. */
-export function readBlock(page: string, file: string): string {
-  const text = readFileSync(fileURLToPath(new URL(`docs/recipes/${page}`, root)), 'utf8')
+export const readBlock = (page: string, file: string): string =>
+  readBlocks(fileURLToPath(new URL(`docs/recipes/${page}`, root)))(file)
+
+/** The code blocks of a page, each by the file that its first line, a comment, names. */
+export function readBlocks(path: string): (file: string) => string {
+  const text = readFileSync(path, 'utf8')
   const blocks = [...text.matchAll(/^```\w+\n(.+\n[\s\S]*?)^```$/gm)].map(([, block = '']) => block)
-  const found = blocks.filter((block) => block.split('\n', 1)[0]?.endsWith(file))
-  if (found.length !== 1) throw new Error(`docs/recipes/${page} has ${found.length} blocks of ${file}, expected one`)
-  return found[0] as string
+  return (file) => {
+    const found = blocks.filter((block) => block.split('\n', 1)[0]?.endsWith(file))
+    if (found.length !== 1) throw new Error(`${path} has ${found.length} blocks of ${file}, expected one`)
+    return found[0] as string
+  }
 }
 
 /** The block with each text on the left replaced, wherever it stands. Throws where one is not there at all. */
