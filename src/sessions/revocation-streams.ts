@@ -62,6 +62,7 @@ class RevocationStream extends Readable {
   isReady = false
   fullSince = 0
   readonly isAllowed: () => boolean
+  #isFinished = false
   readonly #pull: (stream: RevocationStream) => void
 
   constructor(isAllowed: () => boolean, pull: (stream: RevocationStream) => void) {
@@ -76,7 +77,7 @@ class RevocationStream extends Readable {
   }
 
   send(bytes: string | Buffer): void {
-    if (this.destroyed || this.readableEnded) return
+    if (this.destroyed || this.#isFinished) return
     const wasReady = this.isReady
     this.isReady = this.push(bytes)
     if (wasReady && !this.isReady) this.fullSince = performance.now()
@@ -84,7 +85,9 @@ class RevocationStream extends Readable {
 
   /** Ends after what has been sent; one whose receiver does not read is cut instead of waited for. */
   finish(retry: number): void {
+    if (this.#isFinished) return
     if (!this.isReady) return void this.destroy()
+    this.#isFinished = true
     this.push(`retry: ${retry}\n\n`)
     this.push(null)
   }

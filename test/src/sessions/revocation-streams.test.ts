@@ -224,6 +224,28 @@ t.test('an end tells receivers to connect again at once', async (t) => {
   t.equal(late.text(), 'retry: 100\n\n')
 })
 
+t.test('what is revoked after the end of a stream does not break it off', async (t) => {
+  const { replica, streams, at, wall } = open()
+  const stream = streams.open(undefined, () => true)
+  let failure: unknown
+  stream.on('error', (error) => {
+    failure = error
+  })
+  stream.read()
+  streams.end()
+  replica.add([at('1-0')])
+  replica.lostBefore(wall())
+  replica.began(2000)
+  streams.end()
+  streams.tick()
+  const reader = collect(stream)
+  await until(() => stream.destroyed, 5000)
+  t.equal(failure, undefined)
+  t.equal(stream.readableEnded, true)
+  t.match(reader.text(), /retry: 100\n\n$/)
+  t.equal(streams.count, 0)
+})
+
 t.test('a receiver that does not read is cut, and an end does not wait for it', async (t) => {
   const { replica, streams, at, openStream } = open()
   const [cut, reader] = [streams.open(undefined, () => true), openStream()]
