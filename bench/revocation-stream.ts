@@ -1,13 +1,15 @@
 /**
  * How soon other services know of a logout, and what their streams cost: two workers on Redis and PostgreSQL.
  *
- *   npm run build && npm run build:packages && node dist/bench/revocation-stream.js [connections] [logouts]
+ *   npm run build && npm run build:packages && node dist/bench/revocation-stream.js [connections] [logouts] [part]
  *
  * 1. So many connections (100) to GET /api/revocations/, as many logouts (1,000) one after another: milliseconds from the
  *    logout's 200 to the event at each connection; and with as many verifiers of packages/verifier, to the first refusal by each.
  * 2. Resident memory of the workers with and without the streams.
  * 3. 100,000 live revocations: milliseconds from a connection without a cursor to its `caught-up`, from a new verifier to its
  *    first verdict, and what they take of this process' memory.
+ *
+ * `part` runs one of them alone: streams, verifiers or snapshot.
  *
  * Service, receivers and this process share the machine.
  */
@@ -28,7 +30,11 @@ import { footprints } from '../test/support/processes.ts'
 import { quantile } from './measure.ts'
 import { openService, type Service } from './service.ts'
 
-const [connections, logouts] = [Number(process.argv[2] ?? 100), Number(process.argv[3] ?? 1000)]
+const [connections, logouts, only] = [
+  Number(process.argv[2] ?? 100),
+  Number(process.argv[3] ?? 1000),
+  process.argv[4] ?? ''
+]
 const many = 100_000
 const window = 360
 
@@ -215,12 +221,8 @@ try {
     MAX_SESSIONS_PER_USER: '10000'
   })
   const client = await openClient(service.settings)
-  for (const [what, measure] of Object.entries({
-    streams: measureStreams,
-    verifiers: measureVerifiers,
-    snapshot: measureSnapshot
-  }))
-    await measure(service, client).catch((error) => console.log(`${what}: not measured: ${error.message}`))
+  const parts = { streams: measureStreams, verifiers: measureVerifiers, snapshot: measureSnapshot }
+  for (const [part, measure] of Object.entries(parts)) if (part.startsWith(only)) await measure(service, client)
 } finally {
   await scope.close()
 }

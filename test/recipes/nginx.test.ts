@@ -1,8 +1,13 @@
 /* docs/recipes/nginx.md, on a real nginx. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { findEngines } from '../support/engines.ts'
+import { until } from '../conformance/feed.ts'
+import { basic } from '../support/client.ts'
+import { findEngines, freePort, openEnclosure, untilReady } from '../support/engines.ts'
+import { readEvents } from '../support/events.ts'
+import { aDataDir, post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { withoutProgram } from '../support/needs.ts'
 import { type Arrived, fillIn, readBlock } from '../support/recipes.ts'
 import { atMost } from '../support/slack.ts'
@@ -41,24 +46,30 @@ http {
 }
 `
 
+/** Writes nginx.conf and these files in conf.d into the folder, and gives the command that runs nginx on them. */
+function configure(directory: string, files: Readonly<Record<string, string>>): readonly [string, ...string[]] {
+  for (const folder of ['conf.d', 'temp']) mkdirSync(join(directory, folder))
+  writeFileSync(join(directory, 'nginx.conf'), main)
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, 'conf.d', name), text)
+  const program = process.env.TEST_NGINX || findEngines().nginx || 'nginx'
+  return [program, '-p', directory, '-c', 'nginx.conf', '-e', 'stderr']
+}
+
 /** nginx with these two files in conf.d; the second may be empty. */
 const startNginx = (t: Test, app: string, cache = '', settings: Record<string, string> = {}): Promise<RunningProxy> =>
   startProxy(
     t,
     'nginx',
     ({ keyturn, service, address, enclosure: { directory } }: World) => {
-      for (const folder of ['conf.d', 'temp']) mkdirSync(join(directory, folder))
-      const write = (name: string, text: string): void => writeFileSync(join(directory, name), text)
-      write('nginx.conf', main)
       const places = {
         '127.0.0.1:8000': new URL(keyturn.url).host,
         '127.0.0.1:3000': service.address,
         'listen 80;': `listen ${address};`
       }
-      write('conf.d/app.conf', fillIn(app, places))
-      if (cache !== '') write('conf.d/keyturn-cache.conf', fillIn(cache, { '/run': directory }))
-      const program = process.env.TEST_NGINX || findEngines().nginx || 'nginx'
-      return [program, '-p', directory, '-c', 'nginx.conf', '-e', 'stderr']
+      return configure(directory, {
+        'app.conf': fillIn(app, places),
+        ...(cache === '' ? {} : { 'keyturn-cache.conf': fillIn(cache, { '/run': directory }) })
+      })
     },
     settings
   )
@@ -107,5 +118,45 @@ t.test('auth_request, with a cache', { skip: withoutProgram('nginx') }, async (t
   t.ok(took < atMost(4000), `revoked after ${took} ms`)
   t.equal((await ask(two.access)).status, 200)
 })
+
+t.test(
+  'deploy/nginx.conf passes each event of the revocation stream on as it comes',
+  {
+    skip: withoutProgram('nginx')
+  },
+  async (t) => {
+    const env = { DATA_DIR: aDataDir(t) }
+    await runKeyturn(['users', 'create', 'vitor'], env, 'correct horse')
+    const client = await runKeyturn(['clients', 'create', 'shop', '--scopes', 'keyturn.revocations'], env)
+    const keyturn = await startKeyturn(t, env)
+    const enclosure = await openEnclosure('nginx', 'SIGTERM')
+    t.teardown(() => enclosure.close())
+    const address = `127.0.0.1:${await freePort()}`
+    const deployed = readFileSync(fileURLToPath(new URL('../../../deploy/nginx.conf', import.meta.url)), 'utf8')
+    // Without its certificate.
+    const text = fillIn(deployed.replaceAll(/^ +ssl_.*\n/gm, ''), {
+      '127.0.0.1:8000': new URL(keyturn.url).host,
+      'listen 443 ssl;': `listen ${address};`
+    })
+    const [program, ...args] = configure(enclosure.directory, { 'keyturn.conf': text })
+    const isUp = () =>
+      fetch(`http://${address}/.well-known/jwks.json`).then(
+        ({ ok }) => ok,
+        () => false
+      )
+    await untilReady(enclosure.spawn(program, args), enclosure, isUp)
+
+    const authorization = basic('shop', client.stdout.trim())
+    const reader = await readEvents(t, `http://${address}/api/revocations/`, { authorization })
+    await reader.next('caught-up')
+    const { body } = await post(`${keyturn.url}/api/token/`, { username: 'vitor', password: 'correct horse' })
+    await post(`${keyturn.url}/api/token/blacklist/`, { refresh: body.refresh ?? '' })
+    const took = await until(() => reader.events.some(({ event }) => event === 'revoked'), 1000)
+    t.comment(`the event arrived ${took.toFixed(0)} ms after the answer`)
+    t.equal(await keyturn.stop(), 0)
+    t.equal(await reader.ended, true, 'its end arrives too')
+    t.match(reader.text(), /\n\nretry: 100\n\n$/)
+  }
+)
 
 const sidOf = (token: string): unknown => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()).sid
