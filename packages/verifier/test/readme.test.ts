@@ -1,15 +1,12 @@
 /** What README.md prints is run as a new user would: with the package as npm packs it, in a folder of its own. */
 import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { aService, event, inSixMinutes, sse, status } from './support.ts'
+import { aService, event, freePort, inSixMinutes, sse, status, until } from './support.ts'
 
 const run = promisify(execFile)
 const packageFolder = fileURLToPath(new URL('../..', import.meta.url))
@@ -44,14 +41,6 @@ t.before(async () => {
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
 })
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
-
 for (const framework of ['express', 'fastify']) {
   t.test(`README: the example for ${framework}`, async (t) => {
     let revoke = (_sid: string): void => {}
@@ -77,7 +66,7 @@ for (const framework of ['express', 'fastify']) {
         headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
       })
     const isReady = async (): Promise<boolean> => (await get('/ready').catch(() => undefined))?.status === 200
-    while (!(await isReady())) await new Promise((resolve) => setTimeout(resolve, 20))
+    await until(isReady)
 
     const token = await service.token({ userId: '7', sessionId: 's' })
     const answer = await get('/orders', token)
@@ -97,7 +86,7 @@ for (const framework of ['express', 'fastify']) {
     t.match(forbidden.headers.get('www-authenticate'), /insufficient_scope.*orders\.write/)
 
     revoke('s')
-    while ((await get('/orders', token)).status === 200);
+    await until(async () => (await get('/orders', token)).status !== 200)
     const refused = await get('/orders', token)
     t.same([refused.status, await refused.json()], [401, { detail: 'Token is blacklisted', code: 'token_not_valid' }])
   })
