@@ -39,10 +39,19 @@ export async function fetchJson(fetch: Fetch, url: string, signal: AbortSignal):
     await response.body?.cancel()
     throw new ResponseError(url, response, '200')
   }
-  const body: unknown = JSON.parse(await readText(response, url))
-  if (typeof body !== 'object' || body === null) throw new Error(`GET ${url}: expected a JSON object`)
+  const body = parseObject(await readText(response, url))
+  if (body === undefined) throw new Error(`GET ${url}: expected a JSON object`)
   const [, maxAge] = /max-age=(\d{1,9})/.exec(response.headers.get('cache-control') ?? '') ?? []
-  return { body: body as Record<string, unknown>, maxAge: maxAge === undefined ? undefined : Number(maxAge) }
+  return { body, maxAge: maxAge === undefined ? undefined : Number(maxAge) }
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 async function readText(response: Response, url: string): Promise<string> {

@@ -92,8 +92,8 @@ export class KeySet {
       next = Math.min(Math.max(maxAge, interval.min), interval.max)
       if (!isSame) onChange()
     } catch (error) {
-      if (this.#closing.signal.aborted) return
       this.#failure = unavailable(`the keys cannot be fetched: ${messageOf(error)}`, error)
+      if (this.#closing.signal.aborted) return
       next = Math.min(2 ** this.#failures++, 30) * (0.5 + Math.random() / 2)
       onFailure(error)
     }

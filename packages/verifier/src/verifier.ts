@@ -72,10 +72,10 @@ export class Verifier extends EventEmitter<VerifierEvents> {
       onChange: () => {
         // A token of a key that was withdrawn must not be remembered.
         this.#accepted.clear()
-        this.emit('keys')
+        this.#report('keys')
         this.#progress.emit('change')
       },
-      onFailure: (error) => this.emit('keysFailed', error)
+      onFailure: (error) => this.#report('keysFailed', error)
     })
     if (client === undefined) return
     this.#revocations = new Revocations({ staleness }, time)
@@ -85,12 +85,12 @@ export class Verifier extends EventEmitter<VerifierEvents> {
       revocations: this.#revocations,
       fetch,
       time,
-      onRevoked: (revocations) => this.emit('revoked', revocations),
+      onRevoked: (revocations) => this.#report('revoked', revocations),
       onConnected: () => {
-        this.emit('connected')
+        this.#report('connected')
         this.#progress.emit('change')
       },
-      onDisconnected: (error, waitMs) => this.emit('disconnected', error, waitMs)
+      onDisconnected: (error, waitMs) => this.#report('disconnected', error, waitMs)
     })
   }
 
@@ -151,6 +151,11 @@ export class Verifier extends EventEmitter<VerifierEvents> {
     const verified = checkClaims(payload, this.#time.now(), this.#rules)
     this.#accepted.set(token, verified)
     return verified
+  }
+
+  /** Later, so that a listener that throws does not end the stream. */
+  #report<Name extends keyof VerifierEvents>(name: Name, ...values: VerifierEvents[Name]): void {
+    process.nextTick(() => (this as EventEmitter).emit(name, ...values))
   }
 
   #failure(): VerifierError | undefined {

@@ -33,7 +33,7 @@ t.before(async () => {
     ({ path }) => !/^(README\.md|LICENSE|package\.json|dist\/src\/[a-z]+(\.js|\.d\.ts))$/.test(path)
   )
   t.same(unexpected, [], 'only what is used is packed')
-  t.ok(size < 25_000, `${size} bytes packed`)
+  t.ok(size < 30_000, `${size} bytes packed`)
   mkdirSync(join(folder, 'node_modules/@keyturn/verifier'), { recursive: true })
   await run('tar', ['-xzf', filename, '--strip-components=1', '-C', 'node_modules/@keyturn/verifier'], { cwd: folder })
   for (const name of ['jose', 'express', 'fastify'])

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
+import { promisify } from 'node:util'
 import t from 'tap'
 import { createVerifier } from '../src/index.ts'
 import { Verifier } from '../src/verifier.ts'
@@ -241,6 +243,27 @@ t.test(
     await t.rejects(verifier.ready(1), { message: /unavailable/ })
   }
 )
+
+t.test('stream: a listener that throws does not end the stream', async (t) => {
+  const service = await aService(t, (_request, response) => {
+    if (service.requests.length === 1) sse(response).end(`${revoked('a', 'e.1')}${caughtUp}retry: 1\n\n`)
+    else sse(response).write(revoked('b', 'e.2') + event('caught-up', status(), 'e.2'))
+  })
+  const token = await service.token({ sessionId: 'b' })
+  // In a process of its own: here, an uncaught exception would be a failure.
+  const script = `
+    import { createVerifier } from ${JSON.stringify(new URL('../src/index.js', import.meta.url).href)}
+    let thrown = 0
+    process.on('uncaughtException', () => thrown++)
+    const verifier = createVerifier(${JSON.stringify(service.options)})
+    for (const name of ['revoked', 'connected', 'disconnected', 'keys']) verifier.on(name, () => { throw new Error(name) })
+    const verdict = () => verifier.verify(${JSON.stringify(token)}).then(() => 'accepted', ({ message }) => message)
+    while ((await verdict()) !== 'Token is blacklisted') await new Promise((resolve) => setTimeout(resolve, 5))
+    await verifier.close()
+    console.log(thrown)`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script])
+  t.ok(Number(stdout) >= 5, `${stdout} exceptions`)
+})
 
 t.test('stream: closing does not wait for what the service does', async (t) => {
   for (const stream of [() => {}, (_: unknown, response: ServerResponse) => void sse(response).write(caughtUp)]) {
