@@ -6,7 +6,6 @@ import type { Config, Rate } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { makeOwnCounters } from '../src/limits/counters.ts'
 import { type Limit, type Limiter, makeLimiter } from '../src/limits/limiter.ts'
-import { makeImpatient } from '../src/limits/patience.ts'
 
 type LimitName = 'obtain' | 'refresh' | 'verify' | 'introspect'
 
@@ -23,8 +22,7 @@ export type RateLimits = Readonly<Record<LimitName, RouteLimit>>
  * Doors with the same limit share what there is of it.
  */
 async function rateLimits(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
-  const shared = app.stores.counters && makeImpatient(app.stores.counters, { tell: (error) => tellOutage(app, error) })
-  const limiter = makeLimiter(shared, makeOwnCounters())
+  const limiter = makeLimiter(app.stores.counters, makeOwnCounters(), (error) => reportOutage(app, error))
   const isFree = makeAddressSet(config.rateLimitAllow)
   await app.register(rateLimit, {
     global: false,
@@ -88,10 +86,9 @@ function storeFor(limiter: Limiter) {
   }
 }
 
-function tellOutage(app: FastifyInstance, error: unknown): void {
-  if (error === undefined) app.log.info('rate limits are counted by all workers together again')
-  else
-    app.log.warn({ err: error }, 'Redis does not count; until it does, rate limits are closed or of each worker alone')
+function reportOutage(app: FastifyInstance, error: unknown): void {
+  if (error === undefined) app.log.info('all workers count rate limits together again')
+  else app.log.warn({ err: error }, 'Redis does not count; rate limits are closed or of this worker alone')
 }
 
 /**

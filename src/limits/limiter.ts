@@ -5,23 +5,36 @@ import type { Count, Counters, OwnCounters } from './counters.ts'
 export interface Limit {
   readonly max: number
   readonly window: number
-  /** Whether what cannot be counted together with the others is refused. Otherwise this process counts it alone. */
+  /** Whether a request is refused while the processes cannot count together. Otherwise this process counts it alone. */
   readonly isClosed: boolean
 }
 
 export interface Limiter {
   /** Counts one more of `name`. Throws KeyturnError STORE_DOWN when it cannot be counted and the limit is closed. */
   count(name: string, limit: Limit): Promise<Count>
-  /** The seconds until `name` may come again, where it has used its limit up, as far as this process knows without asking. */
+  /** The seconds until `name` may come again, if it has used up its limit as far as this process knows. */
   waitFor(name: string, limit: Limit): number | undefined
 }
 
 /**
- * Counts in `shared`, with all other processes; where there is none, or it fails, in `own`, which goes on from the last
- * count that was heard. One question a count at most: what has used its limit up is known without asking until its window
- * ends, so whoever is refused costs the store nothing.
+ * Counts in `shared`, with all other processes; where there is none, or it fails, in `own`, which continues from the last
+ * count that it received. At most one command a count: until its window ends, this process knows that a limit is used up, so
+ * a refused request costs the store nothing.
+ *
+ * @param report - called with the error when counts begin to fail, and with undefined when they work again; not about calls
+ *   that a circuit refuses, which reports for itself
  */
-export function makeLimiter(shared: Counters | undefined, own: OwnCounters): Limiter {
+export function makeLimiter(
+  shared: Counters | undefined,
+  own: OwnCounters,
+  report: (error: unknown) => void = () => {}
+): Limiter {
+  let isFailing = false
+  const note = (error: unknown): void => {
+    if (error instanceof KeyturnError) return
+    if (isFailing !== (error !== undefined)) report(error)
+    isFailing = error !== undefined
+  }
   const isUsedUp = (count: Count | undefined, { max }: Limit): count is Count =>
     count !== undefined && count.number > max
   return {
@@ -29,9 +42,11 @@ export function makeLimiter(shared: Counters | undefined, own: OwnCounters): Lim
       if (shared === undefined || isUsedUp(own.find(name), limit)) return await own.add(name, limit.window)
       try {
         const count = await shared.add(name, limit.window)
+        note(undefined)
         own.keep(name, count)
         return count
       } catch (cause) {
+        note(cause)
         if (limit.isClosed)
           throw new KeyturnError('STORE_DOWN', { detail: 'rate limits: not counted', retryAfter: 1, cause })
         return await own.add(name, limit.window)

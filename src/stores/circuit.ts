@@ -1,90 +1,179 @@
 import { KeyturnError } from '../errors.ts'
 
-/**
- * Keeps requests from piling up behind a store that hangs. Each would wait out its time-out, and new ones come faster than
- * old ones give up: within seconds a process holds thousands, and the store is met by all of them when it is back.
+/*
+ * A circuit breaker in front of a store. Without one, requests pile up behind a store that hangs: each waits for its
+ * time-out, new ones arrive faster than old ones give up, and all of them meet the store when it is back.
  *
- *   closed ── time-outs in a row ──> open ── the store answers ──> closed
+ *   closed ── three time-outs in a row ──> open ── the store answers ──> half-open ── five seconds ──> closed
+ *                                            ^                               │
+ *                                            └────────── a time-out ─────────┘
  *
- * While it is open, calls are refused at once; about once a second one of them asks the store first, and goes on if it answers.
- * What fails at once, as a refused connection or a full store, opens nothing: nobody waits for it, and reads may still work.
+ * closed     All calls pass.
+ * open       Calls are refused at once. Once a second one of them probes the store first, and passes if it answers.
+ * half-open  A growing share of the calls passes, from a tenth to all of them, so that a store that has just come back is not
+ *            met by every client at once. A call passes in any case while no other one waits.
+ *
+ * A call that fails at once, as with a refused connection or a full store, opens nothing: no request waits for it, and reads
+ * may still work.
+ *
+ * A call with `patienceMs` waits no longer than that, and the time-outs of the store alone open the circuit. While the store
+ * is late for such a call, others with `patienceMs` are refused at once but for one a second: see src/limits/limiter.ts.
  */
-export interface Circuit {
-  /**
-   * What `call` gives; so many `callers` wait for it. Throws KeyturnError STORE_DOWN, without calling, while the store hangs and
-   * when too many wait.
-   */
-  run<T>(call: () => Promise<T>, callers?: number): Promise<T>
-}
+
+export type CircuitState = 'closed' | 'open' | 'half-open'
 
 export interface CircuitOptions {
-  /** Of the store, for the log. */
+  /** The store's name, for errors. */
   readonly name: string
   /** Resolves when the store answers. It has a time-out of its own. */
   readonly probe: () => Promise<unknown>
-  /** Milliseconds of a clock that nobody can set. */
+  /** Called at every change of the state, with the error that opened the circuit. */
+  readonly report?: CircuitReport | undefined
+  /** Milliseconds of a monotonic clock. */
   readonly now?: () => number
 }
 
-/** One or two may be a lost packet. */
-const mostTimeouts = 3
+export type CircuitReport = (name: string, state: CircuitState, cause?: unknown) => void
 
-/** Between two probes, in milliseconds: what a client is told to wait. */
+export interface CallOptions {
+  /** How many callers wait for this call. */
+  readonly callers?: number
+  /** How long the caller waits, in milliseconds; by default until the store's own time-out. */
+  readonly patienceMs?: number
+}
+
+/** One or two may be a lost packet. */
+const maxTimeouts = 3
+
+/** Between two probes, in milliseconds: what a client is asked to wait. */
 const interval = 1000
 
-/** Callers of one process that wait. Ten times what a worker that is busy has, and what a store serves in a fraction of a second. */
-export const mostWaiting = 500
+/** Waiting callers of one process: ten times those of a busy worker, and what a store serves in a fraction of a second. */
+export const maxWaiting = 500
 
-export function makeCircuit({ name, probe, now = () => performance.now() }: CircuitOptions): Circuit {
-  let isOpen = false
-  let waiting = 0
-  let timeouts = 0
-  let answeredAt = Number.NEGATIVE_INFINITY
-  let probedAt = Number.NEGATIVE_INFINITY
+/** How long the circuit is half-open, in milliseconds, and the share of calls that pass at its beginning. */
+const rampMs = 5000
+const firstShare = 0.1
 
-  const refuse = (why: string): KeyturnError =>
-    new KeyturnError('STORE_DOWN', { detail: `${name}: ${why}`, retryAfter: interval / 1000 })
+/**
+ * All calls pass in a part of each slice, in milliseconds, and none in the rest: the calls of one request follow each other
+ * within a few milliseconds, and are mostly refused or passed together.
+ */
+const sliceMs = 100
 
-  const answered = (): void => {
-    isOpen = false
-    timeouts = 0
-    answeredAt = now()
+export interface Circuit {
+  /**
+   * The result of `call`. Throws KeyturnError STORE_DOWN, without calling, as the state demands and when too many wait; and
+   * after `patienceMs`.
+   */
+  run<T>(call: () => Promise<T>, options?: CallOptions): Promise<T>
+}
+
+export class CircuitBreaker implements Circuit {
+  readonly #name: string
+  readonly #probe: () => Promise<unknown>
+  readonly #report: CircuitReport
+  readonly #now: () => number
+  #state: CircuitState = 'closed'
+  #since = Number.NEGATIVE_INFINITY
+  #waiting = 0
+  #timeouts = 0
+  #answeredAt = Number.NEGATIVE_INFINITY
+  #probedAt = Number.NEGATIVE_INFINITY
+  /** When a call with patience was last given up or let through since; undefined once the store has answered. */
+  #lateAt: number | undefined
+
+  constructor({ name, probe, report = () => {}, now = () => performance.now() }: CircuitOptions) {
+    this.#name = name
+    this.#probe = probe
+    this.#report = report
+    this.#now = now
   }
 
-  const failed = (error: unknown, begunAt: number): void => {
-    // A call from before the last answer tells of a time that is over.
-    if (!isTimeout(error) || begunAt < answeredAt) return
-    timeouts += 1
-    if (timeouts < mostTimeouts) return
-    isOpen = true
-    probedAt = now()
+  run<T>(call: () => Promise<T>, { callers = 1, patienceMs }: CallOptions = {}): Promise<T> {
+    return patienceMs === undefined ? this.#pass(call, callers) : this.#passWithin(patienceMs, call, callers)
   }
 
-  /** While it is open. */
-  const pass = async (): Promise<void> => {
-    if (now() - probedAt < interval) throw refuse('it hangs, and is asked again in a second')
-    probedAt = now()
-    await probe()
-    answered()
-  }
-
-  return {
-    async run(call, callers = 1) {
-      if (isOpen) await pass()
-      if (waiting >= mostWaiting) throw refuse(`${waiting} calls wait already`)
-      const begunAt = now()
-      waiting += callers
-      try {
-        const result = await call()
-        answered()
-        return result
-      } catch (error) {
-        failed(error, begunAt)
-        throw error
-      } finally {
-        waiting -= callers
-      }
+  async #pass<T>(call: () => Promise<T>, callers: number): Promise<T> {
+    if (this.#state === 'open') await this.#probeOnce()
+    else if (this.#state === 'half-open') this.#takeShare()
+    if (this.#waiting >= maxWaiting) throw this.#refusal(`${this.#waiting} calls wait already`)
+    const startedAt = this.#now()
+    this.#waiting += callers
+    try {
+      const result = await call()
+      this.#answered()
+      return result
+    } catch (error) {
+      this.#failed(error, startedAt)
+      throw error
+    } finally {
+      this.#waiting -= callers
     }
+  }
+
+  async #passWithin<T>(patienceMs: number, call: () => Promise<T>, callers: number): Promise<T> {
+    const startedAt = this.#now()
+    if (this.#lateAt !== undefined) {
+      if (startedAt - this.#lateAt < interval) throw this.#refusal('no answer a moment ago')
+      this.#lateAt = startedAt
+    }
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        if (this.#answeredAt < startedAt) this.#lateAt = this.#now()
+        reject(this.#refusal(`no answer after ${patienceMs} ms`))
+      }, patienceMs)
+    })
+    try {
+      return await Promise.race([this.#pass(call, callers), late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #probeOnce(): Promise<void> {
+    if (this.#now() - this.#probedAt < interval) throw this.#refusal(`circuit open; next probe in ${interval / 1000} s`)
+    this.#probedAt = this.#now()
+    await this.#probe()
+    this.#answered()
+  }
+
+  #takeShare(): void {
+    const elapsed = this.#now() - this.#since
+    if (elapsed >= rampMs) {
+      this.#become('closed')
+      return
+    }
+    const share = firstShare + (1 - firstShare) * (elapsed / rampMs)
+    if (this.#waiting > 0 && elapsed % sliceMs >= share * sliceMs)
+      throw this.#refusal(`circuit half-open; ${Math.floor(share * 100)} % of calls pass`)
+  }
+
+  #answered(): void {
+    this.#timeouts = 0
+    this.#answeredAt = this.#now()
+    this.#lateAt = undefined
+    if (this.#state === 'open') this.#become('half-open')
+  }
+
+  #failed(error: unknown, startedAt: number): void {
+    // A call that started before the last answer says nothing about the time since.
+    if (!isTimeout(error) || startedAt < this.#answeredAt) return
+    this.#timeouts += 1
+    if (this.#state === 'closed' && this.#timeouts < maxTimeouts) return
+    this.#probedAt = this.#now()
+    if (this.#state !== 'open') this.#become('open', error)
+  }
+
+  #become(state: CircuitState, cause?: unknown): void {
+    this.#state = state
+    this.#since = this.#now()
+    this.#report(this.#name, state, cause)
+  }
+
+  #refusal(reason: string): KeyturnError {
+    return new KeyturnError('STORE_DOWN', { detail: `${this.#name}: ${reason}`, retryAfter: interval / 1000 })
   }
 }
 

@@ -13,6 +13,7 @@ import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
+import type { CircuitReport } from './circuit.ts'
 import type { EmbeddedEngine } from './embedded/engine.ts'
 import { StoreError } from './error.ts'
 import { makeAuditStore } from './sql/audit.ts'
@@ -50,10 +51,11 @@ export interface Stores {
 
 /**
  * Opens the stores that the configuration asks for: PostgreSQL and Redis where a URL is given, otherwise one embedded file,
- * which is brought up to date here. Throws StoreError naming the variable when a store cannot be reached or is not migrated.
+ * which is brought up to date here. `report` learns how the circuits in front of them change. Throws StoreError naming the
+ * variable when a store cannot be reached or is not migrated.
  */
-export async function openStores(config: Config, clock: Clock): Promise<Stores> {
-  const [database, redis] = await openEngines(config)
+export async function openStores(config: Config, clock: Clock, report?: CircuitReport): Promise<Stores> {
+  const [database, redis] = await openEngines(config, report)
   try {
     const { sessions, feed, counters, guesses } = redis ?? (await openInFile(config, database, clock))
     return {
@@ -97,8 +99,11 @@ export async function openStores(config: Config, clock: Clock): Promise<Stores> 
  * Both at once: while the one is waited for, the modules of the other are loaded. When one cannot be used, the other is
  * closed again.
  */
-async function openEngines(config: Config): Promise<readonly [SqlDatabase, Awaited<ReturnType<typeof openInRedis>>]> {
-  const [database, redis] = await Promise.allSettled([openMigrated(config), openInRedis(config)])
+async function openEngines(
+  config: Config,
+  report: CircuitReport | undefined
+): Promise<readonly [SqlDatabase, Awaited<ReturnType<typeof openInRedis>>]> {
+  const [database, redis] = await Promise.allSettled([openMigrated(config, report), openInRedis(config, report)])
   if (database.status === 'fulfilled' && redis.status === 'fulfilled') return [database.value, redis.value]
   if (database.status === 'fulfilled') await database.value.close()
   if (redis.status === 'fulfilled') await redis.value?.sessions.close()
@@ -106,11 +111,11 @@ async function openEngines(config: Config): Promise<readonly [SqlDatabase, Await
 }
 
 /** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws StoreError when it cannot be reached. */
-export async function openDatabase(config: Config): Promise<SqlDatabase> {
+export async function openDatabase(config: Config, report?: CircuitReport): Promise<SqlDatabase> {
   const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
   return reached(variable, async () => {
     const database =
-      config.databaseUrl === undefined ? await openFile(config) : await openServer(config.databaseUrl, config)
+      config.databaseUrl === undefined ? await openFile(config) : await openServer(config.databaseUrl, config, report)
     try {
       await database.query('SELECT 1')
       return database
@@ -125,8 +130,11 @@ export async function openDatabase(config: Config): Promise<SqlDatabase> {
 const openFile = async ({ dataDir }: Config): Promise<EmbeddedEngine> =>
   (await import('./embedded/engine.ts')).openEmbedded(dataDir)
 
-const openServer = async (url: string, { pgsslmode, databasePool }: Config): Promise<SqlDatabase> =>
-  (await import('./sql/postgres.ts')).openPostgres(url, { sslmode: pgsslmode, pool: databasePool })
+const openServer = async (
+  url: string,
+  { pgsslmode: sslmode, databasePool: pool }: Config,
+  report: CircuitReport | undefined
+): Promise<SqlDatabase> => (await import('./sql/postgres.ts')).openPostgres(url, { sslmode, pool, report })
 
 /** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
@@ -145,8 +153,8 @@ export async function openDjangoTable(
   return await readDjangoTable(database, usersTable, Object.fromEntries(usersColumns.map((pair) => pair.split('='))))
 }
 
-async function openMigrated(config: Config): Promise<SqlDatabase> {
-  const database = await openDatabase(config)
+async function openMigrated(config: Config, report: CircuitReport | undefined): Promise<SqlDatabase> {
+  const database = await openDatabase(config, report)
   try {
     await bringUpToDate(database)
     return database
@@ -187,12 +195,15 @@ export const sessionPolicy = (config: Config): SessionPolicy => ({
 })
 
 /** Undefined without REDIS_URL. */
-async function openInRedis(config: Config): Promise<(SessionStores & Pick<Stores, 'warnings'>) | undefined> {
+async function openInRedis(
+  config: Config,
+  report: CircuitReport | undefined
+): Promise<(SessionStores & Pick<Stores, 'warnings'>) | undefined> {
   const { redisUrl, redisTlsVerify: verifyTls } = config
   if (redisUrl === undefined) return undefined
   const { openRedisStore } = await import('./redis/open.ts')
   return await reached('REDIS_URL', () =>
-    openRedisStore(redisUrl, { verifyTls, policy: sessionPolicy(config), window: revocationWindow(config) })
+    openRedisStore(redisUrl, { verifyTls, policy: sessionPolicy(config), window: revocationWindow(config), report })
   )
 }
 

@@ -166,11 +166,12 @@ t.test('usernames of its own choice leave an address no budgets behind once its 
 })
 
 t.test(
-  'while Redis hangs logins are closed, verify is open and waits for it once, and then it counts again',
+  'while Redis hangs logins are closed, verify is open and waits for it once a second, and then it counts again',
   async (t) => {
     const [one] = await openTwo(t, { RATE_LIMIT_OBTAIN: '50/m', RATE_LIMIT_VERIFY: '50/m', RATE_LIMIT_REFRESH: '50/m' })
     const { access } = await one.logIn()
     await server.kill('SIGSTOP')
+    const checks = [1, 2, 3].map(() => one.app.stores.check())
     const slow: number[] = []
     for (let each = 0; each < 20; each++) {
       const began = performance.now()
@@ -183,14 +184,21 @@ t.test(
     t.match(login.headers['retry-after'], /^[1-5]$/)
     t.equal(login.body, '{"detail":"Service temporarily unavailable."}')
     t.match(one.log.at(-1), { status: 503, refusal: 'STORE_DOWN' })
-    t.equal(one.log.filter(({ msg }) => /does not count/.test(String(msg))).length, 1, 'it is told once')
     t.equal((await one.post('/api/token/refresh/', {})).statusCode, 400, 'refresh is open')
+
+    const logged = (text: string) => one.log.filter(({ msg }) => msg === text)
+    await Promise.all(checks)
+    t.match(logged('circuit open; next probe in 1 s'), [{ store: 'Redis', level: 40, err: { message: /timed out/ } }])
 
     await server.kill('SIGCONT')
     const isWell = async () => (await one.post('/api/token/', {})).statusCode === 400
     await until(isWell)
     t.pass('logins are counted again')
-    t.ok(one.log.some(({ msg }) => /together again/.test(String(msg))))
+    await until(async () => {
+      await one.app.stores.check()
+      return logged('circuit closed').length > 0
+    }, 20_000)
+    t.match(logged('circuit closed'), [{ store: 'Redis', level: 30 }])
   }
 )
 
@@ -202,4 +210,5 @@ t.test('RATE_LIMIT_FAIL_CLOSED', async (t) => {
   await server.kill()
   t.same([await from(open, '192.0.2.1'), await from(open, '192.0.2.1')], [400, 429], 'the worker counts alone')
   t.same([await from(closed, '192.0.2.1'), await from(closed, '192.0.2.1', verify)], [503, 503])
+  t.equal(open.log.filter(({ msg }) => /^Redis does not count/.test(String(msg))).length, 1, 'logged once')
 })

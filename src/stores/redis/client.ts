@@ -1,7 +1,7 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { parseRedisUrl, type RedisAddress } from '../../config/redis-address.ts'
 import { KeyturnError } from '../../errors.ts'
-import { type Circuit, makeCircuit } from '../circuit.ts'
+import { type Circuit, CircuitBreaker, type CircuitReport } from '../circuit.ts'
 
 export interface RedisOptions {
   /** Whether the certificate of a rediss:// server is checked. */
@@ -165,8 +165,8 @@ function explain(failure: RedisFailure): string {
 }
 
 /** One for all that is sent over `redis`: what one store learns of the server, the others need not find out. */
-export const makeRedisCircuit = (redis: Connection): Circuit =>
-  makeCircuit({ name: 'Redis', probe: () => redis.ping() })
+export const makeRedisCircuit = (redis: Connection, report?: CircuitReport): Circuit =>
+  new CircuitBreaker({ name: 'Redis', probe: () => redis.ping(), report })
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 

@@ -4,11 +4,14 @@ import { type Connection, makeRedisCircuit } from './client.ts'
 import type { Names } from './names.ts'
 import { count } from './scripts.ts'
 
+/** How long a request waits for its count, in milliseconds. */
+const patienceMs = 250
+
 /** Counters in Redis: one command a count. `redis` knows the scripts (openRedisSessions teaches them). */
 export const openRedisCounters = (
   redis: Connection,
   names: Names,
   circuit: Circuit = makeRedisCircuit(redis)
 ): Counters => ({
-  add: (name, window) => circuit.run(() => count(redis, names.counter(name), window))
+  add: (name, window) => circuit.run(() => count(redis, names.counter(name), window), { patienceMs })
 })

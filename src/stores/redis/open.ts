@@ -2,6 +2,7 @@ import type { Counters } from '../../limits/counters.ts'
 import type { GuessStore } from '../../passwords/guessing.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
+import type { CircuitReport } from '../circuit.ts'
 import { openRedisCounters } from './counters.ts'
 import { evictionWarning, makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
 import { followRedisFeed } from './feed.ts'
@@ -9,13 +10,20 @@ import { openRedisGuesses } from './guesses.ts'
 import { makeNames } from './names.ts'
 import { openRedisSessions } from './sessions.ts'
 
+export interface RedisStoreOptions extends RedisOptions {
+  readonly policy: SessionPolicy
+  /** How long a revocation matters, in whole seconds. */
+  readonly window: number
+  readonly report?: CircuitReport | undefined
+}
+
 /**
  * Sessions, their revocation feed, guesses and the counters of rate limits on the Redis at `url`. Throws KeyturnError STORE_DOWN
  * when it does not answer.
  */
 export async function openRedisStore(
   url: string,
-  { policy, window, ...options }: RedisOptions & { readonly policy: SessionPolicy; readonly window: number }
+  { policy, window, report, ...options }: RedisStoreOptions
 ): Promise<{
   sessions: SessionStore
   feed: RevocationFeed
@@ -25,7 +33,7 @@ export async function openRedisStore(
 }> {
   const redis = await openRedis(url, options)
   const warning = await evictionWarning(redis)
-  const [names, circuit] = [makeNames(), makeRedisCircuit(redis)]
+  const [names, circuit] = [makeNames(), makeRedisCircuit(redis, report)]
   return {
     warnings: warning === undefined ? [] : [warning],
     sessions: openRedisSessions(redis, policy, window, { names, circuit }),

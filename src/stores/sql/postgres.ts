@@ -3,7 +3,7 @@ import { type PostgresAddress, parsePostgresUrl } from '../../config/postgres-ad
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import { makeBatch } from '../batch.ts'
-import { makeCircuit } from '../circuit.ts'
+import { CircuitBreaker, type CircuitReport } from '../circuit.ts'
 import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not as a statement_timeout, which
@@ -21,6 +21,7 @@ export interface PostgresOptions {
   readonly sslmode?: Config['pgsslmode']
   /** Connections at most; so many come at once when the server is back. */
   readonly pool?: number
+  readonly report?: CircuitReport | undefined
 }
 
 /**
@@ -29,16 +30,16 @@ export interface PostgresOptions {
  * KeyturnError STORE_DOWN when the server does not answer or refuses for its own reasons (a missing right, a lock timeout), and
  * pg's own error for faulty SQL.
  */
-export function openPostgres(url: string, { sslmode, pool: max = 4 }: PostgresOptions = {}): SqlDatabase {
+export function openPostgres(url: string, { sslmode, pool: max = 4, report }: PostgresOptions = {}): SqlDatabase {
   const settings = connectionSettings(parsePostgresUrl(url, sslmode))
   const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
   // An idle connection that breaks is gone from the pool already; without a listener the process would end.
   pool.on('error', () => {})
-  const circuit = makeCircuit({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1') })
+  const circuit = new CircuitBreaker({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1'), report })
   return {
     dialect: 'postgres',
     query: (sql, values) => circuit.run(() => runOn(pool, sql, values)),
-    finder: (rows) => makeBatch((keys) => circuit.run(() => findAll(pool, rows, keys), keys.length)),
+    finder: (rows) => makeBatch((keys) => circuit.run(() => findAll(pool, rows, keys), { callers: keys.length })),
     exclusively: (work) => runExclusively(settings, work),
     close: () => pool.end()
   }

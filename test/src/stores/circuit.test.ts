@@ -1,14 +1,15 @@
 import t from 'tap'
-import { makeCircuit, mostWaiting } from '../../../src/stores/circuit.ts'
+import { CircuitBreaker, type CircuitState, maxWaiting } from '../../../src/stores/circuit.ts'
 
 const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
 const late = new Error('Command timed out')
 
-/** A circuit before a store that answers, is late or refuses, as it is told to; time moves only with its calls. */
+/** A circuit in front of a store that answers, hangs or refuses as `become` says; only hanging calls and `tick` move the time. */
 function open() {
   let state: 'up' | 'hung' | 'refusing' = 'up'
   let now = 0
   const asked = { calls: 0, probes: 0 }
+  const reported: (CircuitState | Error)[] = []
   const answer = async (kind: keyof typeof asked): Promise<string> => {
     asked[kind] += 1
     if (state === 'refusing') throw new Error('connect ECONNREFUSED')
@@ -16,10 +17,16 @@ function open() {
     now += 2000
     throw late
   }
-  const circuit = makeCircuit({ name: 'Store', probe: () => answer('probes'), now: () => now })
+  const circuit = new CircuitBreaker({
+    name: 'Store',
+    probe: () => answer('probes'),
+    report: (_name, state, cause) => reported.push(state, ...(cause === undefined ? [] : [cause as Error])),
+    now: () => now
+  })
   return {
     circuit,
     asked,
+    reported,
     call: () => circuit.run(() => answer('calls')),
     become(next: typeof state) {
       state = next
@@ -40,7 +47,7 @@ function aPromise() {
   return { promise, resolve, reject }
 }
 
-/** One whose store has hung for so long that it is open. */
+/** A circuit that is open, because its store hangs. */
 async function opened() {
   const store = open()
   store.become('hung')
@@ -48,7 +55,7 @@ async function opened() {
   return store
 }
 
-t.test('what the store answers, and what it fails with, passes', async (t) => {
+t.test('closed: results and errors of the store pass', async (t) => {
   const { call, become } = open()
   t.equal(await call(), 'answer')
   become('refusing')
@@ -57,14 +64,16 @@ t.test('what the store answers, and what it fails with, passes', async (t) => {
   await t.rejects(call(), late)
 })
 
-t.test('after time-outs in a row nobody waits any more', async (t) => {
-  const { call, asked } = await opened()
+t.test('closed: three time-outs in a row open the circuit, and no further call reaches the store', async (t) => {
+  const { call, asked, reported } = await opened()
   t.equal(asked.calls, 3)
-  for (let each = 0; each < 10; each++) await t.rejects(call(), { ...down, detail: /^Store: it hangs/ })
-  t.same(asked, { calls: 3, probes: 0 }, 'the store is left alone')
+  for (let each = 0; each < 10; each++)
+    await t.rejects(call(), { ...down, detail: 'Store: circuit open; next probe in 1 s' })
+  t.same(asked, { calls: 3, probes: 0 })
+  t.same(reported, ['open', late])
 })
 
-t.test('each driver, and the system, says in its own words that time was out', async (t) => {
+t.test('closed: the time-outs of each driver and of the system count', async (t) => {
   const words = [
     'Command timed out',
     "Socket timeout. Expecting data, but didn't receive any in 2500ms.",
@@ -80,7 +89,7 @@ t.test('each driver, and the system, says in its own words that time was out', a
   }
 })
 
-t.test('time-outs with answers between them are a store that is slow', async (t) => {
+t.test('closed: time-outs with answers between them do not open the circuit', async (t) => {
   const { call, become } = open()
   for (let each = 0; each < 10; each++) {
     become(each % 3 === 2 ? 'up' : 'hung')
@@ -90,17 +99,17 @@ t.test('time-outs with answers between them are a store that is slow', async (t)
   t.equal(await call(), 'answer')
 })
 
-t.test('what fails at once is asked again at once', async (t) => {
+t.test('closed: calls that fail at once do not open the circuit', async (t) => {
   const { call, become, asked } = open()
   become('refusing')
   for (let each = 0; each < 10; each++) await t.rejects(call(), { message: /ECONNREFUSED/ })
   t.equal(asked.calls, 10)
 })
 
-t.test('once a second somebody asks; the rest are refused until it is answered', async (t) => {
-  const { call, become, asked, tick } = await opened()
+t.test('open: one call a second probes the store, and passes if it answers', async (t) => {
+  const { call, become, asked, tick, reported } = await opened()
   tick(1000)
-  await t.rejects(call(), late, 'who asks waits for it')
+  await t.rejects(call(), late, 'the call that probes waits for the probe')
   await t.rejects(call(), late, 'which took longer than a second')
   t.same(asked, { calls: 3, probes: 2 })
   become('refusing')
@@ -110,23 +119,114 @@ t.test('once a second somebody asks; the rest are refused until it is answered',
   become('up')
   tick(999)
   await t.rejects(call(), down)
+  t.same(reported, ['open', late])
   tick(1)
-  t.equal(await call(), 'answer', 'who asks is answered')
-  t.equal(await call(), 'answer', 'and so is everybody')
-  t.same(asked, { calls: 5, probes: 4 })
+  t.equal(await call(), 'answer')
+  t.same(asked, { calls: 4, probes: 4 })
+  t.same(reported, ['open', late, 'half-open'])
 })
 
-t.test('it opens again as it did the first time', async (t) => {
-  const { call, become, tick } = await opened()
-  become('up')
-  tick(1000)
-  await call()
+t.test('open: the answer to a call from before is as good as that to a probe', async (t) => {
+  const { circuit, call, become, reported } = open()
+  const { promise, resolve } = aPromise()
+  const waiting = circuit.run(() => promise)
   become('hung')
-  for (let each = 0; each < 3; each++) await t.rejects(call(), late)
-  await t.rejects(call(), down)
+  for (let each = 0; each < 3; each++) await call().catch(() => {})
+  resolve('answer')
+  t.equal(await waiting, 'answer')
+  t.same(reported, ['open', late, 'half-open'])
 })
 
-t.test('who has waited since before the last answer does not count', async (t) => {
+/** A circuit that has just become half-open. */
+async function halfOpened() {
+  const store = await opened()
+  store.become('up')
+  store.tick(1000)
+  await store.call()
+  return store
+}
+
+t.test('half-open: a growing share of the calls passes for five seconds, then all of them', async (t) => {
+  const { circuit, call, tick, reported } = await halfOpened()
+  const { promise, resolve } = aPromise()
+  const waiting = circuit.run(() => promise)
+  const shares: number[] = []
+  for (let second = 0; second < 6; second++) {
+    let passed = 0
+    for (let ms = 0; ms < 1000; ms++) {
+      passed += await call().then(
+        () => 1,
+        () => 0
+      )
+      tick(1)
+    }
+    shares.push(Math.round(passed / 10))
+  }
+  t.same(shares, [19, 37, 56, 74, 92, 100], 'percent, by the second')
+  t.same(reported, ['open', late, 'half-open', 'closed'])
+  resolve('answer')
+  await waiting
+})
+
+t.test('half-open: calls that come together pass or are refused together', async (t) => {
+  const { circuit, call, tick } = await halfOpened()
+  const { promise, resolve } = aPromise()
+  const waiting = circuit.run(() => promise)
+  for (let each = 0; each < 3; each++) t.equal(await call(), 'answer')
+  tick(50)
+  for (let each = 0; each < 3; each++)
+    await t.rejects(call(), { ...down, detail: 'Store: circuit half-open; 10 % of calls pass' })
+  resolve('answer')
+  await waiting
+  t.equal(await call(), 'answer', 'a call that comes alone passes')
+})
+
+t.test('half-open: one time-out opens the circuit again', async (t) => {
+  const { call, become, tick, reported } = await halfOpened()
+  tick(1)
+  become('hung')
+  await t.rejects(call(), late)
+  await t.rejects(call(), down)
+  t.same(reported, ['open', late, 'half-open', 'open', late])
+})
+
+t.test('patience: a caller waits so long, and only one a second while nothing answers', async (t) => {
+  const { circuit, call, asked, tick, reported } = open()
+  const { promise, resolve } = aPromise()
+  const patienceMs = 5
+  let sent = 0
+  const hang = () =>
+    circuit.run(
+      () => {
+        sent += 1
+        return promise
+      },
+      { patienceMs }
+    )
+  const [noAnswer, refused] = [
+    { ...down, detail: 'Store: no answer after 5 ms' },
+    { ...down, detail: /a moment ago$/ }
+  ]
+  await Promise.all([t.rejects(hang(), noAnswer), t.rejects(hang(), noAnswer)])
+  await t.rejects(hang(), refused)
+  t.equal(sent, 2)
+  tick(1000)
+  await Promise.all([t.rejects(hang(), noAnswer), t.rejects(hang(), refused)])
+  t.equal(sent, 3)
+  t.equal(await call(), 'answer', 'a call without it passes')
+  t.equal(await circuit.run(async () => 'answer', { patienceMs }), 'answer', 'and after an answer all of them')
+  t.same(asked, { calls: 1, probes: 0 })
+  t.same(reported, [], 'a caller without patience does not open the circuit')
+  resolve('late')
+})
+
+t.test('patience: a failure of the store is passed on as it is', async (t) => {
+  const { circuit } = open()
+  const refuse = () => Promise.reject(new Error('ECONNREFUSED'))
+  await t.rejects(circuit.run(refuse, { patienceMs: 1000 }), { message: 'ECONNREFUSED' })
+})
+
+t.test('closed: a time-out of a call that started before the last answer does not count', async (t) => {
   const { circuit, call, tick } = open()
   const waiting = Array.from({ length: 5 }, () => {
     const { promise, reject } = aPromise()
@@ -142,23 +242,23 @@ t.test('who has waited since before the last answer does not count', async (t) =
   t.equal(await call(), 'answer')
 })
 
-t.test('only so many wait at once', async (t) => {
+t.test('a call is refused when too many wait', async (t) => {
   const { circuit, call } = open()
   const { promise, resolve } = aPromise()
-  const waiting = Array.from({ length: mostWaiting }, () => circuit.run(() => promise))
+  const waiting = Array.from({ length: maxWaiting }, () => circuit.run(() => promise))
   await Promise.resolve()
-  await t.rejects(call(), { ...down, detail: `Store: ${mostWaiting} calls wait already` })
+  await t.rejects(call(), { ...down, detail: `Store: ${maxWaiting} calls wait already` })
   resolve('late')
   t.same(new Set(await Promise.all(waiting)), new Set(['late']))
   t.equal(await call(), 'answer')
 })
 
-t.test('a call that many wait for counts for all of them', async (t) => {
+t.test('a call counts for each of its callers', async (t) => {
   const { circuit, call } = open()
   const { promise, resolve } = aPromise()
-  const waiting = circuit.run(() => promise, mostWaiting)
+  const waiting = circuit.run(() => promise, { callers: maxWaiting })
   await Promise.resolve()
-  await t.rejects(call(), { ...down, detail: `Store: ${mostWaiting} calls wait already` })
+  await t.rejects(call(), { ...down, detail: `Store: ${maxWaiting} calls wait already` })
   resolve('late')
   t.equal(await waiting, 'late')
   t.equal(await call(), 'answer')
