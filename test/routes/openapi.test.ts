@@ -279,7 +279,7 @@ t.test('the parameters of every operation are enforced as the document says, and
   const service = await openApp(t, { SLIDING_TOKENS: 'true', ISSUER: 'https://auth.example' })
   const document = await documentOf(service)
   const { access } = await service.logIn()
-  const client = await addClient(service, 'gateway', [])
+  const client = await addClient(service, 'gateway', ['keyturn.revocations'])
   let tried = 0
   for (const [name, { parameters = [], security, requestBody }] of operationsOf(document)) {
     const [method = '', path = ''] = name.split(' ')
