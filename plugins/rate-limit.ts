@@ -1,10 +1,10 @@
 import rateLimit from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onSendHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { makeAddressSet, networkOf } from '../src/addresses.ts'
 import type { Config, Rate } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
-import { makeOwnCounters } from '../src/limits/counters.ts'
+import { type Count, makeOwnCounters } from '../src/limits/counters.ts'
 import { type Limit, type Limiter, makeLimiter } from '../src/limits/limiter.ts'
 
 type LimitName = 'obtain' | 'refresh' | 'verify' | 'introspect'
@@ -18,15 +18,18 @@ export type RateLimits = Readonly<Record<LimitName, RouteLimit>>
 
 /**
  * Limits requests by address, of IPv6 by its /64: counted in Redis where there is one, otherwise in the process
- * (src/limits/limiter.ts). A route takes its limit from `app.rateLimits`; a route that takes none has none, and asks nobody.
- * Doors with the same limit share what there is of it.
+ * (src/limits/limiter.ts). A route takes its limit from `app.rateLimits`; a route that takes none has none, and does not count.
+ * Routes with the same limit share it.
  */
 async function rateLimits(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   const limiter = makeLimiter(app.stores.counters, makeOwnCounters(), (error) => reportOutage(app, error))
   const isFree = makeAddressSet(config.rateLimitAllow)
   await app.register(rateLimit, {
     global: false,
-    keyGenerator: clientNetwork,
+    // The store gets the request itself, to leave the count for the header fields.
+    keyGenerator: (request) => request as never,
+    addHeaders: noFields,
+    addHeadersOnExceeding: noFields,
     allowList: ({ ip }: FastifyRequest) => isFree(ip),
     store: storeFor(limiter) as never,
     errorResponseBuilder: (_request, { ttl }) => throttled(ttl / 1000)
@@ -41,29 +44,44 @@ async function rateLimits(app: FastifyInstance, { config }: { config: Config }):
     verify: limit('verify', config.rateLimitVerify),
     introspect: limit('introspect', config.rateLimitIntrospect)
   })
+  app.decorateRequest('quota', undefined)
   app.decorate('limiter', limiter)
   app.decorate('isUnlimited', (request) => isFree(request.ip))
   app.addHook('onRoute', (route) => {
     const applied = route.config?.rateLimit as RouteLimit | undefined
     if (!applied) return
-    const tell: onSendHookHandler = (_request, reply, payload, done) => {
-      if (reply.hasHeader('x-ratelimit-limit')) tellLimit(reply, applied)
-      done(null, payload)
-    }
-    route.onSend = [route.onSend ?? [], tell].flat()
+    route.onSend = [route.onSend ?? [], reportQuota(applied)].flat()
   })
+}
+
+/** The package's own fields are those of an older draft. */
+const noFields = {
+  'x-ratelimit-limit': false,
+  'x-ratelimit-remaining': false,
+  'x-ratelimit-reset': false,
+  'retry-after': false
 }
 
 /** The network that is counted. It is empty once the client has closed the connection. */
 export const clientNetwork = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => networkOf(ip)
 
-/** A refusal for so many seconds: rounded up, or whoever waits for as long comes too early. */
+/** A refusal for so many seconds, rounded up, or a client that waits for as long would come too early. */
 export function throttled(left: number): KeyturnError {
   const seconds = Math.max(1, Math.ceil(left))
   return new KeyturnError('RATE_LIMITED', { detail: String(seconds), retryAfter: seconds })
 }
 
-/** What the plugin calls a store: a class, of which it makes one for itself and a child for each limit. */
+/**
+ * A store as @fastify/rate-limit takes it: a class, of which it makes one for itself and a child for each limit. Its own Redis
+ * store does not do what docs/limits.md promises:
+ *
+ * - It counts by route. The three endpoints that take a password would allow three times as many guesses.
+ * - While Redis is away it refuses every request, or counts none (`skipOnError`), and each waits for a time-out of its own.
+ *   Ours counts alone, or fails closed where the operator says so, and waits once a second (src/stores/circuit.ts).
+ * - A refused request costs Redis nearly as much as an admitted one, 13 µs of its CPU and three commands. Ours is refused from
+ *   memory, with none, so a flood of refused requests does not slow down the sessions in the same Redis. That costs the worker
+ *   12 µs a request (bench/rate-limit.ts, bench/results.md).
+ */
 function storeFor(limiter: Limiter) {
   return class Store {
     readonly #name: string
@@ -74,10 +92,11 @@ function storeFor(limiter: Limiter) {
       this.#limit = { max, window: timeWindow / 1000, isClosed }
     }
 
-    incr(address: string, done: (error: unknown, result?: { current: number; ttl: number }) => void): void {
-      limiter
-        .count(`${this.#name}:${address}`, this.#limit)
-        .then(({ number, left }) => done(null, { current: number, ttl: left * 1000 }), done)
+    incr(request: FastifyRequest, done: (error: unknown, result?: { current: number; ttl: number }) => void): void {
+      limiter.count(`${this.#name}:${clientNetwork(request)}`, this.#limit).then((count) => {
+        request.quota = count
+        done(null, { current: count.number, ttl: count.left * 1000 })
+      }, done)
     }
 
     child(limit: Exclude<RouteLimit, false>): Store {
@@ -91,24 +110,29 @@ function reportOutage(app: FastifyInstance, error: unknown): void {
   else app.log.warn({ err: error }, 'Redis does not count; rate limits are closed or of this worker alone')
 }
 
-/**
- * What is left of a limit, for clients that would rather not run into it: in the fields that a standard is coming to, instead of
- * the plugin's own. Source: draft-ietf-httpapi-ratelimit-headers-10 §3 and §4.
- */
-function tellLimit(reply: FastifyReply, { name, max, timeWindow }: Exclude<RouteLimit, false>): void {
-  const { 'x-ratelimit-remaining': left, 'x-ratelimit-reset': reset } = reply.getHeaders()
-  for (const field of ['limit', 'remaining', 'reset']) reply.removeHeader(`x-ratelimit-${field}`)
-  reply.header('ratelimit-policy', `"${name}";q=${max};w=${timeWindow / 1000}`)
-  reply.header('ratelimit', `"${name}";r=${left};t=${reset}`)
+/** Reports the remaining quota. Source: draft-ietf-httpapi-ratelimit-headers-10 §3 and §4. */
+const reportQuota = ({ name, max, timeWindow }: Exclude<RouteLimit, false>): onSendHookHandler => {
+  const policy = `"${name}";q=${max};w=${timeWindow / 1000}`
+  return ({ quota }, reply, payload, done) => {
+    if (quota !== undefined) {
+      reply.header('ratelimit-policy', policy)
+      reply.header('ratelimit', `"${name}";r=${Math.max(0, max - quota.number)};t=${Math.ceil(quota.left)}`)
+    }
+    done(null, payload)
+  }
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     rateLimits: RateLimits
-    /** For limits that no door has as a whole. */
+    /** For limits on less than a whole endpoint. */
     limiter: Limiter
-    /** Whether the request comes from an address that no limit is for. */
+    /** Whether the request comes from an address that is exempt from all limits. */
     isUnlimited(request: FastifyRequest): boolean
+  }
+  interface FastifyRequest {
+    /** The count of the limit that its route has. */
+    quota: Count | undefined
   }
 }
 
