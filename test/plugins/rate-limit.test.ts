@@ -5,6 +5,7 @@ import { addClient, basic, postForm } from '../support/client.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { needsRedis } from '../support/needs.ts'
 import { until } from '../conformance/feed.ts'
+import { makeNames } from '../../src/stores/redis/names.ts'
 
 if (process.env.TEST_REDIS_URL) {
   t.plan(0, 'it needs a server of its own')
@@ -32,18 +33,23 @@ const from = async ({ app }: TestApp, remoteAddress: string, url = '/api/token/'
   return statusCode
 }
 
-/** How many commands Redis has been sent while `work` was done, by name. */
+/** The commands that Redis receives during `work`, by name; not those inside a script, and not those of the feed's readers. */
 async function commandsOf(work: () => Promise<unknown>): Promise<Readonly<Record<string, number>>> {
-  await redis.config('RESETSTAT')
+  const { feed, epoch } = makeNames()
+  const calls: Record<string, number> = {}
+  const monitor = await redis.monitor()
+  const ended = new Promise<void>((resolve) =>
+    monitor.on('monitor', (_time: string, args: string[], source: string) => {
+      const [name = ''] = args
+      if (name === 'echo') resolve()
+      else if (source !== 'lua' && !args.includes(feed) && !args.includes(epoch)) calls[name] = (calls[name] ?? 0) + 1
+    })
+  )
   await work()
-  const stats = await redis.info('commandstats')
-  const calls = [...stats.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)].map(([, name = '', number]) => [
-    name,
-    Number(number)
-  ])
-  // What this very question is made of, the feed's reader, and what is inside a script.
-  const others = ['config|resetstat', 'info', 'xread', 'xrevrange', 'incr', 'expire', 'pttl', 'ping']
-  return Object.fromEntries(calls.filter(([name]) => !others.includes(String(name))))
+  await redis.echo('end')
+  await ended
+  monitor.disconnect()
+  return calls
 }
 
 t.test('workers count together', async (t) => {
