@@ -82,11 +82,20 @@ class Keys:
             # RFC 8414 §3.3: otherwise anyone who can answer here would choose the keys of another issuer.
             if metadata.get("issuer") != self._issuer:
                 raise ValueError(f"{self._metadata_url} names the issuer {metadata.get('issuer')!r}")
-            self._keys = parse_jwks(self._get(str(metadata.get("jwks_uri"))))
+            self._keys = parse_jwks(self._get(jwks_url(metadata.get("jwks_uri"), self._issuer)))
             self._error = None
         except NetworkError as error:
             self._error = error
             logger.warning("the keys of %s could not be loaded: %r", self._issuer, error)
+
+
+def jwks_url(uri, issuer: str) -> str:
+    """The URI if it is as safe as the issuer's own: keys are never read without TLS for an issuer that has it."""
+    if not isinstance(uri, str) or not uri.startswith(
+        ("https://", "http://") if issuer.startswith("http:") else "https://"
+    ):
+        raise ValueError(f"jwks_uri: expected a URL like that of the issuer, got {uri!r}")
+    return uri
 
 
 def parse_jwks(jwks: dict) -> Dict[str, Key]:

@@ -2,7 +2,7 @@ import threading
 import unittest
 
 from keyturn_django.exceptions import CannotKnow
-from keyturn_django.keys import COOLDOWN, COOLDOWN_AFTER_FAILURE, MAX_AGE, Keys, parse_jwks
+from keyturn_django.keys import COOLDOWN, COOLDOWN_AFTER_FAILURE, MAX_AGE, Keys, jwks_url, parse_jwks
 
 from .support import Clock, SigningKey, eventually
 
@@ -92,6 +92,16 @@ class TheKeys(unittest.TestCase):
         self.clock.now += COOLDOWN_AFTER_FAILURE
         with self.assertRaises(CannotKnow):
             self.keys.find("first")
+
+    def test_a_jwks_uri_that_is_not_as_safe_as_the_issuer_is_not_read(self):
+        for uri in ("http://auth.example/jwks", "ftp://auth.example/jwks", "/jwks", None, 7):
+            with self.subTest(uri):
+                self.issuer.metadata = {"issuer": ISSUER, "jwks_uri": uri}
+                self.clock.now += COOLDOWN
+                with self.assertRaises(CannotKnow):
+                    self.keys.find("first")
+        for uri in ("http://auth.example/jwks", "https://auth.example/jwks"):
+            self.assertEqual(jwks_url(uri, "http://auth.example"), uri)
 
     def test_only_public_signing_keys_with_a_known_algorithm_count(self):
         secret = {"kty": "oct", "k": "AAAA", "kid": "secret", "alg": "HS256"}
