@@ -20,7 +20,7 @@ import { openEmbeddedSessions } from '../src/stores/embedded/sessions.ts'
 import { makeNames } from '../src/stores/redis/names.ts'
 import { openRedisSessions } from '../src/stores/redis/sessions.ts'
 import { systemClock } from '../src/time.ts'
-import { aClient, aPolicy } from '../test/support/makers.ts'
+import { aDevice, aPolicy } from '../test/support/makers.ts'
 import { startRedis } from '../test/support/redis.ts'
 
 const count = Number(process.argv[2] ?? 100_000)
@@ -99,7 +99,7 @@ async function openEmbeddedSubject(): Promise<Subject> {
           `INSERT INTO keyturn_sessions (sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
              anchor_generation, anchor_at, last_used_at, ip, user_agent, superseded_at)
            VALUES ($1, $2, 0, $3, $3, $4, $4, 0, 0, $3, $5, $6, '[0,0,0]')`,
-          [sid, userId, now - count + index, now + policy.lifetime, aClient.ip, aClient.userAgent]
+          [sid, userId, now - count + index, now + policy.lifetime, aDevice.ip, aDevice.userAgent]
         )
     })
     return sids
@@ -122,7 +122,7 @@ const milliseconds = (number: number | undefined): string => (number === undefin
 /** Runs a call while another user refreshes without a pause; prints how long each took. */
 async function measure({ name, store, longestCommand }: Subject, what: string, call: () => Promise<unknown>) {
   const userId = 'other'
-  const { sid } = (await store.start(userId, aClient)).session
+  const { sid } = (await store.start(userId, aDevice)).session
   let [generation, longest, isOver] = [0, 0, false]
   const refresh = async (): Promise<void> => {
     const began = performance.now()
@@ -154,7 +154,7 @@ const described = (result: unknown): string => (Array.isArray(result) ? `${resul
 async function measureAll(subject: Subject): Promise<void> {
   const { store, sids, fill } = subject
   const userId = 'many'
-  const login = async () => (await store.start(userId, aClient)).ended
+  const login = async () => (await store.start(userId, aDevice)).ended
   await measure(subject, 'login', login)
   await measure(subject, 'login again', login)
   const newest = sids.at(-1) ?? ''

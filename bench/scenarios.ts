@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { Redis } from 'ioredis'
 import type { Scope } from '../test/faults/worlds.ts'
 import { openRedisSessions } from '../src/stores/redis/sessions.ts'
-import { aClient, aPolicy } from '../test/support/makers.ts'
+import { aDevice, aPolicy } from '../test/support/makers.ts'
 import { startRedis } from '../test/support/redis.ts'
 import type { Load } from './client.ts'
 import { redisMemory, type Side } from './measure.ts'
@@ -109,7 +109,7 @@ async function addSessions(url: string, count: number): Promise<number> {
   const redis = new Redis(url, { enableAutoPipelining: true })
   try {
     const sessions = openRedisSessions(redis, aPolicy(), 300)
-    const addBatch = () => Promise.all(Array.from({ length: batch }, () => sessions.start(randomUUID(), aClient)))
+    const addBatch = () => Promise.all(Array.from({ length: batch }, () => sessions.start(randomUUID(), aDevice)))
     // The first batch brings the scripts and the buffers of the connection too, which are no session's.
     await addBatch()
     const before = await redisMemory(redis)

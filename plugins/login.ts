@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { LoginClient } from '../src/flows/login.ts'
-import { describeClient } from '../src/sessions/session.ts'
+import type { LoginDevice } from '../src/flows/login.ts'
+import { describeDevice } from '../src/sessions/session.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
 /** `app.describeLogin(request, reply)`: who sends a password, by what the request says beside it. */
@@ -15,7 +15,7 @@ async function login(app: FastifyInstance, { types }: { readonly types: readonly
     }
   }
   app.decorate('describeLogin', (request, reply) => ({
-    ...describeClient(request.ip, request.headers['user-agent']),
+    ...describeDevice(request),
     token: findBearer(request) ?? app.flows.newestFirst(app.refreshCookie.find(request))[0],
     signal: untilGone(reply)
   }))
@@ -36,7 +36,7 @@ function untilGone({ raw }: FastifyReply): AbortSignal {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    describeLogin(request: FastifyRequest, reply: FastifyReply): LoginClient
+    describeLogin(request: FastifyRequest, reply: FastifyReply): LoginDevice
   }
 }
 

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { Empty } from '../schemas/bodies.ts'
 import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
 import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
@@ -31,11 +31,7 @@ const revoke: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   const config = { event: 'revoke' as const }
   app.post('/oauth/revoke', { schema, config, preValidation: app.authenticateClient }, async (request) => {
-    const outcome = await app.flows.revoke(
-      request.client,
-      request.body.token,
-      describeClient(request.ip, request.headers['user-agent'])
-    )
+    const outcome = await app.flows.revoke(request.client, request.body.token, describeDevice(request))
     request.outcome = { ...request.outcome, ...outcome }
     return {}
   })

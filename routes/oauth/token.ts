@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { KeyturnError } from '../../src/errors.ts'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken } from '../schemas/bodies.ts'
 import { byClient, clientParameters, form } from '../schemas/client.ts'
 import { bodyRefusals, missing, oauthRefusals } from '../schemas/errors.ts'
@@ -67,8 +67,8 @@ const token: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     if (scope !== undefined)
       throw new KeyturnError('SCOPE_INVALID', { detail: 'A session has no scope to choose from.' })
     request.outcome = { ...request.outcome, event: 'refresh' }
-    const requester = describeClient(request.ip, request.headers['user-agent'])
-    const { answer, outcome } = await app.flows.grants.refreshToken(refresh_token, requester)
+    const device = describeDevice(request)
+    const { answer, outcome } = await app.flows.grants.refreshToken(refresh_token, device)
     request.outcome = { ...request.outcome, ...outcome }
     return answer
   })

@@ -4,14 +4,14 @@ import { KeyturnError } from '../../src/errors.ts'
 import { equalInConstantTime } from '../../src/random.ts'
 import { openRefusals } from '../schemas/errors.ts'
 
-export interface MetricsOptions {
+export interface MetricsRouteOptions {
   readonly token: string | undefined
   /** The metrics of all processes, where there are others. */
   readonly scrape: (() => Promise<string>) | undefined
 }
 
 /** GET /metrics: Prometheus text, all workers together, for whoever bears METRICS_TOKEN; without one, for this host only. */
-export default async function metrics(app: FastifyInstance, { token, scrape }: MetricsOptions): Promise<void> {
+export default async function metrics(app: FastifyInstance, { token, scrape }: MetricsRouteOptions): Promise<void> {
   const schema = {
     tags: ['ops'],
     summary: 'Metrics',

@@ -62,13 +62,13 @@ const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     const { sessions, next } = await app.flows.sessions.list(caller, query.limit, query.after)
     reply.header('cache-control', 'no-store')
     return {
-      sessions: sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, client }) => ({
+      sessions: sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, device }) => ({
         id: sid,
         created_at: showTime(createdAt),
         last_used_at: showTime(lastUsedAt),
         expires_at: showTime(expiresAt),
-        ip: client.ip,
-        user_agent: client.userAgent,
+        ip: device.ip,
+        user_agent: device.userAgent,
         current: sid === caller.sid
       })),
       next: next ?? null

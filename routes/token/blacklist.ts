@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -16,8 +16,8 @@ const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   app.post('/api/token/blacklist', options, async (request, reply) => {
     const { refresh: given } = request.body
     const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
-    const client = describeClient(request.ip, request.headers['user-agent'])
-    request.outcome = await app.flows.tryEach(tokens, (token) => app.flows.blacklist(token, client))
+    const device = describeDevice(request)
+    request.outcome = await app.flows.tryEach(tokens, (token) => app.flows.blacklist(token, device))
     app.refreshCookie.clear(reply)
     return {}
   })

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { anAccessToken, aRefreshToken, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -28,12 +28,12 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     async (request, reply) => {
       const { refresh: given } = request.body
       const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
-      const client = describeClient(request.ip, request.headers['user-agent'])
+      const device = describeDevice(request)
       const {
         outcome,
         expiresIn: _,
         ...pair
-      } = await app.flows.tryEach(tokens, (token) => app.flows.refresh(token, client))
+      } = await app.flows.tryEach(tokens, (token) => app.flows.refresh(token, device))
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return app.refreshCookie.handOver(reply, pair)

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { SlidingBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
@@ -16,8 +16,8 @@ const refreshSliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token/sliding/refresh',
     { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh } },
     async (request, reply) => {
-      const client = describeClient(request.ip, request.headers['user-agent'])
-      const { outcome, token } = await app.flows.refreshSliding(request.body.token, client)
+      const device = describeDevice(request)
+      const { outcome, token } = await app.flows.refreshSliding(request.body.token, device)
       request.outcome = outcome
       reply.header('cache-control', 'no-store')
       return { token }

@@ -1,5 +1,5 @@
 import { digestKind } from '../passwords/digest.ts'
-import type { Outcome } from '../users/intake.ts'
+import type { IntakeOutcome } from '../users/intake.ts'
 
 /** What the operator should see to: a row that is not in, or a user who cannot log in. As --report writes it. */
 export interface Note {
@@ -14,7 +14,7 @@ export interface Note {
 /** What came of a whole dump, counted. */
 export interface Tally {
   /** Counts one row in, and gives what there is to note about it. */
-  add(outcome: Outcome): Note | undefined
+  add(outcome: IntakeOutcome): Note | undefined
   /** How many rows were counted in. */
   rows(): number
   /** Lines for people, the first one with all the counts. */
@@ -34,7 +34,7 @@ export function makeTally({ model, update, dryRun }: { model: string; update: bo
   const models = new Map<string, number>()
   const closed = new Map<string, number>()
 
-  const refuse = ({ row, line, id, username, reason }: Outcome & { kind: 'refused' }): Note => {
+  const refuse = ({ row, line, id, username, reason }: IntakeOutcome & { kind: 'refused' }): Note => {
     const who = username === undefined ? (id === undefined ? '' : `, id ${id}`) : `, ${JSON.stringify(username)}`
     if (told.length < toldAtMost) told.push(`Row ${row}, line ${line}${who}: ${reason}.`)
     return { row, line, outcome: 'refused', ...(id && { id }), ...(username && { username }), reason }

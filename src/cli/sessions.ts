@@ -41,18 +41,18 @@ export async function revokeSessions(username: string, sid: string | undefined):
   say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)
 }
 
-const toJsonLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session): string =>
+const toJsonLine = ({ sid, createdAt, lastUsedAt, expiresAt, device }: Session): string =>
   JSON.stringify({
     id: sid,
     created_at: showTime(createdAt),
     last_used_at: showTime(lastUsedAt),
     expires_at: showTime(expiresAt),
-    ip: client.ip,
-    user_agent: client.userAgent
+    ip: device.ip,
+    user_agent: device.userAgent
   })
 
-const toTableLine = ({ sid, createdAt, lastUsedAt, expiresAt, client }: Session): string =>
-  tableLine(sid, showTime(createdAt), showTime(lastUsedAt), showTime(expiresAt), `${client.ip} ${client.userAgent}`)
+const toTableLine = ({ sid, createdAt, lastUsedAt, expiresAt, device }: Session): string =>
+  tableLine(sid, showTime(createdAt), showTime(lastUsedAt), showTime(expiresAt), `${device.ip} ${device.userAgent}`)
 
 const tableLine = (id: string, created: string, lastUsed: string, expires: string, from: string): string =>
   `${id.padEnd(32)}  ${created.padEnd(20)}  ${lastUsed.padEnd(20)}  ${expires.padEnd(20)}  ${from}`

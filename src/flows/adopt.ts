@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import type { Session, SessionClient } from '../sessions/session.ts'
+import type { Session, SessionDevice } from '../sessions/session.ts'
 import type { Claims } from '../tokens/claims.ts'
 import type { RefreshPlace } from '../tokens/refresh.ts'
 import type { Parts } from './parts.ts'
@@ -9,14 +9,14 @@ import type { Parts } from './parts.ts'
  * token one starts the session, which then goes on as after a login: the rotation deals with retries, races and thieves.
  * Throws KeyturnError TOKEN_REVOKED for a token on the issuer's own blacklist.
  */
-export type Adopt = (place: RefreshPlace, client: SessionClient) => Promise<void>
+export type Adopt = (place: RefreshPlace, device: SessionDevice) => Promise<void>
 
 export const makeAdopt =
   ({ sessions, foreignBlacklist }: Parts): Adopt =>
-  async ({ foreign }, client) => {
+  async ({ foreign }, device) => {
     if (foreign === undefined) return
     if (await foreignBlacklist.has(foreign.jti)) throw new KeyturnError('TOKEN_REVOKED')
-    await sessions.adopt(foreign, client)
+    await sessions.adopt(foreign, device)
   }
 
 /**

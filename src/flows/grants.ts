@@ -1,7 +1,7 @@
 import type { Client } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
+import type { SessionDevice } from '../sessions/session.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import type { Refreshed } from './refresh.ts'
@@ -21,7 +21,7 @@ export interface TokenAnswer {
  */
 export const makeGrants = (
   { access }: Parts,
-  { refresh }: { refresh: (token: string, client: SessionClient) => Promise<Refreshed> }
+  { refresh }: { refresh: (token: string, device: SessionDevice) => Promise<Refreshed> }
 ) => {
   const bearer = (access_token: string, expires_in: number) =>
     ({ access_token, token_type: 'Bearer', expires_in }) as const
@@ -33,9 +33,9 @@ export const makeGrants = (
      */
     async refreshToken(
       token: string,
-      requester: SessionClient
+      device: SessionDevice
     ): Promise<{ readonly answer: TokenAnswer; readonly outcome: Outcome }> {
-      const { access: access_token, expiresIn, refresh: refresh_token, outcome } = await refresh(token, requester)
+      const { access: access_token, expiresIn, refresh: refresh_token, outcome } = await refresh(token, device)
       const next = refresh_token === undefined ? {} : { refresh_token }
       return { answer: { ...bearer(access_token, expiresIn), ...next }, outcome }
     },

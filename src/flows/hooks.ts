@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
+import type { SessionDevice } from '../sessions/session.ts'
 import { type ClaimRules, type CustomClaims, noClaims } from '../tokens/claims.ts'
 import {
   type ClaimsContext,
@@ -20,13 +20,13 @@ export interface HooksModule {
   /** Called when a session has started, before the response is sent. Simple JWT's ON_LOGIN_SUCCESS. */
   readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
   /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
-  readonly onLoginFailed?: (credentials: Credentials, client: SessionClient) => unknown
+  readonly onLoginFailed?: (credentials: Credentials, device: SessionDevice) => unknown
   /** Is called before the answer to a refresh that may be a thief's, so that the user can be warned. */
   readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
 }
 
 /** Where a suspicious refresh came from. */
-export interface RefreshContext extends SessionClient {
+export interface RefreshContext extends SessionDevice {
   readonly sid: string
   /** `late`: a late retry, which was answered; `reused`: theft, for which the session has ended. */
   readonly verdict: 'late' | 'reused'
@@ -34,7 +34,7 @@ export interface RefreshContext extends SessionClient {
   readonly loginIp: string | undefined
 }
 
-export interface LoginContext extends SessionClient {
+export interface LoginContext extends SessionDevice {
   readonly sid: string
 }
 
@@ -51,7 +51,7 @@ export interface Hooks {
   mayAuthenticate(user: User): Promise<boolean>
   /** Never throws: a failing notification does not fail the login. The same applies to onLoginFailed. */
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
-  onLoginFailed(credentials: Credentials, client: SessionClient): Promise<void>
+  onLoginFailed(credentials: Credentials, device: SessionDevice): Promise<void>
   onRefreshVerdict(user: User, refresh: RefreshContext): Promise<void>
 }
 
@@ -104,8 +104,8 @@ export function makeHooks(
       throw new KeyturnError('RULE_FAILED', { detail: `userAuthenticationRule gave ${typeof answer}, no boolean` })
     },
     onLoginSuccess: (user, login) => tell('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
-    onLoginFailed: ({ username }, client) =>
-      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, client)),
+    onLoginFailed: ({ username }, device) =>
+      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, device)),
     onRefreshVerdict: (user, refresh) =>
       tell('onRefreshVerdict', () => onRefreshVerdict?.(withoutPassword(user), refresh))
   }

@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
 import { clientGone } from '../passwords/queue.ts'
-import { newestGeneration, type Session, type SessionClient } from '../sessions/session.ts'
+import { newestGeneration, type Session, type SessionDevice } from '../sessions/session.ts'
 import type { CustomClaims } from '../tokens/claims.ts'
 import type { User } from '../users/user.ts'
 import { type Credentials, makeCheckCredentials, makeRecheckCredentials } from './credentials.ts'
@@ -8,8 +8,8 @@ import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { makeProveSession } from './session-proof.ts'
 
-/** The client of a login, and what it sends beside the credentials. */
-export interface LoginClient extends SessionClient {
+/** The device of a login, and what it sends beside the credentials. */
+export interface LoginDevice extends SessionDevice {
   /** A token of ours: a client that has a session of this user is not a stranger. */
   readonly token?: string | undefined
   /** Aborted when the client has closed the connection. */
@@ -25,7 +25,7 @@ interface Login {
 }
 
 /** A username and a password for a new session; `lifetime` as SessionStore.start has it. */
-export type LogIn = (credentials: Credentials, client: LoginClient, lifetime?: number) => Promise<Login>
+export type LogIn = (credentials: Credentials, device: LoginDevice, lifetime?: number) => Promise<Login>
 
 /**
  * Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a session starts.
@@ -38,14 +38,14 @@ export const makeLogIn = (parts: Parts): LogIn => {
   const checkCredentials = makeCheckCredentials(parts)
   const recheckCredentials = makeRecheckCredentials(parts)
   const proveSession = makeProveSession(parts)
-  return async (credentials, { token, signal, ...client }, lifetime) => {
+  return async (credentials, { token, signal, ...device }, lifetime) => {
     const { username } = credentials
     const sid = await proveSession(token, username)
     const refuse = async (userId: string | undefined): Promise<never> => {
-      await hooks.onLoginFailed(credentials, client)
+      await hooks.onLoginFailed(credentials, device)
       throw new KeyturnError('LOGIN_FAILED', { userId })
     }
-    const checked = await tryPassword({ username, ip: client.ip, sid }, (chargeUser) =>
+    const checked = await tryPassword({ username, ip: device.ip, sid }, (chargeUser) =>
       checkCredentials(credentials, signal, chargeUser)
     )
     if (!checked.isRight) return await refuse(checked.userId)
@@ -55,7 +55,7 @@ export const makeLogIn = (parts: Parts): LogIn => {
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that a failure here leaves none behind.
     if (updateLastLogin) await users.recordLogin(user.id)
-    const { session } = await sessions.start(user.id, client, lifetime)
+    const { session } = await sessions.start(user.id, device, lifetime)
     let current: User | undefined
     try {
       current = await recheckCredentials(user, credentials.password, signal)
@@ -63,7 +63,7 @@ export const makeLogIn = (parts: Parts): LogIn => {
       if (current === undefined) await sessions.revoke(user.id, session.sid)
     }
     if (current === undefined) return await refuse(user.id)
-    await hooks.onLoginSuccess(current, { sid: session.sid, ...client })
+    await hooks.onLoginSuccess(current, { sid: session.sid, ...device })
     return { user: current, session, custom, outcome: { ...outcome, sid: session.sid } }
   }
 }
@@ -73,9 +73,9 @@ export const makeObtain = ({ access, refresh, sliding }: Parts, { logIn }: { log
   /** An access and a refresh token. As Simple JWT's TokenObtainPairView. */
   async obtain(
     credentials: Credentials,
-    client: LoginClient
+    device: LoginDevice
   ): Promise<{ access: string; refresh: string; outcome: Outcome }> {
-    const { user, session, custom, outcome } = await logIn(credentials, client)
+    const { user, session, custom, outcome } = await logIn(credentials, device)
     return {
       refresh: refresh.issue(user, session.sid, newestGeneration(session)),
       access: access.issue(user, session, custom),
@@ -84,8 +84,8 @@ export const makeObtain = ({ access, refresh, sliding }: Parts, { logIn }: { log
   },
 
   /** A sliding token. As Simple JWT's TokenObtainSlidingView. */
-  async obtainSliding(credentials: Credentials, client: LoginClient): Promise<{ token: string; outcome: Outcome }> {
-    const { user, session, custom, outcome } = await logIn(credentials, client, sliding.sessionLifetime)
+  async obtainSliding(credentials: Credentials, device: LoginDevice): Promise<{ token: string; outcome: Outcome }> {
+    const { user, session, custom, outcome } = await logIn(credentials, device, sliding.sessionLifetime)
     return { token: sliding.issue(user, session, custom), outcome }
   }
 })

@@ -1,6 +1,6 @@
 import type { Client } from '../clients/client.ts'
 import { KeyturnError } from '../errors.ts'
-import type { SessionClient } from '../sessions/session.ts'
+import type { SessionDevice } from '../sessions/session.ts'
 import { checkClaims } from '../tokens/claims.ts'
 import type { PresentedToken } from '../tokens/refresh.ts'
 import type { Adopt } from './adopt.ts'
@@ -29,10 +29,10 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
      * the user may be inactive or deleted. A superseded token of the session ends it too, so that a client which lost an answer
      * can still log out. Throws KeyturnError TOKEN_* for an invalid token, TOKEN_REVOKED when the session has already ended.
      */
-    async blacklist(token: string, client: SessionClient): Promise<Outcome> {
+    async blacklist(token: string, device: SessionDevice): Promise<Outcome> {
       const presented = read(token)
       const { userId, sid } = presented
-      await adopt(presented, client)
+      await adopt(presented, device)
       if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED')
       return { user_id: userId, sid }
     },
@@ -46,13 +46,13 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
      * more here. A client's own token is its own alone: throws KeyturnError CLIENT_OTHER. Throws REVOCATION_UNSUPPORTED for a
      * token that could outlive the memory of its revocation, and STORE_DOWN.
      */
-    async revoke(client: Client, token: string, requester: SessionClient): Promise<Outcome> {
+    async revoke(client: Client, token: string, device: SessionDevice): Promise<Outcome> {
       const presented =
         (await unlessRefused(() => refresh.read(token))) ?? (await unlessRefused(() => sliding.read(token)))
       if (presented !== undefined) {
         const { userId, sid } = presented
         // Unless its issuer has revoked it.
-        await unlessRefused(() => adopt(presented, requester))
+        await unlessRefused(() => adopt(presented, device))
         return (await sessions.revoke(userId, sid)) ? { user_id: userId, sid } : { verdict: 'unknown' }
       }
       const claims = await unlessRefused(() => checkClaims(codec.read(token), clock(), rules))

@@ -1,7 +1,7 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { passwordFault } from '../passwords/policy.ts'
 import type { Caller } from './caller.ts'
-import type { LoginClient } from './login.ts'
+import type { LoginDevice } from './login.ts'
 import type { Parts } from './parts.ts'
 
 export interface PasswordChange {
@@ -18,7 +18,7 @@ export const makeChangePassword =
   ({ users, hasher, sessions, passwordPolicy, tryPassword }: Parts) =>
   async (
     caller: Caller,
-    { ip, signal }: Pick<LoginClient, 'ip' | 'signal'>,
+    { ip, signal }: Pick<LoginDevice, 'ip' | 'signal'>,
     { current, wanted }: PasswordChange
   ): Promise<void> => {
     const { username, sid } = caller

@@ -1,7 +1,7 @@
 import { KeyturnError } from '../errors.ts'
 import { passwordFingerprint } from '../passwords/fingerprint.ts'
 import type { RotationVerdict } from '../sessions/rotation.ts'
-import type { Generation, SessionClient } from '../sessions/session.ts'
+import type { Generation, SessionDevice } from '../sessions/session.ts'
 import { type CustomClaims, isUnderPassword } from '../tokens/claims.ts'
 import type { PresentedToken } from '../tokens/refresh.ts'
 import { isUnchanged, type User } from '../users/user.ts'
@@ -77,11 +77,11 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
     user: User,
     { userId, sid }: PresentedToken,
     { kind: verdict }: RotationVerdict,
-    { ip, userAgent }: SessionClient
+    { ip, userAgent }: SessionDevice
   ): Promise<string | undefined> => {
     if (verdict !== 'late' && verdict !== 'reused') return undefined
     const session = verdict === 'late' ? await sessions.find(userId, sid) : undefined
-    const loginIp = session?.client.ip
+    const loginIp = session?.device.ip
     await hooks.onRefreshVerdict(user, { sid, verdict, loginIp, ip, userAgent })
     return loginIp
   }
@@ -91,12 +91,12 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
      * As Simple JWT's TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read, TOKEN_REVOKED,
      * TOKEN_REUSED, and as FindHolder says.
      */
-    async refresh(token: string, client: SessionClient): Promise<Refreshed> {
+    async refresh(token: string, device: SessionDevice): Promise<Refreshed> {
       const presented = refresh.read(token)
       const { user, custom } = await prepare(presented)
-      await adopt(presented, client)
+      await adopt(presented, device)
       const verdict = await sessions.rotate(presented)
-      const loginIp = await reportIfSuspicious(user, presented, verdict, client)
+      const loginIp = await reportIfSuspicious(user, presented, verdict, device)
       const { newest, outcome } = accept(presented, verdict)
       const { sid } = presented
       const session = { sid, expiresAt: newest.expiresAt }
@@ -114,12 +114,12 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
      */
     async refreshSliding(
       token: string,
-      client: SessionClient
+      device: SessionDevice
     ): Promise<{ readonly token: string; readonly outcome: Outcome }> {
       const presented = sliding.read(token)
       const { user, custom } = await prepare(presented)
       sliding.demandRefreshable(presented.claims)
-      await adopt(presented, client)
+      await adopt(presented, device)
       const { newest, outcome } = accept(presented, await sessions.rotate(presented, false))
       const session = { sid: presented.sid, expiresAt: newest.expiresAt }
       return { token: sliding.issue(user, session, custom, presented.claims), outcome }

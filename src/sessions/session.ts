@@ -26,11 +26,11 @@ export interface Session {
   readonly lastUsedAt: number
   /** The newest generation whose predecessor was granted a late retry (rotation.ts); 0 before the first one. */
   readonly lateGeneration: number
-  readonly client: SessionClient
+  readonly device: SessionDevice
 }
 
-/** Who logged in, for the session list. */
-export interface SessionClient {
+/** What started a session, a browser or an app, as the session list shows it. */
+export interface SessionDevice {
   readonly ip: string
   readonly userAgent: string
 }
@@ -38,11 +38,14 @@ export interface SessionClient {
 // What nearly every browser says, and so tells nothing.
 const noise = /Mozilla\/5\.0 |AppleWebKit\/[\d.]+ |\(KHTML, like Gecko\) |Gecko\/\d+ /g
 
-/**
- * A client for the session list, by what its request says of itself, without control characters. A store may keep less
- * of it.
- */
-export const describeClient = (ip: string, userAgent = ''): SessionClient => ({
+/** The part of a request that names its sender. */
+interface Sender {
+  readonly ip: string
+  readonly headers: { readonly 'user-agent'?: string | undefined }
+}
+
+/** The device that sent a request, without control characters. A store may keep less of it. */
+export const describeDevice = ({ ip, headers: { 'user-agent': userAgent = '' } }: Sender): SessionDevice => ({
   ip,
   userAgent: userAgent
     .replace(noise, '')
@@ -84,7 +87,7 @@ export const longestForeignLife = 31_536_000
 export function startSession(
   userId: string,
   sid: string,
-  client: SessionClient,
+  device: SessionDevice,
   now: number,
   policy: SessionPolicy
 ): Session {
@@ -102,7 +105,7 @@ export function startSession(
     anchorAt: 0,
     lastUsedAt: now,
     lateGeneration: 0,
-    client
+    device
   }
 }
 

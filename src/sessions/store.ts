@@ -1,6 +1,6 @@
 import type { RotationVerdict } from './rotation.ts'
 import type { Revocations } from './revocations.ts'
-import type { Session, SessionClient } from './session.ts'
+import type { Session, SessionDevice } from './session.ts'
 
 /** What a refresh token says of its place: whose session, and where in its line. */
 export interface PresentedGeneration {
@@ -59,14 +59,14 @@ export interface SessionStore {
    */
   start(
     userId: string,
-    client: SessionClient,
+    device: SessionDevice,
     lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
   /**
    * Starts the session of a foreign token, whose generation 0 the token then is. False, and nothing is done, when that
    * was done before, or when all sessions of the user were ended after the token was issued.
    */
-  adopt(token: ForeignToken, client: SessionClient): Promise<boolean>
+  adopt(token: ForeignToken, device: SessionDevice): Promise<boolean>
   /** Whether `adopt` would find that it may not start a session for this token. */
   isSpent(token: ForeignToken): Promise<boolean>
   /**

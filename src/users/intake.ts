@@ -4,7 +4,7 @@ import type { Placing } from './placing.ts'
 import { importBatch, type UserImport } from './store.ts'
 
 /** What became of one row; `row` counts from one, as `line` does. */
-export type Outcome = { readonly row: number; readonly line: number } & (
+export type IntakeOutcome = { readonly row: number; readonly line: number } & (
   | Exclude<Placing, { readonly kind: 'refused' }>
   | { readonly kind: 'refused'; readonly reason: string; readonly id?: string; readonly username?: string }
   | { readonly kind: 'other'; readonly model: string }
@@ -24,15 +24,15 @@ export async function* takeIn(
   rows: AsyncIterable<Row>,
   store: UserImport,
   options: ImportOptions & { readonly update: boolean }
-): AsyncGenerator<Outcome> {
+): AsyncGenerator<IntakeOutcome> {
   let count = 0
   let waiting: Waiting[] = []
-  const place = async (): Promise<Outcome[]> => {
+  const place = async (): Promise<IntakeOutcome[]> => {
     const batch = waiting
     waiting = []
     const users = batch.map(({ user }) => user)
     const placings = users.length === 0 ? [] : await store.place(users, options)
-    return batch.map((each, index) => toOutcome(each, placings[index] as Placing))
+    return batch.map((each, index) => toIntakeOutcome(each, placings[index] as Placing))
   }
   try {
     for await (const row of rows) {
@@ -51,7 +51,7 @@ export async function* takeIn(
 
 const refused = (reason: string) => ({ kind: 'refused', reason }) as const
 
-const toOutcome = ({ row, line, user }: Waiting, placing: Placing): Outcome => {
+const toIntakeOutcome = ({ row, line, user }: Waiting, placing: Placing): IntakeOutcome => {
   const { id, username } = user
   return placing.kind === 'refused'
     ? { row, line, ...placing, username, ...(id !== undefined && { id }) }

@@ -5,7 +5,7 @@ import { makeRevocations, type RevocableClaims, type Revocations } from '../../s
 import type { SessionPolicy } from '../../src/sessions/session.ts'
 import type { RevocationFeed, RevocationFollower, SessionStore } from '../../src/sessions/store.ts'
 import { makeManualClock, systemClock } from '../../src/time.ts'
-import { aClient, aPolicy } from '../support/makers.ts'
+import { aDevice, aPolicy } from '../support/makers.ts'
 import { atMost } from '../support/slack.ts'
 
 /** An empty feed, and session stores that announce in it. */
@@ -50,7 +50,7 @@ export async function login(
   store: SessionStore,
   userId: string
 ): Promise<{ readonly userId: string; readonly sid: string; readonly generation: number }> {
-  return { userId, sid: (await store.start(userId, aClient)).session.sid, generation: 0 }
+  return { userId, sid: (await store.start(userId, aDevice)).session.sid, generation: 0 }
 }
 
 /** What every revocation feed must do, run over each of them by the real clock. */
@@ -107,7 +107,7 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
     const limited = await openSessions(aPolicy({ maxPerUser: 2 }))
     const first = await login(limited, 'limited')
     const second = await login(limited, 'limited')
-    t.same((await limited.start('limited', aClient)).ended, [first.sid])
+    t.same((await limited.start('limited', aDevice)).ended, [first.sid])
     await isKnown(first.sid)
     t.equal(replica.has(aToken(second.sid)), false, 'a login beyond the limit ends the oldest only')
 

@@ -5,7 +5,7 @@ import { randomId } from '../../src/random.ts'
 import { decide } from '../../src/sessions/rotation.ts'
 import { newestGeneration, type Session, type SessionPolicy } from '../../src/sessions/session.ts'
 import type { SessionStore } from '../../src/sessions/store.ts'
-import { aClient, aPolicy } from '../support/makers.ts'
+import { aDevice, aPolicy } from '../support/makers.ts'
 
 /** A session store whose time is stepped by the suite. */
 export interface OpenedSessions {
@@ -32,7 +32,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
       kind: 'rotated',
       newest: { number: 1, issuedAt: now(), expiresAt: now() + 100 }
     })
-    t.match(await store.find(userId, session.sid), { generation: 1, client: { ip: '192.0.2.7', userAgent: 'curl/8' } })
+    t.match(await store.find(userId, session.sid), { generation: 1, device: { ip: '192.0.2.7', userAgent: 'curl/8' } })
     t.equal(await store.find(user(), session.sid), undefined, 'a session is found under its own user only')
     t.same(await store.rotate({ userId: user(), sid: session.sid, generation: 1 }), { kind: 'unknown' })
   })
@@ -40,7 +40,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('fifty rotations at once have one successor', async (t) => {
     const { store } = await open(aPolicy())
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     const verdicts = await Promise.all(Array.from({ length: 50 }, () => store.rotate({ userId, sid, generation: 0 })))
     t.equal(verdicts.filter(({ kind }) => kind === 'rotated').length, 1)
     t.equal(verdicts.filter(({ kind }) => kind === 'retried').length, 49)
@@ -52,7 +52,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const userId = user()
     const token = { userId, sid: randomId(), issuedAt: now(), expiresAt: now() + 500 }
     t.equal(await store.isSpent(token), false)
-    const started = await Promise.all(Array.from({ length: 20 }, () => store.adopt(token, aClient)))
+    const started = await Promise.all(Array.from({ length: 20 }, () => store.adopt(token, aDevice)))
     t.equal(started.filter(Boolean).length, 1)
     t.equal(await store.isSpent(token), true)
     t.equal(await store.isSpent({ ...token, sid: randomId() }), false)
@@ -60,12 +60,12 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
       generation: 0,
       createdAt: now(),
       expiresAt: now() + 100,
-      client: aClient
+      device: aDevice
     })
     t.equal((await store.rotate({ userId, sid: token.sid, generation: 0 })).kind, 'rotated')
     t.equal((await store.rotate({ userId, sid: token.sid, generation: 0 })).kind, 'retried')
     t.equal(await store.revoke(userId, token.sid), true)
-    t.equal(await store.adopt(token, aClient), false, 'not even when its session is over')
+    t.equal(await store.adopt(token, aDevice), false, 'not even when its session is over')
     await advance(499)
     t.equal(await store.isSpent(token), true, 'as long as the token lives')
   })
@@ -74,21 +74,21 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const { store, now, advance } = await open(aPolicy({ adopts: true }))
     const userId = user()
     const token = (issuedAt: number) => ({ userId, sid: randomId(), issuedAt, expiresAt: now() + 500 })
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     await store.revokeAll(userId, sid)
     t.equal(await store.isSpent(token(now())), true)
-    t.equal(await store.adopt(token(now()), aClient), false, 'in the same second')
-    t.equal(await store.adopt(token(0), aClient), false, 'at a time it does not tell')
-    t.equal(await store.adopt({ ...token(now()), userId: user() }, aClient), true, 'somebody else')
+    t.equal(await store.adopt(token(now()), aDevice), false, 'in the same second')
+    t.equal(await store.adopt(token(0), aDevice), false, 'at a time it does not tell')
+    t.equal(await store.adopt({ ...token(now()), userId: user() }, aDevice), true, 'somebody else')
     await advance(1)
     t.equal(await store.isSpent(token(now())), false)
-    t.equal(await store.adopt(token(now()), aClient), true, 'after it')
+    t.equal(await store.adopt(token(now()), aDevice), true, 'after it')
   })
 
   await t.test('a reuse after the grace ends the session', async (t) => {
     const { store, advance } = await open(aPolicy({ grace: 10 }))
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     const present = (generation: number) => store.rotate({ userId, sid, generation }).then(({ kind }) => kind)
     t.equal(await present(0), 'rotated')
     await advance(10)
@@ -103,7 +103,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('a late retry is answered once in eight rotations, and changes nothing', async (t) => {
     const { store, now, advance } = await open(aPolicy({ lateRetry: 3600 }))
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     const present = (generation: number) => store.rotate({ userId, sid, generation })
     const first = await present(0)
     await advance(3600)
@@ -125,7 +125,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     async (t) => {
       const { store, advance } = await open(aPolicy({ lateRetry: 3600 }))
       const userId = user()
-      const { sid } = (await store.start(userId, aClient)).session
+      const { sid } = (await store.start(userId, aDevice)).session
       const present = (generation: number) => store.rotate({ userId, sid, generation })
       const many = (generation: number) => Promise.all(Array.from({ length: 50 }, () => present(generation)))
       const first = await present(0)
@@ -146,8 +146,8 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('a session that is idle too long, or too old, is over', async (t) => {
     const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
-    const idle = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
+    const idle = (await store.start(userId, aDevice)).session
     const born = now()
     await advance(99)
     t.equal((await store.rotate({ userId, sid, generation: 0 })).kind, 'rotated')
@@ -168,7 +168,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('a revoked session is over, once', async (t) => {
     const { store } = await open(aPolicy())
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     t.equal(await store.revoke(user(), sid), false)
     t.equal(await store.revoke(userId, sid), true)
     t.equal(await store.revoke(userId, sid), false)
@@ -180,8 +180,8 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const { store } = await open(aPolicy())
     const [userId, other] = [user(), user()]
     const sids = []
-    for (let login = 0; login < 5; login++) sids.push((await store.start(userId, aClient)).session.sid)
-    const bystander = (await store.start(other, aClient)).session.sid
+    for (let login = 0; login < 5; login++) sids.push((await store.start(userId, aDevice)).session.sid)
+    const bystander = (await store.start(other, aDevice)).session.sid
     const [kept = ''] = sids
     for (const odd of ['', 'zz', kept.slice(2), `${kept}00`]) t.equal(await store.revoke(userId, odd), false)
     t.equal((await store.list(userId)).length, 5, 'what is no sid ends nothing')
@@ -196,15 +196,15 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('the list comes in pages, newest first', async (t) => {
     const { store, advance } = await open(aPolicy())
     const userId = user()
-    const clients = new Map<string, string>()
+    const addresses = new Map<string, string>()
     for (let login = 0; login < 130; login++) {
       await advance(login % 2)
-      const client = { ip: `192.0.2.${login}`, userAgent: 'test' }
-      clients.set((await store.start(userId, client)).session.sid, client.ip)
+      const device = { ip: `192.0.2.${login}`, userAgent: 'test' }
+      addresses.set((await store.start(userId, device)).session.sid, device.ip)
     }
     const sids = (sessions: readonly Session[]) => sessions.map(({ sid }) => sid)
     const all = await store.list(userId, { limit: 1000 })
-    t.same(new Set(sids(all)), new Set(clients.keys()))
+    t.same(new Set(sids(all)), new Set(addresses.keys()))
     t.same(
       all.map(({ sid, createdAt }) => [createdAt, sid]),
       all
@@ -212,7 +212,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
         .sort(([a = 0, x = ''], [b = 0, y = '']) => +b - +a || (x < y ? 1 : -1)),
       'by login, then by sid'
     )
-    for (const { sid, client } of all) t.equal(client.ip, clients.get(sid))
+    for (const { sid, device } of all) t.equal(device.ip, addresses.get(sid))
     t.same(sids(await store.list(userId)), sids(all.slice(0, 100)), 'a hundred by default')
     const second = await store.list(userId, { limit: 20, after: all[99] })
     t.same(sids(second), sids(all.slice(100, 120)))
@@ -227,7 +227,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const sids: string[] = []
     for (let login = 0; login < 180; login++) {
       await advance(1)
-      const { session, ended } = await store.start(userId, aClient)
+      const { session, ended } = await store.start(userId, aDevice)
       t.same(ended, login < 100 ? [] : [sids[login - 100]])
       sids.push(session.sid)
     }
@@ -237,21 +237,21 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     for (const place of [81, 170]) t.equal(await store.revoke(userId, sids[place] ?? ''), true)
     for (const ended of [[], [], [sids[80]], [sids[82]]]) {
       await advance(1)
-      t.same((await store.start(userId, aClient)).ended, ended)
+      t.same((await store.start(userId, aDevice)).ended, ended)
     }
   })
 
   await t.test('a session that is over does not count for the limit', async (t) => {
     const { store, advance } = await open(aPolicy({ maxPerUser: 80, lifetime: 1000 }))
     const userId = user()
-    const start = async (lifetime?: number) => (await store.start(userId, aClient, lifetime)).session.sid
+    const start = async (lifetime?: number) => (await store.start(userId, aDevice, lifetime)).session.sid
     const first = await start()
     await advance(1)
     for (let login = 0; login < 79; login++) await start(login < 20 ? 500 : undefined)
-    t.same((await store.start(userId, aClient)).ended, [first])
+    t.same((await store.start(userId, aDevice)).ended, [first])
     await advance(500)
-    for (let login = 0; login < 20; login++) t.same((await store.start(userId, aClient)).ended, [])
-    t.equal((await store.start(userId, aClient)).ended.length, 1)
+    for (let login = 0; login < 20; login++) t.same((await store.start(userId, aDevice)).ended, [])
+    t.equal((await store.start(userId, aDevice)).ended.length, 1)
   })
 
   await t.test('a user who has far more sessions than the limit loses the oldest, some at each login', async (t) => {
@@ -259,13 +259,13 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const userId = user()
     for (let login = 0; login < 600; login += 200) {
       await advance(1)
-      await Promise.all(Array.from({ length: 200 }, () => store.start(userId, aClient)))
+      await Promise.all(Array.from({ length: 200 }, () => store.start(userId, aDevice)))
     }
     const { store: limited } = await open(aPolicy({ maxPerUser: 100 }))
     const newest: string[] = []
     for (let login = 0; login < 8; login++) {
       await advance(1)
-      const { session, ended } = await limited.start(userId, aClient)
+      const { session, ended } = await limited.start(userId, aDevice)
       t.ok(ended.length <= 200, `${ended.length} at once`)
       newest.unshift(session.sid)
     }
@@ -279,7 +279,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const userId = user()
     const sids: string[] = []
     for (let login = 0; login < 900; login += 100) {
-      const started = await Promise.all(Array.from({ length: 100 }, () => store.start(userId, aClient)))
+      const started = await Promise.all(Array.from({ length: 100 }, () => store.start(userId, aDevice)))
       sids.push(...started.map(({ session }) => session.sid))
     }
     const [kept = '', ...others] = sids
@@ -312,10 +312,10 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const { store } = await open(aPolicy({ maxPerUser: 10_000 }))
     const userId = user()
     for (let round = 0; round < 3; round++) {
-      const started = await Promise.all(Array.from({ length: 250 }, () => store.start(userId, aClient)))
+      const started = await Promise.all(Array.from({ length: 250 }, () => store.start(userId, aDevice)))
       const both = await Promise.all([store.revokeAll(userId), store.revokeAll(userId)])
       t.same(new Set(both.flat()), new Set(started.map(({ session }) => session.sid)))
-      const later = (await store.start(userId, aClient)).session.sid
+      const later = (await store.start(userId, aDevice)).session.sid
       t.same(
         (await store.list(userId)).map(({ sid }) => sid),
         [later]
@@ -329,7 +329,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const userId = user()
     const start = async () => {
       await advance(1)
-      return store.start(userId, aClient)
+      return store.start(userId, aDevice)
     }
     const [first, second] = [await start(), await start()]
     await store.rotate({ userId, sid: first.session.sid, generation: 0 })
@@ -346,7 +346,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('without rotation the token stays the newest', async (t) => {
     const { store, now, advance } = await open(aPolicy({ rotate: false, lifetime: 100 }))
     const userId = user()
-    const { sid } = (await store.start(userId, aClient)).session
+    const { sid } = (await store.start(userId, aDevice)).session
     const end = now() + 100
     await advance(60)
     t.match(await store.rotate({ userId, sid, generation: 0 }), {
@@ -362,10 +362,10 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
   await t.test('a session may have a lifetime of its own, and one generation', async (t) => {
     const { store, now, advance } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 250 }))
     const userId = user()
-    const { session } = await store.start(userId, aClient, 200)
+    const { session } = await store.start(userId, aDevice, 200)
     const { sid } = session
     t.equal(session.expiresAt, now() + 200)
-    t.equal((await store.start(userId, aClient, 1000)).session.expiresAt, now() + 250, 'never beyond the absolute end')
+    t.equal((await store.start(userId, aDevice, 1000)).session.expiresAt, now() + 250, 'never beyond the absolute end')
     const keep = () => store.rotate({ userId, sid, generation: 0 }, false)
     for (const seconds of [0, 150]) {
       await advance(seconds)
@@ -380,7 +380,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     }
     await advance(50)
     t.same(await keep(), { kind: 'unknown' })
-    const another = (await store.start(userId, aClient, 200)).session
+    const another = (await store.start(userId, aDevice, 200)).session
     await store.revoke(userId, another.sid)
     t.same(await store.rotate({ userId, sid: another.sid, generation: 0 }, false), { kind: 'unknown' })
   })
@@ -401,7 +401,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
       fc.asyncProperty(policies, fc.array(step, { maxLength: 25 }), async (policy, steps) => {
         const { store, now, advance } = await open(aPolicy(policy))
         const userId = user()
-        const { session } = await store.start(userId, aClient)
+        const { session } = await store.start(userId, aDevice)
         let model: Session | undefined = session
         for (const { wait, back } of steps) {
           await advance(wait)

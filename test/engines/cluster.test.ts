@@ -10,7 +10,7 @@ import { openRedis } from '../../src/stores/redis/client.ts'
 import { makeNames } from '../../src/stores/redis/names.ts'
 import { aReplica, aToken, follow, login, until } from '../conformance/feed.ts'
 import { type ClusterNode, type RedisCluster, slotOf, startCluster } from '../support/cluster.ts'
-import { aClient } from '../support/makers.ts'
+import { aDevice } from '../support/makers.ts'
 import { withoutRedis } from '../support/needs.ts'
 import { checkLives, describeFailures, openConfirm, openStoresAt, startLoad } from './load.ts'
 import { atMost } from '../support/slack.ts'
@@ -163,7 +163,7 @@ async function failoverSuite(
 async function basics(t: Test, sessions: SessionStore, isKnown: (sid: string) => Promise<unknown>): Promise<void> {
   for (let each = 0; each < 12; each++) {
     const userId = `user-${each}`
-    const { session } = await sessions.start(userId, aClient)
+    const { session } = await sessions.start(userId, aDevice)
     const { sid } = session
     t.same(await sessions.find(userId, sid), session)
     const verdicts = await Promise.all(

@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import type { SessionStore } from '../../src/sessions/store.ts'
 import { openRedisStore } from '../../src/stores/redis/open.ts'
 import { aToken, follow, login, until, window } from '../conformance/feed.ts'
-import { aClient, aPolicy } from '../support/makers.ts'
+import { aDevice, aPolicy } from '../support/makers.ts'
 import { needsRedis, withoutRedis } from '../support/needs.ts'
 import { atMost } from '../support/slack.ts'
 
@@ -49,7 +49,7 @@ t.test(
       const path = await openPath(t, port)
       const { sessions } = await open(t, path.url)
       path.stall()
-      const started = sessions.start('ben', aClient)
+      const started = sessions.start('ben', aDevice)
       await delay(100)
       path.breakAll()
       path.flow()
@@ -133,7 +133,7 @@ t.test(
       const place = await login(direct, 'ann')
       await admin.config('SET', 'maxmemory', '1')
       const full = { ...down, detail: /OOM/ }
-      await t.rejects(direct.start('ann', aClient), full)
+      await t.rejects(direct.start('ann', aDevice), full)
       await t.rejects(direct.rotate(place), full)
       await t.rejects(direct.revoke('ann', place.sid), full)
       t.ok(await direct.find('ann', place.sid))

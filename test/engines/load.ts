@@ -9,7 +9,7 @@ import { openRedis } from '../../src/stores/redis/client.ts'
 import { systemClock } from '../../src/time.ts'
 import { until } from '../conformance/feed.ts'
 import { aDataDir } from '../support/keyturn.ts'
-import { aClient } from '../support/makers.ts'
+import { aDevice } from '../support/makers.ts'
 
 /** The stores as the application opens them for this REDIS_URL; closed with `t`. */
 export async function openStoresAt(
@@ -126,7 +126,7 @@ export function startLoad(
   }
 
   const logIn = async (userId: string): Promise<Life | undefined> => {
-    const started = await insist(() => sessions.start(userId, aClient))
+    const started = await insist(() => sessions.start(userId, aDevice))
     if (started === undefined) return undefined
     const life: Life = { userId, sid: started.session.sid, generation: 0, isConfirmed: false, state: 'alive' }
     lives.push(life)

@@ -3,7 +3,7 @@
  */
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { describeClient } from '../../src/sessions/session.ts'
+import { describeDevice } from '../../src/sessions/session.ts'
 import { makeNames } from '../../src/stores/redis/names.ts'
 import { openRedisSessions } from '../../src/stores/redis/sessions.ts'
 import { aPolicy } from '../support/makers.ts'
@@ -33,15 +33,15 @@ async function forAll(work: (index: number) => Promise<void>): Promise<void> {
 
 t.test('a session is constant in size, whatever is done with it', { timeout: 600_000 }, async (t) => {
   // The scripts are in the server, and the tables of its keyspace are there, before anything is measured.
-  const { session } = await store.start('warm-up', describeClient('192.0.2.1'))
+  const { session } = await store.start('warm-up', describeDevice({ ip: '192.0.2.1', headers: {} }))
   await store.rotate({ userId: 'warm-up', sid: session.sid, generation: 0 })
   const empty = await usedBytes()
 
   // The worst case: every user has one session only, so that nothing is shared.
   const sids: string[] = []
   await forAll(async (index) => {
-    const client = describeClient(`203.0.113.${index % 256}`, browser)
-    sids[index] = (await store.start(userOf(index), client)).session.sid
+    const device = describeDevice({ ip: `203.0.113.${index % 256}`, headers: { 'user-agent': browser } })
+    sids[index] = (await store.start(userOf(index), device)).session.sid
   })
   const fresh = ((await usedBytes()) - empty) / count
   t.comment(`${count} sessions of as many users: ${fresh.toFixed(1)} bytes each`)

@@ -14,7 +14,7 @@ import { systemClock } from '../../src/time.ts'
 import { aToken, login, until, window } from '../conformance/feed.ts'
 import { freePort } from '../support/engines.ts'
 import { aDataDir, runKeyturn } from '../support/keyturn.ts'
-import { aClient, aPolicy } from '../support/makers.ts'
+import { aDevice, aPolicy } from '../support/makers.ts'
 import { withoutRedis } from '../support/needs.ts'
 import { startRedis } from '../support/redis.ts'
 import { makeCertificates, startTlsRedis, startTlsSentinel } from '../support/tls.ts'
@@ -217,7 +217,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const steps = [
     async (userId: string) => {
       const { sid } = await login(limited, userId)
-      return (await limited.start(userId, aClient)).ended.includes(sid) ? sid : undefined
+      return (await limited.start(userId, aDevice)).ended.includes(sid) ? sid : undefined
     },
     async (userId: string) => {
       const place = await login(sessions, userId)
@@ -236,7 +236,7 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
     },
     async (userId: string) => {
       const token = { userId, sid: randomId(), issuedAt: systemClock(), expiresAt: systemClock() + 100 }
-      if (!(await sessions.adopt(token, aClient)) || !(await sessions.isSpent(token))) return undefined
+      if (!(await sessions.adopt(token, aDevice)) || !(await sessions.isSpent(token))) return undefined
       return (await sessions.revoke(userId, token.sid)) ? token.sid : undefined
     },
     async () => sessions.ping(),

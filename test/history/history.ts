@@ -3,7 +3,7 @@ import { KeyturnError } from '../../src/errors.ts'
 import type { RotationVerdict } from '../../src/sessions/rotation.ts'
 import type { Session } from '../../src/sessions/session.ts'
 import type { SessionStore } from '../../src/sessions/store.ts'
-import { aClient } from '../support/makers.ts'
+import { aDevice } from '../support/makers.ts'
 import type { SteppedClock } from './clock.ts'
 
 export type Command =
@@ -120,7 +120,7 @@ async function perform(store: SessionStore, command: Command): Promise<Outcome> 
   try {
     switch (command.kind) {
       case 'start':
-        return { kind: 'started', ...(await store.start(command.userId, aClient)) }
+        return { kind: 'started', ...(await store.start(command.userId, aDevice)) }
       case 'rotate':
         return { kind: 'verdict', verdict: await store.rotate(command) }
       case 'revoke':

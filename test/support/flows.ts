@@ -18,7 +18,7 @@ import { makeRefreshTokens } from '../../src/tokens/refresh.ts'
 import { makeSlidingTokens } from '../../src/tokens/sliding.ts'
 import { makeRecentUsers } from '../../src/users/recent.ts'
 import type { User } from '../../src/users/user.ts'
-import { aClient, aRevocation } from './makers.ts'
+import { aDevice, aRevocation } from './makers.ts'
 import { makeMemorySessions, makeMemoryUsers } from './memory.ts'
 
 export interface TestFlows extends Parts {
@@ -106,7 +106,7 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     addUser,
     async logIn(username = 'vitor') {
       const { id: userId } = (await users.findByUsername(username)) ?? (await addUser(username))
-      const { access, refresh, outcome } = await flows.obtain({ username, password: thePassword }, aClient)
+      const { access, refresh, outcome } = await flows.obtain({ username, password: thePassword }, aDevice)
       return { access, refresh, sid: outcome.sid ?? '', userId }
     }
   }

@@ -1,5 +1,5 @@
 import type { Revocation } from '../../src/sessions/revocations.ts'
-import type { SessionClient, SessionPolicy } from '../../src/sessions/session.ts'
+import type { SessionDevice, SessionPolicy } from '../../src/sessions/session.ts'
 
 /** A policy: Keyturn's defaults but for what the case is about. */
 export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => ({
@@ -21,4 +21,4 @@ export const aRevocation = (id: string, revokedAt: number, kind: Revocation['kin
   return { kind, id, revokedAt, position: `${entries}` }
 }
 
-export const aClient: SessionClient = { ip: '192.0.2.1', userAgent: 'test' }
+export const aDevice: SessionDevice = { ip: '192.0.2.1', userAgent: 'test' }

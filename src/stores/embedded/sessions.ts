@@ -83,7 +83,7 @@ const toSession = (row: SessionRow): Session => ({
   anchorAt: row.anchor_at,
   lastUsedAt: row.last_used_at,
   lateGeneration: row.late_generation,
-  client: { ip: row.ip, userAgent: row.user_agent }
+  device: { ip: row.ip, userAgent: row.user_agent }
 })
 
 /** Sessions that one transaction ends at most: some three milliseconds. */
@@ -139,8 +139,8 @@ export async function openEmbeddedSessions(
         session.anchorGeneration,
         session.anchorAt,
         session.lastUsedAt,
-        session.client.ip,
-        session.client.userAgent,
+        session.device.ip,
+        session.device.userAgent,
         JSON.stringify(session.supersededAt)
       ]
     )
@@ -255,19 +255,19 @@ export async function openEmbeddedSessions(
   }
 
   return {
-    async start(userId, client, lifetime = policy.lifetime) {
+    async start(userId, device, lifetime = policy.lifetime) {
       return engine.transaction(() => {
         // Each login clears away a few sessions that are over, so that the file does not grow with them.
         engine.run(
           'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
           [clock()]
         )
-        const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
+        const session = startSession(userId, randomId(), device, clock(), { ...policy, lifetime })
         insert(session)
         return { session, ended: endSurplus(userId) }
       })
     },
-    async adopt({ userId, sid, issuedAt, expiresAt, lifetime = policy.lifetime }, client) {
+    async adopt({ userId, sid, issuedAt, expiresAt, lifetime = policy.lifetime }, device) {
       return engine.transaction(() => {
         engine.run('DELETE FROM keyturn_adoptions WHERE expires_at <= $1', [clock()])
         const isFirst = engine.run(
@@ -275,7 +275,7 @@ export async function openEmbeddedSessions(
           [sid, userId, expiresAt]
         )
         if (isFirst.length === 0 || isEndedSince({ userId, issuedAt })) return false
-        insert(startSession(userId, sid, client, clock(), { ...policy, lifetime }))
+        insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
         return true
       })
     },

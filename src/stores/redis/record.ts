@@ -1,18 +1,18 @@
-import type { Session, SessionClient } from '../../sessions/session.ts'
+import type { Session, SessionDevice } from '../../sessions/session.ts'
 
 /*
  * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):
  *   sid (16 bytes)          -> twelve 32-bit numbers, big-endian, in the order below
- *   sid and the letter c    -> the client: address, a space, user agent; 64 bytes at most
+ *   sid and the letter c    -> the device: address, a space, user agent; 64 bytes at most
  * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
  * expiry included. A key a session with an index beside it took 440.
  */
 /** In place of the generation of a session that has ended but is not yet in the revocation feed. */
 const endedMark = 2 ** 32 - 1
-const longestClient = 64
+const longestDevice = 64
 
 /** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
-export function decodeRecord(userId: string, sid: string, record: Buffer, client: Buffer | null): Session | undefined {
+export function decodeRecord(userId: string, sid: string, record: Buffer, device: Buffer | null): Session | undefined {
   const read = (index: number): number => record.readUInt32BE(4 * index)
   const generation = read(0)
   if (generation === endedMark) return undefined
@@ -29,7 +29,7 @@ export function decodeRecord(userId: string, sid: string, record: Buffer, client
     lastUsedAt: read(7),
     supersededAt: [read(8), read(9), read(10)],
     lateGeneration: record.length < 48 ? 0 : read(11),
-    client: decodeClient(client)
+    device: decodeDevice(device)
   }
 }
 
@@ -40,15 +40,15 @@ export const createdAtOf = (record: Buffer): number => record.readUInt32BE(8)
 export const expiryOf = (record: Buffer): number => record.readUInt32BE(16)
 
 /** Address and user agent in 64 bytes: a longer user agent is cut at a whole character. */
-export function encodeClient({ ip, userAgent }: SessionClient): Buffer {
+export function encodeDevice({ ip, userAgent }: SessionDevice): Buffer {
   const bytes = Buffer.from(`${ip} ${userAgent}`)
-  let end = Math.min(bytes.length, longestClient)
+  let end = Math.min(bytes.length, longestDevice)
   while (end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--
   return bytes.subarray(0, end)
 }
 
-/** A client as encodeClient wrote it. */
-export function decodeClient(bytes: Buffer | null): SessionClient {
+/** A device as encodeDevice wrote it. */
+export function decodeDevice(bytes: Buffer | null): SessionDevice {
   const text = bytes?.toString() ?? ''
   const space = text.indexOf(' ')
   return { ip: text.slice(0, Math.max(space, 0)), userAgent: text.slice(space + 1) }

@@ -60,7 +60,7 @@ export async function start(
   redis: Connection,
   [sessions, ending]: readonly [sessions: string, ending: string],
   sid: string,
-  client: Buffer,
+  device: Buffer,
   policy: SessionPolicy
 ): Promise<{ now: number; ended: readonly string[]; isEnding: boolean }> {
   const bytes = Buffer.from(sid, 'hex')
@@ -68,7 +68,7 @@ export async function start(
     sessions,
     ending,
     bytes,
-    client,
+    device,
     policy.lifetime,
     policy.absoluteLifetime,
     policy.maxPerUser,
@@ -82,7 +82,7 @@ export async function adopt(
   redis: Connection,
   [sessions, adopted, ended]: readonly [sessions: string, adopted: string, ended: string],
   { sid, issuedAt, expiresAt, lifetime }: Omit<ForeignToken, 'userId'>,
-  client: Buffer,
+  device: Buffer,
   policy: SessionPolicy
 ): Promise<boolean> {
   const bytes = Buffer.from(sid, 'hex')
@@ -92,7 +92,7 @@ export async function adopt(
       adopted,
       ended,
       bytes,
-      client,
+      device,
       lifetime ?? policy.lifetime,
       policy.absoluteLifetime,
       issuedAt,

@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../../time.ts'
 import type { Circuit } from '../circuit.ts'
 import { type Connection, failClosed, makeRedisCircuit, untilReplicated } from './client.ts'
 import { makeNames, type Names } from './names.ts'
-import { createdAtOf, decodeClient, decodeRecord, encodeClient, expiryOf } from './record.ts'
+import { createdAtOf, decodeDevice, decodeRecord, encodeDevice, expiryOf } from './record.ts'
 import { adopt, announce, defineScripts, detach, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
@@ -87,25 +87,25 @@ export function openRedisSessions(
 
   const withClients = async (key: string, sessions: readonly Session[]): Promise<readonly Session[]> => {
     if (sessions.length === 0) return sessions
-    const clients = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
-    return sessions.map((session, index) => ({ ...session, client: decodeClient(clients[index] ?? null) }))
+    const devices = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
+    return sessions.map((session, index) => ({ ...session, device: decodeDevice(devices[index] ?? null) }))
   }
 
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
-    async start(userId, client, lifetime = policy.lifetime) {
+    async start(userId, device, lifetime = policy.lifetime) {
       const sid = randomId()
       const own = { ...policy, lifetime }
       const keys = [names.sessions(userId), names.ending(userId)] as const
-      const { now, ended, isEnding } = await start(redis, keys, sid, encodeClient(client), own)
+      const { now, ended, isEnding } = await start(redis, keys, sid, encodeDevice(device), own)
       await finish(names.sessions(userId), ended)
       // A step of what another call has left unfinished.
       if (isEnding) await finishSome(userId, beginning)
-      return { session: startSession(userId, sid, client, now, own), ended }
+      return { session: startSession(userId, sid, device, now, own), ended }
     },
-    async adopt(token, client) {
+    async adopt(token, device) {
       const { userId, sid } = token
       const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
-      return await adopt(redis, keys, token, encodeClient(client), policy)
+      return await adopt(redis, keys, token, encodeDevice(device), policy)
     },
     async isSpent({ userId, sid, issuedAt }) {
       const [adopted, ended] = await redis.mget(names.adopted(userId, sid), names.ended(userId))
@@ -119,8 +119,8 @@ export function openRedisSessions(
       return verdict.kind === 'ended' ? { kind: 'unknown' } : verdict
     },
     async find(userId, sid) {
-      const [record, client] = await redis.hmgetBuffer(names.sessions(userId), ...fieldsOf(sid))
-      return record ? unlessOver(decodeRecord(userId, sid, record, client ?? null)) : undefined
+      const [record, device] = await redis.hmgetBuffer(names.sessions(userId), ...fieldsOf(sid))
+      return record ? unlessOver(decodeRecord(userId, sid, record, device ?? null)) : undefined
     },
     async list(userId, { limit = defaultPage, after } = {}) {
       const key = names.sessions(userId)
@@ -167,8 +167,8 @@ export function openRedisSessions(
   return { ...store, close: async () => redis.disconnect() }
 }
 
-/** The two fields of a session: its record and its client. */
-function fieldsOf(sid: string): [record: Buffer, client: Buffer] {
+/** The two fields of a session: its record and its device. */
+function fieldsOf(sid: string): [record: Buffer, device: Buffer] {
   const bytes = Buffer.from(sid, 'hex')
   return [bytes, Buffer.concat([bytes, Buffer.from('c')])]
 }

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { makeTally } from '../../../src/cli/import-tally.ts'
-import type { Outcome } from '../../../src/users/intake.ts'
+import type { IntakeOutcome } from '../../../src/users/intake.ts'
 import { aGivenUser } from '../../conformance/user-import.ts'
 
 const at = { row: 1, line: 1 }
-const created = (passwordHash: string): Outcome => ({
+const created = (passwordHash: string): IntakeOutcome => ({
   ...at,
   kind: 'created',
   user: { ...aGivenUser('7', 'ann', { passwordHash }), id: '7' }

@@ -9,7 +9,7 @@ import { randomSecret } from '../../../src/random.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { basic } from '../../support/client.ts'
 
-const aClient = (changes: Partial<Client> = {}): Client => ({
+const aDevice = (changes: Partial<Client> = {}): Client => ({
   id: 'gateway',
   secretHash: hashSecret({ id: 'gateway', secret: 'the secret' }),
   previous: undefined,
@@ -38,14 +38,14 @@ t.test('a secret that was given', async (t) => {
 
 t.test('who is proven by what', async (t) => {
   const good = { id: 'gateway', secret: 'the secret' }
-  t.equal(isProvenBy(aClient(), good, 0), true)
-  t.equal(isProvenBy(aClient(), { ...good, secret: 'another' }, 0), false)
-  t.equal(isProvenBy(aClient(), { ...good, secret: '' }, 0), false)
-  t.equal(isProvenBy(aClient({ id: 'billing' }), { ...good, id: 'billing' }, 0), false, 'a hash moved to another row')
+  t.equal(isProvenBy(aDevice(), good, 0), true)
+  t.equal(isProvenBy(aDevice(), { ...good, secret: 'another' }, 0), false)
+  t.equal(isProvenBy(aDevice(), { ...good, secret: '' }, 0), false)
+  t.equal(isProvenBy(aDevice({ id: 'billing' }), { ...good, id: 'billing' }, 0), false, 'a hash moved to another row')
   t.equal(isProvenBy(undefined, good, 0), false)
   t.equal(isProvenBy(undefined, { id: '', secret: '' }, 0), false, 'nobody is not proven by nothing')
-  t.equal(isProvenBy(aClient(), { id: '', secret: '' }, 0), false)
-  const rotated = aClient({
+  t.equal(isProvenBy(aDevice(), { id: '', secret: '' }, 0), false)
+  const rotated = aDevice({
     secretHash: hashSecret({ id: 'gateway', secret: 'the next' }),
     previous: { secretHash: hashSecret(good), until: 100 }
   })
@@ -94,17 +94,17 @@ t.test('scopes', async (t) => {
 
 t.test('the directory: as old as it was asked, and closed when it is too old', async (t) => {
   const clock = makeManualClock()
-  let kept: readonly Client[] = [aClient()]
+  let kept: readonly Client[] = [aDevice()]
   const store = { list: async () => kept }
   const directory = makeClientDirectory(store, 30, clock)
   t.throws(() => directory.find('gateway'), { code: 'STORE_DOWN' }, 'it was never read')
   await directory.update()
-  t.same(directory.find('gateway'), aClient())
+  t.same(directory.find('gateway'), aDevice())
   t.equal(directory.find('nobody'), undefined)
   t.equal(directory.find('__proto__'), undefined)
 
   kept = []
-  t.same(directory.find('gateway'), aClient(), 'not read yet')
+  t.same(directory.find('gateway'), aDevice(), 'not read yet')
   await directory.update()
   t.equal(directory.find('gateway'), undefined)
 
@@ -122,7 +122,7 @@ t.test('the directory: as old as it was asked, and closed when it is too old', a
     })
   const reading = directory.update()
   clock.advance(31)
-  answer([aClient()])
+  answer([aDevice()])
   await reading
   t.throws(() => directory.find('gateway'), { code: 'STORE_DOWN' }, 'an answer is as old as its question')
 })

@@ -112,7 +112,7 @@ t.test('login hooks are called', async (t) => {
   const user = { id: userId, username: 'vitor', isActive: true, claims: {} }
   t.same(told, [['success', user, { sid, ip: '127.0.0.1', userAgent: 'lightMyRequest' }]])
 
-  const client = { ip: '127.0.0.1', userAgent: 'curl/8' }
+  const device = { ip: '127.0.0.1', userAgent: 'curl/8' }
   const stars = '*'.repeat(20)
   told.length = 0
   await logIn(service, 'nobody')
@@ -120,9 +120,9 @@ t.test('login hooks are called', async (t) => {
   service.hooks.userAuthenticationRule = () => false
   await logIn(service)
   t.same(told, [
-    ['failed', { username: 'nobody', password: stars }, client],
-    ['failed', { username: 'vitor', password: stars }, client],
-    ['failed', { username: 'vitor', password: stars }, client]
+    ['failed', { username: 'nobody', password: stars }, device],
+    ['failed', { username: 'vitor', password: stars }, device],
+    ['failed', { username: 'vitor', password: stars }, device]
   ])
   told.length = 0
   await logIn(service, '')
@@ -169,10 +169,10 @@ t.test('onRefreshVerdict is called for late retries and reuse, and its failure c
   t.equal((await present(refresh)).status, 401)
   const { sid } = JSON.parse(Buffer.from(refresh.split('.')[1]!, 'base64url').toString())
   const user = { id: userId, username: 'vitor', isActive: true, claims: {} }
-  const client = { ip: '127.0.0.1', userAgent: 'curl/8' }
+  const device = { ip: '127.0.0.1', userAgent: 'curl/8' }
   t.same(calls, [
-    [user, { sid, verdict: 'late', loginIp: '127.0.0.1', ...client }],
-    [user, { sid, verdict: 'reused', loginIp: undefined, ...client }]
+    [user, { sid, verdict: 'late', loginIp: '127.0.0.1', ...device }],
+    [user, { sid, verdict: 'reused', loginIp: undefined, ...device }]
   ])
   t.match(
     service.log.filter(({ level }) => level === 50),
@@ -199,16 +199,16 @@ t.test('a hook that never answers is waited for so long', async (t) => {
     }
   )
   const user = { id: '1', username: 'vitor', isActive: true, claims: {} } as User
-  const client = { ip: '192.0.2.1', userAgent: '' }
+  const device = { ip: '192.0.2.1', userAgent: '' }
   const late = 'Error: no answer within 20 ms'
   await t.rejects(hooks.claims(user, { grant: 'login', sid: undefined }), {
     code: 'CLAIMS_FAILED',
     cause: { message: 'no answer within 20 ms' }
   })
   await t.rejects(hooks.mayAuthenticate(user), { code: 'RULE_FAILED', cause: { message: 'no answer within 20 ms' } })
-  await hooks.onLoginSuccess(user, { sid: '2', ...client })
-  await hooks.onLoginFailed({ username: 'vitor', password: 'x' }, client)
-  await hooks.onRefreshVerdict(user, { sid: '2', verdict: 'late', loginIp: '192.0.2.1', ...client })
+  await hooks.onLoginSuccess(user, { sid: '2', ...device })
+  await hooks.onLoginFailed({ username: 'vitor', password: 'x' }, device)
+  await hooks.onRefreshVerdict(user, { sid: '2', verdict: 'late', loginIp: '192.0.2.1', ...device })
   t.same(failed, [
     ['onLoginSuccess', late],
     ['onLoginFailed', late],

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { Parts } from '../../../src/flows/parts.ts'
 import { makeRevocations } from '../../../src/sessions/revocations.ts'
 import { openFlows } from '../../support/flows.ts'
-import { aClient } from '../../support/makers.ts'
+import { aDevice } from '../../support/makers.ts'
 
 const blacklisted = { code: 'FIELDS_INVALID', fields: { non_field_errors: ['Token is blacklisted'] } }
 
@@ -13,7 +13,7 @@ t.test(
     const [first, second] = [await logIn('ann'), await logIn('ben')]
     await users.delete(first.userId)
     t.match(await flows.verify(first.access), { claims: { user_id: first.userId }, place: undefined })
-    await flows.blacklist(first.refresh, aClient)
+    await flows.blacklist(first.refresh, aDevice)
     await t.rejects(flows.verify(first.access), { code: 'TOKEN_REVOKED' })
     clock.advance(299)
     await flows.verify(second.access)
@@ -26,7 +26,7 @@ t.test('verify: a refresh token is valid as long as a refresh would take it', as
   const { clock, flows, logIn, sessions } = openFlows({ env: { REFRESH_LATE_RETRY: '1h' } })
   const { refresh, sid, userId } = await logIn()
   t.match(await flows.verify(refresh), { place: { userId, sid, generation: 0 } })
-  const { refresh: successor = '' } = await flows.refresh(refresh, aClient)
+  const { refresh: successor = '' } = await flows.refresh(refresh, aDevice)
   const session = await sessions.find(userId, sid)
   clock.advance(3600)
   await flows.verify(refresh)
@@ -34,7 +34,7 @@ t.test('verify: a refresh token is valid as long as a refresh would take it', as
   await t.rejects(flows.verify(refresh), blacklisted)
   t.same(await sessions.find(userId, sid), session, 'asking changes nothing')
   await flows.verify(successor)
-  await flows.blacklist(successor, aClient)
+  await flows.blacklist(successor, aDevice)
   await t.rejects(flows.verify(successor), blacklisted)
 })
 

@@ -2,9 +2,9 @@ import fc from 'fast-check'
 import t from 'tap'
 import { decide } from '../../../src/sessions/rotation.ts'
 import { type Session, type SessionPolicy, startSession } from '../../../src/sessions/session.ts'
-import { aClient, aPolicy } from '../../support/makers.ts'
+import { aDevice, aPolicy } from '../../support/makers.ts'
 
-const start = (policy: SessionPolicy, now = 1000): Session => startSession('u', 'f'.repeat(32), aClient, now, policy)
+const start = (policy: SessionPolicy, now = 1000): Session => startSession('u', 'f'.repeat(32), aDevice, now, policy)
 
 /** Presents generations to one session, so many seconds after its start: the verdicts, in order. */
 function play(policy: SessionPolicy, steps: readonly (readonly [now: number, generation: number])[]): string[] {

@@ -3,7 +3,7 @@ import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { sessionStoreSuite } from '../../conformance/sessions.ts'
-import { aClient, aPolicy } from '../../support/makers.ts'
+import { aDevice, aPolicy } from '../../support/makers.ts'
 
 /** How long a revocation matters, in seconds. */
 const window = 360
@@ -23,7 +23,7 @@ t.test('a table of a version without late retries is brought up to date and keep
   const old = openEmbedded(t.testdir())
   t.teardown(() => old.close())
   const openSessions = () => openEmbeddedSessions(old, aPolicy({ lateRetry: 3600 }), window, clock)
-  const { sid } = (await (await openSessions()).start('u', aClient)).session
+  const { sid } = (await (await openSessions()).start('u', aDevice)).session
   old.run('ALTER TABLE keyturn_sessions DROP COLUMN late_generation')
   const store = await openSessions()
   t.match(await store.find('u', sid), { generation: 0, lateGeneration: 0 })
@@ -34,7 +34,7 @@ t.test('a table of a version without late retries is brought up to date and keep
 
 t.test('an adoption is forgotten once its token has expired', async (t) => {
   const store = await openEmbeddedSessions(engine, aPolicy(), window, clock)
-  const adopt = (sid: string) => store.adopt({ userId: 'u', sid, issuedAt: 0, expiresAt: clock() + 500 }, aClient)
+  const adopt = (sid: string) => store.adopt({ userId: 'u', sid, issuedAt: 0, expiresAt: clock() + 500 }, aDevice)
   t.equal(await adopt('a'), true)
   clock.advance(500)
   t.equal(await store.isSpent({ userId: 'u', sid: 'a', issuedAt: 0, expiresAt: 0 }), false)
@@ -45,9 +45,9 @@ t.test('an adoption is forgotten once its token has expired', async (t) => {
 t.test('sessions that are over do not stay in the file', async (t) => {
   const store = await openEmbeddedSessions(engine, aPolicy({ lifetime: 100 }), window, clock)
   clock.advance(100_000_000)
-  for (let login = 0; login < 200; login++) await store.start('u', aClient)
+  for (let login = 0; login < 200; login++) await store.start('u', aDevice)
   clock.advance(100)
-  for (let login = 0; login < 20; login++) await store.start('u', aClient)
+  for (let login = 0; login < 20; login++) await store.start('u', aDevice)
   const [row] = engine.run<{ kept: number }>('SELECT count(*) AS kept FROM keyturn_sessions')
   t.equal(row?.kept, 20)
 })

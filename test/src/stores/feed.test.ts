@@ -24,7 +24,7 @@ import {
   until,
   window
 } from '../../conformance/feed.ts'
-import { aClient, aPolicy } from '../../support/makers.ts'
+import { aDevice, aPolicy } from '../../support/makers.ts'
 import { needsRedis, withoutRedis } from '../../support/needs.ts'
 import type { RedisServer } from '../../support/redis.ts'
 
@@ -397,9 +397,9 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
       const place = await login(store, 'ann')
       await breakFeed()
       await t.rejects(store.revoke('ann', place.sid), down)
-      await t.rejects(store.start('ann', aClient), down)
+      await t.rejects(store.start('ann', aDevice), down)
       await repairFeed()
-      const { session, ended } = await store.start('ann', aClient)
+      const { session, ended } = await store.start('ann', aDevice)
       t.ok(ended.includes(place.sid))
       await isAnnounced(broken, place.sid)
       t.equal((await store.rotate(place)).kind, 'unknown')
@@ -412,11 +412,11 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
     const { store, breakFeed, repairFeed } = broken
     const place = await login(store, 'ann')
     await breakFeed()
-    await t.rejects(store.start('ann', aClient), down)
+    await t.rejects(store.start('ann', aDevice), down)
     await repairFeed()
     t.equal((await store.rotate(place)).kind, 'unknown')
     await isAnnounced(broken, place.sid)
-    t.equal((await store.start('ann', aClient)).session.userId, 'ann')
+    t.equal((await store.start('ann', aDevice)).session.userId, 'ann')
     t.equal((await store.list('ann')).length, 1)
   })
 

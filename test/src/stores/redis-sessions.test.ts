@@ -7,7 +7,7 @@ import type { ReadScript } from '../../../src/stores/redis/scripts.ts'
 import { openRedisSessions } from '../../../src/stores/redis/sessions.ts'
 import { makeManualClock, systemClock } from '../../../src/time.ts'
 import { sessionStoreSuite } from '../../conformance/sessions.ts'
-import { aClient, aPolicy } from '../../support/makers.ts'
+import { aDevice, aPolicy } from '../../support/makers.ts'
 import { needsRedis } from '../../support/needs.ts'
 
 const server = await needsRedis(t)
@@ -47,8 +47,8 @@ t.test('by its own clock, a session is what its tokens say', async (t) => {
   const { session } = await store.start('{odd} user%', { ip: '2001:db8::1', userAgent: 'ü'.repeat(100) })
   t.ok(Math.abs(session.createdAt - systemClock()) <= 1)
   const found = await store.find('{odd} user%', session.sid)
-  t.same({ ...found, client: session.client }, session)
-  t.match(found?.client, { ip: '2001:db8::1', userAgent: /^ü{26}$/ }, 'cut at a whole character')
+  t.same({ ...found, device: session.device }, session)
+  t.match(found?.device, { ip: '2001:db8::1', userAgent: /^ü{26}$/ }, 'cut at a whole character')
   await store.close()
 })
 
@@ -56,7 +56,7 @@ t.test('an adoption is forgotten once its token has expired', async (t) => {
   const names = makeNames(`${prefix}adopted:`)
   const store = openRedisSessions(redis, aPolicy(), window, { names })
   const token = { userId: 'u', sid: 'a'.repeat(32), issuedAt: 0, expiresAt: systemClock() + 500 }
-  t.equal(await store.adopt(token, aClient), true)
+  t.equal(await store.adopt(token, aDevice), true)
   const seconds = await redis.ttl(names.adopted('u', token.sid))
   t.ok(seconds > 490 && seconds <= 500, `${seconds} s`)
 })
@@ -68,10 +68,10 @@ t.test('sessions that are over do not stay beside live ones', async (t) => {
     clock,
     readScript
   })
-  for (let login = 0; login < 2000; login++) await store.start('u', aClient)
+  for (let login = 0; login < 2000; login++) await store.start('u', aDevice)
   clock.advance(100)
   await setClock()
-  for (let login = 0; login < 1000; login++) await store.start('u', aClient)
+  for (let login = 0; login < 1000; login++) await store.start('u', aDevice)
   const kept = (await redis.hlen(names.sessions('u'))) / 2
   t.ok(kept < 1200, `${kept} records for 1000 live sessions`)
 })
@@ -79,7 +79,7 @@ t.test('sessions that are over do not stay beside live ones', async (t) => {
 t.test('a session of a version without late retries is read, refreshed and retried', async (t) => {
   const names = makeNames(`${prefix}old:`)
   const store = openRedisSessions(redis, aPolicy({ lateRetry: 3600 }), window, { names, clock, readScript })
-  const { sid } = (await store.start('u', aClient)).session
+  const { sid } = (await store.start('u', aDevice)).session
   const [key, field] = [names.sessions('u'), Buffer.from(sid, 'hex')]
   const shorten = async () => redis.hset(key, field, (await redis.hgetBuffer(key, field))?.subarray(0, 44) ?? '')
   await shorten()
