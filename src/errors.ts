@@ -195,3 +195,19 @@ export class KeyturnError extends Error {
     return errorTable[this.code]
   }
 }
+
+/** An error that an operator can mend: its message says what is wrong and what to do, and its stack does not help. */
+export abstract class OperatorError extends Error {
+  /** The exit status of a command that fails with it. */
+  abstract readonly exitCode: number
+}
+
+/** What an operator reads about `error`, and the exit status; undefined for a defect, whose stack is worth reading. */
+export function explain(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
+  if (error instanceof OperatorError) return error
+  if (error instanceof KeyturnError && error.code === 'STORE_DOWN') {
+    const message = `A store cannot be reached (${error.detail}). See that it runs and that DATABASE_URL, REDIS_URL or DATA_DIR is right.`
+    return { message, exitCode: 1 }
+  }
+  return undefined
+}

@@ -2,13 +2,14 @@ import { describeConfig } from '../config/describe.ts'
 import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { explain } from '../errors.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { openDatabase, openDjangoTable } from '../stores/open.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { missingRights } from '../stores/sql/rights.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
-import { explain, print, printLines, Refusal, say } from './terminal.ts'
+import { print, printLines, Refusal, say } from './terminal.ts'
 
 /**
  * `keyturn check-config`: every fault of the configuration, and then whether the servers it names answer, a line each.
@@ -36,7 +37,7 @@ async function probe(what: string, check: () => Promise<string>): Promise<boolea
   } catch (error) {
     const reason = explain(error)
     if (reason === undefined) throw error
-    print(`${what}: ${reason.words}`)
+    print(`${what}: ${reason.message}`)
     return false
   }
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { explain, say } from './terminal.ts'
+import { explain } from '../errors.ts'
+import { say } from './terminal.ts'
 
 /**
  * `keyturn serve` alone needs no command line to be read: workers start a sixtieth of a second sooner without the
@@ -14,7 +15,7 @@ async function run(words: readonly string[]): Promise<void> {
 function report(error: unknown): number {
   const reason = explain(error)
   if (reason === undefined) console.error(error)
-  else say(reason.words)
+  else say(reason.message)
   return reason?.exitCode ?? 1
 }
 

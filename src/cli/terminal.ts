@@ -1,11 +1,10 @@
-import { ConfigError } from '../config/load.ts'
-import { KeyturnError } from '../errors.ts'
+import { OperatorError } from '../errors.ts'
 import { printableLine, printableText } from '../printable.ts'
-import { StoreError } from '../stores/error.ts'
 
 /** A command that was understood and refused. The message is a plain sentence that says why, or what to do. */
-export class Refusal extends Error {
+export class Refusal extends OperatorError {
   override readonly name = 'Refusal'
+  readonly exitCode = 1
 }
 
 /** Data: a line on standard output. */
@@ -16,18 +15,6 @@ export const printLines = (text: string): void => void process.stdout.write(`${p
 
 /** A message on standard error, so that the data can be piped. */
 export const say = (text: string): void => void process.stderr.write(`${printableText(text)}\n`)
-
-/** What went wrong in plain lines, with the exit status for it; undefined for a defect, whose stack is worth seeing. */
-export function explain(error: unknown): { readonly words: string; readonly exitCode: number } | undefined {
-  if (error instanceof Refusal || error instanceof StoreError) return { words: error.message, exitCode: 1 }
-  // 78 is EX_CONFIG of sysexits.h.
-  if (error instanceof ConfigError) return { words: error.message, exitCode: 78 }
-  if (error instanceof KeyturnError && error.code === 'STORE_DOWN') {
-    const words = `A store cannot be reached (${error.detail}). See that it runs and that DATABASE_URL, REDIS_URL or DATA_DIR is right.`
-    return { words, exitCode: 1 }
-  }
-  return undefined
-}
 
 /**
  * A secret, never echoed: asked twice on a terminal, otherwise the whole of standard input without its last newline.

@@ -1,4 +1,4 @@
-import { explain } from '../cli/terminal.ts'
+import { explain } from '../errors.ts'
 import type { Order, Report } from './messages.ts'
 import { ignoredByChildren } from './signals.ts'
 
@@ -50,7 +50,7 @@ export class ArbiterChannel {
   #refuse(error: unknown): void {
     const explained = explain(error)
     if (explained === undefined) console.error(error)
-    const reason = explained?.words ?? `A ${this.#kind} failed to boot: ${(error as Error).message}`
+    const reason = explained?.message ?? `A ${this.#kind} failed to boot: ${(error as Error).message}`
     process.send?.({ type: 'refused', reason }, undefined, undefined, () => process.exit(1))
   }
 }

@@ -1,3 +1,4 @@
+import { OperatorError } from '../errors.ts'
 import { claimNameFaults } from './claim-names.ts'
 import { loadEnvFile, quote, readUtf8 } from './env-file.ts'
 import { pathFaults } from './paths.ts'
@@ -6,8 +7,10 @@ import { parseRedisUrl } from './redis-address.ts'
 import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
 
 /** An invalid configuration: one line per fault, each naming the variable, what it got and what it expected. */
-export class ConfigError extends Error {
+export class ConfigError extends OperatorError {
   override readonly name = 'ConfigError'
+  /** EX_CONFIG of sysexits.h. */
+  readonly exitCode = 78
   readonly faults: readonly string[]
 
   constructor(faults: readonly string[]) {

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import t, { type Test } from 'tap'
 import { runCommand } from '../../src/cli/commands.ts'
-import { explain } from '../../src/cli/terminal.ts'
+import { explain } from '../../src/errors.ts'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
 import { checkSigningKey } from '../../src/keys/import.ts'
 import { type BadConfiguration, badConfigurations, secret } from '../support/bad-configurations.ts'
@@ -70,7 +70,8 @@ async function outcomeOf(t: Test, command: string, env: Readonly<Record<string, 
         .join('')
     }
   } catch (error) {
-    return explain(error) ?? { exitCode: undefined, words: String((error as Error).stack) }
+    const { exitCode, message } = explain(error) ?? { exitCode: undefined, message: String((error as Error).stack) }
+    return { exitCode, words: message }
   } finally {
     ;[process.argv, process.env] = former
     errors.restore()

@@ -33,8 +33,8 @@ const modules = [
   'stores'
 ]
 
-/** What starts and stops processes: it may import everything, and no other layer imports it. */
-const entryPoints = ['src/app', 'src/cli', 'src/cluster']
+/** What starts and stops processes: each may import those before it and all else, and no other layer imports it. */
+const entryPoints = ['src/app', 'src/cluster', 'src/cli']
 
 /**
  * The modules of which a route may import values: plain functions. What has parts, as flows and stores, arrives on `app`.
@@ -63,6 +63,7 @@ interface Import {
 
 const isIn = (file: string, folder: string): boolean => file === `${folder}.ts` || file.startsWith(`${folder}/`)
 const isEntryPoint = (file: string): boolean => entryPoints.some((each) => isIn(file, each))
+const entryOf = (file: string): number => entryPoints.findIndex((each) => isIn(file, each))
 const layerOf = (file: string): string => (isEntryPoint(file) ? 'entry' : (file.split('/')[0] ?? ''))
 const moduleOf = (file: string): string => (file.split('/')[1] ?? '').replace(/\.ts$/, '')
 
@@ -70,7 +71,8 @@ const moduleOf = (file: string): string => (file.split('/')[1] ?? '').replace(/\
 function offence({ file, target, isType }: Import): string | undefined {
   if (!/^(src|plugins|routes|test|bench)\//.test(target)) return offenceOfPackage(file, target)
   const [from, to] = [layerOf(file), layerOf(target)]
-  if (from === 'entry') return to === 'test' || to === 'bench' ? 'what ships does not need tests' : undefined
+  if (to === 'test' || to === 'bench') return 'what ships does not need tests'
+  if (from === 'entry') return entryOf(target) > entryOf(file) ? 'up, to another entry point' : undefined
   if (to === 'entry') return 'an entry point'
   if (from === 'routes') return offenceOfRoute(target, isType)
   if (from === 'plugins' && to === 'routes') return 'up'
@@ -164,6 +166,8 @@ t.test('an import that points upwards is found', async (t) => {
     ['routes/token/verify.ts', 'src/errors.ts', undefined],
     ['src/app.ts', 'routes/token/verify.ts', undefined],
     ['src/cli/serve.ts', 'src/app.ts', undefined],
+    ['src/cli/serve.ts', 'src/cluster/arbiter.ts', undefined],
+    ['src/cluster/child.ts', 'src/cli/terminal.ts', 'up, to another entry point'],
     ['src/cli/serve.ts', 'test/support/app.ts', 'what ships does not need tests']
   ]
   for (const [file, target, answer] of rows)
