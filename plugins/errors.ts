@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type ErrorCode, KeyturnError } from '../src/errors.ts'
+import { type ErrorCode, KeyturnError, unreadable } from '../src/errors.ts'
+import { chooseLanguage, translateBody } from '../src/i18n/index.ts'
 import { makeRetryAfter, type RetryAfter } from '../src/limits/retry-after.ts'
-import { chooseLanguage, translateBody } from '../src/languages.ts'
 import { securityHeaders } from './headers.ts'
 import { whichRequest } from './requests.ts'
 
@@ -95,7 +95,7 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
       return as('MEDIA_TYPE', request.headers['content-type'] ?? '')
     default:
       return error.statusCode !== undefined && error.statusCode < 500
-        ? as('BODY_UNREADABLE', 'The request cannot be read.')
+        ? as('BODY_UNREADABLE', unreadable)
         : as('SERVER_ERROR')
   }
 }
@@ -103,8 +103,8 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
 /** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */
 export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
-  const [status, words] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
-  const body = JSON.stringify({ detail: words })
+  const [status, text] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
+  const body = JSON.stringify({ detail: text })
   if (socket.writable) {
     const fields = {
       ...securityHeaders,
@@ -118,7 +118,7 @@ export function answerBrokenRequest(error: Error & { code?: string }, socket: So
   socket.destroySoon()
 }
 
-const brokenRequests: Readonly<Record<string, readonly [status: string, words: string]>> = {
+const brokenRequests: Readonly<Record<string, readonly [status: string, text: string]>> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'The header fields are too large.'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'The request took too long to arrive.']
 }

@@ -1,11 +1,9 @@
-import type { Told } from './translations.ts'
-
 /** What a caller receives: a status and a body. The text is Simple JWT's wherever Simple JWT defines the error. */
 interface Refusal {
   readonly status: number
   /** Simple JWT's `code` member, only where it sends one. */
   readonly code?: string
-  readonly words: string | ((detail: string) => string)
+  readonly text: string | ((detail: string) => string)
   /** The `error` that OAuth endpoints return, where it is more specific than the status (RFC 6749 §5.2, RFC 7009 §2.2.1). */
   readonly oauth?: string
   /** The `error` in the `WWW-Authenticate` field (RFC 6750 §3.1). */
@@ -13,102 +11,138 @@ interface Refusal {
 }
 
 /**
- * Every way a request can be refused, one row per code. Tests compare docs/errors.md and translations.ts with it.
+ * Every way a request can be refused, one row per code. Tests compare docs/errors.md and src/i18n with it.
  * A text that is a function receives the error's `detail`, which is then public; in the other rows `detail` is only logged.
  */
 export const errorTable = {
-  FIELDS_INVALID: { status: 400, words: 'Invalid input.' },
-  BODY_UNREADABLE: { status: 400, words: (detail) => detail },
-  HOST_INVALID: { status: 400, words: 'The request must have exactly one Host field.' },
-  EXPECTATION: { status: 417, words: 'The request expects more than 100-continue.' },
-  NO_METADATA: { status: 404, words: 'There is no metadata, since the setting ISSUER is not a URL.' },
-  NOT_FOUND: { status: 404, words: 'Not found.' },
-  METHOD: { status: 405, words: (method) => `Method "${method}" not allowed.` },
-  NOT_ACCEPTABLE: { status: 406, words: 'Could not satisfy the request Accept header.' },
-  TOO_LARGE: { status: 413, words: (limit) => `The request body is too large: at most ${limit} bytes are read.` },
-  MEDIA_TYPE: { status: 415, words: (type) => `Unsupported media type "${type}" in request.` },
-  LOGIN_FAILED: { status: 401, words: 'No active account found with the given credentials' },
-  USER_GONE: { status: 401, words: 'No active account found for the given token.', oauth: 'invalid_grant' },
-  PASSWORD_CHANGED: { status: 401, words: "The user's password has been changed.", oauth: 'invalid_grant' },
-  TOKEN_INVALID: { status: 401, code: 'token_not_valid', words: 'Token is invalid', oauth: 'invalid_grant' },
-  TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', words: 'Token is expired', oauth: 'invalid_grant' },
-  TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', words: "Token has no 'exp' claim", oauth: 'invalid_grant' },
+  FIELDS_INVALID: { status: 400, text: 'Invalid input.' },
+  BODY_UNREADABLE: { status: 400, text: (detail) => detail },
+  HOST_INVALID: { status: 400, text: 'The request must have exactly one Host field.' },
+  EXPECTATION: { status: 417, text: 'The request expects more than 100-continue.' },
+  NO_METADATA: { status: 404, text: 'There is no metadata, since the setting ISSUER is not a URL.' },
+  NOT_FOUND: { status: 404, text: 'Not found.' },
+  METHOD: { status: 405, text: (method) => `Method "${method}" not allowed.` },
+  NOT_ACCEPTABLE: { status: 406, text: 'Could not satisfy the request Accept header.' },
+  TOO_LARGE: { status: 413, text: (limit) => `The request body is too large: at most ${limit} bytes are read.` },
+  MEDIA_TYPE: { status: 415, text: (type) => `Unsupported media type "${type}" in request.` },
+  LOGIN_FAILED: { status: 401, text: 'No active account found with the given credentials' },
+  USER_GONE: { status: 401, text: 'No active account found for the given token.', oauth: 'invalid_grant' },
+  PASSWORD_CHANGED: { status: 401, text: "The user's password has been changed.", oauth: 'invalid_grant' },
+  TOKEN_INVALID: { status: 401, code: 'token_not_valid', text: 'Token is invalid', oauth: 'invalid_grant' },
+  TOKEN_EXPIRED: { status: 401, code: 'token_not_valid', text: 'Token is expired', oauth: 'invalid_grant' },
+  TOKEN_NO_EXPIRY: { status: 401, code: 'token_not_valid', text: "Token has no 'exp' claim", oauth: 'invalid_grant' },
   TOKEN_REFRESH_EXPIRED: {
     status: 401,
     code: 'token_not_valid',
-    words: (claim) => `Token '${claim}' claim has expired`
+    text: (claim) => `Token '${claim}' claim has expired`
   },
-  TOKEN_NO_REFRESH_EXPIRY: { status: 401, code: 'token_not_valid', words: (claim) => `Token has no '${claim}' claim` },
-  TOKEN_NO_ID: { status: 401, code: 'token_not_valid', words: 'Token has no id', oauth: 'invalid_grant' },
-  TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has no type', oauth: 'invalid_grant' },
-  TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', words: 'Token has wrong type', oauth: 'invalid_grant' },
-  TOKEN_REVOKED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted', oauth: 'invalid_grant' },
-  TOKEN_REUSED: { status: 401, code: 'token_not_valid', words: 'Token is blacklisted', oauth: 'invalid_grant' },
-  BEARER_MISSING: { status: 401, words: 'Authentication credentials were not provided.' },
+  TOKEN_NO_REFRESH_EXPIRY: { status: 401, code: 'token_not_valid', text: (claim) => `Token has no '${claim}' claim` },
+  TOKEN_NO_ID: { status: 401, code: 'token_not_valid', text: 'Token has no id', oauth: 'invalid_grant' },
+  TOKEN_NO_TYPE: { status: 401, code: 'token_not_valid', text: 'Token has no type', oauth: 'invalid_grant' },
+  TOKEN_WRONG_TYPE: { status: 401, code: 'token_not_valid', text: 'Token has wrong type', oauth: 'invalid_grant' },
+  TOKEN_REVOKED: { status: 401, code: 'token_not_valid', text: 'Token is blacklisted', oauth: 'invalid_grant' },
+  TOKEN_REUSED: { status: 401, code: 'token_not_valid', text: 'Token is blacklisted', oauth: 'invalid_grant' },
+  BEARER_MISSING: { status: 401, text: 'Authentication credentials were not provided.' },
   BEARER_MALFORMED: {
     status: 401,
     code: 'bad_authorization_header',
-    words: 'Authorization header must contain two space-delimited values'
+    text: 'Authorization header must contain two space-delimited values'
   },
   BEARER_INVALID: {
     status: 401,
     code: 'token_not_valid',
-    words: 'Given token not valid for any token type',
+    text: 'Given token not valid for any token type',
     bearer: 'invalid_token'
   },
   BEARER_NO_USER: {
     status: 401,
     code: 'token_not_valid',
-    words: 'Token contained no recognizable user identification',
+    text: 'Token contained no recognizable user identification',
     bearer: 'invalid_token'
   },
-  BEARER_USER_GONE: { status: 401, code: 'user_not_found', words: 'User not found', bearer: 'invalid_token' },
-  BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', words: 'User is inactive', bearer: 'invalid_token' },
+  BEARER_USER_GONE: { status: 401, code: 'user_not_found', text: 'User not found', bearer: 'invalid_token' },
+  BEARER_USER_INACTIVE: { status: 401, code: 'user_inactive', text: 'User is inactive', bearer: 'invalid_token' },
   SCOPE_MISSING: {
     status: 403,
-    words: 'You do not have permission to perform this action.',
+    text: 'You do not have permission to perform this action.',
     bearer: 'insufficient_scope'
   },
   BEARER_PASSWORD_CHANGED: {
     status: 401,
     code: 'password_changed',
-    words: "The user's password has been changed.",
+    text: "The user's password has been changed.",
     bearer: 'invalid_token'
   },
-  CROSS_SITE: { status: 403, words: 'This origin may not use the refresh cookie.' },
-  CLIENT_INVALID: { status: 401, words: 'Client authentication failed.', oauth: 'invalid_client' },
-  CLIENT_OTHER: { status: 400, words: 'This token was issued to another client.', oauth: 'unauthorized_client' },
-  OAUTH_REQUEST: { status: 400, words: (detail) => detail, oauth: 'invalid_request' },
+  CROSS_SITE: { status: 403, text: 'This origin may not use the refresh cookie.' },
+  CLIENT_INVALID: { status: 401, text: 'Client authentication failed.', oauth: 'invalid_client' },
+  CLIENT_OTHER: { status: 400, text: 'This token was issued to another client.', oauth: 'unauthorized_client' },
+  OAUTH_REQUEST: { status: 400, text: (detail) => detail, oauth: 'invalid_request' },
   GRANT_UNSUPPORTED: {
     status: 400,
-    words: 'The grant types are refresh_token and client_credentials.',
+    text: 'The grant types are refresh_token and client_credentials.',
     oauth: 'unsupported_grant_type'
   },
-  SCOPE_INVALID: { status: 400, words: (detail) => detail, oauth: 'invalid_scope' },
+  SCOPE_INVALID: { status: 400, text: (detail) => detail, oauth: 'invalid_scope' },
   REVOCATION_UNSUPPORTED: {
     status: 400,
-    words: 'A token that Keyturn did not issue cannot be revoked alone.',
+    text: 'A token that Keyturn did not issue cannot be revoked alone.',
     oauth: 'unsupported_token_type'
   },
   RATE_LIMITED: {
     status: 429,
     oauth: 'temporarily_unavailable',
-    words: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
+    text: (seconds) => `Request was throttled. Expected available in ${seconds} second${seconds === '1' ? '' : 's'}.`
   },
-  RULE_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
-  CLAIMS_FAILED: { status: 500, words: 'A server error occurred.', oauth: 'server_error' },
-  BUSY: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
-  STORE_DOWN: { status: 503, words: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
-  SERVER_ERROR: { status: 500, words: 'A server error occurred.', oauth: 'server_error' }
+  RULE_FAILED: { status: 500, text: 'A server error occurred.', oauth: 'server_error' },
+  CLAIMS_FAILED: { status: 500, text: 'A server error occurred.', oauth: 'server_error' },
+  BUSY: { status: 503, text: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
+  STORE_DOWN: { status: 503, text: 'Service temporarily unavailable.', oauth: 'temporarily_unavailable' },
+  SERVER_ERROR: { status: 500, text: 'A server error occurred.', oauth: 'server_error' }
 } as const satisfies Record<string, Refusal>
 
 export type ErrorCode = keyof typeof errorTable
 
+/** The detail of BODY_UNREADABLE where there is nothing more to report. */
+export const unreadable = 'The request cannot be read.'
+
 /** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
 export type FieldMessages = Readonly<Record<string, readonly FieldMessage[]>>
 
-/** Only texts that translations.ts has: many modules create such messages, and the compiler checks each of them. */
-export type FieldMessage = Told
+/** What can be wrong with a field; `{}` stands for a value. src/i18n has a translation of each. */
+export const fieldMessages = [
+  'No data provided',
+  'Invalid data. Expected a dictionary, but got {}.',
+  'This field is required.',
+  'This field may not be null.',
+  'This field may not be blank.',
+  'Not a valid string.',
+  'Expected a list of items but got type "{}".',
+  'This list may not be empty.',
+  'Ensure this field has no more than {} elements.',
+  'Item {}: Not a valid string.',
+  'Null characters are not allowed.',
+  'Surrogate characters are not allowed: U+{}.',
+  'Ensure this field has no more than {} characters.',
+  'Ensure this field has no more than {} bytes.',
+  'It must be "{}".',
+  'It {}.',
+  'This is not the current password.',
+  'The password must not contain a NUL character.',
+  'The password must be Unicode text.',
+  'The password must not begin or end with white space.',
+  'The password is too long: at most {} bytes are taken.',
+  'The password must not be empty.',
+  'The password is too short: at least {} characters are needed.',
+  'The password is too close to the username or to the name of the service.',
+  'The password is too common: many people use it.'
+] as const
+
+/** One of `fieldMessages` with its value: `It must be "${string}".` Simple JWT also has one error of a token there. */
+export type FieldMessage = Filled<(typeof fieldMessages)[number]> | (typeof errorTable)['TOKEN_REVOKED']['text']
+
+type Filled<Template extends string> = Template extends `${infer Before}{}${infer After}`
+  ? `${Before}${string}${After}`
+  : Template
 
 export interface ErrorOptions {
   /** Inserted into texts that take one, otherwise only logged. Never a token, password or key. */
@@ -162,16 +196,16 @@ export class KeyturnError extends Error {
   get body(): object {
     if (this.fields !== undefined) return this.fields
     const { code } = this.#row
-    return { detail: this.words, ...(code === undefined ? {} : { code }), ...this.more }
+    return { detail: this.text, ...(code === undefined ? {} : { code }), ...this.more }
   }
 
   /** The JSON body of an OAuth endpoint's response. RFC 6749 §5.2 allows only ASCII without quotes and backslashes. */
   get oauthBody(): { readonly error: string; readonly error_description: string } {
     const [field] = Object.entries(this.fields ?? {})
-    const words = field === undefined ? this.words : `${field[0]}: ${field[1].join(' ')}`
+    const text = field === undefined ? this.text : `${field[0]}: ${field[1].join(' ')}`
     return {
       error: this.#row.oauth ?? 'invalid_request',
-      error_description: words.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
+      error_description: text.replace(/[^\x20\x21\x23-\x5b\x5d-\x7e]/g, "'")
     }
   }
 
@@ -181,9 +215,9 @@ export class KeyturnError extends Error {
   }
 
   /** The human-readable text of the response. */
-  get words(): string {
-    const { words } = this.#row
-    return typeof words === 'string' ? words : words(this.detail ?? '')
+  get text(): string {
+    const { text } = this.#row
+    return typeof text === 'string' ? text : text(this.detail ?? '')
   }
 
   /** The `error` in the `WWW-Authenticate` field, if any (RFC 6750 §3). */

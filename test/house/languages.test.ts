@@ -1,18 +1,17 @@
-/* Every sentence that the outside may be told is in every language, and none is left that nobody says any more. */
+/* Every text of an error has a translation in every language, and no translation is left over. */
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { basename } from 'node:path'
 import t from 'tap'
-import { type ErrorCode, errorTable, KeyturnError } from '../../src/errors.ts'
-import { languages, translate } from '../../src/languages.ts'
-import { translations } from '../../src/translations.ts'
+import { type ErrorCode, errorTable, fieldMessages, KeyturnError, unreadable } from '../../src/errors.ts'
+import { languages, translate } from '../../src/i18n/index.ts'
 
-const others = languages.filter((language) => language !== 'en')
+const folder = new URL('../../../src/i18n/', import.meta.url)
+const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
 
 const untranslated: readonly ErrorCode[] = [
-  // Its words are what it is given: Django REST framework does not translate them either.
+  // Its text is its detail, which Django REST framework does not translate either.
   'BODY_UNREADABLE',
-  // Only OAuth doors tell these, in ASCII (RFC 6749 §5.2): so in English.
+  // Only OAuth endpoints return these, in ASCII (RFC 6749 §5.2) and therefore in English.
   'CLIENT_INVALID',
   'CLIENT_OTHER',
   'OAUTH_REQUEST',
@@ -21,40 +20,46 @@ const untranslated: readonly ErrorCode[] = [
   'REVOCATION_UNSUPPORTED'
 ]
 
-t.test('every refusal is told in every language', async (t) => {
-  const codes = (Object.keys(errorTable) as ErrorCode[]).filter((code) => !untranslated.includes(code))
-  for (const code of codes) {
-    for (const detail of ['1', '12']) {
-      const { detail: words } = new KeyturnError(code, { detail }).body as { detail: string }
-      for (const language of others) t.not(translate(words, language), words, `${code} in ${language}: ${words}`)
-    }
-  }
-})
+const translated = (Object.keys(errorTable) as ErrorCode[]).filter((code) => !untranslated.includes(code))
 
-t.test('every sentence is in every language, with its value', async (t) => {
-  for (const [sentence, row] of Object.entries(translations)) {
-    t.same(Object.keys(row), others, sentence)
+/** The texts of a code with {} for their value; a number of one second has a text of its own. */
+function templatesOf(code: ErrorCode): string[] {
+  const { text } = errorTable[code]
+  return typeof text === 'string' ? [text] : [text('{}'), text('1').replace('1', '{}')]
+}
+
+const texts = [...translated.flatMap(templatesOf), ...fieldMessages, unreadable]
+
+/** Whether a text is another one with a value in its place, as that of a token without `exp`. */
+const isFilled = (text: string): boolean =>
+  texts.some((each) => {
+    const [before = '', after] = each.split('{}')
+    return after !== undefined && !text.includes('{}') && text.startsWith(before) && text.endsWith(after)
+  })
+
+const templates = new Set(texts.filter((text) => !isFilled(text)))
+
+t.test('each language has one file, and the file translates exactly the texts of errors.ts', async (t) => {
+  t.same(['en', ...files.map((file) => basename(file, '.json'))].toSorted(), languages.toSorted())
+  for (const file of files) {
+    const translations: Record<string, string> = JSON.parse(readFileSync(new URL(file, folder), 'utf8'))
+    t.same(Object.keys(translations).toSorted(), [...templates].toSorted(), file)
     const values = (text: string): number => text.split('{}').length - 1
-    for (const [language, text] of Object.entries<string>(row)) {
-      t.equal(values(text), values(sentence), `${language}: ${text}`)
+    for (const [template, text] of Object.entries(translations)) {
+      t.equal(values(text), values(template), `${file}: ${text} has the value of its template`)
       t.ok(text.trim() === text && text.length > 0, text)
-      const isCut = !/[.。]$/.test(text) && sentence.endsWith('.')
-      t.notOk(isCut, `${text} ends as its sentence does`)
+      const isCut = !/[.。]$/.test(text) && template.endsWith('.')
+      t.notOk(isCut, `${text} ends as its template does`)
     }
   }
 })
 
-t.test('every sentence is said somewhere', async (t) => {
-  const root = fileURLToPath(new URL('../../../', import.meta.url))
-  const code = ['src', 'plugins', 'routes']
-    .flatMap((floor) =>
-      readdirSync(join(root, floor), { recursive: true, encoding: 'utf8' }).map((file) => join(root, floor, file))
-    )
-    .filter((file) => file.endsWith('.ts') && !file.endsWith('translations.ts'))
-    .map((file) => readFileSync(file, 'utf8'))
-    .join('\n')
-  for (const sentence of Object.keys(translations)) {
-    const [beginning = ''] = sentence.split('{}')
-    t.ok(code.includes(beginning), sentence)
+t.test('every error is translated into every language', async (t) => {
+  for (const code of translated) {
+    for (const detail of ['1', '12']) {
+      const { detail: text } = new KeyturnError(code, { detail }).body as { detail: string }
+      for (const language of languages)
+        t.equal(translate(text, language) === text, language === 'en', `${code} in ${language}: ${text}`)
+    }
   }
 })

@@ -20,16 +20,16 @@ t.test('only a fault of ours says where it was thrown', async (t) => {
   t.match((new KeyturnError('STORE_DOWN', { cause }).cause as Error).stack, /\n {4}at /)
 })
 
-t.test('words that take a detail say it', async (t) => {
-  const words = (code: ErrorCode, detail?: string) =>
+t.test('a text that takes a detail contains it', async (t) => {
+  const textOf = (code: ErrorCode, detail?: string) =>
     (new KeyturnError(code, detail === undefined ? {} : { detail }).body as { detail: string }).detail
-  t.equal(words('METHOD', 'PUT'), 'Method "PUT" not allowed.')
-  t.equal(words('MEDIA_TYPE', 'text/plain'), 'Unsupported media type "text/plain" in request.')
-  t.equal(words('RATE_LIMITED', '12'), 'Request was throttled. Expected available in 12 seconds.')
-  t.equal(words('RATE_LIMITED', '1'), 'Request was throttled. Expected available in 1 second.')
-  t.match(words('TOO_LARGE', '16384'), /at most 16384 bytes/)
-  t.equal(words('BODY_UNREADABLE', 'JSON parse error - x'), 'JSON parse error - x')
-  t.equal(words('BODY_UNREADABLE'), '')
+  t.equal(textOf('METHOD', 'PUT'), 'Method "PUT" not allowed.')
+  t.equal(textOf('MEDIA_TYPE', 'text/plain'), 'Unsupported media type "text/plain" in request.')
+  t.equal(textOf('RATE_LIMITED', '12'), 'Request was throttled. Expected available in 12 seconds.')
+  t.equal(textOf('RATE_LIMITED', '1'), 'Request was throttled. Expected available in 1 second.')
+  t.match(textOf('TOO_LARGE', '16384'), /at most 16384 bytes/)
+  t.equal(textOf('BODY_UNREADABLE', 'JSON parse error - x'), 'JSON parse error - x')
+  t.equal(textOf('BODY_UNREADABLE'), '')
 })
 
 t.test('every row is a refusal', async (t) => {

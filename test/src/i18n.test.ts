@@ -1,5 +1,5 @@
 import t from 'tap'
-import { chooseLanguage, languages, translate, translateBody } from '../../src/languages.ts'
+import { chooseLanguage, languages, translate, translateBody } from '../../src/i18n/index.ts'
 
 t.test('the language a header likes best', async (t) => {
   const rows: readonly (readonly [header: string, language: string])[] = [
