@@ -3,7 +3,7 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 # No dependency needs its install script, so none is run.
 RUN npm ci --workspaces=false --ignore-scripts --no-audit --no-fund
-COPY tsconfig.json ./
+COPY tsconfig.json tsconfig.types.json ./
 COPY src src
 COPY plugins plugins
 COPY routes routes

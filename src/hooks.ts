@@ -1,0 +1,65 @@
+/*
+ * The types of a hooks module, and the whole public interface of this package:
+ * `import type { HooksModule } from 'keyturn'`. It imports nothing, so that its declarations are one file.
+ */
+
+/** The named exports of HOOKS_MODULE, each optional. */
+export interface HooksModule {
+  /** Further claims of a user's access tokens, read at each login and each refresh. */
+  readonly claims?: ClaimsFunction
+  /** Whether a user may log in or refresh whose password or token was right. Simple JWT's USER_AUTHENTICATION_RULE. */
+  readonly userAuthenticationRule?: (user: ClaimsUser) => boolean | Promise<boolean>
+  /** Called when a session has started, before the response is sent. Simple JWT's ON_LOGIN_SUCCESS. */
+  readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
+  /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
+  readonly onLoginFailed?: (credentials: Credentials, device: SessionDevice) => unknown
+  /** Called before the response to a refresh that may be a thief's, so that the user can be warned. */
+  readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
+}
+
+/** `claims` of HOOKS_MODULE, or the default export of CLAIMS_MODULE. */
+export type ClaimsFunction = (user: ClaimsUser, context: ClaimsContext) => CustomClaims | Promise<CustomClaims>
+
+/** The user as a deployment's own functions see it: never the password hash. */
+export interface ClaimsUser {
+  /** What tokens carry: the field that USER_ID_FIELD names. */
+  readonly id: string
+  readonly username: string
+  readonly isActive: boolean
+  /** The custom claims stored with the user. */
+  readonly claims: CustomClaims
+}
+
+/** When a claims function is called. */
+export interface ClaimsContext {
+  readonly grant: 'login' | 'refresh'
+  /** The session; undefined at a login, whose session has not started yet. */
+  readonly sid: string | undefined
+}
+
+/** Claims that a deployment adds. */
+export type CustomClaims = Readonly<Record<string, unknown>>
+
+export interface Credentials {
+  readonly username: string
+  readonly password: string
+}
+
+/** What started a session, a browser or an app, as the session list shows it. */
+export interface SessionDevice {
+  readonly ip: string
+  readonly userAgent: string
+}
+
+export interface LoginContext extends SessionDevice {
+  readonly sid: string
+}
+
+/** Where a suspicious refresh came from. */
+export interface RefreshContext extends SessionDevice {
+  readonly sid: string
+  /** `late`: a late retry, which was answered; `reused`: theft, for which the session has ended. */
+  readonly verdict: 'late' | 'reused'
+  /** The address of the login; undefined when the session is over. */
+  readonly loginIp: string | undefined
+}
