@@ -1,7 +1,8 @@
+import type { SessionDevice } from '../hooks.ts'
 import { KeyturnError } from '../errors.ts'
-import type { Session, SessionDevice } from '../sessions/session.ts'
+import type { Session } from '../sessions/session.ts'
 import type { Claims } from '../tokens/claims.ts'
-import type { RefreshPlace } from '../tokens/refresh.ts'
+import type { RefreshPlace } from '../tokens/adopted.ts'
 import type { Parts } from './parts.ts'
 
 /**

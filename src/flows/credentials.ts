@@ -1,4 +1,5 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
+import type { Credentials } from '../hooks.ts'
 import { digestToVerify } from '../passwords/digest.ts'
 import { longestPassword } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
@@ -6,11 +7,6 @@ import { isUnchanged, longestUsername, normalizeUsername, type User } from '../u
 import type { ChargeUser } from './guessing.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
-
-export interface Credentials {
-  readonly username: string
-  readonly password: string
-}
 
 /** The user and what became of the digest; or, for the audit trail, the user that the name matched. */
 export type CheckedCredentials =

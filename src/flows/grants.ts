@@ -1,7 +1,7 @@
+import type { SessionDevice } from '../hooks.ts'
 import type { Client } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
-import type { SessionDevice } from '../sessions/session.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import type { Refreshed } from './refresh.ts'

@@ -1,9 +1,8 @@
+import type { ClaimsFunction, HooksModule } from '../hooks.ts'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
-import type { ClaimsFunction } from '../tokens/custom.ts'
-import type { HooksModule } from './hooks.ts'
 
 /** The names of the hooks; the compiler sees that none is missing. */
 const hookNames = Object.keys({

@@ -1,42 +1,17 @@
 import { KeyturnError } from '../errors.ts'
-import type { SessionDevice } from '../sessions/session.ts'
-import { type ClaimRules, type CustomClaims, noClaims } from '../tokens/claims.ts'
-import {
-  type ClaimsContext,
-  type ClaimsFunction,
-  type ClaimsUser,
-  claimsFault,
-  makeCustomClaims,
-  withoutPassword
-} from '../tokens/custom.ts'
+import type {
+  ClaimsContext,
+  ClaimsFunction,
+  Credentials,
+  CustomClaims,
+  HooksModule,
+  LoginContext,
+  RefreshContext,
+  SessionDevice
+} from '../hooks.ts'
+import { type ClaimRules, noClaims } from '../tokens/claims.ts'
+import { claimsFault, makeCustomClaims, withoutPassword } from '../tokens/custom.ts'
 import type { User } from '../users/user.ts'
-import type { Credentials } from './credentials.ts'
-
-/** What a deployment adds of its own: the named exports of HOOKS_MODULE, each as wanted. */
-export interface HooksModule {
-  readonly claims?: ClaimsFunction
-  /** Whether a user may log in or refresh whose password or token was right. Simple JWT's USER_AUTHENTICATION_RULE. */
-  readonly userAuthenticationRule?: (user: ClaimsUser) => boolean | Promise<boolean>
-  /** Called when a session has started, before the response is sent. Simple JWT's ON_LOGIN_SUCCESS. */
-  readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
-  /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
-  readonly onLoginFailed?: (credentials: Credentials, device: SessionDevice) => unknown
-  /** Is called before the answer to a refresh that may be a thief's, so that the user can be warned. */
-  readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
-}
-
-/** Where a suspicious refresh came from. */
-export interface RefreshContext extends SessionDevice {
-  readonly sid: string
-  /** `late`: a late retry, which was answered; `reused`: theft, for which the session has ended. */
-  readonly verdict: 'late' | 'reused'
-  /** The address of the login. Undefined where the session is over. */
-  readonly loginIp: string | undefined
-}
-
-export interface LoginContext extends SessionDevice {
-  readonly sid: string
-}
 
 /** The hooks as flows call them: all are there, and what goes wrong in a deployment's own has been dealt with. */
 export interface Hooks {

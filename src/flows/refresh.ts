@@ -1,9 +1,10 @@
+import type { CustomClaims, SessionDevice } from '../hooks.ts'
 import { KeyturnError } from '../errors.ts'
 import { passwordFingerprint } from '../passwords/fingerprint.ts'
 import type { RotationVerdict } from '../sessions/rotation.ts'
-import type { Generation, SessionDevice } from '../sessions/session.ts'
-import { type CustomClaims, isUnderPassword } from '../tokens/claims.ts'
-import type { PresentedToken } from '../tokens/refresh.ts'
+import type { Generation } from '../sessions/session.ts'
+import { isUnderPassword } from '../tokens/claims.ts'
+import type { PresentedToken } from '../tokens/adopted.ts'
 import { isUnchanged, type User } from '../users/user.ts'
 import type { Adopt } from './adopt.ts'
 import type { Outcome } from './outcome.ts'
@@ -42,49 +43,9 @@ export interface Refreshed {
  * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
  */
 export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt; findHolder: FindHolder }) => {
-  const { users, sessions, access, refresh, sliding, hooks, sessionPolicy } = parts
-
-  /**
-   * The user, and the claims of the next tokens. Keyturn's own changes of a user end the sessions, which the rotation sees. A
-   * change that another program makes in the table does not, so after hooks, which take up to seconds, the user is read again.
-   */
-  const prepare = async (presented: PresentedToken): Promise<{ user: User; custom: CustomClaims }> => {
-    const { userId, sid } = presented
-    const user = await findHolder(presented).catch((error) => endIfPasswordChanged(error, presented))
-    const custom = await hooks.claims(user, { grant: 'refresh', sid }, presented.carried)
-    if (!hooks.delayRefresh || isUnchanged(user, await users.findById(userId))) return { user, custom }
-    return await prepare(presented)
-  }
-
-  /**
-   * Rethrows. The session of a token that was made under another password ends, as Simple JWT blacklists such a token on the way:
-   * a second time it is TOKEN_REVOKED.
-   */
-  const endIfPasswordChanged = async (error: unknown, { userId, sid, foreign }: PresentedToken): Promise<never> => {
-    if (error instanceof KeyturnError && error.code === 'PASSWORD_CHANGED') {
-      const hasEnded = await sessions.revoke(userId, sid)
-      // A token of another issuer may not have become a session yet.
-      if (!hasEnded && foreign === undefined) throw new KeyturnError('TOKEN_REVOKED', { userId, sid })
-    }
-    throw error
-  }
-
-  /**
-   * Calls the hook for a late retry or a reuse, either of which may be a thief's. Returns the address of the login of a late
-   * retry, for the audit trail: an address that has changed makes theft more likely.
-   */
-  const reportIfSuspicious = async (
-    user: User,
-    { userId, sid }: PresentedToken,
-    { kind: verdict }: RotationVerdict,
-    { ip, userAgent }: SessionDevice
-  ): Promise<string | undefined> => {
-    if (verdict !== 'late' && verdict !== 'reused') return undefined
-    const session = verdict === 'late' ? await sessions.find(userId, sid) : undefined
-    const loginIp = session?.device.ip
-    await hooks.onRefreshVerdict(user, { sid, verdict, loginIp, ip, userAgent })
-    return loginIp
-  }
+  const { sessions, access, refresh, sliding, sessionPolicy } = parts
+  const prepare = makePrepare(parts, findHolder)
+  const reportIfSuspicious = makeReport(parts)
 
   return {
     /**
@@ -126,6 +87,54 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
     }
   }
 }
+
+function makePrepare({ users, sessions, hooks }: Parts, findHolder: FindHolder) {
+  /**
+   * The user, and the claims of the next tokens. Keyturn's own changes of a user end the sessions, which the rotation sees. A
+   * change that another program makes in the table does not, so after hooks, which take up to seconds, the user is read again.
+   */
+  const prepare = async (presented: PresentedToken): Promise<{ user: User; custom: CustomClaims }> => {
+    const { userId, sid } = presented
+    const user = await findHolder(presented).catch((error) => endIfPasswordChanged(error, presented))
+    const custom = await hooks.claims(user, { grant: 'refresh', sid }, presented.carried)
+    if (!hooks.delayRefresh || isUnchanged(user, await users.findById(userId))) return { user, custom }
+    return await prepare(presented)
+  }
+
+  /**
+   * Rethrows. The session of a token that was made under another password ends, as Simple JWT blacklists such a token on the way:
+   * a second time it is TOKEN_REVOKED.
+   */
+  const endIfPasswordChanged = async (error: unknown, { userId, sid, foreign }: PresentedToken): Promise<never> => {
+    if (error instanceof KeyturnError && error.code === 'PASSWORD_CHANGED') {
+      const hasEnded = await sessions.revoke(userId, sid)
+      // A token of another issuer may not have become a session yet.
+      if (!hasEnded && foreign === undefined) throw new KeyturnError('TOKEN_REVOKED', { userId, sid })
+    }
+    throw error
+  }
+
+  return prepare
+}
+
+/**
+ * Calls the hook for a late retry or a reuse, either of which may be a thief's. Returns the address of the login of a late
+ * retry, for the audit trail: an address that has changed makes theft more likely.
+ */
+const makeReport =
+  ({ sessions, hooks }: Parts) =>
+  async (
+    user: User,
+    { userId, sid }: PresentedToken,
+    { kind: verdict }: RotationVerdict,
+    { ip, userAgent }: SessionDevice
+  ): Promise<string | undefined> => {
+    if (verdict !== 'late' && verdict !== 'reused') return undefined
+    const session = verdict === 'late' ? await sessions.find(userId, sid) : undefined
+    const loginIp = session?.device.ip
+    await hooks.onRefreshVerdict(user, { sid, verdict, loginIp, ip, userAgent })
+    return loginIp
+  }
 
 /** What a rotation hands out, and its outcome. Throws KeyturnError TOKEN_REVOKED and TOKEN_REUSED when that is nothing. */
 function accept(

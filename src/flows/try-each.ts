@@ -1,5 +1,5 @@
 import { KeyturnError } from '../errors.ts'
-import type { PresentedToken } from '../tokens/refresh.ts'
+import type { PresentedToken } from '../tokens/adopted.ts'
 import type { Parts } from './parts.ts'
 
 /** A request may carry as many tokens as its header block holds, and each may cost a round trip. */

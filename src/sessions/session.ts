@@ -1,3 +1,4 @@
+import type { SessionDevice } from '../hooks.ts'
 /**
  * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is
  * refreshed. Times are whole seconds since 1970, by the store's own clock.
@@ -27,12 +28,6 @@ export interface Session {
   /** The newest generation whose predecessor was granted a late retry (rotation.ts); 0 before the first one. */
   readonly lateGeneration: number
   readonly device: SessionDevice
-}
-
-/** What started a session, a browser or an app, as the session list shows it. */
-export interface SessionDevice {
-  readonly ip: string
-  readonly userAgent: string
 }
 
 // What nearly every browser says, and so tells nothing.

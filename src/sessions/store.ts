@@ -1,6 +1,7 @@
+import type { SessionDevice } from '../hooks.ts'
 import type { RotationVerdict } from './rotation.ts'
 import type { Revocations } from './revocations.ts'
-import type { Session, SessionDevice } from './session.ts'
+import type { Session } from './session.ts'
 
 /** What a refresh token says of its place: whose session, and where in its line. */
 export interface PresentedGeneration {

@@ -1,13 +1,7 @@
+import type { CustomClaims } from '../hooks.ts'
 import { randomId } from '../random.ts'
 import type { Clock } from '../time.ts'
-import {
-  buildClaims,
-  buildClientClaims,
-  type ClaimRules,
-  type CustomClaims,
-  claimsForServices,
-  type TokenUser
-} from './claims.ts'
+import { buildClaims, buildClientClaims, type ClaimRules, claimsForServices, type TokenUser } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 
 /** A session and its end, in whole seconds since 1970; its access tokens expire by then. */

@@ -1,8 +1,5 @@
 import type { Config } from '../config/settings.ts'
-import { derivedId } from '../random.ts'
-import { type Clock, showTime } from '../time.ts'
-import type { ClaimRules, Claims } from './claims.ts'
-import type { RefreshPlace } from './refresh.ts'
+import { showTime } from '../time.ts'
 
 /** Which tokens of another issuer are adopted: whole seconds since 1970. */
 export interface AdoptionRules {
@@ -24,44 +21,6 @@ export function adoptionRules({
   if (adoptRefreshTokens === null) return undefined
   const { until } = adoptRefreshTokens
   return { issuedUntil: until, adoptedUntil: until + Math.max(refreshTokenLifetime, slidingTokenLifetime) }
-}
-
-/** The last second of the year 9999. */
-const endOfTime = 253_402_300_799
-
-/** Makes sessions for tokens of Simple JWT, which name none. */
-export interface Adopted {
-  /** The id of the session that only this token has, known to nobody without our secret. */
-  sidOf(jti: string, userId: string): string
-  /**
-   * The first place of that session; undefined when the token is not adopted. `lastExp` is the end of the last token with this
-   * `jti`, in seconds since 1970.
-   */
-  placeOf(claims: Claims, lastExp: number): RefreshPlace | undefined
-}
-
-export function makeAdopted(
-  kind: 'refresh' | 'sliding',
-  jtiSecret: Buffer,
-  adoption: AdoptionRules | undefined,
-  { leeway }: ClaimRules,
-  clock: Clock
-): Adopted {
-  const prefix = { refresh: 'adopted', sliding: 'adopted-sliding' }[kind]
-  const sidOf = (jti: string, userId: string): string => derivedId(jtiSecret, `${prefix}.${jti}.${userId}`)
-  const isAdopted = ({ issuedUntil, adoptedUntil }: AdoptionRules, iat = Number.POSITIVE_INFINITY): boolean =>
-    Math.floor(iat) <= issuedUntil && clock() <= adoptedUntil
-  return {
-    sidOf,
-    placeOf({ user_id: userId, jti, iat }, lastExp) {
-      if (adoption === undefined || !isAdopted(adoption, iat) || userId === undefined || jti === undefined)
-        return undefined
-      const sid = sidOf(jti, userId)
-      // As long as the token may be accepted anywhere, by a clock that differs from ours.
-      const expiresAt = Math.min(Math.ceil(lastExp), endOfTime) + leeway + 60
-      return { userId, sid, generation: 0, foreign: { userId, sid, jti, issuedAt: Math.floor(iat ?? 0), expiresAt } }
-    }
-  }
 }
 
 /** What ADOPT_REFRESH_TOKENS means at `now`, in a sentence, and whether anything is adopted. */

@@ -2,6 +2,7 @@ import { ownClientId } from '../clients/client.ts'
 import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
+import type { CustomClaims } from '../hooks.ts'
 import { passwordFingerprint } from '../passwords/fingerprint.ts'
 import type { User } from '../users/user.ts'
 import { adoptionRules } from './adoption.ts'
@@ -60,9 +61,6 @@ export const claimRules = (config: Config): ClaimRules => ({
   unboundUntil:
     config.checkRevokeToken === undefined ? (adoptionRules(config)?.adoptedUntil ?? Number.POSITIVE_INFINITY) : 0
 })
-
-/** Claims that a deployment adds. */
-export type CustomClaims = Readonly<Record<string, unknown>>
 
 /** Names that custom claims may not have: other services trust that Keyturn sets these claims. */
 export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>

@@ -1,17 +1,8 @@
 import type { ClaimNames } from '../config/claim-names.ts'
 import { KeyturnError } from '../errors.ts'
+import type { ClaimsContext, ClaimsFunction, ClaimsUser, CustomClaims } from '../hooks.ts'
 import type { User } from '../users/user.ts'
-import { type CustomClaims, reservedClaims } from './claims.ts'
-
-/** What a claims function is told of the occasion. */
-export interface ClaimsContext {
-  readonly grant: 'login' | 'refresh'
-  /** The session; undefined at a login, whose session has not started yet. */
-  readonly sid: string | undefined
-}
-
-/** The user as a deployment's own functions see it: never the password hash. */
-export type ClaimsUser = Pick<User, 'id' | 'username' | 'isActive' | 'claims'>
+import { reservedClaims } from './claims.ts'
 
 export const withoutPassword = ({ id, username, isActive, claims }: User): ClaimsUser => ({
   id,
@@ -19,9 +10,6 @@ export const withoutPassword = ({ id, username, isActive, claims }: User): Claim
   isActive,
   claims
 })
-
-/** Further claims of a user's access tokens: `claims` of HOOKS_MODULE. It is asked at each login and each refresh. */
-export type ClaimsFunction = (user: ClaimsUser, context: ClaimsContext) => CustomClaims | Promise<CustomClaims>
 
 /** Longest custom claims, as bytes of JSON: with them a token stays within the 4096 characters that are ever read. */
 const longestClaims = 2048

@@ -1,35 +1,13 @@
+import type { CustomClaims } from '../hooks.ts'
 import { KeyturnError } from '../errors.ts'
 import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Generation } from '../sessions/session.ts'
-import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
+import type { PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
-import { type AdoptionRules, makeAdopted } from './adoption.ts'
-import {
-  buildClaims,
-  type ClaimRules,
-  type Claims,
-  type CustomClaims,
-  checkClaims,
-  customClaimsIn,
-  demandType,
-  noClaims,
-  reservedClaims,
-  type TokenUser
-} from './claims.ts'
+import { makeAdopted, type PresentedToken, type RefreshPlace } from './adopted.ts'
+import type { AdoptionRules } from './adoption.ts'
+import { buildClaims, type ClaimRules, type Claims, checkClaims, customClaimsIn, demandType, noClaims, reservedClaims, type TokenUser } from './claims.ts'
 import type { Payload, TokenCodec } from './codec.ts'
-
-/**
- * A token whose session is known: whose it is and where in its line, and all its claims; `foreign` when another issuer
- * signed it, with a session that may have to be started for it.
- */
-export interface PresentedToken extends PresentedGeneration {
-  readonly claims: Claims
-  /** The custom claims of an adopted token, which go on into the tokens that it is exchanged for. */
-  readonly carried?: CustomClaims
-  readonly foreign?: ForeignToken & { readonly jti: string }
-}
-
-export type RefreshPlace = Omit<PresentedToken, 'claims'>
 
 /** What the other issuer refuses itself. */
 export interface ForeignBlacklist {
@@ -65,24 +43,8 @@ export function makeRefreshTokens(
   adoption: AdoptionRules | undefined
 ): RefreshTokens {
   const reserved = reservedClaims(rules.names)
-  const jtiOf = ({ userId, sid, generation }: PresentedGeneration, carried: CustomClaims): string =>
-    derivedId(
-      jtiSecret,
-      carried === noClaims
-        ? `${sid}.${generation}.${userId}`
-        : `carried.${JSON.stringify([sid, generation, userId, carried])}`
-    )
+  const { jtiOf, carriedIn } = makeDerivedIds(jtiSecret, reserved)
   const adopted = makeAdopted('refresh', jtiSecret, adoption, rules, clock)
-
-  /**
-   * The custom claims that a token of ours carries; undefined when its jti is not ours. Those that its jti does not cover, which
-   * another holder of SIGNING_KEY has added, are ignored.
-   */
-  const carriedIn = (place: PresentedGeneration, jti: string, payload: Payload): CustomClaims | undefined => {
-    const custom = customClaimsIn(payload, reserved)
-    if (equalInConstantTime(jti, jtiOf(place, custom))) return custom
-    return custom !== noClaims && equalInConstantTime(jti, jtiOf(place, noClaims)) ? noClaims : undefined
-  }
 
   const placeOf = (claims: Claims, payload: Payload): RefreshPlace | undefined => {
     const { token_type, user_id: userId, sid, gen: generation, jti = '' } = claims
@@ -129,4 +91,27 @@ export function makeRefreshTokens(
     },
     placeOf
   }
+}
+
+/** The ids of refresh tokens, and what they prove. */
+function makeDerivedIds(jtiSecret: Buffer, reserved: ReadonlySet<string>) {
+  const jtiOf = ({ userId, sid, generation }: PresentedGeneration, carried: CustomClaims): string =>
+    derivedId(
+      jtiSecret,
+      carried === noClaims
+        ? `${sid}.${generation}.${userId}`
+        : `carried.${JSON.stringify([sid, generation, userId, carried])}`
+    )
+
+  /**
+   * The custom claims that a token of ours carries; undefined when its jti is not ours. Those that its jti does not cover, which
+   * another holder of SIGNING_KEY has added, are ignored.
+   */
+  const carriedIn = (place: PresentedGeneration, jti: string, payload: Payload): CustomClaims | undefined => {
+    const custom = customClaimsIn(payload, reserved)
+    if (equalInConstantTime(jti, jtiOf(place, custom))) return custom
+    return custom !== noClaims && equalInConstantTime(jti, jtiOf(place, noClaims)) ? noClaims : undefined
+  }
+
+  return { jtiOf, carriedIn }
 }

@@ -1,22 +1,12 @@
+import type { CustomClaims } from '../hooks.ts'
 import { KeyturnError } from '../errors.ts'
 import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Clock } from '../time.ts'
-import { type AdoptionRules, makeAdopted } from './adoption.ts'
-import {
-  buildClaims,
-  type ClaimRules,
-  type Claims,
-  type CustomClaims,
-  checkClaims,
-  claimsForServices,
-  customClaimsIn,
-  demandType,
-  reservedClaims,
-  type TokenUser
-} from './claims.ts'
+import type { AdoptionRules } from './adoption.ts'
+import { buildClaims, type ClaimRules, type Claims, checkClaims, claimsForServices, customClaimsIn, demandType, reservedClaims, type TokenUser } from './claims.ts'
 import type { TokenCodec } from './codec.ts'
-import type { PresentedToken, RefreshPlace } from './refresh.ts'
+import { type Adopted, makeAdopted, type PresentedToken, type RefreshPlace } from './adopted.ts'
 
 /**
  * Makes and reads sliding tokens: one token that is sent with requests, as an access token is, and refreshed, as a refresh token
@@ -67,28 +57,11 @@ export function makeSlidingTokens(
   rules: ClaimRules,
   clock: Clock
 ): SlidingTokens {
-  const jtiOf = (userId: string, sid: string): string => derivedId(jtiSecret, `sliding.${sid}.${userId}`)
-
   const reserved = reservedClaims(rules.names)
   // The leeway counts twice: when the last token is made, and when it expires.
   const sessionLifetime = refreshLifetime + lifetime + 2 * rules.leeway
   const adopted = makeAdopted('sliding', jtiSecret, adoption, rules, clock)
-
-  const placeOf = (claims: Claims): RefreshPlace | undefined => {
-    const { token_type, user_id: userId, sid, jti = '', exp, refresh_exp = exp } = claims
-    if (token_type !== 'sliding') return undefined
-    if (sid === undefined) {
-      const place = adopted.placeOf(claims, Math.max(exp, refresh_exp + lifetime))
-      return place?.foreign && { ...place, foreign: { ...place.foreign, lifetime: sessionLifetime } }
-    }
-    if (userId !== undefined && (equalInConstantTime(jti, jtiOf(userId, sid)) || isAdopted(claims)))
-      return { userId, sid, generation: 0 }
-    throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of ours by its claims, and not by its jti' })
-  }
-
-  /** Whether a token of ours comes from one of Simple JWT: it keeps the `jti`, from which its session's id is derived. */
-  const isAdopted = ({ user_id = '', sid = '', jti = '' }: Claims): boolean =>
-    equalInConstantTime(sid, adopted.sidOf(jti, user_id))
+  const { jtiOf, isAdopted, placeOf } = makePlaces(jtiSecret, adopted, { lifetime, sessionLifetime })
 
   return {
     sessionLifetime,
@@ -123,4 +96,31 @@ export function makeSlidingTokens(
     },
     placeOf
   }
+}
+
+/** The ids of sliding tokens, and the sessions that they prove. */
+function makePlaces(
+  jtiSecret: Buffer,
+  adopted: Adopted,
+  { lifetime, sessionLifetime }: { readonly lifetime: number; readonly sessionLifetime: number }
+) {
+  const jtiOf = (userId: string, sid: string): string => derivedId(jtiSecret, `sliding.${sid}.${userId}`)
+
+  /** Whether a token of ours comes from one of Simple JWT: it keeps the `jti`, from which its session's id is derived. */
+  const isAdopted = ({ user_id = '', sid = '', jti = '' }: Claims): boolean =>
+    equalInConstantTime(sid, adopted.sidOf(jti, user_id))
+
+  const placeOf = (claims: Claims): RefreshPlace | undefined => {
+    const { token_type, user_id: userId, sid, jti = '', exp, refresh_exp = exp } = claims
+    if (token_type !== 'sliding') return undefined
+    if (sid === undefined) {
+      const place = adopted.placeOf(claims, Math.max(exp, refresh_exp + lifetime))
+      return place?.foreign && { ...place, foreign: { ...place.foreign, lifetime: sessionLifetime } }
+    }
+    if (userId !== undefined && (equalInConstantTime(jti, jtiOf(userId, sid)) || isAdopted(claims)))
+      return { userId, sid, generation: 0 }
+    throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of ours by its claims, and not by its jti' })
+  }
+
+  return { jtiOf, isAdopted, placeOf }
 }

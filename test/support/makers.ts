@@ -1,5 +1,6 @@
+import type { SessionDevice } from '../../src/hooks.ts'
 import type { Revocation } from '../../src/sessions/revocations.ts'
-import type { SessionDevice, SessionPolicy } from '../../src/sessions/session.ts'
+import type { SessionPolicy } from '../../src/sessions/session.ts'
 
 /** A policy: Keyturn's defaults but for what the case is about. */
 export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => ({

@@ -67,15 +67,21 @@ function switchToWal(database: DatabaseSyncInstance): void {
   }
 }
 
+function prepareOnce(
+  database: DatabaseSyncInstance,
+  statements: Map<string, StatementSyncInstance>,
+  sql: string
+): StatementSyncInstance {
+  const known = statements.get(sql)
+  if (known !== undefined) return known
+  const statement = database.prepare(sql.replace(/\$(\d+)/g, '?$1'))
+  statements.set(sql, statement)
+  return statement
+}
+
 function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngine {
   const statements = new Map<string, StatementSyncInstance>()
-  const prepare = (sql: string): StatementSyncInstance => {
-    const known = statements.get(sql)
-    if (known !== undefined) return known
-    const statement = database.prepare(sql.replace(/\$(\d+)/g, '?$1'))
-    statements.set(sql, statement)
-    return statement
-  }
+  const prepare = (sql: string): StatementSyncInstance => prepareOnce(database, statements, sql)
   const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
     guarded(() => prepare(sql).all(...values) as Row[])
   const exec = (sql: string): void => guarded(() => database.exec(sql))

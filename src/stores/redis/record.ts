@@ -1,4 +1,5 @@
-import type { Session, SessionDevice } from '../../sessions/session.ts'
+import type { SessionDevice } from '../../hooks.ts'
+import type { Session } from '../../sessions/session.ts'
 
 /*
  * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):

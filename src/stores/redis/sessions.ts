@@ -85,7 +85,7 @@ export function openRedisSessions(
     return isThere
   }
 
-  const withClients = async (key: string, sessions: readonly Session[]): Promise<readonly Session[]> => {
+  const withDevices = async (key: string, sessions: readonly Session[]): Promise<readonly Session[]> => {
     if (sessions.length === 0) return sessions
     const devices = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
     return sessions.map((session, index) => ({ ...session, device: decodeDevice(devices[index] ?? null) }))
@@ -136,7 +136,7 @@ export function openRedisSessions(
         page = newestOf([...page, ...met.filter((session) => session !== undefined)], limit, after)
         cursor = next
       } while (cursor !== beginning)
-      return await withClients(key, page)
+      return await withDevices(key, page)
     },
     async revoke(userId, sid) {
       const key = names.sessions(userId)

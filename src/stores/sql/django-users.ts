@@ -29,27 +29,6 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
   const parseKey = makeKeyParser(type)
   const lots = lotsOf(table)
 
-  const findByText = async (which: UserColumn, value: string): Promise<User | undefined> => {
-    if (value.includes('\0')) return undefined
-    const rows = await db.query<UserRow>(`${users} WHERE ${column(which)} = $1`, [value]).catch(noRowsIfMalformed)
-    return rows[0] && toUser(rows[0])
-  }
-  // A name is stored as it was sent to Django, or in NFKC, depending on who created the user. The one sent comes first.
-  const findByUsername = async (username: string): Promise<User | undefined> => {
-    if (username.includes('\0')) return undefined
-    const name = column('username')
-    const [row] = await db.query<UserRow>(`${users} WHERE ${name} IN ($1, $2) ORDER BY ${name} = $1 DESC LIMIT 1`, [
-      username,
-      normalizeUsername(username)
-    ])
-    return row && toUser(row)
-  }
-  const find = db.finder<UserRow>({ table: name, columns, key: column(key), type })
-  const findByShape = async (value: string): Promise<User | undefined> => {
-    const parsed = parseKey(value)
-    const row = parsed === undefined ? undefined : await find(parsed)
-    return row && toUser(row)
-  }
   const update = async (id: string, which: UserColumn, value: SqlValue): Promise<boolean> => {
     const parsed = parseKey(id)
     if (parsed === undefined) return false
@@ -61,9 +40,7 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
   }
 
   return {
-    findByUsername,
-    // Without a shape PostgreSQL may refuse a value, which would fail all that are asked about with it.
-    findById: hasShape(type) ? findByShape : (value) => findByText(key, value),
+    ...makeFinders(db, { table, key, type, columns, users }),
     create: () => refuse('create them with Django'),
     delete: () => refuse('delete them with Django'),
     setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
@@ -99,6 +76,45 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
       )
       return rows.map(toUser)
     }
+  }
+}
+
+interface FinderOptions {
+  readonly table: DjangoTable
+  readonly key: 'id' | 'username'
+  /** The type of the column `key`. */
+  readonly type: string
+  /** What is selected, and the statement that selects it from the table. */
+  readonly columns: string
+  readonly users: string
+}
+
+function makeFinders(
+  db: SqlDatabase,
+  { table: { name, column }, key, type, columns, users }: FinderOptions
+): Pick<UserStore, 'findByUsername' | 'findById'> {
+  const parseKey = makeKeyParser(type)
+  const find = db.finder<UserRow>({ table: name, columns, key: column(key), type })
+  const findByShape = async (value: string): Promise<User | undefined> => {
+    const parsed = parseKey(value)
+    const row = parsed === undefined ? undefined : await find(parsed)
+    return row && toUser(row)
+  }
+  const findByText = async (value: string): Promise<User | undefined> => {
+    if (value.includes('\0')) return undefined
+    const rows = await db.query<UserRow>(`${users} WHERE ${column(key)} = $1`, [value]).catch(noRowsIfMalformed)
+    return rows[0] && toUser(rows[0])
+  }
+  return {
+    // A name is stored as it was sent to Django, or in NFKC, depending on who created the user. The one sent comes first.
+    async findByUsername(username) {
+      if (username.includes('\0')) return undefined
+      const sql = `${users} WHERE ${column('username')} IN ($1, $2) ORDER BY ${column('username')} = $1 DESC LIMIT 1`
+      const [row] = await db.query<UserRow>(sql, [username, normalizeUsername(username)])
+      return row && toUser(row)
+    },
+    // Without a shape PostgreSQL may refuse a value, which would fail all that are asked about with it.
+    findById: hasShape(type) ? findByShape : findByText
   }
 }
 

@@ -20,23 +20,14 @@ interface UserRow {
  */
 export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
   const columns = `${key} AS id, username, password_hash, is_active, created_at, last_login_at, claims`
-  const findBy = (which: 'id' | 'username') => {
-    const find = db.finder<UserRow>({ table: 'keyturn_users', columns, key: which, type: 'text' })
-    return async (value: string): Promise<User | undefined> => {
-      // PostgreSQL's text holds no NUL and answers with an error: nobody has such a name.
-      if (value.includes('\0')) return undefined
-      const row = await find(value)
-      return row && toUser(row)
-    }
-  }
-  const findByName = findBy('username')
+  const findByName = makeFinder(db, columns, 'username')
   const set = async (id: string, column: string, value: SqlValue): Promise<boolean> => {
     const sql = `UPDATE keyturn_users SET ${column} = $2 WHERE ${key} = $1 RETURNING id`
     return (await db.query(sql, [id, value])).length > 0
   }
   return {
     findByUsername: (username) => findByName(normalizeUsername(username)),
-    findById: findBy(key),
+    findById: makeFinder(db, columns, key),
     async create(username, passwordHash) {
       const [row] = await db.query<UserRow>(
         `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at) VALUES ($1, $2, $3, 1, $4)
@@ -79,6 +70,16 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
       )
       return rows.map(toUser)
     }
+  }
+}
+
+function makeFinder(db: SqlDatabase, columns: string, key: 'id' | 'username') {
+  const find = db.finder<UserRow>({ table: 'keyturn_users', columns, key, type: 'text' })
+  return async (value: string): Promise<User | undefined> => {
+    // PostgreSQL's text holds no NUL and answers with an error: no user has such a name.
+    if (value.includes('\0')) return undefined
+    const row = await find(value)
+    return row && toUser(row)
   }
 }
 

@@ -11,7 +11,7 @@ import { type Chunks, DumpError, jsonRow, longestRow, type Row } from './row.ts'
  * that the start of the next one is unknown.
  */
 export async function* readArray(chunks: Chunks): AsyncGenerator<Row> {
-  const scanner = makeScanner()
+  const scanner = new Scanner()
   for await (const chunk of chunks) yield* scanner.feed(chunk)
   scanner.end()
 }
@@ -34,80 +34,95 @@ function step(place: Place, byte: number): Place | undefined {
   return undefined
 }
 
-function makeScanner() {
-  let place: Place = 'array'
-  let [depth, isText, isEscaped] = [0, false, false]
+class Scanner {
+  #place: Place = 'array'
+  #depth = 0
+  #isText = false
+  #isEscaped = false
   /** How many bytes came before this chunk, and the line that is being read. */
-  let [before, line] = [0, 1]
+  #before = 0
+  #line = 1
   /** The object that is being read: where it began, and its bytes out of earlier chunks. */
-  let [beganLine, beganByte] = [1, 0]
-  let held: Buffer[] = []
-  let heldBytes = 0
+  #beganLine = 1
+  #beganByte = 0
+  #held: Buffer[] = []
+  #heldBytes = 0
 
-  const broken = (byte: number, atLine: number, words: string) =>
-    new DumpError(`It breaks off at byte ${byte + 1}, on line ${atLine}: ${words}`)
-
-  /** Walks over one byte inside an object; true at its last one. */
-  function walk(byte: number): boolean {
-    if (isText) {
-      if (isEscaped) isEscaped = false
-      else if (byte === backslash) isEscaped = true
-      else if (byte === quote) isText = false
-      return false
+  /** The objects that end within the next bytes. */
+  *feed(chunk: Buffer): Generator<Row> {
+    let from = 0
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at] as number
+      if (this.#place !== 'inside') {
+        if (this.#stepTo(byte, at) === 'inside') from = at
+      } else if (this.#walk(byte)) {
+        yield this.#finish(chunk.subarray(from, at + 1))
+        this.#place = 'comma or end'
+      }
+      if (byte === newline) this.#line++
     }
-    if (byte === quote) isText = true
-    else if (byte === openObject || byte === openArray) depth++
-    else if (byte === closeObject || byte === closeArray) depth--
-    return depth === 0
+    if (this.#place === 'inside') this.#hold(chunk.subarray(from))
+    this.#before += chunk.length
   }
 
-  function finish(last: Buffer): Row {
-    const bytes = held.length === 0 ? last : Buffer.concat([...held, last])
-    held = []
-    heldBytes = 0
-    const row = jsonRow(beganLine, bytes)
-    if (row.fault === 'is not JSON') throw broken(beganByte, beganLine, 'the object that begins there is not JSON.')
+  /** Throws DumpError when the array has not ended. */
+  end(): void {
+    if (this.#place === 'inside') throw this.#brokenObject('does not end.')
+    if (this.#place !== 'nothing more')
+      throw broken(this.#before, this.#line, `expected ${descriptions[this.#place]}, and there is nothing more.`)
+  }
+
+  /** Moves over one byte between objects, to the place that it leads to. */
+  #stepTo(byte: number, at: number): Place {
+    const next = step(this.#place, byte)
+    if (next === undefined) throw broken(this.#before + at, this.#line, `expected ${descriptions[this.#place]}.`)
+    if (next === 'inside') {
+      this.#depth = 1
+      this.#beganLine = this.#line
+      this.#beganByte = this.#before + at
+    }
+    this.#place = next
+    return next
+  }
+
+  /** Moves over one byte inside an object; true at its last one. */
+  #walk(byte: number): boolean {
+    if (this.#isText) {
+      if (this.#isEscaped) this.#isEscaped = false
+      else if (byte === backslash) this.#isEscaped = true
+      else if (byte === quote) this.#isText = false
+      return false
+    }
+    if (byte === quote) this.#isText = true
+    else if (byte === openObject || byte === openArray) this.#depth++
+    else if (byte === closeObject || byte === closeArray) this.#depth--
+    return this.#depth === 0
+  }
+
+  #finish(last: Buffer): Row {
+    const bytes = this.#held.length === 0 ? last : Buffer.concat([...this.#held, last])
+    this.#held = []
+    this.#heldBytes = 0
+    const row = jsonRow(this.#beganLine, bytes)
+    if (row.fault === 'is not JSON') throw this.#brokenObject('is not JSON.')
     return row
   }
 
-  function hold(bytes: Buffer): void {
-    held.push(bytes)
-    heldBytes += bytes.length
-    if (heldBytes > longestRow)
-      throw broken(beganByte, beganLine, `the object that begins there does not end within ${longestRow} bytes.`)
+  #hold(bytes: Buffer): void {
+    this.#held.push(bytes)
+    this.#heldBytes += bytes.length
+    if (this.#heldBytes > longestRow) throw this.#brokenObject(`does not end within ${longestRow} bytes.`)
   }
 
-  return {
-    /** The objects that end within the next bytes. */
-    *feed(chunk: Buffer): Generator<Row> {
-      let from = 0
-      for (let at = 0; at < chunk.length; at++) {
-        const byte = chunk[at] as number
-        if (place === 'inside') {
-          if (walk(byte)) {
-            yield finish(chunk.subarray(from, at + 1))
-            place = 'comma or end'
-          }
-        } else {
-          const next = step(place, byte)
-          if (next === undefined) throw broken(before + at, line, `expected ${words[place]}.`)
-          if (next === 'inside') [from, depth, beganLine, beganByte] = [at, 1, line, before + at]
-          place = next
-        }
-        if (byte === newline) line++
-      }
-      if (place === 'inside') hold(chunk.subarray(from))
-      before += chunk.length
-    },
-    /** Throws DumpError when the array has not ended. */
-    end(): void {
-      if (place === 'inside') throw broken(beganByte, beganLine, 'the object that begins there does not end.')
-      if (place !== 'nothing more') throw broken(before, line, `expected ${words[place]}, and there is nothing more.`)
-    }
+  #brokenObject(reason: string): DumpError {
+    return broken(this.#beganByte, this.#beganLine, `the object that begins there ${reason}`)
   }
 }
 
-const words: Readonly<Record<Place, string>> = {
+const broken = (byte: number, line: number, reason: string): DumpError =>
+  new DumpError(`It breaks off at byte ${byte + 1}, on line ${line}: ${reason}`)
+
+const descriptions: Readonly<Record<Place, string>> = {
   array: 'an array',
   'object or end': 'an object or the end of the array',
   object: 'an object',

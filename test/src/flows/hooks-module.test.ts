@@ -1,8 +1,8 @@
 /* The files that HOOKS_MODULE and CLAIMS_MODULE name: what is taken, and what fails the start. */
+import type { HooksModule } from '../../../src/hooks.ts'
 import { join, relative } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadHooksModule } from '../../../src/flows/hooks-module.ts'
-import type { HooksModule } from '../../../src/flows/hooks.ts'
 import { aDataDir, runKeyturn } from '../../support/keyturn.ts'
 import { aModule } from '../../support/modules.ts'
 

@@ -1,8 +1,9 @@
 /* A deployment's own functions at a login and a refresh: what they are told, what their answer does, and what happens when they fail. */
+import type { HooksModule } from '../../../src/hooks.ts'
 import t, { type Test } from 'tap'
 import { claimRules } from '../../../src/tokens/claims.ts'
 import { loadConfig } from '../../../src/config/load.ts'
-import { type HooksModule, makeHooks } from '../../../src/flows/hooks.ts'
+import { makeHooks } from '../../../src/flows/hooks.ts'
 import type { User } from '../../../src/users/user.ts'
 import { aPassword, openApp, type TestApp } from '../../support/app.ts'
 import { aModule } from '../../support/modules.ts'

@@ -1,6 +1,6 @@
+import type { ClaimsFunction } from '../../../src/hooks.ts'
 import t from 'tap'
 import { KeyturnError } from '../../../src/errors.ts'
-import type { ClaimsFunction } from '../../../src/tokens/custom.ts'
 import type { UserStore } from '../../../src/users/store.ts'
 import { openFlows, thePassword, unsignedCodec } from '../../support/flows.ts'
 import { aDevice } from '../../support/makers.ts'
