@@ -6,7 +6,17 @@ import type { PresentedGeneration } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import { makeAdopted, type PresentedToken, type RefreshPlace } from './adopted.ts'
 import type { AdoptionRules } from './adoption.ts'
-import { buildClaims, type ClaimRules, type Claims, checkClaims, customClaimsIn, demandType, noClaims, reservedClaims, type TokenUser } from './claims.ts'
+import {
+  buildClaims,
+  type ClaimRules,
+  type Claims,
+  checkClaims,
+  customClaimsIn,
+  demandType,
+  noClaims,
+  reservedClaims,
+  type TokenUser
+} from './claims.ts'
 import type { Payload, TokenCodec } from './codec.ts'
 
 /** What the other issuer refuses itself. */

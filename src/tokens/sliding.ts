@@ -4,7 +4,17 @@ import { derivedId, equalInConstantTime } from '../random.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Clock } from '../time.ts'
 import type { AdoptionRules } from './adoption.ts'
-import { buildClaims, type ClaimRules, type Claims, checkClaims, claimsForServices, customClaimsIn, demandType, reservedClaims, type TokenUser } from './claims.ts'
+import {
+  buildClaims,
+  type ClaimRules,
+  type Claims,
+  checkClaims,
+  claimsForServices,
+  customClaimsIn,
+  demandType,
+  reservedClaims,
+  type TokenUser
+} from './claims.ts'
 import type { TokenCodec } from './codec.ts'
 import { type Adopted, makeAdopted, type PresentedToken, type RefreshPlace } from './adopted.ts'
 

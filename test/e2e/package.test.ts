@@ -20,7 +20,9 @@ export const onRefreshVerdict: HooksModule['onRefreshVerdict'] = (user, { verdic
 t.test("package: a hooks module in TypeScript takes its type from 'keyturn'", async (t) => {
   const folder = t.testdir()
   // Not built again by "prepare": other tests run on this build.
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], { cwd: root })
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
+    cwd: root
+  })
   const [{ filename, files }] = JSON.parse(stdout)
   const paths = files.map(({ path }: { path: string }) => path)
   t.same(

@@ -6,7 +6,7 @@
 import { decide } from '../../src/sessions/rotation.ts'
 import { newestGeneration, type Session, type SessionPolicy } from '../../src/sessions/session.ts'
 import type { OpenedSessions } from '../conformance/sessions.ts'
-import { aClient, aPolicy } from '../support/makers.ts'
+import { aDevice, aPolicy } from '../support/makers.ts'
 import { type Choices, makeChoices } from './choices.ts'
 
 const [minute, hour, day] = [60, 3600, 86_400]
@@ -266,7 +266,7 @@ export async function playStory(
   const violations: string[] = []
   let [asExpected, late] = [0, 0]
   for (let number = 0; number < sessions && violations.length < violationsShown; number++) {
-    const { session } = await opened.store.start(`${story}-${number}`, aClient)
+    const { session } = await opened.store.start(`${story}-${number}`, aDevice)
     const chain = new Chain(opened, session, verifyPolicy)
     if (await stories[story](chain, choices)) asExpected += 1
     else violations.push(`${session.sid}: the story "${story}" came out otherwise`)

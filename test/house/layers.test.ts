@@ -128,7 +128,9 @@ t.test('every import points downwards', async (t) => {
     return reason === undefined ? [] : [`${each.file} imports ${each.target}: ${reason}`]
   })
   t.same(found, [])
-  const dangling = imports.filter(({ target }) => /^(src|plugins|routes)\//.test(target) && !existsSync(join(root, target)))
+  const dangling = imports.filter(
+    ({ target }) => /^(src|plugins|routes)\//.test(target) && !existsSync(join(root, target))
+  )
   t.same(dangling, [], 'every import line was read right')
 })
 

@@ -10,17 +10,26 @@ const declares = (text: string, name: string): boolean =>
   new RegExp(`(?:function|const|class) ${name}\\b|^\\s*(?:async )?${name}(?:\\(|: \\()`, 'm').test(text)
 
 /** Each file of a page, and each function with its file: in a row of a table, or as `name` of `file`. */
-function namedIn(page: string): { readonly files: string[]; readonly functions: (readonly [file: string, name: string])[] } {
+function namedIn(page: string): {
+  readonly files: string[]
+  readonly functions: (readonly [file: string, name: string])[]
+} {
   const files = [...page.matchAll(/`((?:src|plugins|routes|test)\/[\w./-]+)`/g)].map(([, file = '']) => file)
-  const rows = [...page.matchAll(/^\| `([^`]+)` \| `(\w+)` \|/gm)].map(([, file = '', name = '']) => [file, name] as const)
-  const others = [...page.matchAll(/`(\w+)` (?:of|in) `([^`]+)`/g)].map(([, name = '', file = '']) => [file, name] as const)
+  const rows = [...page.matchAll(/^\| `([^`]+)` \| `(\w+)` \|/gm)].map(
+    ([, file = '', name = '']) => [file, name] as const
+  )
+  const others = [...page.matchAll(/`(\w+)` (?:of|in) `([^`]+)`/g)].map(
+    ([, name = '', file = '']) => [file, name] as const
+  )
   return { files, functions: [...rows, ...others] }
 }
 
 function missingIn(page: string): string[] {
   const { files, functions } = namedIn(page)
   const lost = files.filter((file) => !existsSync(at(file)))
-  const undeclared = functions.filter(([file, name]) => existsSync(at(file)) && !declares(readFileSync(at(file), 'utf8'), name))
+  const undeclared = functions.filter(
+    ([file, name]) => existsSync(at(file)) && !declares(readFileSync(at(file), 'utf8'), name)
+  )
   return [...lost, ...undeclared.map(([file, name]) => `${name} of ${file}`)]
 }
 
@@ -33,6 +42,7 @@ t.test('the walkthrough of a refresh names files and functions that exist, and t
 })
 
 t.test('what a page names and the code does not have is found', async (t) => {
-  const page = '| `src/poll.ts` | `poll` | |\n| `src/poll.ts` | `polls` | |\n`describe` of `src/pool.ts`, `close` in `src/poll.ts`'
+  const page =
+    '| `src/poll.ts` | `poll` | |\n| `src/poll.ts` | `polls` | |\n`describe` of `src/pool.ts`, `close` in `src/poll.ts`'
   t.same(missingIn(page), ['src/pool.ts', 'polls of src/poll.ts'])
 })

@@ -1,102 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { randomId } from '../../random.ts'
 import { decide } from '../../sessions/rotation.ts'
-import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
-import { defaultPage, type ForeignToken, newestOf, type SessionStore } from '../../sessions/store.ts'
+import { type SessionPolicy, startSession } from '../../sessions/session.ts'
+import type { SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
-import type { SqlQueries } from '../sql/connection.ts'
 import type { EmbeddedEngine } from './engine.ts'
-
-const schema = `
-  CREATE TABLE IF NOT EXISTS keyturn_sessions (
-    sid TEXT PRIMARY KEY,
-    user_id TEXT NOT NULL,
-    generation BIGINT NOT NULL,
-    rotated_at BIGINT NOT NULL,
-    created_at BIGINT NOT NULL,
-    absolute_exp BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL,
-    superseded_at TEXT NOT NULL,
-    anchor_generation BIGINT NOT NULL,
-    anchor_at BIGINT NOT NULL,
-    last_used_at BIGINT NOT NULL,
-    ip TEXT NOT NULL,
-    user_agent TEXT NOT NULL,
-    late_generation BIGINT NOT NULL DEFAULT 0
-  );
-  CREATE INDEX IF NOT EXISTS keyturn_sessions_user ON keyturn_sessions (user_id, created_at);
-  CREATE INDEX IF NOT EXISTS keyturn_sessions_expiry ON keyturn_sessions (expires_at);
-  CREATE TABLE IF NOT EXISTS keyturn_endings (
-    user_id TEXT PRIMARY KEY,
-    up_to INTEGER NOT NULL,
-    kept TEXT NOT NULL
-  );
-  CREATE TABLE IF NOT EXISTS keyturn_revocations (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    revoked_at BIGINT NOT NULL,
-    kind TEXT NOT NULL DEFAULT 'any'
-  );
-  CREATE TABLE IF NOT EXISTS keyturn_epoch (
-    began_at BIGINT NOT NULL
-  );
-  CREATE INDEX IF NOT EXISTS keyturn_revocations_time ON keyturn_revocations (revoked_at);
-  CREATE TABLE IF NOT EXISTS keyturn_adoptions (
-    sid TEXT PRIMARY KEY,
-    user_id TEXT NOT NULL,
-    expires_at BIGINT NOT NULL
-  );
-  CREATE TABLE IF NOT EXISTS keyturn_session_ends (
-    user_id TEXT PRIMARY KEY,
-    ended_at BIGINT NOT NULL
-  );
-`
-
-interface SessionRow {
-  readonly sid: string
-  readonly user_id: string
-  readonly generation: number
-  readonly rotated_at: number
-  readonly created_at: number
-  readonly absolute_exp: number
-  readonly expires_at: number
-  /** JSON. */
-  readonly superseded_at: string
-  readonly anchor_generation: number
-  readonly anchor_at: number
-  readonly last_used_at: number
-  readonly ip: string
-  readonly user_agent: string
-  readonly late_generation: number
-}
-
-const toSession = (row: SessionRow): Session => ({
-  userId: row.user_id,
-  sid: row.sid,
-  generation: row.generation,
-  rotatedAt: row.rotated_at,
-  createdAt: row.created_at,
-  absoluteExp: row.absolute_exp,
-  expiresAt: row.expires_at,
-  supersededAt: JSON.parse(row.superseded_at),
-  anchorGeneration: row.anchor_generation,
-  anchorAt: row.anchor_at,
-  lastUsedAt: row.last_used_at,
-  lateGeneration: row.late_generation,
-  device: { ip: row.ip, userAgent: row.user_agent }
-})
-
-/** Sessions that one transaction ends at most: some three milliseconds. */
-const step = 200
-
-/**
- * An end of all sessions of a user that is not finished: those up to a rowid, but for the one that is kept, have ended, and
- * are announced and deleted step by step. A session that starts meanwhile has a greater rowid.
- */
-interface Ending {
-  readonly upTo: number
-  readonly kept: string
-}
+import { prepareTables, SessionRows } from './session-rows.ts'
 
 /**
  * Sessions in the embedded database: `decide` inside a write transaction, so that processes of this host take turns.
@@ -109,266 +18,73 @@ export async function openEmbeddedSessions(
   clock: Clock
 ): Promise<SessionStore> {
   await engine.exclusively((database) => prepareTables(database, clock()))
-
-  const findEnding = (userId: string): Ending | undefined =>
-    engine.run<Ending>('SELECT up_to AS "upTo", kept FROM keyturn_endings WHERE user_id = $1', [userId])[0]
-
-  const read = (userId: string, sid: string): Session | undefined =>
-    engine
-      .run<SessionRow>(
-        `SELECT * FROM keyturn_sessions AS session WHERE sid = $1 AND user_id = $2 AND expires_at > $3 AND NOT EXISTS (
-           SELECT 1 FROM keyturn_endings WHERE user_id = $2 AND session.rowid <= up_to AND kept <> $1)`,
-        [sid, userId, clock()]
-      )
-      .map(toSession)[0]
-
-  const insert = (session: Session): void => {
-    engine.run(
-      `INSERT INTO keyturn_sessions (rowid, sid, user_id, generation, rotated_at, created_at, absolute_exp, expires_at,
-         anchor_generation, anchor_at, last_used_at, ip, user_agent, superseded_at)
-       VALUES (1 + max(coalesce((SELECT max(rowid) FROM keyturn_sessions), 0),
-                       coalesce((SELECT max(up_to) FROM keyturn_endings), 0)), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-      [
-        session.sid,
-        session.userId,
-        session.generation,
-        session.rotatedAt,
-        session.createdAt,
-        session.absoluteExp,
-        session.expiresAt,
-        session.anchorGeneration,
-        session.anchorAt,
-        session.lastUsedAt,
-        session.device.ip,
-        session.device.userAgent,
-        JSON.stringify(session.supersededAt)
-      ]
-    )
-  }
-
-  const update = (session: Session): void => {
-    engine.run(
-      `UPDATE keyturn_sessions SET generation = $2, rotated_at = $3, expires_at = $4, anchor_generation = $5, anchor_at = $6,
-         last_used_at = $7, superseded_at = $8, late_generation = $9 WHERE sid = $1`,
-      [
-        session.sid,
-        session.generation,
-        session.rotatedAt,
-        session.expiresAt,
-        session.anchorGeneration,
-        session.anchorAt,
-        session.lastUsedAt,
-        JSON.stringify(session.supersededAt),
-        session.lateGeneration
-      ]
-    )
-  }
-
-  /** Tells every worker, and forgets what no access token can outlive, in the transaction of the caller. */
-  const announce = (ids: readonly string[], kind: 'sid' | 'jti' = 'sid'): void => {
-    for (const id of ids)
-      engine.run('INSERT INTO keyturn_revocations (id, revoked_at, kind) VALUES ($1, $2, $3)', [id, clock(), kind])
-    if (ids.length > 0) engine.run('DELETE FROM keyturn_revocations WHERE revoked_at < $1', [clock() - window])
-  }
-
-  /** Ends a session and announces it, in the transaction of the caller; false when there is none. */
-  const end = (userId: string, sid: string): boolean => {
-    const ended = engine.run<{ sid: string }>(
-      'DELETE FROM keyturn_sessions WHERE sid = $1 AND user_id = $2 AND expires_at > $3 RETURNING sid',
-      [sid, userId, clock()]
-    )
-    announce(ended.map((row) => row.sid))
-    return ended.length > 0
-  }
-
-  /** Deletes sessions, which a subquery names by rowid, and announces those that were not over: their sids. */
-  const endThose = (rowids: string, values: readonly (string | number)[]): readonly string[] => {
-    const rows = engine.run<Pick<SessionRow, 'sid' | 'expires_at'>>(
-      `DELETE FROM keyturn_sessions WHERE rowid IN (${rowids}) RETURNING sid, expires_at`,
-      values
-    )
-    const live = rows.filter((row) => row.expires_at > clock()).map((row) => row.sid)
-    announce(live)
-    return live
-  }
-
-  const beginEnding = (userId: string, kept: string): void => {
-    const isLive = kept !== '' && read(userId, kept) !== undefined
-    engine.run(
-      `INSERT INTO keyturn_endings (user_id, up_to, kept)
-       VALUES ($1, (SELECT coalesce(max(rowid), 0) FROM keyturn_sessions), $2)
-       ON CONFLICT (user_id) DO UPDATE SET up_to = excluded.up_to, kept = excluded.kept`,
-      [userId, isLive ? kept : '']
-    )
-  }
-
-  /** A step of an ending, in the transaction of the caller: the sids that it ended, none when there is no more to do. */
-  const endSome = (userId: string): readonly string[] => {
-    const ending = findEnding(userId)
-    if (ending === undefined) return []
-    return endThose(
-      `SELECT rowid FROM keyturn_sessions WHERE user_id = $1 AND rowid <= $2 AND sid <> $3 LIMIT ${step}`,
-      [userId, ending.upTo, ending.kept]
-    )
-  }
-
-  const isFinished = (userId: string): boolean => {
-    const ending = findEnding(userId)
-    if (ending === undefined) return true
-    const rest = 'SELECT 1 FROM keyturn_sessions WHERE user_id = $1 AND rowid <= $2 AND sid <> $3 LIMIT 1'
-    if (engine.run(rest, [userId, ending.upTo, ending.kept]).length > 0) return false
-    engine.run('DELETE FROM keyturn_endings WHERE user_id = $1', [userId])
-    return true
-  }
-
-  /** Whether all sessions of the user were ended after a token was issued. */
-  const isEndedSince = ({ userId, issuedAt }: Pick<ForeignToken, 'userId' | 'issuedAt'>): boolean =>
-    engine.run('SELECT 1 FROM keyturn_session_ends WHERE user_id = $1 AND ended_at >= $2', [userId, issuedAt]).length >
-    0
-
-  /** How many sessions the user has more than may be, counted up to one step of them. */
-  const countSurplus = (userId: string): number => {
-    const [row] = engine.run<{ count: number }>(
-      'SELECT count(*) AS count FROM (SELECT 1 FROM keyturn_sessions WHERE user_id = $1 LIMIT $2)',
-      [userId, policy.maxPerUser + step]
-    )
-    return (row?.count ?? 0) - policy.maxPerUser
-  }
-
-  /** Ends the oldest sessions beyond the limit, one step of them at most; or goes on with an ending. */
-  const endSurplus = (userId: string): readonly string[] => {
-    if (findEnding(userId) !== undefined) {
-      endSome(userId)
-      isFinished(userId)
-      return []
-    }
-    let surplus = countSurplus(userId)
-    if (surplus > 0 && surplus < step) {
-      engine.run('DELETE FROM keyturn_sessions WHERE user_id = $1 AND expires_at <= $2', [userId, clock()])
-      surplus = countSurplus(userId)
-    }
-    if (surplus <= 0) return []
-    return endThose('SELECT rowid FROM keyturn_sessions WHERE user_id = $1 ORDER BY created_at, rowid LIMIT $2', [
-      userId,
-      surplus
-    ])
-  }
-
+  const rows = new SessionRows(engine, policy, window, clock)
   return {
     async start(userId, device, lifetime = policy.lifetime) {
       return engine.transaction(() => {
-        // Each login clears away a few sessions that are over, so that the file does not grow with them.
-        engine.run(
-          'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
-          [clock()]
-        )
+        rows.clearExpired()
         const session = startSession(userId, randomId(), device, clock(), { ...policy, lifetime })
-        insert(session)
-        return { session, ended: endSurplus(userId) }
+        rows.insert(session)
+        return { session, ended: rows.endSurplus(userId) }
       })
     },
-    async adopt({ userId, sid, issuedAt, expiresAt, lifetime = policy.lifetime }, device) {
+    async adopt(token, device) {
+      const { userId, sid, lifetime = policy.lifetime } = token
       return engine.transaction(() => {
-        engine.run('DELETE FROM keyturn_adoptions WHERE expires_at <= $1', [clock()])
-        const isFirst = engine.run(
-          'INSERT INTO keyturn_adoptions (sid, user_id, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING sid',
-          [sid, userId, expiresAt]
-        )
-        if (isFirst.length === 0 || isEndedSince({ userId, issuedAt })) return false
-        insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
+        if (!rows.insertAdoption(token) || rows.isEndedSince(token)) return false
+        rows.insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
         return true
       })
     },
     async isSpent(token) {
-      const adoptions = engine.run('SELECT 1 FROM keyturn_adoptions WHERE sid = $1 AND expires_at > $2', [
-        token.sid,
-        clock()
-      ])
-      return adoptions.length > 0 || isEndedSince(token)
+      return rows.isAdopted(token.sid) || rows.isEndedSince(token)
     },
     async rotate({ userId, sid, generation }, rotates = policy.rotate) {
       return engine.transaction(() => {
-        const decision = decide(read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
-        if (decision.session !== undefined) update(decision.session)
+        const decision = decide(rows.read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
+        if (decision.session !== undefined) rows.update(decision.session)
         // Reused; or one whose end is not finished.
-        else end(userId, sid)
+        else rows.end(userId, sid)
         return decision.verdict
       })
     },
     async find(userId, sid) {
-      return read(userId, sid)
+      return rows.read(userId, sid)
     },
-    async list(userId, { limit = defaultPage, after } = {}) {
-      const { upTo, kept } = findEnding(userId) ?? { upTo: 0, kept: '' }
-      const { createdAt, sid } = after ?? { createdAt: Number.MAX_SAFE_INTEGER, sid: '' }
-      const sessions = engine
-        .run<SessionRow>(
-          `SELECT * FROM keyturn_sessions WHERE user_id = $1 AND rowid > $2 AND created_at <= $3
-             AND (created_at < $3 OR sid < $4) AND expires_at > $5 ORDER BY created_at DESC, sid DESC LIMIT $6`,
-          [userId, upTo, createdAt, sid, clock(), limit]
-        )
-        .map(toSession)
-      const own = kept === '' ? undefined : read(userId, kept)
-      return newestOf(own === undefined ? sessions : [...sessions, own], limit, after)
+    async list(userId, page = {}) {
+      return rows.list(userId, page)
     },
     async revoke(userId, sid) {
-      return engine.transaction(() => end(userId, sid))
+      return engine.transaction(() => rows.end(userId, sid))
     },
-    async revokeAll(userId, kept = '') {
-      const first = engine.transaction(() => {
-        if (policy.adopts) {
-          engine.run(
-            `INSERT INTO keyturn_session_ends (user_id, ended_at) VALUES ($1, $2)
-             ON CONFLICT (user_id) DO UPDATE SET ended_at = excluded.ended_at`,
-            [userId, clock()]
-          )
-          engine.run('DELETE FROM keyturn_session_ends WHERE ended_at < $1', [clock() - longestForeignLife])
-        }
-        beginEnding(userId, kept)
-        return endSome(userId)
-      })
-      const ended = [...first]
-      // Other requests take their turns between the steps. What a step has done is on the disk with the last one, at the
-      // latest; that the sessions have ended has been there since the first.
-      while (!engine.transaction(() => isFinished(userId))) {
-        await nextTurn()
-        for (const sid of engine.lightTransaction(() => endSome(userId))) ended.push(sid)
-      }
-      return ended
-    },
+    revokeAll: (userId, kept = '') => endAll(engine, rows, userId, kept),
     async revokeToken(jti) {
-      engine.transaction(() => announce([jti], 'jti'))
+      engine.transaction(() => rows.announce([jti], 'jti'))
     },
     async ping() {
       engine.run('SELECT 1')
     },
-    // The engine belongs to whoever opened it: users may live in it too.
+    // The engine belongs to whatever opened it: users may live in it too.
     async close() {}
   }
 }
 
-/** Columns that tables of earlier versions lack. */
-const laterColumns = [
-  ['keyturn_revocations', 'kind', "TEXT NOT NULL DEFAULT 'any'"],
-  ['keyturn_sessions', 'late_generation', 'BIGINT NOT NULL DEFAULT 0']
-] as const
-
-/**
- * Makes the tables, or brings them up to date. The epoch is when the feed began (src/stores/redis/lua/epoch.lua): 0 where one
- * of an earlier version is there, which has lost nothing.
- */
-async function prepareTables(
-  { query, script }: SqlQueries & { script(sql: string): Promise<void> },
-  now: number
-): Promise<void> {
-  const columnsOf = async (table: string) =>
-    (await query<{ name: string }>(`PRAGMA table_info(${table})`)).map(({ name }) => name)
-  const isNew = (await columnsOf('keyturn_revocations')).length === 0
-  await script(schema)
-  for (const [table, column, type] of laterColumns) {
-    if (!(await columnsOf(table)).includes(column)) await script(`ALTER TABLE ${table} ADD COLUMN ${column} ${type}`)
+async function endAll(
+  engine: EmbeddedEngine,
+  rows: SessionRows,
+  userId: string,
+  kept: string
+): Promise<readonly string[]> {
+  const first = engine.transaction(() => {
+    rows.beginEnding(userId, kept)
+    return rows.endSome(userId)
+  })
+  const ended = [...first]
+  // Other requests take their turns between the steps. What a step has done is on the disk with the last one, at the
+  // latest; that the sessions have ended has been there since the first.
+  while (!engine.transaction(() => rows.finishEnding(userId))) {
+    await nextTurn()
+    for (const sid of engine.lightTransaction(() => rows.endSome(userId))) ended.push(sid)
   }
-  await query('INSERT INTO keyturn_epoch (began_at) SELECT $1 WHERE NOT EXISTS (SELECT 1 FROM keyturn_epoch)', [
-    isNew ? now : 0
-  ])
+  return ended
 }

@@ -1,6 +1,6 @@
 import { randomId } from '../../random.ts'
 import { longestForeignLife, type Session, type SessionPolicy, startSession } from '../../sessions/session.ts'
-import { defaultPage, newestOf, type SessionStore } from '../../sessions/store.ts'
+import { defaultPage, newestOf, type SessionPage, type SessionStore } from '../../sessions/store.ts'
 import { type Clock, systemClock } from '../../time.ts'
 import type { Circuit } from '../circuit.ts'
 import { type Connection, failClosed, makeRedisCircuit, untilReplicated } from './client.ts'
@@ -45,51 +45,7 @@ export function openRedisSessions(
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
-  /** Announces sessions that have ended to every worker, and then deletes them from the hash at `key`. */
-  const finish = async (key: string, sids: readonly string[]): Promise<void> => {
-    for (let first = 0; first < sids.length; first += batch) {
-      const some = sids.slice(first, first + batch)
-      await announce(redis, names, window, 'sid', some)
-      await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
-      await redis.hdel(key, ...some.flatMap(fieldsOf))
-    }
-  }
-
-  /** Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on: the next one, and the sids. */
-  const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
-    const key = names.ending(userId)
-    const { next, records, fields } = await scan(redis, key, cursor)
-    const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([field]) => field.toString('hex'))
-    await finish(key, sids)
-    if (fields.length > 0) await redis.hdel(key, ...fields)
-    return { next, sids }
-  }
-
-  const finishAll = async (userId: string): Promise<readonly string[]> => {
-    const ended: string[] = []
-    let cursor = beginning
-    do {
-      const { next, sids } = await finishSome(userId, cursor)
-      for (const sid of sids) ended.push(sid)
-      cursor = next
-    } while (cursor !== beginning)
-    return ended
-  }
-
-  /** The same for one session; false when it has not been set aside. */
-  const finishOne = async (userId: string, sid: string): Promise<boolean> => {
-    const [field] = fieldsOf(sid)
-    const [record] = field.length === 16 ? await redis.hmgetBuffer(names.ending(userId), field) : []
-    const isThere = record != null
-    if (isThere) await finish(names.ending(userId), [sid])
-    return isThere
-  }
-
-  const withDevices = async (key: string, sessions: readonly Session[]): Promise<readonly Session[]> => {
-    if (sessions.length === 0) return sessions
-    const devices = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
-    return sessions.map((session, index) => ({ ...session, device: decodeDevice(devices[index] ?? null) }))
-  }
+  const { finish, finishSome, finishOne, endOne, endAll } = makeEnds(redis, names, policy, window, clock)
 
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, device, lifetime = policy.lifetime) {
@@ -122,39 +78,9 @@ export function openRedisSessions(
       const [record, device] = await redis.hmgetBuffer(names.sessions(userId), ...fieldsOf(sid))
       return record ? unlessOver(decodeRecord(userId, sid, record, device ?? null)) : undefined
     },
-    async list(userId, { limit = defaultPage, after } = {}) {
-      const key = names.sessions(userId)
-      let page: readonly Session[] = []
-      let cursor = beginning
-      do {
-        const { next, records } = await scan(redis, key, cursor)
-        // Most sessions of a long list are older than a full page: they are passed over undecoded.
-        const oldest = page.length < limit ? 0 : (page.at(-1)?.createdAt ?? 0)
-        const met = records
-          .filter(([, record]) => createdAtOf(record) >= oldest)
-          .map(([field, record]) => unlessOver(decodeRecord(userId, field.toString('hex'), record, null)))
-        page = newestOf([...page, ...met.filter((session) => session !== undefined)], limit, after)
-        cursor = next
-      } while (cursor !== beginning)
-      return await withDevices(key, page)
-    },
-    async revoke(userId, sid) {
-      const key = names.sessions(userId)
-      if (!(await revoke(redis, key, sid))) return await finishOne(userId, sid)
-      await finish(key, [sid])
-      return true
-    },
-    async revokeAll(userId, kept = '') {
-      const keys = [names.sessions(userId), names.ending(userId), names.ended(userId)] as const
-      const memory = policy.adopts ? longestForeignLife : 0
-      const ended: (readonly string[])[] = []
-      for (let isDone = false; !isDone; ) {
-        isDone = await detach(redis, keys, kept, memory)
-        ended.push(await finishAll(userId))
-      }
-      if (policy.adopts) await untilReplicated(redis, names.ended(userId))
-      return ended.flat()
-    },
+    list: (userId, page = {}) => listSessions(redis, names.sessions(userId), { ...page, userId, unlessOver }),
+    revoke: endOne,
+    revokeAll: endAll,
     async revokeToken(jti) {
       await announce(redis, names, window, 'jti', [jti])
       await untilReplicated(redis, names.feed)
@@ -165,6 +91,98 @@ export function openRedisSessions(
   })
   // To close is not for the circuit to refuse.
   return { ...store, close: async () => redis.disconnect() }
+}
+
+/** Ends sessions, and finishes the end of those that the scripts have marked as ended or set aside. */
+function makeEnds(redis: Connection, names: Names, { adopts }: SessionPolicy, window: number, clock: Clock) {
+  /** Announces sessions that have ended to every worker, and then deletes them from the hash at `key`. */
+  const finish = async (key: string, sids: readonly string[]): Promise<void> => {
+    for (let first = 0; first < sids.length; first += batch) {
+      const some = sids.slice(first, first + batch)
+      await announce(redis, names, window, 'sid', some)
+      await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
+      await redis.hdel(key, ...some.flatMap(fieldsOf))
+    }
+  }
+
+  /** Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on: the next one, and the sids. */
+  const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
+    const key = names.ending(userId)
+    const { next, records, fields } = await scan(redis, key, cursor)
+    const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([field]) => field.toString('hex'))
+    await finish(key, sids)
+    if (fields.length > 0) await redis.hdel(key, ...fields)
+    return { next, sids }
+  }
+
+  const finishAll = async (userId: string, ended: string[]): Promise<void> => {
+    let cursor = beginning
+    do {
+      const { next, sids } = await finishSome(userId, cursor)
+      for (const sid of sids) ended.push(sid)
+      cursor = next
+    } while (cursor !== beginning)
+  }
+
+  /** The same for one session; false when it has not been set aside. */
+  const finishOne = async (userId: string, sid: string): Promise<boolean> => {
+    const [field] = fieldsOf(sid)
+    const [record] = field.length === 16 ? await redis.hmgetBuffer(names.ending(userId), field) : []
+    const isThere = record != null
+    if (isThere) await finish(names.ending(userId), [sid])
+    return isThere
+  }
+
+  const endOne = async (userId: string, sid: string): Promise<boolean> => {
+    const key = names.sessions(userId)
+    if (!(await revoke(redis, key, sid))) return await finishOne(userId, sid)
+    await finish(key, [sid])
+    return true
+  }
+
+  const endAll = async (userId: string, kept = ''): Promise<readonly string[]> => {
+    const keys = [names.sessions(userId), names.ending(userId), names.ended(userId)] as const
+    const ended: string[] = []
+    for (let isDone = false; !isDone; ) {
+      isDone = await detach(redis, keys, kept, adopts ? longestForeignLife : 0)
+      await finishAll(userId, ended)
+    }
+    if (adopts) await untilReplicated(redis, names.ended(userId))
+    return ended
+  }
+
+  return { finish, finishSome, finishOne, endOne, endAll }
+}
+
+interface ListOptions extends SessionPage {
+  readonly userId: string
+  readonly unlessOver: (session: Session | undefined) => Session | undefined
+}
+
+async function listSessions(
+  redis: Connection,
+  key: string,
+  { userId, unlessOver, limit = defaultPage, after }: ListOptions
+): Promise<readonly Session[]> {
+  let page: readonly Session[] = []
+  let cursor = beginning
+  do {
+    const { next, records } = await scan(redis, key, cursor)
+    // Most sessions of a long list are older than a full page: they are passed over undecoded.
+    const oldest = page.length < limit ? 0 : (page.at(-1)?.createdAt ?? 0)
+    const met = records
+      .filter(([, record]) => createdAtOf(record) >= oldest)
+      .map(([field, record]) => unlessOver(decodeRecord(userId, field.toString('hex'), record, null)))
+    page = newestOf([...page, ...met.filter((session) => session !== undefined)], limit, after)
+    cursor = next
+  } while (cursor !== beginning)
+  return await withDevices(redis, key, page)
+}
+
+async function withDevices(redis: Connection, key: string, sessions: readonly Session[]): Promise<readonly Session[]> {
+  if (sessions.length === 0) return sessions
+  const devices = await redis.hmgetBuffer(key, ...sessions.map(({ sid }) => fieldsOf(sid)[1]))
+  return sessions.map((session, index) => ({ ...session, device: decodeDevice(devices[index] ?? null) }))
 }
 
 /** The two fields of a session: its record and its device. */

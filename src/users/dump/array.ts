@@ -48,6 +48,13 @@ class Scanner {
   #held: Buffer[] = []
   #heldBytes = 0
 
+  /** Throws DumpError when the array has not ended. */
+  end(): void {
+    if (this.#place === 'inside') throw this.#brokenObject('does not end.')
+    if (this.#place !== 'nothing more')
+      throw broken(this.#before, this.#line, `expected ${descriptions[this.#place]}, and there is nothing more.`)
+  }
+
   /** The objects that end within the next bytes. */
   *feed(chunk: Buffer): Generator<Row> {
     let from = 0
@@ -63,13 +70,6 @@ class Scanner {
     }
     if (this.#place === 'inside') this.#hold(chunk.subarray(from))
     this.#before += chunk.length
-  }
-
-  /** Throws DumpError when the array has not ended. */
-  end(): void {
-    if (this.#place === 'inside') throw this.#brokenObject('does not end.')
-    if (this.#place !== 'nothing more')
-      throw broken(this.#before, this.#line, `expected ${descriptions[this.#place]}, and there is nothing more.`)
   }
 
   /** Moves over one byte between objects, to the place that it leads to. */
