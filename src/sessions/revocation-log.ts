@@ -1,4 +1,15 @@
-import type { Revocation } from './revocations.ts'
+/**
+ * One entry of the revocation feed: a session by its `sid` or a token by its `jti`, never by its bytes (a signature can be
+ * re-encoded). `any` is an entry of a version that did not tell the two apart.
+ */
+export interface Revocation {
+  readonly kind: 'sid' | 'jti' | 'any'
+  readonly id: string
+  /** Where it is in the list: a number, or Redis' pair of milliseconds and a number. */
+  readonly position: string
+  /** Whole seconds since 1970, by the clock of the store. */
+  readonly revokedAt: number
+}
 
 /** When an entry may be forgotten: whole seconds of the wall clock, and of the one that nobody can set. */
 export interface Term {

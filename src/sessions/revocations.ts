@@ -1,19 +1,8 @@
 import { KeyturnError } from '../errors.ts'
 import { type Clock, monotonicClock } from '../time.ts'
-import { RevocationLog, type Term } from './revocation-log.ts'
+import { type Revocation, RevocationLog, type Term } from './revocation-log.ts'
 
-/**
- * One entry of the revocation feed: a session by its `sid` or a token by its `jti`, never by its bytes (a signature can be
- * re-encoded). `any` is an entry of a version that did not tell the two apart.
- */
-export interface Revocation {
-  readonly kind: 'sid' | 'jti' | 'any'
-  readonly id: string
-  /** Where it is in the list: a number, or Redis' pair of milliseconds and a number. */
-  readonly position: string
-  /** Whole seconds since 1970, by the clock of the store. */
-  readonly revokedAt: number
-}
+export type { Revocation } from './revocation-log.ts'
 
 /** What a listener hears of a replica. */
 export interface RevocationListener {
