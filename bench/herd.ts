@@ -21,7 +21,7 @@ import { claimRules } from '../src/tokens/claims.ts'
 import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 import { openScope } from '../test/faults/worlds.ts'
 import { runKeyturn } from '../test/support/keyturn.ts'
-import { aClient } from '../test/support/makers.ts'
+import { aDevice } from '../test/support/makers.ts'
 import { footprints } from '../test/support/processes.ts'
 import { openService, type Service } from './service.ts'
 
@@ -122,7 +122,7 @@ async function makeTokens({ settings }: Service, number: number): Promise<readon
   const start = async (username: string): Promise<string> => {
     const user = await stores.users.findByUsername(username)
     if (user === undefined) throw new Error(`${username} was not imported`)
-    const { session } = await stores.sessions.start(user.id, aClient)
+    const { session } = await stores.sessions.start(user.id, aDevice)
     return signer.issue(user, session.sid, newestGeneration(session))
   }
   const tokens: string[] = []
