@@ -1,6 +1,7 @@
 /* The package as npm packs it: what a hooks module in TypeScript needs of it. */
 import { execFile } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -18,7 +19,9 @@ export const onRefreshVerdict: HooksModule['onRefreshVerdict'] = (user, { verdic
 `
 
 t.test("package: a hooks module in TypeScript takes its type from 'keyturn'", async (t) => {
-  const folder = t.testdir()
+  // Outside this checkout, where 'keyturn' would be the checkout itself.
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-package-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
   // Not built again by "prepare": other tests run on this build.
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: root
@@ -38,7 +41,7 @@ t.test("package: a hooks module in TypeScript takes its type from 'keyturn'", as
   const compile = async (text: string): Promise<string> => {
     writeFileSync(join(folder, 'hooks.mts'), text)
     const options = ['--noEmit', '--strict', '--module', 'nodenext', '--types', '', '--ignoreConfig']
-    const tsc = join(root, 'node_modules/typescript/bin/tsc')
+    const tsc = join(root, 'node_modules/typescript/lib/tsc.js')
     const done = run(process.execPath, [tsc, ...options, 'hooks.mts'], { cwd: folder })
     return await done.then(
       () => 'compiles',
