@@ -19,7 +19,8 @@
  *
  * R1  One refresh at a time per instance; all other calls wait for it.
  * R2  Before each attempt the storage is read: the newest token is presented, and none if another tab has refreshed meanwhile.
- *     There is no lock between tabs: the service answers all of them with the same successor.
+ *     There is no lock between tabs: the service answers all of them with the same successor. An answer that comes later than the
+ *     attempt's timeout, as in a tab that was frozen, is not used.
  * R3  A session replaces only an older one, by (since, ended, gen, step). So a late answer overwrites neither newer tokens, nor a
  *     logout, nor another login.
  * R4  A refresh begins before the token expires, at a random time from 70 % to 90 % of its lifetime; after a 401 a request is
@@ -272,7 +273,8 @@ export class KeyturnClient implements Client {
     const { refresh } = presented
     const answer = await this.#post('/api/token/refresh/', { refresh }, signal, ms)
     const verdict = rules.verdictOf(answer, this.#isCookieMode)
-    if (verdict === 'failed') throw errorOf(answer)
+    // A tab that was frozen meanwhile asks again: other tabs may be retrying the token, and this successor would overtake them.
+    if (verdict === 'failed' || this.#runtime.now() > at + ms) throw errorOf(answer)
     if (verdict === 'renewed') {
       const { access, refresh: successor = refresh } = answer.body as Tokens
       this.#take({ ...presented, access, refresh: successor, step: presented.step + 1, at }, 'service')
@@ -288,7 +290,7 @@ export class KeyturnClient implements Client {
     try {
       this.#take((await this.#storage.load()) ?? noSession)
     } catch (cause) {
-      throw new Unavailable('storage error', cause)
+      throw new Unavailable('storage', cause)
     }
     if (this.#isLoaded) return
     this.#isLoaded = true
@@ -374,7 +376,7 @@ export class KeyturnClient implements Client {
       this.#fetch(this.#options.baseUrl + path, { ...jsonOf(body), method: 'POST', credentials, signal })
         .then(readAnswer)
         .catch((cause) => {
-          throw new Unavailable('network error', cause)
+          throw new Unavailable('network', cause)
         })
     )
   }

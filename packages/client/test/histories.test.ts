@@ -1,12 +1,28 @@
 /* Random histories keep all promises, and each rule that is broken is noticed. `node dist/test/run-histories.js 10000` plays more. */
 import t from 'tap'
-import { playMany } from './histories.ts'
+import { type Command, play, playMany } from './histories.ts'
 import { mutants, withMutant } from './mutants.ts'
 
 t.test('random histories of three tabs keep every promise', async (t) => {
   const { violations, history, seed } = await playMany({ numRuns: 60 })
   t.equal(violations, undefined, JSON.stringify({ seed, history, violations }))
 })
+
+t.test(
+  'a tab that wakes up with an old answer does not present a token that overtakes the retry of another tab',
+  async (t) => {
+    const history: readonly Command[] = [
+      { do: 'jump', ms: -3_600_000 },
+      { do: 'fetch', tab: 2 },
+      { do: 'network', fates: [{ instead: { status: 503 } }, { there: 408, back: 1 }] },
+      { do: 'freeze', tab: 2 },
+      { do: 'pass', ms: 310_010 },
+      { do: 'fetch', tab: 0 },
+      { do: 'token', tab: 1 }
+    ]
+    t.same(await play(history), [])
+  }
+)
 
 for (const mutant of mutants)
   t.test(`it is noticed when a rule is broken: ${mutant.title}`, async (t) => {
