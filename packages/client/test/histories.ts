@@ -253,8 +253,13 @@ export async function playMany(
   options: Pick<fc.Parameters, 'numRuns' | 'seed' | 'endOnFailure'>,
   broken: Broken = {}
 ): Promise<Found> {
-  const property = fc.asyncProperty(histories, async (commands) => (await play(commands, broken)).length === 0)
+  let violations: readonly string[] = []
+  const property = fc.asyncProperty(histories, async (commands) => {
+    const found = await play(commands, broken)
+    if (found.length > 0) violations = found
+    return found.length === 0
+  })
   const { numRuns: runs, seed, counterexample } = await fc.check(property, options as fc.Parameters<[Command[]]>)
   if (counterexample === null) return { runs, seed }
-  return { runs, seed, history: counterexample[0], violations: await play(counterexample[0], broken) }
+  return { runs, seed, history: counterexample[0], violations }
 }

@@ -245,7 +245,7 @@ export class Tab {
       baseUrl: 'https://auth.example',
       storage: change(storage),
       runtime,
-      fetch: (input, init) => this.#fetch(new Request(input, init), init?.body),
+      fetch: (input, init) => this.#fetch(new Request(input, init), init),
       onLoggedOut: () => this.events.push('onLoggedOut'),
       onStateChange: (state) => this.events.push(state),
       ...options
@@ -300,7 +300,7 @@ export class Tab {
     return call
   }
 
-  async #fetch(request: Request, text: unknown): Promise<Response> {
+  async #fetch(request: Request, { body: text, signal = request.signal }: RequestInit = {}): Promise<Response> {
     const { world } = this
     const sent: Sent = {
       tab: this,
@@ -320,7 +320,8 @@ export class Tab {
           sent.isOpen = false
           finish()
         })
-      request.signal.addEventListener('abort', () => end(() => reject(request.signal.reason)))
+      // Not the request's own, which the garbage collector may cut off.
+      signal?.addEventListener('abort', () => end(() => reject(signal.reason)))
       if (lost === 'request') return
       world.clock.set(there, () => {
         const reply = instead ?? this.#answer(sent)
