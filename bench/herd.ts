@@ -1,7 +1,8 @@
 /*
  * A herd: 20,000 clients refresh in the same second at two workers, as after an outage: `npm run build && node dist/bench/herd.js
- * [clients]`. Each has an address and a connection of its own, waits for `Retry-After` when it is refused, and a second or two when
- * its connection breaks, until it is served or its session is over. Half of them come from each of two processes.
+ * [clients]`. Each has an address and a connection of its own. It waits for `Retry-After` when it is refused, and a second or two when
+ * its connection breaks, times out (408) or brings no answer for ten seconds, until it is served or its session is over. After a
+ * minute the rest gives up. Half of the clients run in each of two processes.
  *
  * The sessions are started in Redis, and their tokens signed, by this process: so many logins would take longer than the herd.
  */
@@ -27,6 +28,9 @@ import { openService, type Service } from './service.ts'
 
 /** Sessions of one user. */
 const perUser = 10
+
+/** How long a client waits for an answer, and how long the herd lasts. Milliseconds. */
+const [patience, deadline] = [10_000, 60_000]
 
 /** What became of the herd, or of a part of it. */
 interface Counts {
@@ -60,7 +64,9 @@ function refresh(port: number, address: string, body: string): Promise<Reply> {
       received += piece
     })
     socket.on('error', () => {})
+    const timer = setTimeout(() => socket.destroy(), patience)
     socket.on('close', () => {
+      clearTimeout(timer)
       const status = Number(/^HTTP\/1\.1 (\d+)/.exec(received)?.[1] ?? 0)
       resolve({ status, retryAfter: Number(/\r\nretry-after: (\d+)/i.exec(received)?.[1] ?? 0) })
     })
@@ -71,13 +77,13 @@ function refresh(port: number, address: string, body: string): Promise<Reply> {
 
 async function live(port: number, address: string, token: string, counts: Counts): Promise<void> {
   const began = performance.now()
-  for (;;) {
+  while (performance.now() - began < deadline) {
     const { status, retryAfter } = await refresh(port, address, JSON.stringify({ refresh: token }))
     count(counts.statuses, status)
     if (status === 503 || status === 429) count(counts.retryAfter, retryAfter)
     if (status === 200) counts.servedAt.push(performance.now() - began)
-    if (status !== 0 && status !== 503 && status !== 429) return
-    await delay(status === 0 ? 1000 + 1000 * Math.random() : retryAfter * 1000)
+    if (![0, 408, 429, 503].includes(status)) return
+    await delay(retryAfter > 0 ? retryAfter * 1000 : 1000 + 1000 * Math.random())
   }
 }
 
