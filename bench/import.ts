@@ -22,7 +22,7 @@ import { startPostgres } from '../test/support/postgres.ts'
 const count = Number(process.argv[2] ?? 1_000_000)
 
 /** Bytes. What the whole process may have, however large the dump is. */
-const mostMemory = 300 * 1024 * 1024
+const maxMemory = 300 * 1024 * 1024
 
 const folder = mkdtempSync(join(tmpdir(), 'keyturn-bench-'))
 
@@ -82,7 +82,7 @@ function usedBy(pid: number): Omit<Measured, 'seconds'> | undefined {
 let isWithin = true
 
 function report(what: string, { seconds, cpu, memory }: Measured): void {
-  if (memory > mostMemory) isWithin = false
+  if (memory > maxMemory) isWithin = false
   const columns = [
     what.padEnd(26),
     `${seconds.toFixed(1).padStart(7)} s`,
@@ -133,7 +133,7 @@ try {
   } finally {
     await server.stop()
   }
-  if (!isWithin) throw new Error(`more memory than ${mostMemory / 1024 / 1024} MiB`)
+  if (!isWithin) throw new Error(`more memory than ${maxMemory / 1024 / 1024} MiB`)
 } finally {
   rmSync(folder, { recursive: true })
 }

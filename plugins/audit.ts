@@ -10,12 +10,12 @@ import type { Clock } from '../src/time.ts'
 import { clientNetwork } from './rate-limit.ts'
 import { eventOf, resultOf, whichRequest } from './requests.ts'
 
-/** How long the one entry of an address stands for all its failures while the trail is behind, in seconds. */
+/** While the trail is behind, one entry per address stands for all its failures in this period, in seconds. */
 const minute = 60
 
 /**
- * Writes what matters into the audit trail, beside the answer. An entry that cannot be written is logged instead, and the
- * request goes on.
+ * Writes security events to the audit trail, in parallel with the response. An entry that cannot be written is logged, and the
+ * request continues.
  */
 async function audit(
   app: FastifyInstance,
@@ -39,7 +39,7 @@ async function audit(
       await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
       app.tallies.auditLost += 1
-      app.log.error({ ...whichRequest(request), err: error, ...facts }, 'the audit trail cannot be written')
+      app.log.error({ ...whichRequest(request), err: error, ...facts }, 'audit entry could not be written')
     }
   }
   app.addHook('onSend', (request, _reply, payload, done) => {

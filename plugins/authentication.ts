@@ -4,8 +4,8 @@ import type { Caller } from '../src/flows/caller.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
 /**
- * `onRequest: app.authenticate` lets in whoever bears a good access token, as `request.caller`. The header is read as Simple
- * JWT reads it: the type is case-sensitive, another type is no credentials at all.
+ * `onRequest: app.authenticate` requires a valid access token and sets `request.caller`. The header is parsed as in Simple JWT:
+ * the scheme is case-sensitive, and another scheme counts as no credentials.
  */
 async function authentication(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   app.decorateRequest('caller')
@@ -23,7 +23,7 @@ declare module 'fastify' {
     authenticate(request: FastifyRequest): Promise<void>
   }
   interface FastifyRequest {
-    /** Only in routes that authenticate. */
+    /** Set only in routes that authenticate. */
     caller: Caller
   }
 }

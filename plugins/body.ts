@@ -6,8 +6,8 @@ import { JsonDepthError, parseJson } from '../src/json.ts'
 import { parseMultipart } from './multipart.ts'
 
 /**
- * Reads request bodies as Django REST framework does: JSON, forms and multipart; of repeated names the last counts; a
- * request without a body has no fields. A body with two types is refused. Field rules: plugins/fields.ts.
+ * Parses request bodies as Django REST framework does: JSON, forms and multipart; the last of repeated names wins; a request
+ * without a body has no fields. Two Content-Type headers are refused. Field rules: plugins/fields.ts.
  */
 async function body(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
@@ -31,7 +31,7 @@ async function body(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** Node reads the first Content-Type; a proxy that looked at the body may have gone by another. Throws KeyturnError MEDIA_TYPE. */
+/** Node uses the first Content-Type, but a proxy that inspected the body may have used another. Throws KeyturnError MEDIA_TYPE. */
 export function demandOneType({ raw: { rawHeaders } }: FastifyRequest): void {
   const types: string[] = []
   for (let name = 0; name < rawHeaders.length; name += 2) {
@@ -45,12 +45,12 @@ const isContentType = (name: string): boolean => name.length === 12 && name.toLo
 function readJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw unreadable('JSON parse error - the body is not UTF-8')
   try {
-    // JSON.parse refuses what Django's parser is set to refuse: NaN, Infinity, a byte order mark. Members named
+    // JSON.parse refuses what Django's parser is configured to refuse: NaN, Infinity, a byte order mark. Members named
     // __proto__ stay plain members.
     return parseJson(bytes.toString())
   } catch (error) {
     if (error instanceof JsonDepthError) throw unreadable(`JSON parse error - the body is ${error.message}`)
-    // V8's own message quotes the body, and with it perhaps a password.
+    // V8's own message quotes the body, which may contain a password.
     throw unreadable('JSON parse error - the body is not valid JSON')
   }
 }

@@ -70,7 +70,7 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
 function follow(app: FastifyInstance, directory: ClientDirectory): void {
   const poller = poll(() => directory.update(), {
     intervalMs: interval,
-    onOutage: (error) => app.log.warn({ err: error }, 'the clients cannot be read; they stay as they are for a while')
+    onOutage: (error) => app.log.warn({ err: error }, 'clients could not be read; keeping the current ones for now')
   })
   app.addHook('onClose', () => poller.close())
 }

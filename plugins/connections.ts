@@ -4,7 +4,7 @@ import type { FastifyHttpOptions, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 
-/** How long a connection may make no progress while an answer is due, as when the client does not read it. Milliseconds. */
+/** How long a connection may make no progress while a response is due, for example because the client does not read. Milliseconds. */
 const maxStallMs = 60_000
 
 /** How often connections are checked for requests that take too long, in milliseconds. */
@@ -19,22 +19,22 @@ export const connectionLimits = ({ keepalive, requestTimeout }: Config) =>
     keepAliveTimeout: keepalive * 1000,
     requestTimeout: requestTimeout * 1000,
     connectionTimeout: maxStallMs,
-    // plugins/protocol.ts refuses a request without Host, in our own form.
+    // plugins/protocol.ts refuses a request without Host, in our own format.
     http: { requireHostHeader: false, headersTimeout: requestTimeout * 1000, connectionsCheckingInterval: checkEvery }
   }) satisfies FastifyHttpOptions<Server>
 
-/** Limits the connections of a worker, and the requests on each. */
+/** Limits the connections of a worker and the requests per connection. */
 async function connections(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   const { server } = app
   server.maxConnections = config.maxConnections
-  // Beyond 1,000 fields Node would silently drop the rest, and with it what a proxy has appended: its X-Forwarded-For. The
-  // limit is the 16 KiB that Node reads of a header block.
+  // Node silently drops header fields beyond 1,000, which may include the X-Forwarded-For that a proxy appended. The
+  // limit is the 16 KiB of a header block.
   server.maxHeadersCount = 0
   let loggedAt = Number.NEGATIVE_INFINITY
   server.on('drop', () => {
     if (performance.now() - loggedAt < logEvery) return
     loggedAt = performance.now()
-    app.log.warn(`connections refused: this worker has reached MAX_CONNECTIONS (${config.maxConnections})`)
+    app.log.warn(`connections refused: worker reached MAX_CONNECTIONS (${config.maxConnections})`)
   })
   if (config.keepaliveRequests > 0) closeAfter(app, config.keepaliveRequests)
 }

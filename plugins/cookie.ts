@@ -10,31 +10,31 @@ interface Pair {
   readonly refresh?: string
 }
 
-/** The refresh token's way to browsers: in a cookie that no script sees, when COOKIE_MODE is on. */
+/** With COOKIE_MODE on, the refresh token is in a cookie that scripts cannot read. */
 export interface RefreshCookie {
-  /** Whether COOKIE_MODE is on: the refresh token then leaves the bodies. */
+  /** Whether COOKIE_MODE is on: then response bodies contain no refresh token. */
   readonly enabled: boolean
   /**
-   * `onRequest` of every route that sets or clears the cookie, wherever its token comes from. Otherwise a page elsewhere
-   * could replace its visitor's session by another one, or remove it. Refuses with KeyturnError CROSS_SITE. An app sends
-   * neither Origin nor Sec-Fetch-Site, and no page can make it send a request.
+   * `onRequest` of every route that sets or clears the cookie, whether its token comes from the body or the cookie. Otherwise
+   * another site's page could replace or end its visitor's session. Throws KeyturnError CROSS_SITE. A native app sends neither
+   * Origin nor Sec-Fetch-Site, and no page can make it send a request.
    */
   readonly guard: onRequestHookHandler
   /**
    * The tokens in the cookie, in the order of the header, for a request whose body has none. Throws KeyturnError CROSS_SITE
-   * when the page that sent the request may not use it, and FIELDS_INVALID when there is no cookie either.
+   * if the page that sent the request may not use it, and FIELDS_INVALID if there is no cookie either.
    */
   demand(request: FastifyRequest): readonly string[]
-  /** The tokens in the cookie of a login, which only show whose browser it is. */
+  /** The tokens in the cookie of a login, which only identify the browser. */
   find(request: FastifyRequest): readonly string[]
-  /** A pair as a body: in cookie mode the refresh token goes into the cookie instead. */
+  /** The response body for a pair: in cookie mode the refresh token goes into the cookie instead. */
   handOver(reply: FastifyReply, pair: Pair): Pair
   clear(reply: FastifyReply): void
 }
 
 async function cookie(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   const { cookieName: name, cookieMode: enabled, cookieDomain: domain } = config
-  // Only some routes read cookies, and those that do need all of one name, which its own hook does not give.
+  // Only some routes read cookies, and they need all cookies of a name, which the plugin's own hook does not return.
   if (enabled || config.forwardAuthCookie !== undefined) await app.register(fastifyCookie, { hook: false })
   app.decorate('cookiesOf', ({ headers: { cookie = '' } }: FastifyRequest, name: string) =>
     cookie.split(';').flatMap((pair) => app.parseCookie(pair)[name] ?? [])
@@ -69,7 +69,7 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
     handOver(reply, pair) {
       if (!enabled || pair.refresh === undefined) return pair
       reply.setCookie(name, pair.refresh, { ...attributes, maxAge: config.refreshTokenLifetime })
-      // One of them is from before COOKIE_DOMAIN was set.
+      // One of them was set before COOKIE_DOMAIN.
       if (domain !== undefined && find(reply.request).length > 1) reply.clearCookie(name, hostOnly)
       return { access: pair.access }
     },
@@ -82,8 +82,8 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
 }
 
 /**
- * Whether the page behind a request is ours or named in COOKIE_ORIGINS. SameSite alone would let sibling subdomains in, and
- * None lets everybody in. A browser sends Origin with every POST; without it only its own word that the page is ours counts.
+ * Whether the page behind a request is ours or in COOKIE_ORIGINS. SameSite alone would allow sibling subdomains, and None would
+ * allow every site. A browser sends Origin with every POST; without it, only its Sec-Fetch-Site counts.
  * Source: Fetch §3.2 (Origin), W3C Fetch Metadata (Sec-Fetch-Site).
  */
 function isFromAllowedPage(request: FastifyRequest, origins: readonly string[]): boolean {

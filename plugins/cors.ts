@@ -5,9 +5,9 @@ import type { Config } from '../src/config/settings.ts'
 import { parseOrigin } from '../src/origins.ts'
 
 /**
- * Lets pages of other origins call us and read our answers: those of CORS_ORIGINS, which bear their tokens themselves, and those
- * of COOKIE_ORIGINS in cookie mode, with their cookie. For all others a browser keeps the answer to itself; a request without
- * Origin is not concerned.
+ * Lets pages of other origins call the service and read its responses: CORS_ORIGINS, which send their tokens themselves, and in
+ * cookie mode COOKIE_ORIGINS, with their cookie. The browser hides responses from all others; a request without Origin is not
+ * affected.
  */
 async function cors(app: FastifyInstance, { config }: { readonly config: Config }): Promise<void> {
   const withCookie = new Set(config.cookieMode ? config.cookieOrigins : [])

@@ -10,12 +10,12 @@ const linger = 1500
 const checkEvery = 50
 
 export interface DrainOptions {
-  /** Milliseconds in which requests in flight may finish; what is left then is cut. */
+  /** Milliseconds in which requests in flight may finish; connections that remain are then cut. */
   readonly graceMs: number
-  /** Milliseconds before the drain, in which everything is served as before. */
+  /** Milliseconds before the drain begins, in which the service continues as before. */
   readonly delayMs?: number
   /**
-   * The whole service stops, so this process is no longer ready. A worker that is replaced is as ready as the service:
+   * The whole service stops, so this process is not ready any more. A worker that is only replaced stays ready:
    * its successors accept the next connection.
    */
   readonly isStop?: boolean

@@ -15,14 +15,14 @@ import { makeRefreshTokens } from '../src/tokens/refresh.ts'
 import { makeSlidingTokens } from '../src/tokens/sliding.ts'
 import { makeRecentUsers } from '../src/users/recent.ts'
 
-/** Gives every use case its parts. */
+/** Composes the use cases from their parts. */
 async function flows(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const { stores, codec, keyring, hasher, revocations, clients } = app
   const rules = claimRules(config)
   const hooks = makeHooks(await loadHooksModule(config), {
     rules,
     checkUserIsActive: config.checkUserIsActive,
-    failed: (hook, error) => app.log.error({ err: error, hook }, 'a hook failed, and the request continued without it')
+    failed: (hook, error) => app.log.error({ err: error, hook }, 'hook failed; request continued without it')
   })
   app.decorate(
     'flows',

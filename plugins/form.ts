@@ -4,8 +4,8 @@ import { KeyturnError } from '../src/errors.ts'
 import { demandOneType } from './body.ts'
 
 /**
- * What the OAuth endpoints have in common, to be registered in their own context: a body is a form that names each
- * parameter once, unless its specification says otherwise, and one without a value is absent (RFC 6749 §3.2); no answer is kept (§5.1).
+ * The common rules of the OAuth endpoints, registered in their own context: a body is a form that contains each
+ * parameter once, unless its specification allows more; an empty parameter counts as absent (RFC 6749 §3.2); no response is cached (§5.1).
  */
 async function form(app: FastifyInstance): Promise<void> {
   app.removeAllContentTypeParsers()
@@ -30,7 +30,7 @@ function parseForm(text: string): Readonly<Record<string, string>> {
   const parameters = new Map<string, string>()
   for (const [name, value] of new URLSearchParams(text)) {
     if (parameters.has(name) && !repeatable.has(name))
-      throw new KeyturnError('OAUTH_REQUEST', { detail: 'A parameter is there more than once.' })
+      throw new KeyturnError('OAUTH_REQUEST', { detail: 'Duplicate parameter.' })
     parameters.set(name, value)
   }
   for (const [name, value] of parameters) if (value === '') parameters.delete(name)

@@ -5,8 +5,8 @@ import fp from 'fastify-plugin'
 import { addressIn, makeAddressSet } from '../src/addresses.ts'
 
 /**
- * Whose X-Forwarded-* is believed: the peer's own, if it is a trusted proxy, and nobody's behind it. The client is then
- * the last entry; earlier ones are what the client claimed. Source: Gunicorn's forwarded_allow_ips.
+ * X-Forwarded-* is trusted if the peer is a trusted proxy. The client is then the last entry; earlier ones are claims of the
+ * client. Source: Gunicorn's forwarded_allow_ips.
  */
 export function trustedProxies(ranges: readonly string[]): (address: string, hop: number) => boolean {
   if (ranges.includes('*')) return (_address, hop) => hop === 0
@@ -15,11 +15,11 @@ export function trustedProxies(ranges: readonly string[]): (address: string, hop
 }
 
 /**
- * Makes an address of the last entry of X-Forwarded-For before anybody asks for `request.ip`: limits, log and sessions go by
- * it. An entry that is none (`unknown`, a name, rubbish) is replaced by the peer's own address, which is at least true.
+ * Normalises the last entry of X-Forwarded-For before `request.ip` is first read by limits, log and sessions. An entry that is
+ * not an address (`unknown`, a host name) is replaced by the address of the peer.
  */
 async function forwarded(app: FastifyInstance): Promise<void> {
-  // Node remembers an address that was asked for while the client was there: who has gone is still to be named.
+  // Node keeps an address that was read while the client was connected, so it is still known after a disconnect.
   app.server.on('connection', (socket: Socket) => void socket.remoteAddress)
   app.addHook('onRequest', function readForwarded({ raw }, _reply, done) {
     if (raw.headers['x-forwarded-for'] !== undefined) raw.headers['x-forwarded-for'] = clientOf(raw)

@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * What every answer tells a browser, should one ever show it: it is data, and nothing in it may run, be framed, or be
- * loaded by pages elsewhere (a page that CORS lets in may still read it). As helmet would have it, without what only
- * documents need. No Strict-Transport-Security: whether all hosts of a domain have TLS is known where TLS ends, and a
- * proxy that asks forward-auth may hand our refusal on in its own name.
+ * Security headers of every response: a browser must not run it, frame it, or load it from pages of other origins (a page that
+ * CORS allows may still read it). As in helmet, without what only documents need. No Strict-Transport-Security: only the host
+ * that terminates TLS knows whether all hosts of its domain have TLS, and a proxy may pass on our forward-auth response as its
+ * own.
  * Source: OWASP REST Security Cheat Sheet, "Security Headers".
  */
 export const securityHeaders: Readonly<Record<string, string>> = {
@@ -16,7 +16,7 @@ export const securityHeaders: Readonly<Record<string, string>> = {
   'x-frame-options': 'DENY'
 }
 
-/** A route that serves pages says otherwise itself. */
+/** A route that serves pages sets its own. */
 async function headers(app: FastifyInstance): Promise<void> {
   app.addHook('onRequest', function setSecurityHeaders(_request, reply, done) {
     reply.headers(securityHeaders)

@@ -25,7 +25,7 @@ async function jwt(app: FastifyInstance, { config, clock }: { config: Config; cl
       const act = { event, object: kid, result: 'ok', at: clock(), actor: 'keyturn', ip: '', requestId: randomUUID() }
       app.auditTrail
         .record(act)
-        .catch((error) => app.log.error({ err: error, event, kid }, 'the audit trail cannot be written'))
+        .catch((error) => app.log.error({ err: error, event, kid }, 'audit entry could not be written'))
     }
   })
   const codec = new Codec({ openKey, accessTokenType: config.tokenProfile === 'rfc9068' ? 'at+jwt' : 'JWT' })
@@ -36,11 +36,11 @@ async function jwt(app: FastifyInstance, { config, clock }: { config: Config; cl
   const update = async (): Promise<void> => {
     if (!(await keyring.update())) return
     await codec.use(keyring.keys())
-    app.log.info({ kid: keyring.keys().signing.kid }, 'the keys have changed; access tokens are signed with this one')
+    app.log.info({ kid: keyring.keys().signing.kid }, 'signing key changed')
   }
   const poller = poll(update, {
     intervalMs: keysInterval,
-    onOutage: (error) => app.log.warn({ err: error }, 'the keys cannot be read; they stay as they are')
+    onOutage: (error) => app.log.warn({ err: error }, 'keys could not be read; keeping the current ones')
   })
   app.addHook('onClose', () => poller.close())
 }

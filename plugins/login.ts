@@ -4,9 +4,9 @@ import type { LoginDevice } from '../src/flows/login.ts'
 import { describeDevice } from '../src/sessions/session.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
-/** `app.describeLogin(request, reply)`: who sends a password, by what the request says beside it. */
+/** `app.describeLogin(request, reply)`: what a request with a password reveals about its sender. */
 async function login(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
-  /** A login needs no header, so one that cannot be read is none. */
+  /** A login needs no Authorization header, so a malformed one is ignored. */
   const findBearer = ({ headers: { authorization } }: FastifyRequest): string | undefined => {
     try {
       return readBearer(authorization, types, { anyCase: false })
@@ -22,7 +22,7 @@ async function login(app: FastifyInstance, { types }: { readonly types: readonly
 }
 
 /**
- * Aborted when the client closes the connection before it has its answer. Fastify's request.signal does not do: it
+ * Aborted when the client closes the connection before the response. Fastify's request.signal cannot be used: it
  * listens to the request, which Node closes as soon as its body has been read (fastify 5.12.8, Node 20).
  */
 function untilGone({ raw }: FastifyReply): AbortSignal {

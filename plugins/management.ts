@@ -8,9 +8,9 @@ import { answerBrokenRequest } from './errors.ts'
 import { answerExpectation } from './protocol.ts'
 
 /**
- * With MANAGEMENT_PORT, health and metrics answer on a server of their own, `app.management`, and nothing else does; on the
- * service's own they are 404. It stops accepting when the service does (plugins/drain.ts): who probes while workers are relieved is
- * to be answered by those that stay.
+ * With MANAGEMENT_PORT, a separate server, `app.management`, serves health and metrics and nothing else; on the service's own
+ * port they are 404. It stops accepting when the service does (plugins/drain.ts), so that during a reload the new workers
+ * answer probes.
  */
 async function management(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   app.decorate('management', config.managementPort === undefined ? undefined : openManagement(app, config))
@@ -46,11 +46,11 @@ function openManagement(app: FastifyInstance, config: Config): Server {
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Listens where MANAGEMENT_PORT says; undefined when it says nothing. */
+    /** Listens on MANAGEMENT_PORT; undefined if that is not set. */
     management: Server | undefined
   }
   interface FastifyContextConfig {
-    /** The route is for those who run the service. */
+    /** The route is for operators. */
     isManagement?: boolean
   }
 }

@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
 import { eventOf, resultOf } from './requests.ts'
 
-/** The counter of each event; its `result` is a verdict, `ok`, or the code of a refusal in small letters. */
+/** The counter of each event; its `result` is a verdict, `ok`, or an error code in lower case. */
 const counters: Readonly<Record<EventName, readonly [name: string, help: string]>> = {
   login: ['keyturn_logins_total', 'Logins'],
   refresh: ['keyturn_refreshes_total', 'Refreshes, by verdict'],
@@ -12,14 +12,14 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   logout: ['keyturn_logouts_total', 'Sessions ended by their refresh token'],
   session_end: ['keyturn_session_ends_total', 'Requests that ended sessions from the list'],
   password_change: ['keyturn_password_changes_total', 'Password changes'],
-  client_token: ['keyturn_client_tokens_total', 'Tokens that clients asked for, for themselves'],
+  client_token: ['keyturn_client_tokens_total', 'Access tokens issued to clients for themselves'],
   introspect: ['keyturn_introspections_total', 'Introspections'],
   revoke: ['keyturn_revocations_total', 'Tokens that clients revoked'],
-  forward_auth: ['keyturn_forward_auths_total', 'Requests that proxies asked about'],
+  forward_auth: ['keyturn_forward_auths_total', 'Forward-auth subrequests of proxies'],
   revocations: ['keyturn_revocation_reads_total', 'Requests for the revocations, as a stream or as a page']
 }
 
-/** What is counted beside the results of requests. */
+/** Counters other than the results of requests. */
 const tallies = {
   auditShed: ['keyturn_audit_entries_shed_total', 'Audit entries of failures left out while the trail was behind'],
   logDropped: ['keyturn_log_lines_dropped_total', 'Log lines dropped because standard output did not accept them'],
@@ -37,7 +37,7 @@ export interface MetricsOptions {
   readonly droppedLines?: (() => number) | undefined
 }
 
-/** A value of this process at the moment of a scrape, and what becomes of it over all workers. */
+/** A value of this process at the time of a scrape, and how it is aggregated over all workers. */
 export interface GaugeOptions {
   readonly name: string
   readonly help: string
@@ -45,10 +45,10 @@ export interface GaugeOptions {
   read(): number
 }
 
-/** How often each result came of each event. */
+/** Counts per event and result. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
-/** Counts what came of every request, by event; served at /metrics. */
+/** Counts the outcome of every request by event, for /metrics. */
 async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: MetricsOptions): Promise<void> {
   const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
   const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0, streamsCut: 0 }
@@ -71,7 +71,7 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
   })
 }
 
-/** Loaded when somebody asks for the first time: it is a twentieth of a start, and many a service is never asked. */
+/** Loaded on the first scrape: it takes a twentieth of a start, and many services are never scraped. */
 async function openRegistry(counts: Counts, totals: Tallies, gauges: readonly GaugeOptions[]): Promise<Registry> {
   const { Counter, Gauge, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
   const registry = new Registry()
@@ -115,7 +115,7 @@ async function openRegistry(counts: Counts, totals: Tallies, gauges: readonly Ga
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The figures of this process. */
+    /** The metrics of this process. */
     metrics(): Promise<Registry>
     /** Totals that other plugins add to. */
     readonly tallies: Tallies

@@ -1,11 +1,11 @@
 import { Busboy, type BusboyConfig } from '@fastify/busboy'
 
-/** A body has at most as many parts as any endpoint has fields, several times over. */
+/** More parts than any endpoint has fields, several times over. */
 const limits: NonNullable<BusboyConfig['limits']> = { parts: 100, headerPairs: 20, headerSize: 4096 }
 
 /**
- * The fields of a multipart body, of which the last of a name counts; a part with a file name is an empty object. Rejects
- * when the body is not what its boundary says. Node's own Response.formData() reads other bodies on each Node line.
+ * The fields of a multipart body; the last of repeated names wins; a part with a file name is an empty object. Rejects
+ * if the body does not match its boundary. Node's own Response.formData() accepts different bodies in each Node release.
  * @see RFC 7578, RFC 2046 §5.1.1 (preamble, epilogue)
  */
 export function parseMultipart(bytes: Buffer, contentType: string): Promise<object> {

@@ -11,16 +11,16 @@ interface Path {
   allow: string
 }
 
-/** All that Node's parser knows: forward-auth takes them all. CONNECT never arrives as a request. */
+/** All methods that Node's parser accepts, for forward-auth. CONNECT never arrives as a request. */
 const parsed = METHODS.filter((method) => method !== 'CONNECT')
 const parses = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
 /**
- * What Django REST framework says around every answer: `Allow` and `Vary`; 406 for an Accept that JSON does not meet; 405
- * for the methods a path does not have; OPTIONS with what it takes. Registered before the routes, to know the methods of each.
+ * Responds as Django REST framework does: `Allow` and `Vary` with every response; 406 for an Accept that excludes JSON; 405 for
+ * an unsupported method; OPTIONS with the methods of the path. Registered before the routes, to collect their methods.
  *
- * A path is looked up once more when no route has its method. To have a route for each of the 34 methods at each path
- * took a quarter of a second of CPU at every start.
+ * A path is looked up a second time if no route has its method. A route for each of the 34 methods of each path would add a
+ * quarter of a second of CPU to every start.
  */
 async function negotiation(app: FastifyInstance): Promise<void> {
   const paths = new Map<string, Path>()
@@ -37,7 +37,7 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     paths.set(url, path)
   })
   app.addHook('onRequest', function negotiate(request, reply, done) {
-    // Fastify makes this object anew each time it is asked for.
+    // Fastify creates a new object at each access.
     const { url, config } = request.routeOptions
     const path = pathOf(request, url)
     if (path !== undefined) {
@@ -61,10 +61,10 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** @fastify/cors has one route for all preflights, and hands what is none to the handler of what is not found. */
+/** @fastify/cors has one route for all preflights, and passes other OPTIONS requests to the not-found handler. */
 const isOfCors = (url: string | undefined): boolean => url === '*'
 
-/** Whether a client that sent `accept` takes JSON. Parameters, q among them, are not weighed: neither does the reference. */
+/** Whether `accept` allows JSON. Parameters such as q are ignored, as in Django REST framework. */
 function isAcceptable(accept: string | undefined): boolean {
   if (accept === undefined || accept === '' || accept === '*/*' || accept === 'application/json') return true
   return accept.split(',').some((range) => /^\s*(\*\/\*|application\/(\*|json))\s*(;|$)/i.test(range))
@@ -72,9 +72,9 @@ function isAcceptable(accept: string | undefined): boolean {
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A media type that the route makes beside JSON. */
+    /** A media type that the route can produce besides JSON. */
     alsoMakes?: string
-    /** The route takes every method and every Accept, which are not meant for us. */
+    /** The route accepts every method and every Accept, which belong to the request that a proxy describes. */
     answersAll?: boolean
   }
   interface FastifySchema {

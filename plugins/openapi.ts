@@ -6,7 +6,7 @@ import { fields } from './fields.ts'
 
 type Transform = NonNullable<FastifyDynamicSwaggerOptions['transform']>
 
-/** The parts of the document that are worked on. */
+/** The parts of the document that are rewritten. */
 interface Document {
   readonly paths: Readonly<Record<string, Record<string, Operation>>>
   readonly components: { schemas: Record<string, Schema>; headers?: Record<string, object> }
@@ -28,37 +28,43 @@ const about: NonNullable<FastifyDynamicSwaggerOptions['openapi']> = {
     title: 'Keyturn',
     version,
     description:
-      'Access and refresh tokens: obtain, refresh, verify, end. Refusals have the words of Simple JWT; the codes in ' +
-      'their descriptions are explained in docs/errors.md.',
+      'Issues, refreshes, verifies and revokes access and refresh tokens. Error messages are those of Simple JWT; ' +
+      'docs/errors.md explains the codes in the descriptions of error responses.',
     license: { name: 'MIT', identifier: 'MIT' }
   },
   servers: [{ url: '/', description: 'This service' }],
   tags: [
-    { name: 'token', description: 'Logins, and the tokens that come of them' },
-    { name: 'sessions', description: 'What users may do with their own access token' },
-    { name: 'oauth', description: 'For other services, which authenticate as clients' },
-    { name: 'keys', description: 'For whoever checks access tokens without asking' },
-    { name: 'ops', description: 'For whoever runs it' }
+    { name: 'token', description: 'Log in, and refresh, verify and revoke tokens' },
+    { name: 'sessions', description: 'Sessions and password of the authenticated user' },
+    { name: 'oauth', description: 'OAuth endpoints for services, which authenticate as clients' },
+    { name: 'keys', description: 'Public keys for services that verify access tokens locally' },
+    { name: 'ops', description: 'Health and metrics for operators' }
   ],
   components: {
     securitySchemes: {
       bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'An access token' },
-      clientBasic: { type: 'http', scheme: 'basic', description: 'Name and secret of a client (RFC 6749 §2.3.1)' },
-      metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN' }
+      clientBasic: { type: 'http', scheme: 'basic', description: 'client_id and client_secret (RFC 6749 §2.3.1)' },
+      metricsToken: { type: 'http', scheme: 'bearer', description: 'The value of METRICS_TOKEN' }
     }
   }
 }
 
-/** What every answer carries, and every answer of a door with a rate limit (plugins/requests.ts, plugins/rate-limit.ts). */
-const always = { 'X-Request-ID': { type: 'string', description: 'Names the request in the log' } }
+/** Headers of every response, and of responses of endpoints with a rate limit (plugins/requests.ts, plugins/rate-limit.ts). */
+const always = { 'X-Request-ID': { type: 'string', description: 'Id of the request in the log' } }
 const limited = {
-  RateLimit: { type: 'string', description: 'What is left: requests and seconds, as "obtain";r=18;t=42' },
-  'RateLimit-Policy': { type: 'string', description: 'The limit: requests and seconds, as "obtain";q=20;w=60' }
+  RateLimit: {
+    type: 'string',
+    description: 'Remaining requests, and seconds until the limit resets: "obtain";r=18;t=42'
+  },
+  'RateLimit-Policy': {
+    type: 'string',
+    description: 'Allowed requests, and length of the window in seconds: "obtain";q=20;w=60'
+  }
 }
 
 /**
- * What the page may do: run its own scripts and ask this service, and nothing else. The package's own `staticCSP: true` would
- * let in styles and pictures from elsewhere, and turn http into https, which a service without TLS does not speak.
+ * The page may only run its own scripts and call this service. The package's own `staticCSP: true` would allow styles and images
+ * from other hosts, and upgrade http to https, which a service without TLS does not serve.
  */
 const policy = [
   "default-src 'none'",
@@ -73,11 +79,11 @@ const policy = [
 ].join('; ')
 
 /**
- * An application that serves the OpenAPI 3.1 document of `doors`, made from their schemas, at /openapi.json, readable by tools in
- * pages of every origin; and at /docs a page to read it and to try the doors, by Swagger UI from files of its own. Tokens that
- * are typed in stay in the page's memory and are gone with it.
+ * An application that serves the OpenAPI 3.1 document of `endpoints`, generated from their schemas, at /openapi.json, for pages of
+ * every origin; and at /docs a Swagger UI page from local files, to read it and try the endpoints. Tokens that are entered stay
+ * in the page's memory.
  */
-export async function describe(doors: readonly RouteOptions[]): Promise<FastifyInstance> {
+export async function describe(endpoints: readonly RouteOptions[]): Promise<FastifyInstance> {
   const app = Fastify({
     schemaController: fields,
     routerOptions: { ignoreTrailingSlash: true },
@@ -96,7 +102,7 @@ export async function describe(doors: readonly RouteOptions[]): Promise<FastifyI
       return 'openapiObject' in document ? document.openapiObject : document.swaggerObject
     }
   })
-  for (const { url, method, schema, config = {} } of doors) {
+  for (const { url, method, schema, config = {} } of endpoints) {
     if (schema?.tags !== undefined) app.route({ url, method, schema, config, handler() {} })
   }
   let text: string | undefined
@@ -108,14 +114,14 @@ export async function describe(doors: readonly RouteOptions[]): Promise<FastifyI
     routePrefix: '/docs',
     staticCSP: policy,
     theme: { title: 'Keyturn' },
-    // Without the bar that would show documents of other services: the policy lets none in.
+    // Without the top bar, which could load documents of other services: the policy forbids that.
     uiConfig: { layout: 'BaseLayout', tryItOutEnabled: true, displayRequestDuration: true, persistAuthorization: false }
   })
   await app.ready()
   return app
 }
 
-/** A route's schema with what it need not say itself. */
+/** The schema of a route with the parts that all routes share. */
 function complete(schema: FastifySchema, { config }: RouteOptions): FastifySchema {
   const headers = { ...always, ...(config?.rateLimit ? limited : {}) }
   const responses = Object.entries(schema.response ?? {}).map(([status, response]) => [
@@ -124,7 +130,7 @@ function complete(schema: FastifySchema, { config }: RouteOptions): FastifySchem
   ])
   return {
     operationId: nameOf(schema.summary ?? ''),
-    // None is wanted unless the route names one.
+    // No authentication unless the route declares one.
     security: [],
     ...(schema.body === undefined ? {} : { consumes: ['application/json', 'application/x-www-form-urlencoded'] }),
     ...schema,
@@ -138,7 +144,7 @@ function nameOf(summary: string): string {
   return [first.toLowerCase(), ...others].join('')
 }
 
-/** Says each thing once: schemas with a title and all headers are named. */
+/** Moves repeated parts into components: schemas with a title, and all headers. */
 function tidy({ paths, components }: Document): void {
   const headers: Record<string, object> = {}
   components.headers = headers

@@ -4,9 +4,9 @@ import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
 
 /**
- * The path and query of a request, as routes know them. A target in absolute form names the same endpoint, and its
- * authority replaces Host (RFC 9112 §3.2.2). A path that cannot be decoded has its percent signs encoded: it is then a
- * path that no route has, and refused like any other, by every hook.
+ * The path and query of a request for the router. A target in absolute form names the same endpoint, and its authority replaces
+ * Host (RFC 9112 §3.2.2). The percent signs of a path that cannot be decoded are encoded: no route matches it, and it is refused
+ * after the same hooks as any other path.
  */
 export function rewriteTarget(request: IncomingMessage): string {
   const url = request.url ?? '/'
@@ -23,12 +23,12 @@ export function rewriteTarget(request: IncomingMessage): string {
 
 function originForm(url: string, request: IncomingMessage): string {
   const [, authority = '', rest = ''] = /^https?:\/\/(?:[^/?#@]*@)?([^/?#]*)([^#]*)/i.exec(url) ?? []
-  // Without a Host field of its own the request is refused below.
+  // Without a Host field the request is refused below.
   if (request.headers.host !== undefined) request.headers.host = authority
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-/** `checkExpectation` of a server: Node's own answer has no body. */
+/** `checkExpectation` of a server: Node's own response has no body. */
 export const answerExpectation =
   (app: FastifyInstance) =>
   (request: IncomingMessage, response: ServerResponse): void => {
@@ -39,8 +39,8 @@ export const answerExpectation =
 const unmet = new WeakSet<IncomingMessage>()
 
 /**
- * Refuses what HTTP demands to refuse: in HTTP/1.1 a request without Host, any request with several, because a proxy may
- * have gone by another one than we do (RFC 9112 §3.2), and an expectation other than 100-continue (RFC 9110 §10.1.1).
+ * Refuses what HTTP requires to be refused: an HTTP/1.1 request without Host, any request with several, because a proxy may have
+ * used another one (RFC 9112 §3.2), and an expectation other than 100-continue (RFC 9110 §10.1.1).
  */
 async function protocol(app: FastifyInstance): Promise<void> {
   app.server.on('checkExpectation', answerExpectation(app))

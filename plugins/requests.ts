@@ -6,7 +6,7 @@ import type { EventName } from '../src/audit/event.ts'
 import type { Outcome } from '../src/flows/outcome.ts'
 
 /**
- * A client's X-Request-ID where it is one, otherwise a new one. Anything else could forge log lines.
+ * The client's X-Request-ID if it is valid, otherwise a new one. Other values could forge log lines.
  * Source: Heroku's rule, 20 to 200 letters, digits and + / = -.
  */
 export function requestIdOf(request: IncomingMessage): string {
@@ -15,7 +15,7 @@ export function requestIdOf(request: IncomingMessage): string {
 }
 
 /**
- * A valid `traceparent` as it came, and the id of the trace it is part of; an invalid one counts as none.
+ * A valid `traceparent`, and the id of its trace; an invalid one is ignored.
  * Source: W3C Trace Context §3.2.
  */
 function readTrace({ headers }: IncomingMessage): { readonly traceparent: string; readonly id: string } | undefined {
@@ -23,26 +23,26 @@ function readTrace({ headers }: IncomingMessage): { readonly traceparent: string
   if (typeof traceparent !== 'string') return undefined
   const shape = /^(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]*)?$/
   const [, version, id, more] = shape.exec(traceparent) ?? []
-  // Versions to come may add to it; this one does not.
+  // Later versions may add fields; this one has none.
   if (id === undefined || (version === '00' && more !== undefined)) return undefined
   return { traceparent, id }
 }
 
 /**
- * What each line of the log about a request begins with. It is put into the lines themselves: most requests have one or none, and
- * a child logger for each is made for nothing.
+ * The fields that identify a request in its log lines. They are added to each line: most requests have one line or none, so a
+ * child logger per request would be wasted.
  */
 export const whichRequest = ({ id, raw }: FastifyRequest) => ({ reqId: id, trace_id: readTrace(raw)?.id })
 
-/** What came of a request, in one word: the verdict, `ok`, or the code of the refusal in small letters. */
+/** The result of a request in one word: the verdict, `ok`, or the error code in lower case. */
 export const resultOf = ({ outcome, refusal }: FastifyRequest): string =>
   outcome?.verdict ?? refusal?.code.toLowerCase() ?? 'ok'
 
-/** What a request was for: what its door does, unless the door does several things and says which it was. */
+/** The event of a request: that of its route, unless the route has several and sets one. */
 export const eventOf = ({ outcome, routeOptions }: FastifyRequest): EventName | undefined =>
   outcome?.event ?? routeOptions.config.event
 
-/** Gives every answer its X-Request-ID, and its traceparent back, and every request one log line that says what came of it. */
+/** Adds X-Request-ID and traceparent to every response, and logs one line per request with its result. */
 async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged: boolean }): Promise<void> {
   app.decorateRequest('outcome', undefined)
   app.addHook('onRequest', function nameRequest(request, reply, done) {
@@ -51,8 +51,8 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
     if (trace !== undefined) reply.header('traceparent', trace.traceparent)
     done()
   })
-  // All that tells of a request does so here and not in onResponse, which does not run when the client has gone.
-  // JSON is UTF-8 by definition (RFC 8259 §8.1), and Django REST framework does not say it again.
+  // Requests are logged and counted here and not in onResponse, which does not run when the client has disconnected.
+  // JSON is always UTF-8 (RFC 8259 §8.1), and Django REST framework omits the charset.
   app.addHook('onSend', (_request, reply, payload, done) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8')
       reply.header('content-type', 'application/json')
@@ -62,7 +62,7 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
   app.addHook('onSend', (request, reply, payload, done) => {
     const { routeOptions, outcome, refusal } = request
     if (routeOptions.config.quiet === true) return done(null, payload)
-    // One literal, of which pino leaves out what is undefined: spread together it costs as much as all the rest of the line.
+    // One literal, from which pino omits undefined fields: spreading objects would cost as much as the rest of the line.
     const line = {
       reqId: request.id,
       trace_id: readTrace(request.raw)?.id,
@@ -90,13 +90,13 @@ async function requests(app: FastifyInstance, { isLogged }: { readonly isLogged:
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the route has to tell of the request: user, session, verdict. */
+    /** What the route reports about the request: user, session, verdict. */
     outcome: Outcome | undefined
   }
   interface FastifyContextConfig {
-    /** What the route does, as logs, metrics and the audit trail call it. */
+    /** The event of the route in logs, metrics and the audit trail. */
     event?: EventName
-    /** No log line for this route: a probe that comes every few seconds. */
+    /** Requests of this route, such as frequent probes, are not logged. */
     quiet?: boolean
   }
 }

@@ -5,7 +5,7 @@ import { makeRevocations, type Revocations } from '../src/sessions/revocations.t
 import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 
-/** This worker's replica of the revocation list: read whole before the first request, followed until the last. */
+/** This worker's replica of the revocation list: loaded before the first request, followed until the last. */
 async function sessions(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const limits = { window: revocationWindow(config), staleness: config.revocationStaleness }
   const revocations = makeRevocations(limits, clock)

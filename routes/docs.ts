@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
 
 /**
- * GET /openapi.json: the OpenAPI document of this service as it is configured. GET /docs: a page to read it and to try the
- * doors. Both are served by an application of their own (plugins/docs.ts), in our name.
+ * GET /openapi.json: the OpenAPI document of this service as configured. GET /docs: a page to read it and try the endpoints.
+ * Both are served by a separate application (plugins/docs.ts).
  */
 export default async function docs(app: FastifyInstance): Promise<void> {
   for (const url of ['/openapi.json', '/docs', '/docs/*']) {

@@ -58,9 +58,9 @@ export interface AppParts {
   readonly log: Logger
   /** Time of the service; tests step it. */
   readonly clock?: Clock
-  /** Who hashes passwords; by default this process. */
+  /** Hashes passwords; by default in this process. */
   readonly hasher?: PasswordHasher
-  /** The metrics of all processes as Prometheus text; by default this one's. */
+  /** The metrics of all processes as Prometheus text; by default those of this process. */
   readonly scrape?: () => Promise<string>
   /** How many lines of the log were dropped. */
   readonly droppedLines?: () => number
@@ -78,7 +78,7 @@ export async function buildApp(config: Config, parts: AppParts): Promise<Fastify
     await app.ready()
     return app
   } catch (error) {
-    // What was opened before the fault would keep the process from ending.
+    // Resources opened before the error would keep the process running.
     await app.close()
     throw error
   }
@@ -89,7 +89,7 @@ const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> 
   // plugins/requests.ts writes the one line a request has.
   logController: new LogController({ disableRequestLogging: true }),
   genReqId: requestIdOf,
-  // Lines name their request themselves (plugins/requests.ts).
+  // Log lines contain the request id themselves (plugins/requests.ts).
   childLoggerFactory: (logger) => logger,
   schemaController: fields,
   bodyLimit: config.bodyLimit,

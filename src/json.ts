@@ -1,30 +1,30 @@
-/** A text nested deeper than maxJsonDepth, which is refused before it is parsed. */
+/** JSON nested deeper than maxJsonDepth, which is refused before it is parsed. */
 export class JsonDepthError extends Error {
   override readonly name = 'JsonDepthError'
 }
 
-/** Levels of objects and arrays within each other. */
+/** Maximum nesting of objects and arrays. */
 export const maxJsonDepth = 32
 
-/** Where a number stands in the text. */
+/** The position of a number in the text. */
 interface Span {
   readonly start: number
   readonly end: number
 }
 
 /**
- * What JSON.parse gives, except that a number in the outermost object which JavaScript would write in another way, as
- * 9007199254740993 or 1.0, comes as its text: it may be a username or a password, in which every digit counts. Throws
- * JsonDepthError, and SyntaxError as JSON.parse does.
+ * Like JSON.parse, but a number in the outermost object that JavaScript would print differently, such as 9007199254740993 or
+ * 1.0, is returned as its text: it may be a username or a password, in which every digit counts. Throws JsonDepthError, and
+ * SyntaxError as JSON.parse does.
  */
 export function parseJson(text: string): unknown {
   const spans = findInexactNumbers(text)
   const value = JSON.parse(text)
-  // Quoted only now: a text that is not JSON must not become JSON by it.
+  // Quoted after a first parse, so that invalid JSON cannot become valid by it.
   return spans.length === 0 ? value : JSON.parse(quote(text, spans))
 }
 
-/** One pass over the text, which jumps over strings. What it finds in a text that is not JSON does not matter. */
+/** One pass over the text, which skips strings. Its result for invalid JSON does not matter. */
 function findInexactNumbers(text: string): readonly Span[] {
   const spans: Span[] = []
   let depth = 0

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net'
 
 /**
- * An origin as browsers serialise it: lower case, without the default port. Undefined when the text is not an origin. Apps
- * have schemes of their own, as capacitor://localhost, which the URL standard gives no origin: scheme and host are theirs.
+ * An origin as browsers serialise it: lower case, without the default port. Undefined if the text is not an origin. Apps use
+ * custom schemes such as capacitor://localhost, for which the URL standard defines no origin: it is the scheme and the host.
  * @see RFC 6454 §6.1
  */
 export function parseOrigin(text: string): string | undefined {
@@ -13,7 +13,7 @@ export function parseOrigin(text: string): string | undefined {
 
 /**
  * The domain of a cookie in ASCII and lower case, without the leading dot that RFC 6265 §5.2.3 ignores. Undefined for an
- * address, and for a single label, for which browsers keep no cookie.
+ * address, and for a single label, for which browsers store no cookie.
  */
 export function parseCookieDomain(text: string): string | undefined {
   const origin = parseOrigin(`http://${text.replace(/^\./, '')}`)

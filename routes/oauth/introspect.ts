@@ -16,13 +16,12 @@ const anAnswer = {
   username: 'vitor'
 }
 
-/** POST /oauth/introspect: what there is to say of a token, to a client that met it (RFC 7662). */
+/** POST /oauth/introspect: the state and the claims of a token, for clients (RFC 7662). */
 const introspect: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Introspect',
-    description:
-      'Takes a token of any type and returns its claims, or {"active":false}. token_type_hint is not needed.',
+    description: 'Returns the claims of a token of any type, or {"active":false}. token_type_hint is not needed.',
     consumes: [form],
     security: byClient,
     body: ClientTokenBody,

@@ -5,13 +5,13 @@ import { byClient, ClientTokenBody, form } from '../schemas/client.ts'
 import { bodyRefusals, oauthRefusals } from '../schemas/errors.ts'
 
 /**
- * POST /oauth/revoke: ends what a token is good for (RFC 7009). 200 also for a token that is good for nothing (§2.2).
+ * POST /oauth/revoke: revokes a token (RFC 7009). 200 also for an invalid token (§2.2).
  */
 const revoke: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Revoke',
-    description: 'Takes a refresh or a sliding token and ends its session, or an access token and revokes it alone.',
+    description: 'Ends the session of a refresh or sliding token; revokes an access token alone.',
     consumes: [form],
     security: byClient,
     body: ClientTokenBody,

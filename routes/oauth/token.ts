@@ -10,33 +10,33 @@ const TokenRequest = {
   required: ['grant_type'],
   properties: {
     grant_type: { type: 'string', description: 'refresh_token or client_credentials' },
-    refresh_token: { type: 'string', description: 'For refresh_token: the refresh token of a user' },
-    scope: { type: 'string', description: 'For client_credentials: words of the scopes that the client may have' },
+    refresh_token: { type: 'string', description: 'With refresh_token: the refresh token of a user' },
+    scope: { type: 'string', description: 'With client_credentials: requested scopes, separated by spaces' },
     ...clientParameters
   },
   examples: [{ grant_type: 'client_credentials' }, { grant_type: 'refresh_token', refresh_token: aRefreshToken }]
 } as const
 
 const TokenAnswer = {
-  description: 'The token; for refresh_token also the next refresh token',
+  description: 'An access token; with refresh_token also the next refresh token',
   type: 'object',
   required: ['access_token', 'token_type', 'expires_in'],
   properties: {
     access_token: { type: 'string' },
     token_type: { type: 'string', const: 'Bearer' },
-    expires_in: { type: 'integer', description: 'Seconds' },
+    expires_in: { type: 'integer', description: 'Lifetime of the access token, in seconds' },
     refresh_token: { type: 'string' },
     scope: { type: 'string' }
   },
   examples: [{ access_token: anAccessToken, token_type: 'Bearer', expires_in: 300, scope: 'orders.read' }]
 }
 
-/** POST /oauth/token: the next tokens of a user's session, or a token of the client's own (RFC 6749 §4.4, §6). */
+/** POST /oauth/token: the next tokens of a user's session, or an access token for the client itself (RFC 6749 §4.4, §6). */
 const token: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Token',
-    description: 'Takes a refresh token, or the client’s own credentials, and returns an access token.',
+    description: 'Issues an access token for a refresh token or for the client’s own credentials.',
     consumes: [form],
     security: byClient,
     body: TokenRequest,

@@ -14,7 +14,7 @@ const answer = (description: string, status: 'up' | 'down', checks: object) => (
   examples: [{ status, checks }]
 })
 
-/** Only the first of several names is in the OpenAPI document. */
+/** Only the first of several paths is in the OpenAPI document. */
 const described = (index: number, schema: object) => ({ ...schema, hide: index > 0 })
 
 /**
@@ -40,7 +40,7 @@ export default async function health(app: FastifyInstance): Promise<void> {
     description: 'Whether the service can answer requests. Also served as /readyz and /healthz.',
     response: {
       200: answer('Ready', 'up', checks),
-      503: answer('Not ready, with the check that failed', 'down', { ...checks, database: 'down' })
+      503: answer('Not ready; the failed checks are down', 'down', { ...checks, database: 'down' })
     }
   }
   for (const [index, url] of ['/health/ready', '/readyz', '/healthz'].entries()) {

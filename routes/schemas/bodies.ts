@@ -1,7 +1,7 @@
-/** A text field, read by src/fields.ts: a number counts as its text, white space around it does not count. */
+/** A string field, parsed by src/fields.ts: a number is converted to a string, surrounding white space is removed. */
 const text = (description: string) => ({ type: 'string', description }) as const
 
-/** What stands for tokens in examples: their headers only, so that nobody takes one for real. */
+/** Tokens in examples: only the header, so that they cannot be mistaken for real ones. */
 export const anAccessToken = 'eyJhbGciOiJFUzI1NiIs…'
 export const aRefreshToken = 'eyJhbGciOiJIUzI1NiIs…'
 export const aSessionId = '3b2569e0499ac45fa5d562726988538c'
@@ -10,32 +10,32 @@ export const CredentialsBody = {
   title: 'Credentials',
   type: 'object',
   required: ['username', 'password'],
-  properties: { username: text('Name of the user'), password: text('Password of the user') },
+  properties: { username: text('Username'), password: text('Password') },
   examples: [{ username: 'vitor', password: 'correct-horse-battery' }]
 } as const
 
 export const PasswordBody = {
   type: 'object',
   required: ['current_password', 'new_password'],
-  properties: { current_password: text('Password as it is'), new_password: text('Password as it shall be') },
+  properties: { current_password: text('Current password'), new_password: text('New password') },
   examples: [{ current_password: 'correct-horse-battery', new_password: 'staple-under-the-bridge' }]
 } as const
 
 export const TokenBody = {
   type: 'object',
   required: ['token'],
-  properties: { token: text('Any token of ours') },
+  properties: { token: text('An access, refresh or sliding token') },
   examples: [{ token: anAccessToken }]
 } as const
 
 export const SlidingBody = {
   type: 'object',
   required: ['token'],
-  properties: { token: text('The sliding token') },
+  properties: { token: text('A sliding token') },
   examples: [{ token: aRefreshToken }]
 } as const
 
-/** What a door hands out that has one token to give. */
+/** The response of endpoints that issue a single token. */
 export const Token = {
   title: 'Token',
   description: 'The sliding token',
@@ -45,33 +45,33 @@ export const Token = {
   examples: [{ token: aRefreshToken }]
 } as const
 
-/** In cookie mode the field may be absent: the cookie then counts. */
+/** In cookie mode the field is optional, since the token may be in the cookie. */
 export const refreshBody = (inCookieToo: boolean) =>
   ({
     type: 'object',
     ...(inCookieToo ? {} : { required: ['refresh'] }),
-    properties: { refresh: text('The refresh token') },
+    properties: { refresh: text('A refresh token') },
     examples: [{ refresh: aRefreshToken }]
   }) as const
 
 export const Empty = {
-  description: 'Yes, and nothing more to tell',
+  description: 'Success',
   type: 'object',
   properties: {},
   examples: [{}]
 } as const
 
-/** What is said of a token: of one that is not good, only that. */
+/** The state of a token; for an invalid one only that it is inactive. */
 export const Introspection = {
   title: 'Introspection',
-  description: 'The claims of the token',
+  description: 'Whether the token is active, and its claims',
   type: 'object',
   required: ['active'],
   properties: {
-    active: { type: 'boolean', description: 'Whether the token is good right now; if not, nothing else is told' }
+    active: { type: 'boolean', description: 'Whether the token is currently valid; if false, no claims are returned' }
   },
   additionalProperties: true
 } as const
 
-/** An answer without a body. */
+/** A response without a body. */
 export const nothing = (description: string) => ({ description, type: 'null' }) as const

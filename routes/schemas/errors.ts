@@ -6,8 +6,8 @@ const Refusal = {
   type: 'object',
   required: ['detail'],
   properties: {
-    detail: { type: 'string', description: 'For people; the words may change' },
-    code: { type: 'string', description: 'For programs, where Simple JWT has one' },
+    detail: { type: 'string', description: 'Message for people; the wording may change' },
+    code: { type: 'string', description: 'Error code for programs, where Simple JWT defines one' },
     messages: { type: 'array', items: { type: 'object', additionalProperties: { type: 'string' } } }
   }
 }
@@ -27,10 +27,10 @@ const OAuthRefusal = {
   properties: { error: { type: 'string' }, error_description: { type: 'string' } }
 }
 
-/** A refusal as a door names it: by its code, with what it says, or by a status, for those that most doors have with it. */
+/** An error that an endpoint declares: a code, an error, or a status that stands for its usual errors. */
 type Named = ErrorCode | KeyturnError | number
 
-/** What a field is refused for most often. */
+/** The most common error of a field. */
 export const missing = (field: string): KeyturnError =>
   new KeyturnError('FIELDS_INVALID', { fields: { [field]: ['This field is required.'] } })
 
@@ -47,10 +47,10 @@ const usual: Readonly<Record<number, readonly (ErrorCode | KeyturnError)[]>> = {
   503: ['STORE_DOWN']
 }
 
-/** Of a body that cannot be read at all. */
+/** Errors of a body that cannot be parsed. */
 export const bodyRefusals: readonly ErrorCode[] = ['BODY_UNREADABLE', 'TOO_LARGE', 'MEDIA_TYPE']
 
-/** Of whoever bears no good access token. */
+/** Errors of a request without a valid access token. */
 export const bearerRefusals: readonly ErrorCode[] = [
   'BEARER_MISSING',
   'BEARER_MALFORMED',
@@ -60,23 +60,23 @@ export const bearerRefusals: readonly ErrorCode[] = [
   'BEARER_USER_INACTIVE'
 ]
 
-/** What stands in examples where the words take a detail, or more than words is said. */
+/** Details for the examples of errors that have some. */
 const examples: Partial<Record<ErrorCode, ErrorOptions>> = {
   BODY_UNREADABLE: { detail: 'JSON parse error - the body is not valid JSON' },
   TOO_LARGE: { detail: '16384' },
   MEDIA_TYPE: { detail: 'text/plain' },
   RATE_LIMITED: { detail: '12' },
-  OAUTH_REQUEST: { detail: 'A parameter is there more than once.' },
+  OAUTH_REQUEST: { detail: 'Duplicate parameter.' },
   SCOPE_INVALID: { detail: 'A session has no scope to choose from.' },
   BEARER_INVALID: {
     more: { messages: [{ token_class: 'AccessToken', token_type: 'access', message: 'Token is expired' }] }
   }
 }
 
-/** The schemas of the refusals a door under /api/ may answer with, each with what it says. */
+/** Response schemas of the errors of an endpoint under /api/, with examples. */
 export const refusals = (...named: readonly Named[]) => openRefusals(...named, 'NOT_ACCEPTABLE')
 
-/** The same for doors that take every Accept. */
+/** The same for endpoints that ignore Accept. */
 export const openRefusals = (...named: readonly Named[]) =>
   byStatus(
     [...named, 'SERVER_ERROR'],
@@ -84,7 +84,7 @@ export const openRefusals = (...named: readonly Named[]) =>
     (status) => (status === 400 ? FieldRefusal : Refusal)
   )
 
-/** The same for the OAuth doors. */
+/** The same for the OAuth endpoints. */
 export const oauthRefusals = (...named: readonly Named[]) =>
   byStatus(
     [...named, 'SERVER_ERROR'],
@@ -93,9 +93,9 @@ export const oauthRefusals = (...named: readonly Named[]) =>
   )
 
 const challenge = {
-  'WWW-Authenticate': { type: 'string', description: 'How to authenticate, and what was wrong with how it was done' }
+  'WWW-Authenticate': { type: 'string', description: 'How to authenticate, and why authentication failed' }
 }
-const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds after which a retry makes sense' } }
+const retryAfter = { 'Retry-After': { type: 'integer', description: 'Seconds to wait before a retry' } }
 
 function byStatus(
   named: readonly Named[],

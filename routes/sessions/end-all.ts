@@ -4,18 +4,20 @@ import { bearerRefusals, refusals, wrongQuery } from '../schemas/errors.ts'
 
 const EndAllQuery = {
   type: 'object',
-  properties: { keep: { type: 'string', const: 'current', description: 'All but the one that calls' } }
+  properties: {
+    keep: { type: 'string', const: 'current', description: 'Keep the session of the access token in this request' }
+  }
 } as const
 
-/** DELETE /api/sessions/: ends all sessions of the caller; with ?keep=current all but the one that calls. */
+/** DELETE /api/sessions/: ends all sessions of the caller; with ?keep=current all but the current one. */
 const endAll: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Session End All',
     security: [{ bearer: [] }],
-    description: 'Ends every session of the user whose access token is sent, or every other one.',
+    description: 'Ends all sessions of the authenticated user, or with ?keep=current all others.',
     querystring: EndAllQuery,
-    response: { 204: nothing('They have ended'), ...refusals(wrongQuery(EndAllQuery), ...bearerRefusals, 503) }
+    response: { 204: nothing('The sessions have ended'), ...refusals(wrongQuery(EndAllQuery), ...bearerRefusals, 503) }
   }
   const config = { event: 'session_end' as const }
   app.delete('/api/sessions', { schema, config, onRequest: app.authenticate }, async (request, reply) => {

@@ -5,7 +5,9 @@ import { bearerRefusals, refusals } from '../schemas/errors.ts'
 const SessionPath = {
   type: 'object',
   required: ['id'],
-  properties: { id: { type: 'string', description: 'As the list has it', examples: [aSessionId] } }
+  properties: {
+    id: { type: 'string', description: 'Id of the session, from the list of sessions', examples: [aSessionId] }
+  }
 } as const
 
 /** DELETE /api/sessions/{id}/: ends one session of the caller, here or elsewhere. */
@@ -14,9 +16,9 @@ const end: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     tags: ['sessions'],
     summary: 'Session End',
     security: [{ bearer: [] }],
-    description: 'Ends one session of the user whose access token is sent.',
+    description: 'Ends one session of the authenticated user.',
     params: SessionPath,
-    response: { 204: nothing('It has ended'), ...refusals(...bearerRefusals, 404, 503) }
+    response: { 204: nothing('The session has ended'), ...refusals(...bearerRefusals, 404, 503) }
   }
   const config = { event: 'session_end' as const }
   app.delete('/api/sessions/:id', { schema, config, onRequest: app.authenticate }, async (request, reply) => {

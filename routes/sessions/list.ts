@@ -8,13 +8,13 @@ const Session = {
   type: 'object',
   required: ['id', 'created_at', 'last_used_at', 'expires_at', 'ip', 'user_agent', 'current'],
   properties: {
-    id: { type: 'string', description: 'The sid of its tokens' },
+    id: { type: 'string', description: 'Id of the session; the sid claim of its tokens' },
     created_at: time,
     last_used_at: time,
     expires_at: time,
     ip: { type: 'string' },
     user_agent: { type: 'string' },
-    current: { type: 'boolean', description: 'Whether the access token of this request belongs to it' }
+    current: { type: 'boolean', description: 'Whether the access token of this request belongs to the session' }
   }
 }
 const aSession = {
@@ -28,12 +28,12 @@ const aSession = {
 }
 const Sessions = {
   title: 'Sessions',
-  description: 'Newest login first',
+  description: 'A page of sessions, newest first',
   type: 'object',
   required: ['sessions', 'next'],
   properties: {
     sessions: { type: 'array', items: Session },
-    next: { type: ['string', 'null'], description: 'The `after` of the next page; null on the last one' }
+    next: { type: ['string', 'null'], description: 'Cursor of the next page; null on the last page' }
   },
   examples: [{ sessions: [aSession], next: null }]
 }
@@ -43,18 +43,24 @@ const [defaultLimit, maxLimit] = [100, 200]
 const ListQuery = {
   type: 'object',
   properties: {
-    after: { type: 'string', description: 'The `next` of another page: the sessions after it' },
-    limit: { type: 'integer', minimum: 1, maximum: maxLimit, default: defaultLimit, description: 'Sessions of a page' }
+    after: { type: 'string', description: 'Cursor from `next` of the previous page' },
+    limit: {
+      type: 'integer',
+      minimum: 1,
+      maximum: maxLimit,
+      default: defaultLimit,
+      description: 'Maximum sessions per page'
+    }
   }
 } as const
 
-/** GET /api/sessions/: where the caller is logged in, newest login first. */
+/** GET /api/sessions/: the caller's sessions, newest first. */
 const list: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Session List',
     security: [{ bearer: [] }],
-    description: 'The sessions of the user whose access token is sent, a page at a time.',
+    description: 'Lists the sessions of the authenticated user, page by page.',
     querystring: ListQuery,
     response: { 200: Sessions, ...refusals(wrongQuery(ListQuery), ...bearerRefusals, 503) }
   }

@@ -8,7 +8,7 @@ const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Blacklist',
-    description: 'Takes a refresh token and ends its session: a logout.',
+    description: 'Logs out: ends the session of a refresh token.',
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Empty, ...refusals(missing('refresh'), ...bodyRefusals, 401, 403, 503) }
   }

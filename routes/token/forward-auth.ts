@@ -6,36 +6,36 @@ import type { Caller, Pass } from '../../src/flows/caller.ts'
 import { readBearer } from '../../src/tokens/bearer.ts'
 import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
 
-const header = (description: string) => ({ type: 'string', description: `${description}; empty where there is none` })
+const header = (description: string) => ({ type: 'string', description: `${description}; empty if absent` })
 const Passed = {
-  description: 'It may pass',
+  description: 'The request is allowed',
   type: 'object',
   properties: {},
   headers: {
     'X-Auth-User-Id': header('The user'),
-    'X-Auth-Username': header('Its name, percent-encoded'),
+    'X-Auth-Username': header('Username, percent-encoded'),
     'X-Auth-Session-Id': header('The session'),
-    'X-Auth-Scope': header('The scopes of the token'),
-    'X-Auth-Expires': header('The end of the token, in whole seconds since 1970')
+    'X-Auth-Scope': header('Scopes of the token'),
+    'X-Auth-Expires': header('Expiry of the token, in whole seconds since 1970')
   }
 }
 
 type Settings = Pick<Config, 'authHeaderTypes' | 'forwardAuthCookie' | 'forwardAuthMaxAge'>
 
 /**
- * Any method /api/token/forward-auth/: may this request pass, and whose is it? As nginx auth_request, Traefik, Caddy,
- * Envoy, HAProxy and others ask about each request of theirs. Some of them keep its method, and Envoy appends its path.
+ * Any method /api/token/forward-auth/: reports whether a request is allowed, and whose it is. nginx auth_request, Traefik,
+ * Caddy, Envoy, HAProxy and others send such a subrequest. Some keep the original method, and Envoy appends the path.
  *
- * The answer is 200, 401, 403, or 503 when it cannot be known: nginx makes a 500 of anything else. It is found in
- * onRequest, so that no body is read, and by the access token alone. The refresh cookie of COOKIE_MODE counts for
- * nothing: it is for Keyturn only (RFC 6749 §1.5), a proxy would hand it to every service behind it, and whoever stole
- * it could use it here without ever rotating it, which is how a theft is found.
+ * The status is 200, 401, 403, or 503 when the store is down; nginx turns any other status into 500. The decision is made in
+ * onRequest, so that no body is read, and by the access token alone. The refresh cookie of COOKIE_MODE is ignored: it is for
+ * Keyturn only (RFC 6749 §1.5), a proxy would pass it to every service behind it, and a thief could use it here without ever
+ * rotating it, so the theft would not be detected.
  */
 export default async function forwardAuth(
   app: FastifyInstance,
   { config }: { readonly config: Settings }
 ): Promise<void> {
-  /** The token in Authorization; where that is absent or meant for the service behind, those in the cookie. */
+  /** The token in Authorization; if that is absent or of another scheme, the tokens in the cookie. */
   const readTokens = (request: FastifyRequest): readonly string[] => {
     try {
       return [readBearer(request.headers.authorization, config.authHeaderTypes, { anyCase: true })]
@@ -52,16 +52,16 @@ export default async function forwardAuth(
       url,
       method: [...app.supportedMethods],
       schema: {
-        // Proxies that append a path find the same door.
+        // For proxies that append the path.
         ...(url.endsWith('*') ? { hide: true } : {}),
         tags: ['token'],
         summary: 'Forward Auth',
         description:
-          'Tells a proxy whether the request with this access token may pass, and whose it is. Any method will do.',
+          'Reports to a proxy whether a request with this access token is allowed, and whose it is. Any method is accepted.',
         security: [{ bearer: [] }],
         querystring: {
           type: 'object',
-          properties: { scope: { type: 'string', description: 'The scopes it takes, with blanks between them' } }
+          properties: { scope: { type: 'string', description: 'Required scopes, separated by spaces' } }
         },
         response: { 200: Passed, ...openRefusals(...bearerRefusals, 'SCOPE_MISSING', 'STORE_DOWN') }
       },
@@ -83,15 +83,15 @@ export default async function forwardAuth(
 const path = '/api/token/forward-auth'
 
 /**
- * Below the endpoint the path and the query are those of the request asked about, which must not choose what is required
- * of it. A path that only seems to be below it, as `//`, `/.` or `/;x`, is the endpoint itself.
+ * Below the endpoint, path and query are those of the original request, whose sender must not choose the required scopes. A
+ * path that only appears to be below it, such as `//`, `/.` or `/;x`, is the endpoint itself.
  */
 const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
   { url: path, requiredOf: ({ url }) => readRequired(url) },
   { url: `${path}/*`, requiredOf: ({ url }) => (isNearMiss(url) ? readRequired(url) : []) }
 ]
 
-/** Whether a proxy that normalises paths makes the endpoint of this one, or it has the query in its path. */
+/** Whether a proxy that normalises this path gets the endpoint, or the query is in the path. */
 function isNearMiss(url: string): boolean {
   const [encoded = ''] = url.split('?', 1)
   const [decoded = ''] = decodeURIComponent(encoded).split(/[?&#]/, 1)
@@ -104,8 +104,8 @@ function isNearMiss(url: string): boolean {
 }
 
 /**
- * The scopes of each parameter that names some, however it is spelled: ?scope=a, ?scope[]=a, ?Scopes=a. A scope that no
- * token has, which is the empty one, where it names none: the operator meant one.
+ * The scopes of every parameter with such a name, however it is spelled: ?scope=a, ?scope[]=a, ?Scopes=a. If it is empty, the
+ * result is the empty scope, which no token has: the operator meant to require one.
  */
 function readRequired(url: string): readonly string[] {
   const query = queryOf(url)
@@ -120,15 +120,15 @@ function readRequired(url: string): readonly string[] {
 
 const namesScope = /(^|\W)scopes?($|\W)/i
 
-/** The query, and what looks like one in the path: the endpoint's own path has no such character. */
+/** The query, including what looks like one in the path: the endpoint's own path has no such character. */
 function queryOf(url: string): string {
   const mark = /[?;&#]|%3f|%3b|%26|%23/i.exec(url)
   return mark === null ? '' : url.slice(mark.index + mark[0].length)
 }
 
 /**
- * Each header is there in every answer, empty where there is nothing to tell: of one that is missing some proxies would
- * pass on what the client itself has sent.
+ * Every response has all headers, empty if there is no value: if one were absent, some proxies would pass on the header that
+ * the client sent.
  */
 const showCaller = ({ userId, username, sid, scopes, expiresAt }: Caller): Readonly<Record<string, string>> => ({
   'x-auth-user-id': encode(userId),
@@ -139,8 +139,8 @@ const showCaller = ({ userId, username, sid, scopes, expiresAt }: Caller): Reado
 })
 
 /**
- * One line of ASCII: all but what prints is percent-encoded, and the percent sign too, so that decoding always gives
- * the original.
+ * One line of ASCII: all characters that are not printable, and the percent sign, are percent-encoded, so that decoding always
+ * restores the original.
  */
 const encode = (text: string): string =>
   /^[\x21-\x24\x26-\x7e]*$/.test(text)
@@ -150,9 +150,9 @@ const encode = (text: string): string =>
       )
 
 /**
- * For as long as a proxy may go by this answer, a revocation is not seen: never longer than the operator said, nor than
- * the token lives. Without `must-revalidate` a shared cache may not keep what was asked with Authorization (RFC 9111
+ * While a proxy caches this response, it does not see a revocation: at most as long as the operator allows, and as the token
+ * is valid. Without `must-revalidate` a shared cache must not store a response to a request with Authorization (RFC 9111
  * §3.5).
  */
-const cacheControl = ({ secondsLeft }: Pass, most: number): string =>
-  most === 0 ? 'private, max-age=0' : `max-age=${Math.max(0, Math.min(most, secondsLeft))}, must-revalidate`
+const cacheControl = ({ secondsLeft }: Pass, maxAge: number): string =>
+  maxAge === 0 ? 'private, max-age=0' : `max-age=${Math.max(0, Math.min(maxAge, secondsLeft))}, must-revalidate`

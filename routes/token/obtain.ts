@@ -4,7 +4,7 @@ import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 const Pair = {
   title: 'Pair',
-  description: 'The tokens',
+  description: 'An access and a refresh token',
   type: 'object',
   required: ['refresh', 'access'],
   properties: { refresh: { type: 'string' }, access: { type: 'string' } },
@@ -12,19 +12,19 @@ const Pair = {
 }
 /** In cookie mode the refresh token is not in the body. */
 const AccessOnly = {
-  description: 'The access token; the refresh token is in the cookie',
+  description: 'An access token; the refresh token is in the cookie',
   type: 'object',
   required: ['access'],
   properties: { access: { type: 'string' } },
   examples: [{ access: anAccessToken }]
 }
 
-/** POST /api/token/: a username and a password for two tokens. As Simple JWT's TokenObtainPairView. */
+/** POST /api/token/: logs in with username and password. As Simple JWT's TokenObtainPairView. */
 const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Obtain Pair',
-    description: 'Takes a username and a password and returns an access and a refresh token that prove them.',
+    description: 'Logs in with username and password, and returns an access and a refresh token.',
     body: CredentialsBody,
     response: {
       200: app.refreshCookie.enabled ? AccessOnly : Pair,

@@ -6,19 +6,19 @@ import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 /** The refresh token is absent in cookie mode and without rotation. */
 const Pair = {
   title: 'NextPair',
-  description: 'The next access token and the refresh token to use from now on',
+  description: 'A new access token, and the refresh token to use from now on',
   type: 'object',
   required: ['access'],
   properties: { access: { type: 'string' }, refresh: { type: 'string' } },
   examples: [{ access: anAccessToken, refresh: aRefreshToken }]
 }
 
-/** POST /api/token/refresh/: a refresh token for the next access token, and its own successor. As Simple JWT's TokenRefreshView. */
+/** POST /api/token/refresh/: exchanges a refresh token for an access token and its successor. As Simple JWT's TokenRefreshView. */
 const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Refresh',
-    description: 'Takes a refresh token and returns an access token and, with rotation, the next refresh token.',
+    description: 'Exchanges a refresh token for an access token and, with rotation, the next refresh token.',
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Pair, ...refusals(missing('refresh'), ...bodyRefusals, 401, 'USER_GONE', 403, 429, 503) }
   }

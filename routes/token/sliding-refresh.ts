@@ -3,12 +3,12 @@ import { describeDevice } from '../../src/sessions/session.ts'
 import { SlidingBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
-/** POST /api/token/sliding/refresh/: a sliding token for a later one. As Simple JWT's TokenRefreshSlidingView. */
+/** POST /api/token/sliding/refresh/: extends a sliding token. As Simple JWT's TokenRefreshSlidingView. */
 const refreshSliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Refresh Sliding',
-    description: 'Takes a sliding token and returns one that is good for longer, until it may be refreshed no more.',
+    description: 'Exchanges a sliding token for one that expires later, until its refresh lifetime ends.',
     body: SlidingBody,
     response: { 200: Token, ...refusals(400, ...bodyRefusals, 401, 'USER_GONE', 429, 503) }
   }

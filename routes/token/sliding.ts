@@ -2,12 +2,12 @@ import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-js
 import { CredentialsBody, Token } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
-/** POST /api/token/sliding/: a username and a password for a sliding token. As Simple JWT's TokenObtainSlidingView. */
+/** POST /api/token/sliding/: logs in with username and password. As Simple JWT's TokenObtainSlidingView. */
 const sliding: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Obtain Sliding',
-    description: 'Takes a username and a password and returns a sliding token that proves them.',
+    description: 'Logs in with username and password, and returns a sliding token.',
     body: CredentialsBody,
     response: {
       200: Token,

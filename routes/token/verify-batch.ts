@@ -3,20 +3,26 @@ import { longestToken } from '../../src/tokens/jws.ts'
 import { anAccessToken, Introspection } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
-/** Tokens that may be verified at once. */
-const most = 100
+/** Maximum number of tokens per request. */
+const maxTokens = 100
 
 const TokensBody = {
   type: 'object',
   required: ['tokens'],
   properties: {
-    tokens: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: most, description: 'Tokens of any type' }
+    tokens: {
+      type: 'array',
+      items: { type: 'string' },
+      minItems: 1,
+      maxItems: maxTokens,
+      description: 'Tokens of any type'
+    }
   },
   examples: [{ tokens: [anAccessToken, 'not a token'] }]
 } as const
 
 const Results = {
-  description: 'One answer a token, in their order',
+  description: 'One result per token, in the order of the request',
   type: 'object',
   required: ['results'],
   properties: { results: { type: 'array', items: Introspection } },
@@ -24,22 +30,21 @@ const Results = {
 }
 
 /**
- * POST /api/token/verify/batch/: what verify says of each of several tokens, in their order, and the claims of those
- * that are good.
+ * POST /api/token/verify/batch/: verifies several tokens; returns the results in their order, with the claims of valid tokens.
  */
 const verifyBatch: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Verify Batch',
-    description: `Takes up to ${most} tokens of any type and says of each whether it is good, with its claims.`,
-    // A form cannot hold a list.
+    description: `Verifies up to ${maxTokens} tokens of any type, and returns the claims of the valid ones.`,
+    // A form cannot contain a list.
     consumes: ['application/json'],
     body: TokensBody,
     response: { 200: Results, ...refusals(missing('tokens'), ...bodyRefusals, 429, 503) }
   }
   const config = { event: 'verify' as const, rateLimit: app.rateLimits.verify }
-  // As many tokens as there may be, each as long as it may be, and blanks between them.
-  const bodyLimit = Math.max(app.initialConfig.bodyLimit ?? 0, most * (longestToken + 64))
+  // The maximum number of tokens of maximum length, and white space between them.
+  const bodyLimit = Math.max(app.initialConfig.bodyLimit ?? 0, maxTokens * (longestToken + 64))
   app.post('/api/token/verify/batch', { schema, config, bodyLimit }, async (request, reply) => {
     const results = await app.flows.verifyBatch(request.body.tokens)
     request.outcome = { tokens: results.length, active: results.filter(({ active }) => active).length }

@@ -2,12 +2,12 @@ import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-js
 import { Empty, TokenBody } from '../schemas/bodies.ts'
 import { bodyRefusals, refusals } from '../schemas/errors.ts'
 
-/** POST /api/token/verify/: is this token good right now? As Simple JWT's TokenVerifyView. */
+/** POST /api/token/verify/: verifies a token. As Simple JWT's TokenVerifyView. */
 const verify: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Verify',
-    description: 'Takes a token of any type and says whether it is good. It does not say what it is good for.',
+    description: 'Verifies a token of any type. The response does not tell the types apart.',
     body: TokenBody,
     response: { 200: Empty, ...refusals(400, ...bodyRefusals, 401, 429, 503) }
   }

@@ -6,7 +6,7 @@ import { openRefusals } from '../schemas/errors.ts'
 
 const Jwks = {
   title: 'Jwks',
-  description: 'The next key, the active one and the retired',
+  description: 'The next, active and retired keys',
   type: 'object',
   required: ['keys'],
   properties: { keys: { type: 'array', items: { type: 'object', additionalProperties: { type: 'string' } } } },
@@ -14,15 +14,15 @@ const Jwks = {
 }
 
 /**
- * GET /.well-known/jwks.json: the public keys of access tokens (RFC 7517 §5): the next one, the active one and the retired.
- * Secrets have no public half, so with one the list is empty.
+ * GET /.well-known/jwks.json: the next, active and retired public keys of access tokens (RFC 7517 §5).
+ * A secret has no public key, so with one the list is empty.
  */
 export default async function jwks(app: FastifyInstance, { maxAge }: { readonly maxAge: number }): Promise<void> {
   const schema = {
     tags: ['keys'],
     summary: 'JSON Web Key Set',
-    description: 'The public keys by which access tokens can be verified.',
-    response: { 200: Jwks, 304: nothing('As If-None-Match has them'), ...openRefusals() }
+    description: 'The public keys that verify access tokens.',
+    response: { 200: Jwks, 304: nothing('The keys have not changed'), ...openRefusals() }
   }
   app.get('/.well-known/jwks.json', { schema }, async (request, reply) => {
     const keys = app.keyring.keys().verifying.map(publicJwk)

@@ -13,7 +13,7 @@ export interface MetadataOptions {
 
 const Metadata = {
   title: 'Metadata',
-  description: 'As RFC 8414 §2 has it',
+  description: 'Authorization server metadata (RFC 8414 §2)',
   type: 'object',
   required: ['issuer', 'jwks_uri'],
   properties: { issuer: { type: 'string' }, jwks_uri: { type: 'string' } },
@@ -21,19 +21,19 @@ const Metadata = {
   examples: [{ issuer: 'https://auth.example', jwks_uri: 'https://auth.example/.well-known/jwks.json' }]
 }
 
-/** Both names under which it is requested. */
+/** The two names of the document. */
 const names = {
   serverMetadata: '/.well-known/oauth-authorization-server',
   openidConfiguration: '/.well-known/openid-configuration'
 }
 
 /**
- * Where clients look for `name`: at the root, and, when the issuer has a path, in front of that path (RFC 8414 §3.1) and
+ * Where clients look for `name`: at the root, and if the issuer has a path, in front of that path (RFC 8414 §3.1) and
  * behind it (OpenID Connect Discovery §4). A proxy that strips the path finds it at the root.
  */
 function placesOf(name: string, issuer: string | undefined): readonly string[] {
   const path = issuer !== undefined && URL.canParse(issuer) ? new URL(issuer).pathname.replace(/\/+$/, '') : ''
-  // What a route cannot say: an asterisk, and an encoded character.
+  // A route cannot contain an asterisk or an encoded character.
   if (path === '' || /[*%]/.test(path)) return [name]
   // A colon begins a parameter in a route unless it is doubled.
   const route = path.replaceAll(':', '::')
@@ -42,8 +42,8 @@ function placesOf(name: string, issuer: string | undefined): readonly string[] {
 
 /**
  * GET /.well-known/oauth-authorization-server (RFC 8414), and the same as /.well-known/openid-configuration, where most gateways
- * look: it leads them to the JWKS and the OAuth endpoints. The issuer is ISSUER to the letter. Without one there is no
- * metadata, since a URL made from the request's Host would be whatever the client says.
+ * look for the JWKS and the OAuth endpoints. The issuer is exactly ISSUER. Without ISSUER the answer is 404, since the client
+ * would control a URL made from the request's Host.
  */
 export default async function metadata(
   app: FastifyInstance,
@@ -52,7 +52,7 @@ export default async function metadata(
   const schema = {
     tags: ['keys'],
     summary: 'Server Metadata',
-    description: 'Where this server says what it serves.',
+    description: 'Metadata of this authorization server: issuer, JWKS and OAuth endpoints.',
     response: { 200: Metadata, ...openRefusals('NO_METADATA') }
   }
   const answer: RouteHandlerMethod = async (_request, reply) => {
@@ -66,7 +66,7 @@ export default async function metadata(
   }
 }
 
-/** How a client may authenticate at each of the OAuth doors (src/clients/credentials.ts). */
+/** How a client may authenticate at the OAuth endpoints (src/clients/credentials.ts). */
 const methods = ['client_secret_basic', 'client_secret_post']
 
 function describe(issuer: string, { jti, user_id, token_type }: ClaimNames, app: FastifyInstance): object {
@@ -81,7 +81,7 @@ function describe(issuer: string, { jti, user_id, token_type }: ClaimNames, app:
     introspection_endpoint_auth_methods_supported: methods,
     revocation_endpoint: `${base}/oauth/revoke`,
     revocation_endpoint_auth_methods_supported: methods,
-    // RFC 8414 §2 demands the field and §3.2 forbids an empty list; there is no authorization endpoint.
+    // RFC 8414 §2 requires the field and §3.2 forbids an empty list, but Keyturn has no authorization endpoint.
     response_types_supported: ['none'],
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: [app.keyring.keys().signing.algorithm],

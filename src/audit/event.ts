@@ -1,4 +1,4 @@
-/** What a door does, as logs, metrics and the audit trail call it. */
+/** Events of endpoints, as named in logs, metrics and the audit trail. */
 export type EventName =
   | 'login'
   | 'refresh'
@@ -12,7 +12,7 @@ export type EventName =
   | 'forward_auth'
   | 'revocations'
 
-/** What an administrator does with the command line, or the service with its own keys. */
+/** Acts of an administrator on the command line, and of the service on its own keys. */
 export type ActName =
   | 'user_create'
   | 'user_password'
@@ -32,48 +32,48 @@ export type ActName =
   | 'client_secret'
   | 'client_delete'
 
-/** One entry of the audit trail: who did what, when, from where, and what came of it. Never a token, a password or a key. */
+/** One entry of the audit trail: who did what, when, from where, with what result. Never a token, a password or a key. */
 export interface AuditEvent {
   readonly event: EventName | ActName | 'late_retry'
-  /** A verdict, `ok`, or the code of the refusal in small letters. */
+  /** A verdict, `ok`, or an error code in lower case. */
   readonly result: string
   /** Whole seconds since 1970. */
   readonly at: number
   readonly userId?: string | undefined
   readonly sid?: string | undefined
-  /** A client by its id, a key by its kid; of a late retry the address from which its session was begun. */
+  /** The id of a client, the kid of a key, or for a late retry the address from which its session began. */
   readonly object?: string | undefined
-  /** Who did it, where it was no request: `root@host`, or `keyturn` itself. */
+  /** Who acted, unless it was a request: `root@host`, or `keyturn` itself. */
   readonly actor?: string | undefined
-  /** Where a request came from; empty where it was none. */
+  /** The address of the client; empty unless it was a request. */
   readonly ip: string
-  /** The request, or the one run of a command. */
+  /** The id of the request, or of the run of a command. */
   readonly requestId: string
 }
 
-/** Results of a refresh that point to a thief, a lost answer, or somebody who may not go on. */
+/** Results of a refresh that indicate theft, a lost response, or a user who may not continue. */
 const refreshes = ['retried', 'late', 'recovered', 'reused', 'unknown', 'user_gone', 'password_changed']
 
-/** What belongs in the audit trail of each event of a door. Of those that are not here, nothing: they are everyday. */
+/** Which results of each event are audited. Other events are routine and not audited. */
 const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
   login: ['ok', 'login_failed', 'claims_failed', 'rule_failed'],
   refresh: refreshes,
   logout: ['ok'],
   session_end: ['ok'],
-  // The current password may have been guessed at.
+  // Someone may be guessing the current password.
   password_change: ['ok', 'fields_invalid'],
   revoke: ['ok']
 }
 
 /**
- * Whether what came of a request belongs in the audit trail: what changes who can get in, who tried to and could not, and what
- * points to a thief. A client that failed to prove itself is a try wherever it asks.
+ * Whether the result of a request is audited: changes of access, failed attempts to get access, and signs of theft. A failed
+ * client authentication is audited at every endpoint.
  */
 export const isAudited = (event: EventName, result: string): boolean =>
   result === 'client_invalid' || audited[event]?.includes(result) === true
 
-/** Results of requests whose sender has proven nothing, or only that it once had a session. */
+/** Results of requests whose sender proved nothing, or only that it once had a session. */
 const failures = ['client_invalid', 'login_failed', 'unknown', 'user_gone', 'password_changed']
 
-/** Whether an entry may be left out while the trail is behind: a failure, which changes nothing. An act never is. */
+/** Whether an entry may be omitted while the trail is behind: only a failure, since an act must be recorded. */
 export const isSheddable = (result: string): boolean => failures.includes(result)

@@ -1,21 +1,21 @@
 import type { AuditEvent } from './event.ts'
 
-/** An event in its place. */
+/** An event at its position. */
 export interface AuditEntry extends AuditEvent {
   /** From 1, without gaps. */
   readonly seq: number
-  /** Over the event, its place, and the hash of the entry before: chain.ts. */
+  /** Over the event, its position, and the hash of the previous entry: chain.ts. */
   readonly hash: string
 }
 
-/** Where the audit trail is kept. It is only ever added to. Every method throws KeyturnError STORE_DOWN. */
+/** Stores the audit trail, which is append-only. Every method throws KeyturnError STORE_DOWN. */
 export interface AuditStore {
-  /** The newest entry; undefined when there is none. */
+  /** The newest entry; undefined if the trail is empty. */
   last(): Promise<AuditEntry | undefined>
-  /** Adds an entry unless its place is taken: of several processes that try at once, one wins. Whether it was added. */
+  /** Adds an entry unless its position is taken; returns whether it was added. One of several concurrent processes wins. */
   add(entry: AuditEntry): Promise<boolean>
-  /** At most `limit` entries after the place `seq`, oldest first. */
+  /** At most `limit` entries after position `seq`, oldest first. */
   list(seq: number, limit: number): Promise<readonly AuditEntry[]>
-  /** How many entries have no place, since a version without places wrote them. */
+  /** How many entries have no position, since an earlier version wrote them. */
   countUnplaced(): Promise<number>
 }

@@ -3,22 +3,22 @@ import { beginning, type Link, link } from './chain.ts'
 import type { AuditEvent } from './event.ts'
 import type { AuditStore } from './store.ts'
 
-/** Entries of a process that may wait for the store, about 5 MB of them. */
+/** How many entries of a process may wait for the store: about 5 MB. */
 const maxWaiting = 10_000
 
-/** The audit trail, for a process that writes to it. */
+/** Writes to the audit trail. */
 export interface AuditTrail {
-  /** Adds an event after all that this process recorded before. Throws KeyturnError STORE_DOWN, then it is not recorded. */
+  /** Adds an event after all earlier ones of this process. Throws KeyturnError STORE_DOWN; the event is then not recorded. */
   record(event: AuditEvent): Promise<void>
   /** How many entries of this process wait for the store. */
   waiting(): number
-  /** Once all that was to be recorded is, or has failed. */
+  /** Resolves when all pending events are recorded or have failed. */
   settled(): Promise<void>
 }
 
 /**
- * Processes share one chain without a lock: each takes the place after the newest entry that it knows of, and where another one
- * was faster it looks again. A process adds one event at a time, so it loses only to others.
+ * Processes share one chain without a lock: each tries the position after the newest entry that it knows, and reads the newest
+ * entry again if another process was faster. A process adds one event at a time, so it competes only with others.
  */
 export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
   let newest: Link | undefined
@@ -27,7 +27,7 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
   const add = async (event: AuditEvent): Promise<void> => {
     for (;;) {
       const entry = link(newest ?? (await store.last()) ?? beginning, event, secret)
-      // Whether an addition that failed has come about is not known.
+      // After an error it is unknown whether the entry was added.
       newest = undefined
       if (!(await store.add(entry))) continue
       newest = entry
@@ -36,7 +36,7 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
   }
   return {
     async record(event) {
-      if (waiting >= maxWaiting) throw new KeyturnError('STORE_DOWN', { detail: `${waiting} events wait already` })
+      if (waiting >= maxWaiting) throw new KeyturnError('STORE_DOWN', { detail: `${waiting} events are waiting` })
       waiting += 1
       const added = line.then(() => add(event))
       line = added.then(

@@ -8,18 +8,18 @@ import { withDatabase } from './database.ts'
 import { auditSecret } from './record.ts'
 import { print, Refusal, say } from './terminal.ts'
 
-/** Entries that are read at a time. */
+/** Entries per query. */
 const pageSize = 1000
 
-/** How often a trail that is followed is looked at, in milliseconds. */
+/** How often `--follow` polls, in milliseconds. */
 const followInterval = 1000
 
-/** What is told of a broken trail: one fault is enough to mistrust it, more than some help nobody. */
-const mostFaults = 20
+/** How many faults of a broken trail are printed: one is enough to distrust it. */
+const maxFaults = 20
 
 /**
- * `keyturn audit verify [--link SEQ:HASH]`: whether the trail is what was written. Prints the link of its newest entry, to be
- * noted somewhere else. Throws Refusal when it is not, and when the entry of a link noted before is not there as it was.
+ * `keyturn audit verify [--link SEQ:HASH]`: verifies that the trail is unchanged. Prints the link of its newest entry, to be
+ * kept somewhere else. Throws Refusal if the trail was changed, or the entry of the given link is missing or was changed.
  */
 export async function verifyTrail({ link }: { readonly link?: Link }): Promise<void> {
   const config = loadConfig(process.env)
@@ -30,25 +30,21 @@ export async function verifyTrail({ link }: { readonly link?: Link }): Promise<v
     let isLinked = link === undefined
     for await (const entry of entriesAfter(store, 0)) {
       const fault = chainFault(newest, entry, secret)
-      if (fault !== undefined && faults.length < mostFaults) faults.push(fault)
+      if (fault !== undefined && faults.length < maxFaults) faults.push(fault)
       isLinked ||= entry.seq === link?.seq && entry.hash === link.hash
       newest = entry
     }
-    if (!isLinked) faults.push(`Entry ${link?.seq} is not there as it was when its link was noted.`)
+    if (!isLinked) faults.push(`Entry ${link?.seq} is missing or has changed since its link was printed.`)
     for (const fault of faults) say(fault)
-    if (faults.length > 0) throw new Refusal('The audit trail is not what was written: somebody has changed the table.')
+    if (faults.length > 0) throw new Refusal('The audit trail is broken: its table was changed.')
     const unplaced = await store.countUnplaced()
-    if (unplaced > 0) say(`${unplaced} older entries are not part of the chain: a version before it wrote them.`)
-    say(
-      newest.seq === 0
-        ? 'The audit trail is empty.'
-        : `${newest.seq} entries, all as they were written. The newest one:`
-    )
+    if (unplaced > 0) say(`${unplaced} older entries are not part of the chain: an earlier version wrote them.`)
+    say(newest.seq === 0 ? 'The audit trail is empty.' : `${newest.seq} entries verified. Link of the newest:`)
     if (newest.seq > 0) print(`${newest.seq}:${newest.hash}`)
   })
 }
 
-/** `keyturn audit tail [--lines N] [--follow] [--json]`: the newest entries, oldest of them first. */
+/** `keyturn audit tail [--lines N] [--follow] [--json]`: the newest entries, in the order in which they were written. */
 export async function tailTrail({
   lines,
   follow,
@@ -71,7 +67,7 @@ export async function tailTrail({
   })
 }
 
-/** All entries after a place, in pages, so that it does not matter how many there are. */
+/** All entries after `seq`, page by page. */
 async function* entriesAfter(store: AuditStore, seq: number): AsyncGenerator<AuditEntry> {
   let page = await store.list(seq, pageSize)
   while (page.length > 0) {
@@ -97,6 +93,6 @@ const toJsonLine = ({ seq, at, event, result, userId, sid, object, actor, ip, re
 
 function toLine({ seq, at, event, result, userId, sid, object, actor, ip }: AuditEntry): string {
   const facts = { user: userId, session: sid, object, by: actor, from: ip === '' ? undefined : ip }
-  const told = Object.entries(facts).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
-  return [String(seq).padStart(6), showTime(at), event.padEnd(15), result.padEnd(12), ...told].join('  ')
+  const fields = Object.entries(facts).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]))
+  return [String(seq).padStart(6), showTime(at), event.padEnd(15), result.padEnd(12), ...fields].join('  ')
 }

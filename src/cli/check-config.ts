@@ -12,24 +12,24 @@ import { explainAdoption } from '../tokens/adoption.ts'
 import { print, printLines, Refusal, say } from './terminal.ts'
 
 /**
- * `keyturn check-config`: every fault of the configuration, and then whether the servers it names answer, a line each.
- * Makes nothing: embedded data is named, not opened.
+ * `keyturn check-config`: reports every invalid setting, then whether each store is reachable, one line each.
+ * Creates nothing: embedded data is reported, not opened.
  */
 export async function checkConfig({ print: isShown }: { readonly print?: boolean }): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
   for (const line of envFileWarnings(process.env)) say(`Warning: ${line}.`)
   if (isShown === true) printLines(describeConfig(config))
-  print('Configuration is good.')
-  const isGood = [
+  print('Configuration is valid.')
+  const areUsable = [
     await probe('Users and keys', () => checkDatabase(config)),
     await probe('Sessions', () => checkRedis(config))
   ]
   if (config.signingKey !== undefined || config.adoptRefreshTokens !== null)
     print(explainAdoption(config, systemClock()).sentence)
-  if (isGood.includes(false)) throw new Refusal('Not every store can be used.')
+  if (areUsable.includes(false)) throw new Refusal('Not all stores can be used.')
 }
 
-/** Prints what `check` answers, or in plain words why it could not. */
+/** Prints the result of `check`, or the message of its error. */
 async function probe(what: string, check: () => Promise<string>): Promise<boolean> {
   try {
     print(`${what}: ${await check()}`)
@@ -47,10 +47,11 @@ async function checkDatabase(config: Config): Promise<string> {
   const database = await openDatabase(config)
   try {
     if ((await pendingMigrations(database)) > 0)
-      throw new Refusal('PostgreSQL answers, but its tables are missing or old. Run: keyturn migrate')
+      throw new Refusal('PostgreSQL responds, but its tables are missing or outdated. Run: keyturn migrate')
     const missing = await missingRights(database, await openDjangoTable(config, database))
-    if (missing.length > 0) throw new Refusal(`PostgreSQL answers, but rights are missing. Run: ${missing.join('; ')}`)
-    return 'PostgreSQL answers, its tables are up to date.'
+    if (missing.length > 0)
+      throw new Refusal(`PostgreSQL responds, but privileges are missing. Run: ${missing.join('; ')}`)
+    return 'PostgreSQL responds; its tables are up to date.'
   } finally {
     await database.close()
   }
@@ -63,7 +64,7 @@ async function checkRedis(config: Config): Promise<string> {
   try {
     const warning = await evictionWarning(redis)
     if (warning !== undefined) say(`Warning: ${warning}.`)
-    return 'Redis answers.'
+    return 'Redis responds.'
   } finally {
     redis.disconnect()
   }

@@ -9,12 +9,12 @@ import { openRecord, type Record } from './record.ts'
 import { confirm, print, Refusal, readSecret, say } from './terminal.ts'
 
 export interface SecretOptions {
-  /** Whether a secret is given, instead of a new one being made. */
+  /** Whether the secret is read rather than generated. */
   readonly secretStdin?: boolean
   readonly json?: boolean
 }
 
-/** `keyturn clients create NAME`: prints the secret that was made, once. */
+/** `keyturn clients create NAME`: prints the generated secret once. */
 export async function createClient(
   id: string,
   { scopes = [], ...options }: SecretOptions & { readonly scopes?: readonly string[] }
@@ -22,42 +22,42 @@ export async function createClient(
   const secret = await chooseSecret(id, options)
   await withClients(async (clients, record) => {
     if ((await clients.list()).length >= maxClients)
-      throw new Refusal(`There are ${maxClients} clients already, and each process holds them all: delete one first.`)
+      throw new Refusal(`The limit of ${maxClients} clients is reached: delete one first.`)
     if ((await clients.create(id, hashSecret({ id, secret }), scopes)) === undefined)
-      throw new Refusal(`The client ${JSON.stringify(id)} exists already: clients rotate-secret gives it a new secret.`)
+      throw new Refusal(
+        `The client ${JSON.stringify(id)} already exists. Use clients rotate-secret to replace its secret.`
+      )
     await record('client_create', { object: id })
   })
-  say(`Created the client ${JSON.stringify(id)}; every process knows it within a second or two.`)
-  hand({ client_id: id, client_secret: secret, scope: scopes.join(' ') }, options)
+  say(`Created the client ${JSON.stringify(id)}; all processes accept it within 2 seconds.`)
+  printCredentials({ client_id: id, client_secret: secret, scope: scopes.join(' ') }, options)
 }
 
-/** `keyturn clients rotate-secret NAME`: prints the new secret, once. The old one stays good for `overlap` seconds. */
+/** `keyturn clients rotate-secret NAME`: prints the new secret once. The old one stays valid for `overlap` seconds. */
 export async function rotateClientSecret(
   id: string,
   { overlap, ...options }: SecretOptions & { readonly overlap: number }
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
   await withClients(async (clients, record) => {
-    if (!(await clients.rotateSecret(id, hashSecret({ id, secret }), overlap))) throw isUnknown(id)
+    if (!(await clients.rotateSecret(id, hashSecret({ id, secret }), overlap))) throw unknownClient(id)
     await record('client_secret', { object: id })
   })
   const until = showTime(systemClock() + overlap)
   const fate =
-    overlap === 0
-      ? 'the old one is refused by every process within a second or two'
-      : `the old one is good until ${until}`
-  say(`Gave the client ${JSON.stringify(id)} a new secret; ${fate}.`)
-  hand({ client_id: id, client_secret: secret }, options)
+    overlap === 0 ? 'all processes refuse the old one within 2 seconds' : `the old one is valid until ${until}`
+  say(`Replaced the secret of the client ${JSON.stringify(id)}; ${fate}.`)
+  printCredentials({ client_id: id, client_secret: secret }, options)
 }
 
 /** `keyturn clients delete NAME`: asks first, unless --yes. */
 export async function deleteClient(id: string, { yes }: { readonly yes?: boolean }): Promise<void> {
   if (yes !== true) await confirm(`Delete the client ${JSON.stringify(id)}?`, '--yes')
   await withClients(async (clients, record) => {
-    if (!(await clients.delete(id))) throw isUnknown(id)
+    if (!(await clients.delete(id))) throw unknownClient(id)
     await record('client_delete', { object: id })
   })
-  say(`Deleted the client ${JSON.stringify(id)}; every process refuses it within a second or two.`)
+  say(`Deleted the client ${JSON.stringify(id)}; all processes refuse it within 2 seconds.`)
 }
 
 /** `keyturn clients list`. */
@@ -69,7 +69,7 @@ export async function listClients({ json }: { readonly json?: boolean }): Promis
   for (const client of clients) print(json === true ? toJsonLine(client) : toTableLine(client))
 }
 
-/** Reads or makes a secret before the database is opened, so that no connection waits for someone who types. */
+/** Reads or generates a secret before the database is opened, so that no connection waits for a user who types. */
 async function chooseSecret(id: string, { secretStdin }: SecretOptions): Promise<string> {
   if (secretStdin !== true) return randomSecret()
   const secret = await readSecret(`Secret for ${id}`)
@@ -78,8 +78,8 @@ async function chooseSecret(id: string, { secretStdin }: SecretOptions): Promise
   return secret
 }
 
-/** Shows what was made. A secret that was given is known, and not shown again. */
-function hand(
+/** Prints the result, without a secret that was read. */
+function printCredentials(
   made: { readonly client_id: string; readonly client_secret: string; readonly scope?: string },
   { secretStdin, json }: SecretOptions
 ): void {
@@ -91,8 +91,8 @@ function hand(
   }
 }
 
-const isUnknown = (id: string): Refusal =>
-  new Refusal(`There is no client ${JSON.stringify(id)}: clients list shows all, clients create makes one.`)
+const unknownClient = (id: string): Refusal =>
+  new Refusal(`The client ${JSON.stringify(id)} does not exist. See clients list.`)
 
 const toJsonLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
   JSON.stringify({
@@ -108,7 +108,7 @@ const toTableLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
 const tableLine = (id: string, created: string, rotated: string, scopes: string): string =>
   `${id.padEnd(24)}  ${created.padEnd(20)}  ${rotated.padEnd(20)}  ${scopes}`.trimEnd()
 
-/** Opens the clients for something to be done with them. */
+/** Opens the clients for `work`. */
 async function withClients(work: (clients: ClientStore, record: Record) => Promise<void>): Promise<void> {
   const config = loadConfig(process.env)
   await withDatabase(config, async (database) =>

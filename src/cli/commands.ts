@@ -10,7 +10,7 @@ import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
 import { normalizeUsername, usernameFault } from '../users/user.ts'
 
-/** A username as it was typed: a table of Django may hold it in that form. */
+/** Returns the username as typed, since a Django table may hold it in that form. */
 function parseUsername(text: string): string {
   const fault = usernameFault(normalizeUsername(text))
   if (fault !== undefined) throw new InvalidArgumentError(fault)
@@ -26,21 +26,22 @@ function parseClientId(text: string): string {
 function parseScopes(text: string): readonly string[] {
   const scopes = parseScope(text)
   if (scopes === undefined)
-    throw new InvalidArgumentError('A scope is printable ASCII without blanks, quotes and backslashes.')
+    throw new InvalidArgumentError('A scope is printable ASCII without spaces, quotes and backslashes.')
   return scopes
 }
 
-/** Whole seconds, at most 30 days: a secret that is never taken away is no rotation. */
+/** Whole seconds, at most 30 days: a rotation has to end the old secret. */
 function parseOverlap(text: string): number {
   const overlap = parseDuration(text)
   if (overlap === undefined || overlap > 30 * 86_400)
-    throw new InvalidArgumentError('It must be a duration of at most 30d, in seconds or as 30s, 5m, 12h, 1d.')
+    throw new InvalidArgumentError('It must be a duration of at most 30d: seconds, or a form such as 30s, 5m, 12h, 1d.')
   return overlap
 }
 
 function parseLink(text: string): Link {
   const [, seq, hash = ''] = /^([1-9]\d{0,15}):([\w-]{43})$/.exec(text) ?? []
-  if (seq === undefined) throw new InvalidArgumentError('It must be what audit verify printed, a number and a hash.')
+  if (seq === undefined)
+    throw new InvalidArgumentError('It must be a link that audit verify printed: a number, a colon and a hash.')
   return { seq: Number(seq), hash }
 }
 
@@ -49,12 +50,12 @@ function parseCount(text: string): number {
   return Number(text)
 }
 
-/** Milliseconds, of a duration as 250ms or 0.5s. */
+/** Milliseconds, from a duration such as 250ms or 0.5s. */
 function parseTarget(text: string): number {
   const [, number, unit] = /^(\d{1,5}(?:\.\d{1,3})?)(ms|s)$/.exec(text) ?? []
   const ms = Number(number) * (unit === 's' ? 1000 : 1)
   if (!(ms >= 10 && ms <= 10_000))
-    throw new InvalidArgumentError('It must be a duration from 10ms to 10s, as 250ms or 0.5s.')
+    throw new InvalidArgumentError('It must be a duration from 10ms to 10s, such as 250ms or 0.5s.')
   return ms
 }
 
@@ -67,59 +68,61 @@ function parseMemory(text: string): number {
 
 const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
 
-// Each command is loaded when it is run: --help and a wrong usage are answered without a database driver.
+// Each command is loaded when it runs, so that --help and usage errors need no database driver.
 const users = () => import('./users.ts')
 
 function makeProgram(): Command {
   const program = new Command('keyturn')
     .description(
-      'Access and refresh tokens as a service. It is configured by environment variables: docs/configuration.md.'
+      'A token service: issues, refreshes, verifies and revokes tokens. Environment variables configure it: docs/configuration.md.'
     )
-    .version(version, '--version', 'print the version')
-    // Messages about arguments repeat them.
+    .version(version, '--version', 'Print the version')
+    .helpOption('-h, --help', 'Show help')
+    .helpCommand('help [command]', 'Show help for a command')
+    // Messages about arguments quote them.
     .configureOutput({ outputError: (text, write) => write(printableText(text)) })
     .exitOverride()
-    .showHelpAfterError('(--help shows how it is used)')
+    .showHelpAfterError('(see --help for usage)')
   program
     .command('serve')
-    .description('answer requests until SIGTERM or SIGINT')
-    .option('--check-config', 'only look at the configuration, as check-config does')
+    .description('Run the service until SIGTERM or SIGINT')
+    .option('--check-config', 'Only check the configuration, as check-config does')
     .action(async ({ checkConfig }) =>
       checkConfig === true ? (await import('./check-config.ts')).checkConfig({}) : (await import('./serve.ts')).serve()
     )
   program
     .command('migrate')
-    .description('bring the tables of the database to this version')
+    .description('Create or update the database tables for this version')
     .action(async () => (await import('./migrate.ts')).migrateDatabase())
   program
     .command('check-config')
-    .description('look at the configuration, and whether the stores it names answer')
-    .option('--print', 'show the configuration in force, secrets masked')
+    .description('Check the configuration and the connections to its stores')
+    .option('--print', 'Print the effective configuration with secrets masked')
     .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
   program
     .command('doctor')
-    .description('look at the database of a Django project, and say what would work; nothing is written')
+    .description('Check whether Keyturn can use the database of a Django project; writes nothing')
     .action(async () => (await import('./doctor.ts')).doctor())
   program
     .command('passwords')
-    .description('how passwords are hashed')
+    .description('Tune password hashing')
     .command('calibrate')
-    .description('measure argon2id on this machine, and print settings as lines for the environment')
+    .description('Measure argon2id on this machine and print matching settings')
     .addOption(
-      new Option('--target <duration>', 'how long a password may take, as 250ms or 0.5s')
+      new Option('--target <duration>', 'Time to spend on one hash, such as 250ms or 0.5s')
         .argParser(parseTarget)
         .default(250, '250ms')
     )
-    .option('--memory <KiB>', 'the most memory that one may take', parseMemory, 65_536)
-    .option('--json', 'print a JSON object')
+    .option('--memory <KiB>', 'Maximum memory for one hash', parseMemory, 65_536)
+    .option('--json', 'Print a JSON object')
     .action(async ({ target: targetMs, ...options }) =>
       (await import('./passwords.ts')).calibratePasswords({ targetMs, ...options })
     )
-  addUserCommands(program.command('users').description('who can log in'))
-  addKeyCommands(program.command('keys').description('what signs access tokens'))
-  addSessionCommands(program.command('sessions').description('where users are logged in'))
-  addAuditCommands(program.command('audit').description('who did what'))
-  addClientCommands(program.command('clients').description('which services may ask about tokens'))
+  addUserCommands(program.command('users').description('Manage users'))
+  addKeyCommands(program.command('keys').description('Manage signing keys'))
+  addSessionCommands(program.command('sessions').description('Manage sessions'))
+  addAuditCommands(program.command('audit').description('Read and verify the audit trail'))
+  addClientCommands(program.command('clients').description('Manage OAuth clients'))
   return program
 }
 
@@ -128,28 +131,30 @@ function addUserCommands(group: Command): void {
     group
       .command(name)
       .description(description)
-      .argument('<username>', 'looked up as typed, and after Unicode NFKC', parseUsername)
-  const noPolicy = ['--no-policy', 'take a password that is short, common or close to the name'] as const
-  command('create', 'add a user; the password is asked for, or read from standard input')
+      .argument('<username>', 'The user; matched as typed and in Unicode NFKC form', parseUsername)
+  const noPolicy = ['--no-policy', 'Accept a password that is short, common or similar to the username'] as const
+  command('create', 'Create a user; reads the password from a prompt or standard input')
     .option(...noPolicy)
     .action(async (username, options) => (await users()).createUser(username, options))
-  command('set-password', 'set a new password; it is asked for, or read from standard input')
+  command('set-password', 'Set a password and end all sessions; reads it from a prompt or standard input')
     .option(...noPolicy)
     .action(async (username, options) => (await users()).setPassword(username, options))
-  command('activate', 'let the user log in again').action(async (username) => (await users()).activateUser(username))
-  command('deactivate', 'let the user neither log in nor refresh, and end all sessions').action(async (username) =>
+  command('activate', 'Allow the user to log in again').action(async (username) =>
+    (await users()).activateUser(username)
+  )
+  command('deactivate', 'Stop the user from logging in and end all sessions').action(async (username) =>
     (await users()).deactivateUser(username)
   )
-  command('delete', 'remove the user, and end all sessions')
-    .option('--yes', 'do not ask')
+  command('delete', 'Delete the user and end all sessions')
+    .option('--yes', 'Do not ask for confirmation')
     .action(async (username, options) => (await users()).deleteUser(username, options))
-  command('set-claims', 'set the custom claims of the access tokens, a JSON object from standard input').action(
+  command('set-claims', "Set the user's custom claims; reads a JSON object from standard input").action(
     async (username) => (await users()).setClaims(username)
   )
   group
     .command('list')
-    .description('show all users')
-    .option('--json', 'a JSON object a line')
+    .description('List all users')
+    .option('--json', 'Print one JSON object per line')
     .action(async (options) => (await users()).listUsers(options))
   addTransferCommands(group)
 }
@@ -157,22 +162,22 @@ function addUserCommands(group: Command): void {
 function addTransferCommands(group: Command): void {
   group
     .command('import')
-    .description('take in the users of a Django dump, of CSV or of an export; run again, it goes on where it stopped')
-    .argument('<file>', 'the file; - is standard input')
-    .addOption(
-      new Option('--format <format>', 'what the file is (default: seen from its beginning)').choices(dumpFormats)
-    )
-    .option('--model <label>', 'which model of a Django dump the users are', 'auth.user')
-    .option('--username-field <name>', 'the field that is the username', 'username')
-    .option('--claim <field>', 'make this field a custom claim; may be repeated', collect, [])
-    .option('--update', 'overwrite users who are there already')
-    .option('--dry-run', 'tell what would happen, and write nothing')
-    .option('--report <file>', 'write the refused rows, and who cannot log in, a JSON object a line')
+    .description('Import users from a Django dump, CSV or an export; can be run again to resume')
+    .argument('<file>', 'The file to read; - for standard input')
+    .addOption(new Option('--format <format>', 'Format of the file (default: detected)').choices(dumpFormats))
+    .option('--model <label>', 'Model of the users in a Django dump', 'auth.user')
+    .option('--username-field <name>', 'Field that holds the username', 'username')
+    .option('--claim <field>', 'Store this field as a custom claim; repeatable', collect, [])
+    .option('--update', 'Update users that already exist')
+    .option('--dry-run', 'Report what would change without writing anything')
+    .option('--report <file>', 'Write refused rows and users who cannot log in to a file, one JSON object per line')
     .action(async (file, options) => (await import('./users-import.ts')).importUsers(file, options))
   group
     .command('export')
-    .description('print all users, with their password digests')
-    .addOption(new Option('--format <format>', 'a JSON object a line, or CSV').choices(exportFormats).default('ndjson'))
+    .description('Print all users with their password digests')
+    .addOption(
+      new Option('--format <format>', 'One JSON object per line, or CSV').choices(exportFormats).default('ndjson')
+    )
     .action(async (options) => (await import('./users-export.ts')).exportUsers(options))
 }
 
@@ -182,34 +187,34 @@ function addKeyCommands(group: Command): void {
   const keys = () => import('./keys.ts')
   group
     .command('list')
-    .description('show the managed keys and their states')
-    .option('--json', 'a JSON object a line')
+    .description('List the managed keys and their states')
+    .option('--json', 'Print one JSON object per line')
     .action(async (options) => (await keys()).listKeys(options))
   group
     .command('rotate')
-    .description('publish a new key, which signs as soon as every verifier can know it')
-    .option('--now', 'let it sign at once: for a key that has leaked')
+    .description('Publish a new key; it signs once every verifier can know it')
+    .option('--now', 'Sign with it immediately, when the active key has leaked')
     .action(async (options) => (await keys()).rotateKeys(options))
   group
     .command('retire')
-    .description('remove a next or retired key: what it signed is refused from then on')
-    .argument('<kid>', 'the key, as list shows it')
+    .description('Remove a next or retired key; its tokens are refused from then on')
+    .argument('<kid>', 'The kid of the key, as shown by keys list')
     .action(async (kid) => (await keys()).retireKey(kid))
   group
     .command('export')
-    .description('print a public key')
-    .argument('<kid>', 'the key, as list shows it')
-    .option('--jwk', 'as a JWK instead of PEM')
-    .option('--private', 'the private key, in PEM')
+    .description('Print a public key')
+    .argument('<kid>', 'The kid of the key, as shown by keys list')
+    .option('--jwk', 'Print a JWK instead of PEM')
+    .option('--private', 'Print the private key in PEM')
     .action(async (kid, options) => (await keys()).exportKey(kid, options))
   group
     .command('import')
-    .description('publish a private key from standard input (PEM or JWK) as the next one')
-    .option('--algorithm <name>', 'what it signs with', 'ES256')
+    .description('Publish a private key as the next key; reads PEM or a JWK from standard input')
+    .option('--algorithm <name>', 'Signature algorithm of the key', 'ES256')
     .action(async (options) => (await keys()).importKey(options))
   group
     .command('reseal')
-    .description('seal all keys with today’s KEY_ENCRYPTION_SECRET')
+    .description('Encrypt all keys with the current KEY_ENCRYPTION_SECRET')
     .action(async () => (await keys()).resealKeys())
 }
 
@@ -217,40 +222,43 @@ function addSessionCommands(group: Command): void {
   const sessions = () => import('./sessions.ts')
   group
     .command('list')
-    .description('show the sessions of a user, newest first')
-    .argument('<username>', 'whose', parseUsername)
-    .option('--json', 'a JSON object a line')
+    .description("List a user's sessions, newest first")
+    .argument('<username>', 'The user', parseUsername)
+    .option('--json', 'Print one JSON object per line')
     .action(async (username, options) => (await sessions()).listSessions(username, options))
   group
     .command('revoke')
-    .description('end one session of a user, or all')
-    .argument('<username>', 'whose', parseUsername)
-    .argument('[id]', 'the session, as list shows it; all when absent')
+    .description("End one or all of a user's sessions")
+    .argument('<username>', 'The user', parseUsername)
+    .argument('[id]', 'The session, as shown by sessions list; all if omitted')
     .action(async (username, id) => (await sessions()).revokeSessions(username, id))
 }
 
 function addClientCommands(group: Command): void {
   const clients = () => import('./clients.ts')
   const command = (name: string, description: string) =>
-    group.command(name).description(description).argument('<name>', 'the service, and its client_id', parseClientId)
-  const secretStdin = ['--secret-stdin', 'take a secret from a prompt or standard input instead of making one'] as const
-  command('create', 'add a service; prints its secret, which is not shown again')
-    .option('--scopes <words>', 'what tokens of its own may be for, with a blank between', parseScopes)
+    group.command(name).description(description).argument('<name>', 'The client_id', parseClientId)
+  const secretStdin = [
+    '--secret-stdin',
+    'Read the secret from a prompt or standard input instead of generating one'
+  ] as const
+  command('create', 'Create a client and print its secret once')
+    .option('--scopes <scopes>', 'Scopes that its own tokens may have, separated by spaces', parseScopes)
     .option(...secretStdin)
-    .option('--json', 'print a JSON object')
+    .option('--json', 'Print a JSON object')
     .action(async (name, options) => (await clients()).createClient(name, options))
   group
     .command('list')
-    .description('show all services')
-    .option('--json', 'a JSON object a line')
+    .description('List all clients')
+    .option('--json', 'Print one JSON object per line')
     .action(async (options) => (await clients()).listClients(options))
-  command('rotate-secret', 'give a service a new secret; prints it')
-    .option('--overlap <duration>', 'how long the old one stays good', parseOverlap, 0)
+  command('rotate-secret', 'Replace the secret of a client and print the new one once')
+    .option('--overlap <duration>', 'How long the old secret stays valid', parseOverlap, 0)
     .option(...secretStdin)
-    .option('--json', 'print a JSON object')
+    .option('--json', 'Print a JSON object')
     .action(async (name, options) => (await clients()).rotateClientSecret(name, options))
-  command('delete', 'remove a service')
-    .option('--yes', 'do not ask')
+  command('delete', 'Delete a client')
+    .option('--yes', 'Do not ask for confirmation')
     .action(async (name, options) => (await clients()).deleteClient(name, options))
 }
 
@@ -258,25 +266,25 @@ function addAuditCommands(group: Command): void {
   const audit = () => import('./audit.ts')
   group
     .command('verify')
-    .description('see whether the trail is what was written; prints the link of its newest entry')
-    .option('--link <seq:hash>', 'what verify printed before: that entry must still be there', parseLink)
+    .description('Verify that the trail is unchanged; prints the link of its newest entry')
+    .option('--link <seq:hash>', 'A link printed earlier; its entry must still be unchanged', parseLink)
     .action(async (options) => (await audit()).verifyTrail(options))
   group
     .command('tail')
-    .description('show the newest entries')
-    .option('-n, --lines <number>', 'how many', parseCount, 20)
-    .option('-f, --follow', 'and those to come')
-    .option('--json', 'a JSON object a line')
+    .description('Print the newest entries')
+    .option('-n, --lines <number>', 'Number of entries', parseCount, 20)
+    .option('-f, --follow', 'Keep printing new entries')
+    .option('--json', 'Print one JSON object per line')
     .action(async (options) => (await audit()).tailTrail(options))
 }
 
-/** Runs the command that the arguments of this process name. Of a wrong usage Commander has told in its own words. */
+/** Runs the command in the arguments of this process. Commander has already printed usage errors. */
 export async function runCommand(): Promise<void> {
   try {
     await makeProgram().parseAsync()
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    // Help that was asked for is a success.
+    // Requested help is a success.
     process.exitCode = error.exitCode === 0 ? 0 : 2
   }
 }

@@ -7,7 +7,7 @@ import { migrate, pendingMigrations } from '../stores/sql/migrate.ts'
 import { systemClock } from '../time.ts'
 import { Refusal } from './terminal.ts'
 
-/** Opens the database for `work`, and closes it afterwards. Throws Refusal when its tables are not those of this version. */
+/** Opens the database for `work` and closes it afterwards. Throws Refusal if its tables are not those of this version. */
 export async function withDatabase<T>(config: Config, work: (database: SqlDatabase) => Promise<T>): Promise<T> {
   const database = await openDatabase(config)
   try {
@@ -18,7 +18,7 @@ export async function withDatabase<T>(config: Config, work: (database: SqlDataba
   }
 }
 
-/** The keys in `database`, and what opens them. */
+/** The stored keys and the secrets that decrypt them. */
 export const keyringOptions = (config: Config, database: SqlDatabase): KeyringOptions => ({
   store: makeKeyStore(database),
   secret: keySecret(config),
@@ -26,10 +26,10 @@ export const keyringOptions = (config: Config, database: SqlDatabase): KeyringOp
   clock: systemClock
 })
 
-/** The embedded file has one owner and is brought up to date by whoever opens it; a shared database only by `migrate`. */
+/** Every process that opens the embedded file migrates it; only `migrate` migrates a shared database. */
 async function bringUpToDate(database: SqlDatabase): Promise<void> {
   if ((await pendingMigrations(database)) === 0) return
   if (database.dialect === 'postgres')
-    throw new Refusal('The tables of this database are missing or older than this version. Run: keyturn migrate')
+    throw new Refusal('The tables of this database are missing or outdated. Run: keyturn migrate')
   await migrate(database)
 }

@@ -13,18 +13,18 @@ import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { print, Refusal } from './terminal.ts'
 
-/** `good` works, `note` is worth knowing, `wrong` has to be mended. */
-type Finding = readonly [kind: 'good' | 'note' | 'wrong', words: string]
+/** `ok` works, `note` is worth knowing, `error` has to be fixed. */
+type Finding = readonly [kind: 'ok' | 'note' | 'error', message: string]
 
 /**
- * `keyturn doctor`: looks at a Django project's database, writes nothing, and says what would work with this
- * configuration, a line a finding. Throws Refusal when something has to be mended.
+ * `keyturn doctor`: checks a Django project's database without writing, and reports what works with this
+ * configuration, one line per finding. Throws Refusal if something has to be fixed.
  */
 export async function doctor(): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
   if (config.databaseUrl === undefined) {
     throw new Refusal(
-      'DATABASE_URL is not set: there is no database of Django to look at. check-config looks at the rest.'
+      'DATABASE_URL is not set: it has to name the database of the Django project. Use check-config without Django.'
     )
   }
   const database = await openDatabase(config)
@@ -35,9 +35,10 @@ export async function doctor(): Promise<void> {
       ...(await examineUsers(config, database)),
       ...(await examineTokens(config, database))
     ]
-    for (const [kind, words] of findings) print(`${kind.padEnd(5)}  ${words}`)
-    const wrong = findings.filter(([kind]) => kind === 'wrong').length
-    if (wrong > 0) throw new Refusal(wrong === 1 ? 'One thing has to be mended.' : `${wrong} things have to be mended.`)
+    for (const [kind, message] of findings) print(`${kind.padEnd(5)}  ${message}`)
+    const errors = findings.filter(([kind]) => kind === 'error').length
+    if (errors > 0)
+      throw new Refusal(errors === 1 ? '1 problem has to be fixed.' : `${errors} problems have to be fixed.`)
   } finally {
     await database.close()
   }
@@ -45,13 +46,13 @@ export async function doctor(): Promise<void> {
 
 async function examineTables(database: SqlDatabase): Promise<Finding> {
   return (await pendingMigrations(database)) === 0
-    ? ['good', 'Keyturn’s own tables are there (keyturn_*), beside those of Django.']
-    : ['wrong', 'Keyturn’s own tables are missing or old. Run: keyturn migrate']
+    ? ['ok', 'Keyturn’s own tables exist (keyturn_*), beside those of Django.']
+    : ['error', 'Keyturn’s own tables are missing or outdated. Run: keyturn migrate']
 }
 
 async function examineRights(config: Config, database: SqlDatabase): Promise<Finding[]> {
   const missing = await missingRights(database, await openDjangoTable(config, database))
-  return missing.map((grant) => ['wrong', `A right is missing. Run: ${grant}`])
+  return missing.map((grant) => ['error', `A privilege is missing. Run: ${grant}`])
 }
 
 async function examineUsers(config: Config, database: SqlDatabase): Promise<Finding[]> {
@@ -61,30 +62,35 @@ async function examineUsers(config: Config, database: SqlDatabase): Promise<Find
       ? [
           [
             'note',
-            'There is Django’s table auth_user. USERS_TABLE=auth_user would use it as it is; users import would copy it.'
+            'Django’s table auth_user exists. USERS_TABLE=auth_user would use it in place; users import would copy it.'
           ]
         ]
-      : [['note', 'USERS_TABLE is not set, and there is no table auth_user: users are Keyturn’s own.']]
+      : [
+          [
+            'note',
+            'USERS_TABLE is not set and the table auth_user does not exist: Keyturn uses its own table of users.'
+          ]
+        ]
   }
   const { users, inactive, unreachable, digests } = await inspectUsers(database, table)
-  const strange = `${unreachable} usernames begin or end with white space, or have more than 254 characters: they cannot log in.`
+  const unusable = `${unreachable} usernames begin or end with white space, or have more than 254 characters; these users cannot log in.`
   return [
-    ['good', `${config.usersTable} has ${users} users, ${inactive} of them inactive.`],
-    ...(unreachable > 0 ? [['note', strange] as const] : []),
+    ['ok', `${config.usersTable} has ${users} users, ${inactive} of them inactive.`],
+    ...(unreachable > 0 ? [['note', unusable] as const] : []),
     ...digests.map(judgeDigests)
   ]
 }
 
 function judgeDigests({ form, count, example }: UsersInspection['digests'][number]): Finding {
-  if (form === '!') return ['note', `${count} users have no usable password, and cannot log in with one.`]
-  if (readDigest(example) !== undefined) return ['good', `${count} passwords are ${form}: they work.`]
-  return ['wrong', `${count} passwords are of a form that Keyturn cannot verify (${form.slice(0, 40) || 'empty'}).`]
+  if (form === '!') return ['note', `${count} users have no usable password and cannot log in.`]
+  if (readDigest(example) !== undefined) return ['ok', `${count} passwords are ${form}, which Keyturn verifies.`]
+  return ['error', `${count} passwords have a format that Keyturn cannot verify (${form.slice(0, 40) || 'empty'}).`]
 }
 
-/** Whether users who are logged in by Simple JWT stay logged in. */
+/** Whether users whom Simple JWT logged in stay logged in. */
 async function examineTokens(config: Config, database: SqlDatabase): Promise<Finding[]> {
   const { isOn, sentence } = explainAdoption(config, systemClock())
-  if (!isOn) return [['note', `${sentence} Users who are logged in by Simple JWT have to log in again.`]]
+  if (!isOn) return [['note', `${sentence} Users whom Simple JWT logged in have to log in again.`]]
   return [['note', sentence], ...(await examineOutstanding(config, database))]
 }
 
@@ -94,23 +100,23 @@ async function examineOutstanding(config: Config, database: SqlDatabase): Promis
     return [
       [
         'note',
-        'Simple JWT’s blacklist app is not installed: whether SIGNING_KEY is Django’s cannot be seen here, and a token that was blacklisted elsewhere is not known.'
+        'Simple JWT’s blacklist app is not installed: doctor cannot check whether SIGNING_KEY is Django’s key, and Keyturn cannot recognise tokens that were blacklisted elsewhere.'
       ]
     ]
   }
   if (outstanding.newest === undefined)
-    return [['note', 'No refresh token of Simple JWT is alive: there is none to adopt.']]
+    return [['note', 'All refresh tokens of Simple JWT have expired: none is left to adopt.']]
   return isOurs(config, outstanding.newest)
     ? [
         [
-          'good',
-          `SIGNING_KEY is the one Django signs with: ${outstanding.count} refresh tokens go on working, each once.`
+          'ok',
+          `SIGNING_KEY is Django’s signing key: ${outstanding.count} refresh tokens stay valid, each for one refresh.`
         ]
       ]
     : [
         [
-          'wrong',
-          'The newest refresh token of Django is not signed with SIGNING_KEY by ALGORITHM: all users would have to log in again.'
+          'error',
+          'Django’s newest refresh token does not verify with SIGNING_KEY and ALGORITHM: all users would have to log in again.'
         ]
       ]
 }

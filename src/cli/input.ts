@@ -3,21 +3,21 @@ import { stat } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { Refusal } from './terminal.ts'
 
-/** What a command reads from a file, or from standard input. */
+/** The input of a command: a file or standard input. */
 export interface Input {
-  /** For people. */
+  /** Its name in messages. */
   readonly name: string
-  /** Undefined when nobody knows, as of a pipe. */
+  /** Undefined if unknown, as with a pipe. */
   readonly totalBytes: number | undefined
-  /** How many have been read. */
+  /** How many bytes have been read. */
   bytes(): number
-  /** To be read once. Throws Refusal when it cannot be read any further, or was stopped. */
+  /** Can be read once. Throws Refusal on a read error, or after `stop`. */
   readonly chunks: AsyncIterable<Buffer>
-  /** Reads no more: `chunks` throws. */
+  /** Stops reading: `chunks` throws. */
   stop(): void
 }
 
-/** Opens a file; `-` is standard input. Throws Refusal when there is no such file. */
+/** Opens a file; `-` is standard input. Throws Refusal if the file does not exist. */
 export async function openInput(path: string): Promise<Input> {
   if (path === '-') return toInput('Standard input', undefined, () => process.stdin)
   const stats = await stat(path).catch((error) => {
@@ -26,7 +26,7 @@ export async function openInput(path: string): Promise<Input> {
   return toInput(path, stats.isFile() ? stats.size : undefined, () => createReadStream(path))
 }
 
-/** The stream is opened when it is read: before that nobody would hear that it cannot be opened. */
+/** The stream is opened at the first read; an error before that would not be handled. */
 function toInput(name: string, totalBytes: number | undefined, openStream: () => Readable): Input {
   let count = 0
   let isStopped = false
@@ -40,7 +40,7 @@ function toInput(name: string, totalBytes: number | undefined, openStream: () =>
         yield chunk
       }
     } catch (error) {
-      throw isStopped ? new Refusal(`${name}: stopped before its end.`) : unreadable(name, error)
+      throw isStopped ? new Refusal(`${name}: reading was interrupted.`) : unreadable(name, error)
     }
   }
   const stop = (): void => {

@@ -35,16 +35,16 @@ export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<v
       if (await options.store.activate(next.kid, options.clock(), sealFor(options)))
         await record('key_activate', { object: next.kid })
       say(
-        `The key below signs from now on. Who keeps an older JWKS refuses its tokens for up to ${publishAhead} seconds.`
+        `The key below signs from now on. Verifiers with a cached JWKS may refuse its tokens for up to ${publishAhead} seconds.`
       )
     } else {
-      say(`The key below is published, and signs from ${showTime(next.createdAt + publishAhead)} on.`)
+      say(`The key below is published and signs from ${showTime(next.createdAt + publishAhead)} on.`)
     }
     print(next.kid)
   })
 }
 
-/** The next key, made where there is none: again, when a worker has just made the one there was the active one. */
+/** The next key, generated if there is none; tries again if a worker has just activated the one that was published. */
 async function findNext(options: KeyringOptions, record: Record): Promise<StoredKey> {
   const key = generateKey()
   if (await publishNext(options, key)) await record('key_publish', { object: key.kid })
@@ -52,15 +52,14 @@ async function findNext(options: KeyringOptions, record: Record): Promise<Stored
   return next ?? (await findNext(options, record))
 }
 
-/** `keyturn keys retire KID`: takes a next or retired key out of the keyring. */
+/** `keyturn keys retire KID`: removes a next or retired key from the keyring. */
 export async function retireKey(kid: string): Promise<void> {
   await withKeys(async (options, _config, record) => {
     const { state } = await findKey(options, kid)
-    if (state === 'active')
-      throw new Refusal(`The key ${kid} signs: keys rotate --now puts another in its place first.`)
+    if (state === 'active') throw new Refusal(`The key ${kid} is active. Replace it first with keys rotate --now.`)
     await options.store.drop(kid)
     await record('key_retire', { object: kid })
-    say(`The key ${kid} is gone: every worker refuses its tokens within seconds.`)
+    say(`Removed the key ${kid}; every worker refuses its tokens within seconds.`)
   })
 }
 
@@ -71,7 +70,7 @@ export async function exportKey(
 ): Promise<void> {
   await withKeys(async (options, _config, record) => {
     const key = openKey(await findKey(options, kid), options)
-    if (jwk === true && isPrivate === true) throw new Refusal('A private key is exported as PEM only: leave out --jwk.')
+    if (jwk === true && isPrivate === true) throw new Refusal('A private key can only be exported as PEM: omit --jwk.')
     if (isPrivate === true) await record('key_export', { object: kid })
     if (jwk === true) print(JSON.stringify(publicJwk(key)))
     else printLines((isPrivate === true ? key.privateText : key.publicText).trimEnd())
@@ -86,9 +85,9 @@ export async function importKey({ algorithm }: { readonly algorithm: string }): 
   await withKeys(async (options, _config, record) => {
     const key = readPrivateKey(text, algorithm as AlgorithmName)
     if ((await options.store.list()).some(({ kid }) => kid === key.kid))
-      throw new Refusal(`A key ${JSON.stringify(key.kid)} is in the keyring already.`)
+      throw new Refusal(`The key ${JSON.stringify(key.kid)} is already in the keyring.`)
     if (!(await publishNext(options, key)))
-      throw new Refusal('There is a next key already: keys retire removes it, or wait until it signs.')
+      throw new Refusal('The keyring already has a next key. Remove it with keys retire, or wait until it is active.')
     await record('key_publish', { object: key.kid })
     say('Published the key below; it signs once every verifier can know it.')
     print(key.kid)
@@ -99,14 +98,14 @@ function readPrivateKey(text: string, algorithm: AlgorithmName) {
   try {
     return importPrivateKey(text, algorithm)
   } catch (error) {
-    const words = (error as Error).message.replace('SIGNING_KEY: ', 'The key: ')
-    throw new Refusal(words.replace('set ALGORITHM to', 'make --algorithm'))
+    const message = (error as Error).message.replace('SIGNING_KEY: ', 'The key: ')
+    throw new Refusal(message.replace('set ALGORITHM to', 'set --algorithm to'))
   }
 }
 
 /**
- * `keyturn keys reseal`: after KEY_ENCRYPTION_SECRET was changed and the former one is given as its _PREVIOUS. There is an
- * internal key to seal even where SIGNING_KEY fixes the others.
+ * `keyturn keys reseal`: for use after KEY_ENCRYPTION_SECRET has changed, with the former value as its _PREVIOUS. An internal
+ * key is stored even if SIGNING_KEY is set.
  */
 export async function resealKeys(): Promise<void> {
   await withKeyring(loadConfig(process.env, checkSigningKey), async (options, record) => {
@@ -115,15 +114,14 @@ export async function resealKeys(): Promise<void> {
       await options.store.reseal(key, sealFor(options)(key, key.state))
     }
     await record('keys_reseal')
-    say(`Sealed ${keys.length} keys with KEY_ENCRYPTION_SECRET: the former one is not needed any more.`)
+    say(`Encrypted ${keys.length} keys with KEY_ENCRYPTION_SECRET; the previous secret is no longer needed.`)
   })
 }
 
-/** Opens the managed keys, making the first ones where there are none yet. Throws Refusal where SIGNING_KEY fixes the key. */
+/** Opens the managed keys, generating the first ones if none exist. Throws Refusal if SIGNING_KEY is set. */
 async function withKeys<T>(work: (options: KeyringOptions, config: Config, record: Record) => Promise<T>): Promise<T> {
   const config = loadConfig(process.env, checkSigningKey)
-  if (config.signingKey !== undefined)
-    throw new Refusal('SIGNING_KEY is set, and so the key is fixed: there are no managed keys to look after.')
+  if (config.signingKey !== undefined) throw new Refusal('SIGNING_KEY is set, so there are no managed keys.')
   return await withKeyring(config, (options, record) => work(options, config, record))
 }
 
@@ -136,7 +134,7 @@ const withKeyring = <T>(config: Config, work: (options: KeyringOptions, record: 
 
 async function findKey({ store }: KeyringOptions, kid: string): Promise<StoredKey> {
   const key = accessKeys(await store.list()).find((each) => each.kid === kid)
-  if (key === undefined) throw new Refusal(`There is no key ${JSON.stringify(kid)}: keys list shows all.`)
+  if (key === undefined) throw new Refusal(`The key ${JSON.stringify(kid)} does not exist. See keys list.`)
   return key
 }
 

@@ -2,12 +2,12 @@ import { type Argon2Costs, makeArgon2Writer } from '../passwords/argon2.ts'
 import { type CalibrationLimits, calibrate, isWeak } from '../passwords/calibration.ts'
 import { print, say } from './terminal.ts'
 
-/** Hashes of which the fastest counts: what else the machine does can only make one slower. */
+/** The fastest of so many runs counts, since other work on the machine can only slow a hash down. */
 const runs = 9
 
 /**
- * `keyturn passwords calibrate`: settings for this machine as lines for the environment; what follows from them beside
- * it.
+ * `keyturn passwords calibrate`: prints settings for this machine as NAME=value lines, and their consequences on standard
+ * error.
  */
 export async function calibratePasswords({ json, ...limits }: CalibrationLimits & { json?: boolean }): Promise<void> {
   const { costs, ms } = await calibrate(limits, measure)
@@ -20,12 +20,13 @@ export async function calibratePasswords({ json, ...limits }: CalibrationLimits 
   } else {
     for (const [name, value] of Object.entries(costs)) print(`ARGON2_${name.toUpperCase()}=${value}`)
     say(
-      `A password takes ${Math.round(ms)} ms here: ${perSecond} logins a second on a core that does nothing else. ` +
-        `Each hasher (HASHERS) needs ${megabytes} MiB of memory for it.`
+      `A hash takes ${Math.round(ms)} ms on this machine: ${perSecond} logins per second on a core that does nothing else. ` +
+        `Each hasher (HASHERS) needs ${megabytes} MiB of memory.`
     )
   }
-  if (ms > limits.targetMs) say(`That is more than ${limits.targetMs} ms: less cannot be set.`)
-  if (isWeak(costs)) say('It is weaker than OWASP advises (19 MiB and 2 passes, or as good): allow it more time.')
+  if (ms > limits.targetMs) say(`That exceeds the target of ${limits.targetMs} ms, but these are the lowest settings.`)
+  if (isWeak(costs))
+    say('These settings are weaker than OWASP recommends (19 MiB and 2 passes, or equivalent): raise --target.')
 }
 
 /** Milliseconds that a hash of these costs takes. */
@@ -34,7 +35,7 @@ async function measure(costs: Argon2Costs): Promise<number> {
   let fastest = Number.POSITIVE_INFINITY
   for (let run = 0; run < runs; run++) {
     const began = performance.now()
-    await writer.hash('a password that nobody has')
+    await writer.hash('a password for calibration')
     fastest = Math.min(fastest, performance.now() - began)
   }
   return fastest

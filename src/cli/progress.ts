@@ -1,9 +1,9 @@
-/** How far a long command is. */
+/** The progress of a long command. */
 export interface Progress {
   readonly rows: number
-  /** Of the input. */
+  /** Bytes read. */
   readonly bytes: number
-  /** Of the whole input; undefined when nobody knows, as of a pipe. */
+  /** Size of the input; undefined if unknown, as with a pipe. */
   readonly totalBytes: number | undefined
   readonly seconds: number
 }
@@ -25,8 +25,8 @@ const barWidth = 20
 const intervalMs = 100
 
 /**
- * Shows progress on standard error where that is a terminal, ten times a second at most; elsewhere nothing. `end` clears the
- * line, for the words that follow.
+ * Shows progress on standard error if that is a terminal, at most ten times a second. `end` clears the line for the
+ * messages that follow.
  */
 export function openProgress(): { show(progress: Omit<Progress, 'seconds'>): void; end(): void } {
   const { stderr } = process
@@ -38,7 +38,7 @@ export function openProgress(): { show(progress: Omit<Progress, 'seconds'>): voi
       if (!stderr.isTTY || now - shown < intervalMs) return
       shown = now
       const seconds = (now - began) / 1000
-      // A terminal that does not know its width says 0.
+      // A terminal that does not know its width reports 0.
       stderr.write(`\r${progressLine({ ...progress, seconds }, (stderr.columns || 80) - 1)}\x1b[K`)
     },
     end() {

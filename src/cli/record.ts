@@ -9,12 +9,12 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { systemClock } from '../time.ts'
 import { keyringOptions } from './database.ts'
 
-/** Writes into the audit trail what this run of a command has done. Throws KeyturnError STORE_DOWN. */
+/** Writes an act of this command to the audit trail. Throws KeyturnError STORE_DOWN. */
 export type Record = (event: ActName, on?: Pick<AuditEvent, 'userId' | 'sid' | 'object'>) => Promise<void>
 
 /**
- * To be opened before anything is done, so that what cannot be recorded is not done. Throws ConfigError when
- * KEY_ENCRYPTION_SECRET does not open the keys.
+ * Opened before the command changes anything, so that an act that cannot be recorded does not happen. Throws ConfigError if
+ * KEY_ENCRYPTION_SECRET does not decrypt the keys.
  */
 export async function openRecord(config: Config, database: SqlDatabase): Promise<Record> {
   const trail = makeAuditTrail(makeAuditStore(database), await auditSecret(config, database))

@@ -29,28 +29,28 @@ export async function serve(): Promise<void> {
     },
     print: say,
     greet({ url, management, hasNoUsers, workers, hashers }) {
-      log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
+      log.info({ workers, hashers, management }, `Keyturn listening on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
       const adoption = explainAdoption(config, systemClock())
       if (adoption.isOn) log.warn(adoption.sentence)
       if (process.env.DYNO !== undefined && isEmbedded(config))
-        log.warn('A dyno loses its files, DATA_DIR included, at every restart: set DATABASE_URL and REDIS_URL')
+        log.warn('DATA_DIR is on the dyno, which loses its files at every restart: set DATABASE_URL and REDIS_URL')
     }
   })
-  // Immediately: while Node shuts itself down, one more SIGTERM would kill it and become its exit status.
+  // Immediately: another SIGTERM while Node.js shuts down would kill it and become its exit status.
   process.exit(exitCode)
 }
 
-/** On embedded data: where it is stored, and at a first start what to do next. */
+/** With embedded data: where it is stored, and at the first start what to do next. */
 function welcome({ databaseUrl, redisUrl, dataDir }: Config, url: string, hasNoUsers: boolean): string[] {
   if (databaseUrl !== undefined) return []
-  const lines = [`Users and keys are kept in ${dataDir}, since DATABASE_URL is not set`]
-  if (redisUrl === undefined) lines.push(`Sessions are kept in ${dataDir}, since REDIS_URL is not set`)
+  const lines = [`DATABASE_URL is not set: users and keys are stored in ${dataDir}`]
+  if (redisUrl === undefined) lines.push(`REDIS_URL is not set: sessions are stored in ${dataDir}`)
   if (!hasNoUsers) return lines
   const keyturn = process.env.npm_lifecycle_event === 'start' ? 'npm run -s keyturn --' : 'keyturn'
   return [
     ...lines,
-    `There are no users yet. In another terminal, create one:  ${keyturn} users create vitor`,
+    `No users exist yet. In another terminal, create one:  ${keyturn} users create vitor`,
     `Then log in:  curl -d username=vitor -d password=... ${url}/api/token/`
   ]
 }

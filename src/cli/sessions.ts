@@ -6,7 +6,7 @@ import { openRecord } from './record.ts'
 import { print, Refusal, say } from './terminal.ts'
 import { withUser } from './users.ts'
 
-/** `keyturn sessions list NAME`: a line a session, newest first, in pages, so that it does not matter how many there are. */
+/** `keyturn sessions list NAME`: one line per session, newest first, read page by page. */
 export async function listSessions(username: string, { json }: { readonly json?: boolean }): Promise<void> {
   const toLine = json === true ? toJsonLine : toTableLine
   await withUser(loadConfig(process.env), username, async ({ sessions }, user) => {
@@ -37,7 +37,7 @@ export async function revokeSessions(username: string, sid: string | undefined):
     return sids.length
   })
   if (sid !== undefined && count === 0)
-    throw new Refusal(`${JSON.stringify(username)} has no session ${JSON.stringify(sid)}: sessions list shows all.`)
+    throw new Refusal(`${JSON.stringify(username)} has no session ${JSON.stringify(sid)}. See sessions list.`)
   say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)
 }
 

@@ -12,19 +12,19 @@ import { say } from './terminal.ts'
 import { userPages } from './users.ts'
 
 /**
- * `keyturn users export`: all users by name, with their digests, for `users import` to read again. With USERS_TABLE those of
- * Django. Whatever USER_ID_FIELD says, the id is the id.
+ * `keyturn users export`: all users by name, with their digests, in a form that `users import` reads. With USERS_TABLE, the
+ * users of Django. The id is the id of the row, whatever USER_ID_FIELD is.
  */
 export async function exportUsers({ format }: { readonly format: ExportFormat }): Promise<void> {
   const config: Config = { ...loadConfig(process.env), userIdField: 'id' }
   await withDatabase(config, async (database) => {
     const users = await openUsers(config, database, systemClock)
-    // Before the first digest is out, however far this gets.
+    // Recorded before the first digest is printed.
     await (await openRecord(config, database))('users_export')
-    say('This export holds password digests: keep it as you keep a backup of the database.')
-    // At the pace of whoever reads it, and standard output stays open.
+    say('This export contains password digests: protect it like a backup of the database.')
+    // At the reader's pace, and standard output stays open.
     const text = Readable.from(exportText(userPages(users), format))
-    // A file gets the names as they are; on a terminal they must not be acted on.
+    // A file gets the names unchanged; on a terminal, control characters in them must have no effect.
     const shown = process.stdout.isTTY ? text.map((part) => printableText(String(part))) : text
     await pipeline(shown, process.stdout, { end: false })
   })

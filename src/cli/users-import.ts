@@ -36,7 +36,7 @@ export interface ImportCommand {
   readonly report?: string
 }
 
-/** Where users go. */
+/** The destination of the users. */
 interface Target {
   readonly store: UserImport
   /** Ends all sessions of a user. */
@@ -44,15 +44,15 @@ interface Target {
 }
 
 /**
- * `keyturn users import FILE`: the users of a Django dump or of `users export`. It may be run again after whatever stopped it:
- * those who are in are skipped. Throws Refusal when a row was refused, or the file cannot be read to its end.
+ * `keyturn users import FILE`: the users of a Django dump or of `users export`. It can be run again after an interruption:
+ * users already imported are skipped. Throws Refusal if a row was refused or the file cannot be read to its end.
  */
 export async function importUsers(path: string, command: ImportCommand): Promise<void> {
   const config = loadConfig(process.env)
   if (config.usersTable !== undefined)
-    say(`They go into Keyturn's own table. While USERS_TABLE is set, the users in ${config.usersTable} count.`)
+    say(`The users go into Keyturn's own table, which is not used while USERS_TABLE is set to ${config.usersTable}.`)
   const input = await openInput(path)
-  // What was read by Ctrl-C goes in and is told; a second one ends the process at once.
+  // At Ctrl-C, the rows read so far are imported and reported; a second one ends the process at once.
   process.once('SIGINT', input.stop)
   try {
     const tally = makeTally({ model: command.model, update: command.update === true, dryRun: command.dryRun === true })
@@ -64,7 +64,7 @@ export async function importUsers(path: string, command: ImportCommand): Promise
     say(`${input.name}${command.dryRun === true ? ', a dry run' : ''}: ${counts}`)
     for (const line of others) say(line)
     if (failure !== undefined && command.dryRun !== true)
-      say('Run the same command again with the whole of it: who is in is skipped.')
+      say('Run the same command again with the complete file; users already imported are skipped.')
     if (failure !== undefined) throw failure
     const fault = tally.fault()
     if (fault !== undefined) throw new Refusal(fault)
@@ -86,7 +86,7 @@ function toOptions({ claim, update, ...command }: ImportCommand, config: Config)
   }
 }
 
-/** Takes the whole input in. What stops it half-way is given back rather than thrown: what is in is told first. */
+/** Imports the whole input. Returns the error that interrupts it, so that the caller reports the imported rows first. */
 async function takeInAll(
   input: Input,
   { store, logOut }: Target,
@@ -100,7 +100,7 @@ async function takeInAll(
     for await (const outcome of takeIn(rows, store, options)) {
       const note = tally.add(outcome)
       if (note !== undefined) report(note)
-      // As users deactivate and set-password do. Whether another digest is of the same password cannot be known.
+      // As users deactivate and set-password do. A new digest may be of the same password, which cannot be known.
       if (outcome.kind === 'updated' && (outcome.user.isActive === false || outcome.hasNewDigest === true))
         await logOut(outcome.user)
       progress.show({ rows: outcome.row, bytes: input.bytes(), totalBytes: input.totalBytes })
@@ -113,13 +113,13 @@ async function takeInAll(
   }
 }
 
-/** Opens what an import needs: for a dry run a scratch database, to update the sessions too. */
+/** Opens what an import needs: a scratch database for a dry run, and the sessions for an update. */
 async function withTarget<T>(
   config: Config,
   { update, dryRun }: ImportCommand,
   work: (target: Target) => Promise<T>
 ): Promise<T> {
-  const logOut = async (): Promise<void> => {} // nobody is, where nothing is changed
+  const logOut = async (): Promise<void> => {} // without an update no user changes
   if (dryRun === true)
     return await withDatabase(config, (database) =>
       withScratch(async (scratch) => work({ store: await openTrialImport(database, scratch), logOut }))
@@ -139,11 +139,11 @@ async function withTarget<T>(
   }
 }
 
-/** Before the first user is in, however far it gets. */
+/** Recorded before the first user is imported. */
 const recordImport = async (config: Config, database: SqlDatabase): Promise<void> =>
   (await openRecord(config, database))('users_import')
 
-/** An empty database in a folder of its own, which goes with it. */
+/** Opens an empty database in a temporary folder and removes both afterwards. */
 async function withScratch<T>(work: (scratch: ReturnType<typeof openEmbedded>) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-import-'))
   const scratch = openEmbedded(folder)
@@ -155,7 +155,7 @@ async function withScratch<T>(work: (scratch: ReturnType<typeof openEmbedded>) =
   }
 }
 
-/** Writes notes as NDJSON. Throws Refusal when the file is there already, which may be the dump itself, or cannot be made. */
+/** Writes notes as NDJSON. Throws Refusal if the file exists, since it may be the dump itself, or cannot be created. */
 async function withReport<T>(path: string | undefined, work: (report: (note: Note) => void) => Promise<T>): Promise<T> {
   if (path === undefined) return await work(() => {})
   let file: number
@@ -163,7 +163,7 @@ async function withReport<T>(path: string | undefined, work: (report: (note: Not
     file = openSync(path, 'wx', 0o600)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    throw new Refusal(`The report ${path} ${code === 'EEXIST' ? 'is there already' : `cannot be written (${code})`}.`)
+    throw new Refusal(`The report ${path} ${code === 'EEXIST' ? 'already exists' : `cannot be written (${code})`}.`)
   }
   try {
     return await work((note) => void writeSync(file, `${JSON.stringify(note)}\n`))

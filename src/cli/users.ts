@@ -27,11 +27,13 @@ export async function createUser(name: string, options: PasswordOptions): Promis
     const record = await openRecord(config, database)
     const created = await users.create(username, digest)
     if (created === undefined)
-      throw new Refusal(`The user ${JSON.stringify(username)} exists already: users set-password sets a new password.`)
+      throw new Refusal(
+        `The user ${JSON.stringify(username)} already exists. Use users set-password to change the password.`
+      )
     await record('user_create', { userId: created.id })
     return created
   })
-  say(`Created the user ${JSON.stringify(username)}. The id:`)
+  say(`Created the user ${JSON.stringify(username)}. Its id:`)
   print(user.id)
 }
 
@@ -41,7 +43,7 @@ export async function setPassword(username: string, options: PasswordOptions): P
   const digest = await readDigest(config, username, options)
   const ended = await withUser(config, username, async ({ database, users, sessions }, user) => {
     const record = await openRecord(config, database)
-    demandChanged(await users.setPassword(user.id, digest), username)
+    requireChanged(await users.setPassword(user.id, digest), username)
     const sids = await sessions.revokeAll(user.id)
     await record('user_password', { userId: user.id })
     return sids
@@ -55,10 +57,10 @@ export async function setClaims(username: string): Promise<void> {
   const claims = parseClaims(await readInput(), claimNames(config))
   await withUser(config, username, async ({ database, users }, user) => {
     const record = await openRecord(config, database)
-    demandChanged(await users.setClaims(user.id, claims), username)
+    requireChanged(await users.setClaims(user.id, claims), username)
     await record('user_claims', { userId: user.id })
   })
-  say(`Set the claims of ${JSON.stringify(username)}: they are in its access tokens from the next login or refresh on.`)
+  say(`Set the claims of ${JSON.stringify(username)}; its access tokens have them from the next login or refresh on.`)
 }
 
 function parseClaims(json: string, names: ClaimNames): User['claims'] {
@@ -66,7 +68,7 @@ function parseClaims(json: string, names: ClaimNames): User['claims'] {
   try {
     claims = JSON.parse(json)
   } catch {
-    throw new Refusal('Standard input is no JSON: nothing was changed.')
+    throw new Refusal('Standard input is not JSON; nothing was changed.')
   }
   const fault = claimsFault(claims, names)
   if (fault !== undefined) throw new Refusal(`Nothing was changed: ${fault}.`)
@@ -78,7 +80,7 @@ export async function activateUser(username: string): Promise<void> {
   const config = loadConfig(process.env)
   await withUser(config, username, async ({ database, users }, user) => {
     const record = await openRecord(config, database)
-    demandChanged(await users.setActive(user.id, true), username)
+    requireChanged(await users.setActive(user.id, true), username)
     await record('user_activate', { userId: user.id })
   })
   say(`Activated ${JSON.stringify(username)}.`)
@@ -102,10 +104,10 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
   const config = loadConfig(process.env)
   const ended = await withUser(config, username, async (stores, user) => {
     const record = await openRecord(config, stores.database)
-    // In this order the command can be repeated when it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still
+    // In this order the command can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still
     // start a session until the user is deleted.
     const sids = await shutOut(stores, user)
-    demandChanged(await stores.users.delete(user.id), username)
+    requireChanged(await stores.users.delete(user.id), username)
     const late = await stores.sessions.revokeAll(user.id)
     await record('user_delete', { userId: user.id })
     return [...sids, ...late]
@@ -114,21 +116,21 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
 }
 
 async function shutOut({ users, sessions }: Stores, user: User): Promise<readonly string[]> {
-  demandChanged(await users.setActive(user.id, false), user.username)
+  requireChanged(await users.setActive(user.id, false), user.username)
   return await sessions.revokeAll(user.id)
 }
 
-function demandChanged(isChanged: boolean, username: string): void {
+function requireChanged(isChanged: boolean, username: string): void {
   if (!isChanged)
     throw new Refusal(
-      `Nothing was changed: the database did not write the row of ${JSON.stringify(username)}. Does it still exist?`
+      `Nothing was changed: the database updated no row for ${JSON.stringify(username)}. Does the user still exist?`
     )
 }
 
 const andEnded = (sids: readonly string[]): string =>
   sids.length === 0 ? '' : ` and ended ${sids.length === 1 ? 'one session' : `${sids.length} sessions`}`
 
-/** `keyturn users list`: a line a user, in pages, so that it does not matter how many there are. */
+/** `keyturn users list`: one line per user, read page by page. */
 export async function listUsers({ json }: { readonly json?: boolean }): Promise<void> {
   const toLine = json === true ? toJsonLine : toTableLine
   await withUsers(loadConfig(process.env), async (users) => {
@@ -139,7 +141,7 @@ export async function listUsers({ json }: { readonly json?: boolean }): Promise<
   })
 }
 
-/** All users by name, in pages, so that memory holds one of them. */
+/** All users by name, in pages, so that memory holds one page. */
 export async function* userPages(users: UserStore): AsyncGenerator<readonly User[]> {
   const limit = 500
   let page = await users.list('', limit)
@@ -164,7 +166,7 @@ const toTableLine = ({ id, username, isActive, createdAt }: User): string =>
 const tableLine = (username: string, id: string, active: string, created: string): string =>
   `${username.padEnd(24)}  ${id.padEnd(36)}  ${active.padEnd(6)}  ${created}`
 
-/** Reads a password before any store is opened, so that no connection waits for someone who types. */
+/** Reads a password before any store is opened, so that no connection waits for a user who types. */
 async function readDigest(config: Config, username: string, { policy }: PasswordOptions): Promise<string> {
   const password = await readSecret(`Password for ${username}`)
   const fault = await passwordFault(password, username, policy ? passwordPolicy(config) : undefined)
@@ -172,7 +174,7 @@ async function readDigest(config: Config, username: string, { policy }: Password
   return await makePasswordHasher(hasherSettings(config)).hash(password)
 }
 
-/** Opens every store for something to be done with one user. Throws Refusal when there is no such user. */
+/** Opens all stores for `work` on one user. Throws Refusal if the user does not exist. */
 export async function withUser<T>(
   config: Config,
   username: string,
@@ -181,8 +183,7 @@ export async function withUser<T>(
   const stores = await openStores(config, systemClock)
   try {
     const user = await stores.users.findByUsername(username)
-    if (user === undefined)
-      throw new Refusal(`There is no user ${JSON.stringify(username)}: users list shows all, users create makes one.`)
+    if (user === undefined) throw new Refusal(`The user ${JSON.stringify(username)} does not exist. See users list.`)
     return await work(stores, user)
   } finally {
     await stores.close()

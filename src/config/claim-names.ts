@@ -1,6 +1,6 @@
 import { type Config, type SettingName, variableOf } from './settings.ts'
 
-/** The setting that renames a claim, by what Simple JWT calls the claim by default, and Keyturn in its code. */
+/** The settings that rename claims, by the default name, which is the name in the code. */
 const renaming = {
   token_type: 'tokenTypeClaim',
   jti: 'jtiClaim',
@@ -11,18 +11,18 @@ const renaming = {
 
 type Renamed = keyof typeof renaming
 
-/** What claims are called in tokens. */
+/** The names of claims in tokens. */
 export type ClaimNames = Readonly<Record<Renamed, string>>
 
 const claims = Object.keys(renaming) as Renamed[]
 
-/** The names in force. A claim that need not be there (`none`) keeps its name: Keyturn's own tokens cannot do without it. */
+/** The configured names. An optional claim (`none`) keeps its default name, since Keyturn's own tokens need it. */
 export function claimNames(config: Config): ClaimNames {
   const nameOf = (claim: Renamed): string => (config[renaming[claim]] === 'none' ? claim : config[renaming[claim]])
   return Object.fromEntries(claims.map((claim) => [claim, nameOf(claim)])) as Record<Renamed, string>
 }
 
-/** A fault line for each claim that is called as one before it. */
+/** A fault line for each claim with the name of an earlier one. */
 export function claimNameFaults(config: Config): readonly string[] {
   const names = claimNames(config)
   return claims

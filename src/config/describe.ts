@@ -11,7 +11,7 @@ import {
 
 const names = Object.keys(settings) as SettingName[]
 
-/** The configuration in force, a `NAME=value` line a setting, secrets masked: what `check-config --print` shows. */
+/** The effective configuration for `check-config --print`: one `NAME=value` line per setting, secrets masked. */
 export function describeConfig(config: Config): string {
   return names.map((name) => `${variableOf(name)}=${show(config[name], settings[name].secret)}`).join('\n')
 }
@@ -29,12 +29,12 @@ function show(value: unknown, secret: boolean): string {
   return isRate(value) ? `${value.requests}/${{ 1: 's', 60: 'm', 3600: 'h' }[value.window]}` : String(value)
 }
 
-/** docs/configuration.md's table, from the settings themselves. */
+/** The table of docs/configuration.md, generated from the settings. */
 export function settingsTable(): string {
   const row = (name: SettingName): string => {
     const each: Setting<unknown> = settings[name]
     const production = each.productionDefault === undefined ? '' : ` (${each.productionDefault} in production)`
     return `| \`${variableOf(name)}\` | ${each.defaultText}${production} | ${each.about} | ${each.wants} |`
   }
-  return ['| name | default | meaning | wants |', '| --- | --- | --- | --- |', ...names.map(row)].join('\n')
+  return ['| name | default | meaning | expected |', '| --- | --- | --- | --- |', ...names.map(row)].join('\n')
 }

@@ -5,9 +5,8 @@ import { settings, variableOf } from './settings.ts'
 type Variables = Readonly<Record<string, string | undefined>>
 
 /**
- * The variables of ENV_FILE, a file of NAME=value lines, as `node --env-file` reads them. Unlike the environment of a
- * process it can change before a reload. Throws an Error of fault lines when it cannot be read as
- * what its author meant.
+ * The variables in ENV_FILE, a file of NAME=value lines, parsed as by `node --env-file`. Unlike the environment of a
+ * process it can change before a reload. Throws an Error with fault lines if it cannot be read or is ambiguous.
  */
 export function loadEnvFile(file: string | undefined): Variables {
   if (file === undefined || file === '') return {}
@@ -22,7 +21,7 @@ export function loadEnvFile(file: string | undefined): Variables {
   return parseEnv(content)
 }
 
-/** A line that parseEnv would cut short, or run together with the lines after it, without a word. */
+/** The fault of a line that parseEnv would silently truncate or merge with the lines after it. */
 function lineFault(line: string, number: number): readonly string[] {
   const [, name, value = ''] = /^\s*(?:export\s+)?(\w+)\s*=\s*(.*)$/.exec(line) ?? []
   if (name === undefined || !isSetting(name)) return []
@@ -46,7 +45,7 @@ export function readUtf8(file: string): string {
   throw new Error('expected a text file in UTF-8 (this one may be in UTF-16)')
 }
 
-/** A value in a message: in quotes, on one line, and without characters that a terminal obeys. */
+/** A value in a message: quoted, on one line, without control characters. */
 export const quote = (text: string): string =>
   JSON.stringify(text.slice(0, 200)).replace(/[\p{C}\p{Z}]/gu, (character) =>
     character === ' ' ? ' ' : `\\u{${character.codePointAt(0)?.toString(16)}}`
@@ -54,9 +53,9 @@ export const quote = (text: string): string =>
 
 const variables = Object.keys(settings).map(variableOf)
 
-const known = new Set([...variables, ...variables.map((variable) => `${variable}_FILE`), 'NODE_ENV'])
+const variableNames = new Set([...variables, ...variables.map((variable) => `${variable}_FILE`), 'NODE_ENV'])
 
-const isSetting = (name: string): boolean => known.has(name)
+const isSetting = (name: string): boolean => variableNames.has(name)
 
 /** A warning for each name in ENV_FILE that is not the name of a setting, with the setting that may have been meant. */
 export function envFileWarnings({ ENV_FILE }: Variables): readonly string[] {
@@ -69,16 +68,16 @@ export function envFileWarnings({ ENV_FILE }: Variables): readonly string[] {
     })
 }
 
-/** The name of a setting that differs by a third of its letters at most. */
+/** The name of a setting that differs by at most a third of its letters. */
 function nearestSetting(name: string): string | undefined {
   const upper = name.toUpperCase().slice(0, 80)
-  const [nearest] = [...known]
+  const [nearest] = [...variableNames]
     .map((setting) => ({ setting, distance: editDistance(upper, setting) }))
     .toSorted((a, b) => a.distance - b.distance)
   return nearest !== undefined && nearest.distance <= nearest.setting.length / 3 ? nearest.setting : undefined
 }
 
-/** Levenshtein's: letters to insert, delete or replace. */
+/** The Levenshtein distance. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {

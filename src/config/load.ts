@@ -21,19 +21,19 @@ export class ConfigError extends OperatorError {
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** A look at the whole configuration: a fault line for each thing that does not go together. */
+/** Checks the whole configuration; returns one line per contradiction. */
 export type Check = (config: Config) => readonly string[]
 
-const together: Check = (config) => {
+const consistency: Check = (config) => {
   const faults = [...claimNameFaults(config), ...urlFaults(config), ...pathFaults(config)]
   if (config.databaseUrl !== undefined && config.signingKey === undefined && config.keyEncryptionSecret === undefined) {
     faults.push(
-      'KEY_ENCRYPTION_SECRET: not set, expected a text of at least 32 characters, since DATABASE_URL is set and signing keys are kept there (or set SIGNING_KEY).'
+      'KEY_ENCRYPTION_SECRET: not set, expected a string of at least 32 characters, since DATABASE_URL is set and stores the signing keys (or set SIGNING_KEY).'
     )
   }
   if (config.usersTable !== undefined && config.databaseUrl === undefined) {
     faults.push(
-      'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django keeps its users.'
+      'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django stores its users.'
     )
   }
   if (config.accessTokenLifetime > config.refreshTokenLifetime) {
@@ -52,12 +52,14 @@ const together: Check = (config) => {
     )
   }
   if (config.tokenProfile === 'rfc9068' && (config.issuer === undefined || config.audience.length === 0)) {
-    faults.push('TOKEN_PROFILE: rfc9068 without ISSUER or AUDIENCE, expected both (RFC 9068 §2.2 demands iss and aud).')
+    faults.push(
+      'TOKEN_PROFILE: rfc9068 without ISSUER or AUDIENCE, expected both (RFC 9068 §2.2 requires iss and aud).'
+    )
   }
   return faults
 }
 
-/** What parsing the URLs of the stores throws, as fault lines. */
+/** The errors of parsing the URLs of the stores, as fault lines. */
 function urlFaults({ databaseUrl, redisUrl, pgsslmode }: Config): readonly string[] {
   const fault = (variable: string, url: string | undefined, parse: (url: string) => unknown): readonly string[] => {
     try {
@@ -74,9 +76,8 @@ function urlFaults({ databaseUrl, redisUrl, pgsslmode }: Config): readonly strin
 }
 
 /**
- * Reads the configuration out of `own`, and of the file that its ENV_FILE names (`own` wins). An empty variable counts
- * as absent. NAME_FILE gives the value by a file. Throws ConfigError with every fault at once; `checks` adds the looks
- * that other rooms have to give.
+ * Reads the configuration from `own` and from the file in its ENV_FILE (`own` wins). An empty variable counts as absent.
+ * NAME_FILE names a file with the value. Throws ConfigError with all faults at once; `checks` adds checks of other modules.
  */
 export function loadConfig(own: Environment, ...checks: readonly Check[]): Config {
   const env = { ...readEnvFile(own.ENV_FILE), ...own }
@@ -94,7 +95,7 @@ export function loadConfig(own: Environment, ...checks: readonly Check[]): Confi
   }
   const entries = (Object.keys(settings) as SettingName[]).map((name) => [name, read<unknown>(name, settings[name])])
   const config = Object.freeze({ ...Object.fromEntries(entries), production }) as Config
-  for (const check of [together, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
+  for (const check of [consistency, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
   if (faults.length > 0) throw new ConfigError(faults)
   return config
 }
@@ -107,14 +108,14 @@ function readEnvFile(file: string | undefined): Environment {
   }
 }
 
-/** Whether the variable that `fault` begins with has a fault already: one is enough. */
+/** Whether the variable of `fault` has a fault already: one per variable is enough. */
 const isNamed = (faults: readonly string[], fault: string): boolean =>
   faults.some((each) => each.startsWith(fault.slice(0, fault.indexOf(':') + 1)))
 
 function readText(env: Environment, variable: string): string | undefined {
   const file = env[`${variable}_FILE`]
   if (file === undefined || file === '') return env[variable] === '' ? undefined : env[variable]
-  if (env[variable]) throw new Error(`${variable}_FILE: set beside ${variable}, expected only one of the two.`)
+  if (env[variable]) throw new Error(`${variable}_FILE: ${variable} is also set, expected only one of the two.`)
   try {
     return readUtf8(file).replace(/\r?\n$/, '')
   } catch (error) {

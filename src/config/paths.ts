@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { quote } from './env-file.ts'
 import type { Config } from './settings.ts'
 
-/** A fault line for each file that is not there, and for a DATA_DIR that cannot be used. Creates nothing. */
+/** A fault line for each missing file, and for an unusable DATA_DIR. Creates nothing. */
 export function pathFaults({ databaseUrl, redisUrl, dataDir, hooksModule, claimsModule }: Config): readonly string[] {
   const isEmbedded = databaseUrl === undefined || redisUrl === undefined
   return [
@@ -35,10 +35,10 @@ function checkFile(path: string): void {
   accessSync(path, constants.R_OK)
 }
 
-/** The folder, or where it does not exist yet the nearest one above it. */
+/** The directory, or its nearest existing parent. */
 function checkFolder(folder: string): void {
   let path = folder
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path)
-  if (!statSync(path).isDirectory()) throw new Error('not a folder')
+  if (!statSync(path).isDirectory()) throw new Error('not a directory')
   accessSync(path, constants.W_OK | constants.X_OK)
 }

@@ -2,18 +2,18 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { showName } from './redis-address.ts'
 
-/** What a DATABASE_URL asks for, beyond what pg reads from it by itself. */
+/** The options of a DATABASE_URL, beyond those that pg reads itself. */
 export interface PostgresAddress {
-  /** For pg, with the TLS mode in force. */
+  /** For pg, with the effective TLS mode. */
   readonly connectionString: string
-  /** Whole seconds to wait for a connection; undefined where the URL leaves it to us. */
+  /** Whole seconds to wait for a connection; undefined if the URL has no value. */
   readonly connectTimeout: number | undefined
 }
 
 const text = /^[^\0]+$/s
 const milliseconds = /^\d{1,9}$/
 
-/** The parameters that this service and pg understand. pg takes any other one for an option of its own code. */
+/** The parameters that this service and pg support. pg would pass any other one to its own code as an option. */
 const parameters: Readonly<Record<string, { readonly values: RegExp; readonly wants: string }>> = {
   host: { values: /^[^,\s]+$/, wants: 'one host, or the folder of a Unix socket' },
   port: { values: /^[1-9]\d{0,4}$/, wants: 'a port' },
@@ -36,17 +36,17 @@ const parameters: Readonly<Record<string, { readonly values: RegExp; readonly wa
   idle_in_transaction_session_timeout: { values: milliseconds, wants: 'a number of milliseconds' }
 }
 
-/** The TLS modes that PGSSLMODE takes too. `no-verify` is pg's own word for libpq's `require`. */
+/** The TLS modes of PGSSLMODE. `no-verify` is pg's own name for libpq's `require`. */
 export const sslModes = ['disable', 'require', 'no-verify', 'verify-ca', 'verify-full'] as const
 
 type SslMode = (typeof sslModes)[number]
 
 /**
- * Reads a DATABASE_URL, `sslmode` (PGSSLMODE) outweighing the one in it. The modes mean what they mean to libpq: `require`
- * encrypts and accepts any certificate, as Heroku's self-signed one, unless sslrootcert names who signs. libpq's `prefer`
- * and `allow`, which fall back to no encryption, are refused.
+ * Parses a DATABASE_URL; `sslmode` (PGSSLMODE) takes precedence over the one in it. The modes are those of libpq: `require`
+ * encrypts and accepts any certificate, such as Heroku's self-signed one, unless sslrootcert is set. libpq's `prefer` and
+ * `allow`, which fall back to no encryption, are refused.
  *
- * Throws an Error whose message completes "DATABASE_URL: ", and holds no part of the URL that could be a password.
+ * Throws an Error whose message completes "DATABASE_URL: " and contains no part of the URL that could be a password.
  */
 export function parsePostgresUrl(url: string, sslmode?: SslMode): PostgresAddress {
   checkEncoding(url)
@@ -65,7 +65,7 @@ export function parsePostgresUrl(url: string, sslmode?: SslMode): PostgresAddres
   }
 }
 
-/** Strict, as libpq is: pg guesses what a lone percent sign means, and may guess a password wrong. */
+/** Strict, like libpq: pg guesses the meaning of a lone percent sign, and may get a password wrong. */
 function checkEncoding(url: string): void {
   if (/[\s\0]/.test(url)) throw new Error('got a URL with white space, expected a space in it as %20')
   if (url.includes('#')) throw new Error('got a URL with a #, expected it as %23')
@@ -110,7 +110,7 @@ function parseMode(text: string | undefined): SslMode | undefined {
   return mode
 }
 
-/** What pg would read when it connects, and then fail without saying which file it was. */
+/** Files that pg reads when it connects; its own error would not name the file. */
 function checkCertificates(given: ReadonlyMap<string, string>): void {
   const { createSecureContext } = process.getBuiltinModule('node:tls')
   const contents = new Map<string, string>()
@@ -133,6 +133,6 @@ function checkCertificates(given: ReadonlyMap<string, string>): void {
   }
 }
 
-/** The last of two parameters wins in pg. Outside libpq's reading pg takes `require` for `verify-full`. */
+/** The last of two parameters wins in pg. Without uselibpqcompat, pg treats `require` like `verify-full`. */
 const withMode = (url: string, mode: SslMode): string =>
   `${url}${url.includes('?') ? '&' : '?'}sslmode=${mode}&uselibpqcompat=${mode !== 'no-verify'}`

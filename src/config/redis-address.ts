@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 
-/** What a REDIS_URL names. */
+/** A parsed REDIS_URL. */
 export interface RedisAddress {
   readonly kind: 'single' | 'socket' | 'sentinel' | 'cluster'
   readonly tls: boolean
@@ -8,11 +8,11 @@ export interface RedisAddress {
   readonly username: string | undefined
   readonly password: string | undefined
   readonly db: number
-  /** IP version of the addresses to connect to; 0 takes either. */
+  /** IP version of the addresses to connect to; 0 means either. */
   readonly family: 0 | 4 | 6
-  /** The master's name, as the Sentinels know it. */
+  /** The name of the master in the configuration of the Sentinels. */
   readonly name: string
-  /** The file of a Unix socket. */
+  /** The path of a Unix socket. */
   readonly path: string
 }
 
@@ -20,15 +20,15 @@ const shape =
   /^redis(s?)(?:\+(sentinel|cluster))?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#@]*)(\/[^?#]*)?(?:\?([^#]*))?$/
 
 /**
- * Reads a REDIS_URL:
+ * Parses a REDIS_URL:
  *   redis://user:password@host:port/db            one server; rediss:// with TLS
  *   redis:///path/to/socket                       one server, by its Unix socket
  *   redis+sentinel://user:password@host:port,host:port/master-name/db
  *   redis+cluster://user:password@host:port,host:port
- * with `?family=4` or `6`, and `?db=1` where the path does not name the database. User and password are those of the data
+ * with `?family=4` or `6`, and `?db=1` if the path does not contain the database. User and password are those of the data
  * servers, percent-encoded.
  *
- * Throws an Error whose message completes "REDIS_URL: ", and holds no part of the URL that could be a password.
+ * Throws an Error whose message completes "REDIS_URL: " and contains no part of the URL that could be a password.
  */
 export function parseRedisUrl(url: string): RedisAddress {
   const match = shape.exec(url)
@@ -104,7 +104,7 @@ export const showName = (name: string): string =>
 function parseNodes(kind: RedisAddress['kind'], hosts: string): RedisAddress['nodes'] {
   const nodes = hosts.split(',').map((host) => parseNode(host, kind === 'sentinel' ? 26_379 : 6379))
   if (kind === 'single' && nodes.length > 1)
-    throw new Error('got several hosts, expected one (redis+sentinel:// and redis+cluster:// take several)')
+    throw new Error('got several hosts, expected one (only redis+sentinel:// and redis+cluster:// accept several)')
   return nodes
 }
 

@@ -3,20 +3,20 @@ import { parseCookieDomain, parseOrigin } from '../origins.ts'
 import { parseDuration } from '../time.ts'
 import { sslModes } from './postgres-address.ts'
 
-/** One setting: how its text is read, what it is when absent, and what to tell people about it. */
+/** One setting: its default, its parser and its description. */
 export interface Setting<T> {
   /** The value when the variable is absent or empty. */
   readonly default: T
-  /** The default as people write it. */
+  /** The default as written in the documentation. */
   readonly defaultText: string
-  /** The value, or undefined when the text is not what the setting wants. */
+  /** The value, or undefined if the text is invalid. */
   readonly parse: (text: string) => T | undefined
   /** Completes the sentence "expected …" of a fault. */
   readonly wants: string
   readonly about: string
   /** A secret value is never printed. */
   readonly secret: boolean
-  /** The default under NODE_ENV=production, where it is another. */
+  /** The default under NODE_ENV=production, if it differs. */
   readonly productionDefault?: T
 }
 
@@ -40,7 +40,7 @@ const within = (value: number | undefined, min: number, max: number): number | u
   value !== undefined && value >= min && value <= max ? value : undefined
 
 const integer = <D extends number | undefined>(row: Row<D> & { min: number; max: number }): Setting<number | D> =>
-  setting<number | D>(row, `a whole number from ${row.min} to ${row.max}`, (text) =>
+  setting<number | D>(row, `an integer from ${row.min} to ${row.max}`, (text) =>
     /^\d{1,15}$/.test(text) ? within(Number(text), row.min, row.max) : undefined
   )
 
@@ -49,7 +49,7 @@ const duration = (row: { default: string; min: string; max: string; about: strin
   const [fallback = 0, min = 0, max = 0] = [row.default, row.min, row.max].map(parseDuration)
   return setting(
     { about: row.about, default: fallback, defaultText: row.default },
-    `a duration from ${row.min} to ${row.max}, in seconds or as 30s, 5m, 12h, 1d`,
+    `a duration from ${row.min} to ${row.max}, in seconds or in a form such as 30s, 5m, 12h, 1d`,
     (text) => within(parseDuration(text), min, max)
   )
 }
@@ -71,8 +71,8 @@ const choice = <const T extends string, D extends T | undefined>(choices: readon
     choices.find((each) => each.toLowerCase() === text.toLowerCase())
   )
 
-/** A text that the expression matches; any text when there is none. */
-const text = <D extends string | undefined>(row: Row<D>, wants = 'a text', shape = /^/): Setting<string | D> =>
+/** A string that the expression matches; any string without one. */
+const text = <D extends string | undefined>(row: Row<D>, wants = 'a string', shape = /^/): Setting<string | D> =>
   setting<string | D>(row, wants, (value) => (shape.test(value) ? value : undefined))
 
 const url = (schemes: readonly string[], row: Omit<Row<undefined>, 'default'>): Setting<string | undefined> =>
@@ -82,7 +82,7 @@ const url = (schemes: readonly string[], row: Omit<Row<undefined>, 'default'>): 
     (value) => (schemes.some((scheme) => value.startsWith(`${scheme}://`)) ? value : undefined)
   )
 
-/** Texts parted by commas or blanks. */
+/** Strings separated by commas or spaces. */
 const list = (
   row: Row<readonly string[]>,
   wants: string,
@@ -93,21 +93,21 @@ const list = (
     return items.length > 0 && items.every(accepts) ? items : undefined
   })
 
-/** Claims whose meaning is given, by RFC 7519, RFC 9068 or Keyturn: no setting may call another one so. */
-const givenClaims = ['exp', 'iat', 'nbf', 'iss', 'aud', 'sub', 'client_id', 'sid', 'gen']
+/** Claims with a meaning in RFC 7519, RFC 9068 or Keyturn: no setting may give these names to other claims. */
+const reservedClaims = ['exp', 'iat', 'nbf', 'iss', 'aud', 'sub', 'client_id', 'sid', 'gen']
 
 /** The name of a claim, or one of `others`. */
 const claimName = (row: Row<string>, ...others: readonly string[]): Setting<string> =>
   setting(
     row,
-    ['a name that no other claim has, as id or https://example.com/id', ...others].join(', or '),
+    ['a claim name that is not in use, such as id or https://example.com/id', ...others].join(', or '),
     (value) => {
       const isName = /^[A-Za-z][\w:/.-]{0,99}$/.test(value) && !(value in Object.prototype) && value !== 'none'
-      return others.includes(value) || (isName && !givenClaims.includes(value)) ? value : undefined
+      return others.includes(value) || (isName && !reservedClaims.includes(value)) ? value : undefined
     }
   )
 
-/** At most so many requests in so many seconds; null is no limit. */
+/** A number of requests per number of seconds; null means unlimited. */
 export type Rate = { readonly requests: number; readonly window: number } | null
 
 const parseRate = (value: string): Rate | undefined => {
@@ -119,11 +119,11 @@ const parseRate = (value: string): Rate | undefined => {
 const rate = (row: Row<string>): Setting<Rate> =>
   setting<Rate>(
     { about: row.about, default: parseRate(row.default) ?? null, defaultText: row.default },
-    'off, or requests a second, minute or hour, as 5/s, 20/m or 100/h',
+    'off, or requests per second, minute or hour, such as 5/s, 20/m or 100/h',
     parseRate
   )
 
-/** Which refresh tokens of another issuer are adopted: those issued until then, in whole seconds since 1970; null is none. */
+/** Refresh tokens of another issuer are adopted if issued until then, in whole seconds since 1970; null: none are adopted. */
 export type Adoption = { readonly until: number } | null
 
 const parseAdoption = (value: string): Adoption | undefined => {
@@ -131,7 +131,7 @@ const parseAdoption = (value: string): Adoption | undefined => {
   if (isOn !== undefined) return isOn ? { until: Number.POSITIVE_INFINITY } : null
   const [, day, time] = /^until\s+(\d{4}-\d\d-\d\d)(T\d\d:\d\d:\d\dZ)?$/i.exec(value) ?? []
   const end = new Date(`${day}${time?.toUpperCase() ?? 'T23:59:59Z'}`)
-  // A date that does not exist, as 2026-02-31, is read as another one.
+  // Date parses a date that does not exist, such as 2026-02-31, as a different one.
   const exists = !Number.isNaN(end.getTime()) && end.toISOString().startsWith(`${day}`)
   return exists ? { until: end.getTime() / 1000 } : undefined
 }
@@ -142,11 +142,11 @@ const isAddressRange = (value: string): boolean => {
   return rest.length === 0 && /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits
 }
 
-/** Origins of web pages or apps, normalised as parseOrigin has them. */
+/** Origins of web pages or apps, normalised by parseOrigin. */
 const origins = (row: Row<readonly string[]>): Setting<readonly string[]> => {
   const setting = list(
     row,
-    'origins as https://app.example.com or capacitor://localhost',
+    'origins such as https://app.example.com or capacitor://localhost',
     (item) => parseOrigin(item) !== undefined
   )
   return { ...setting, parse: (value) => setting.parse(value)?.map((item) => parseOrigin(item) ?? item) }
@@ -170,126 +170,132 @@ const algorithmNames = [
 ] as const
 
 /**
- * Every setting, once. The variable is the key in capitals: accessTokenLifetime is ACCESS_TOKEN_LIFETIME.
- * docs/configuration.md is written from this table.
+ * All settings. The variable of accessTokenLifetime is ACCESS_TOKEN_LIFETIME.
+ * The tables in docs/configuration.md are generated from this one.
  */
 export const settings = {
-  port: integer({ default: 8000, min: 0, max: 65_535, about: 'TCP port to listen on; 0 takes a free one' }),
+  port: integer({ default: 8000, min: 0, max: 65_535, about: 'TCP port to listen on; 0 picks a free port' }),
   host: text({ default: '127.0.0.1', productionDefault: '0.0.0.0', about: 'Address to listen on' }),
   managementPort: integer({
     default: undefined,
     min: 0,
     max: 65_535,
-    about: 'TCP port of HOST for health and metrics, which are then 404 at PORT'
+    about: 'Separate TCP port on HOST for health and metrics; PORT then answers 404 for them'
   }),
-  backlog: integer({ default: 2048, min: 1, max: 65_535, about: 'Connections that may wait to be accepted' }),
-  pidfile: text({ default: undefined, about: 'File for the process id of the arbiter' }),
+  backlog: integer({
+    default: 2048,
+    min: 1,
+    max: 65_535,
+    about: 'Maximum length of the queue of connections waiting to be accepted'
+  }),
+  pidfile: text({ default: undefined, about: 'File to which the arbiter writes its process id' }),
 
   webConcurrency: integer({
     default: undefined,
-    defaultText: '1; in production with PostgreSQL and Redis one a core',
+    defaultText: '1; in production with PostgreSQL and Redis, one per core',
     min: 1,
     max: 256,
-    about: 'Worker processes'
+    about: 'Number of worker processes'
   }),
   hashers: integer({
     default: undefined,
-    defaultText: 'one for two workers',
+    defaultText: 'one per two workers',
     min: 1,
     max: 256,
-    about: 'Processes, at a lower priority, that hash passwords'
+    about: 'Number of processes that hash passwords, at a lower priority'
   }),
   timeout: duration({
     default: '30s',
     min: '0s',
     max: '1h',
-    about: 'A worker that is silent for so long is killed and replaced; 0 is no limit'
+    about: 'A worker that does not respond for this long is killed and replaced; 0 disables the limit'
   }),
   maxRequests: integer({
     default: 0,
     min: 0,
     max: 1_000_000_000,
-    about: 'Requests after which a worker is replaced; 0 is no limit'
+    about: 'Number of requests after which a worker is replaced; 0 disables the limit'
   }),
   maxRequestsJitter: integer({
     default: 0,
     min: 0,
     max: 1_000_000_000,
-    about: 'At most so many more requests, by chance, so that not all workers are replaced at once'
+    about: 'Maximum random addition to MAX_REQUESTS, so that not all workers are replaced at once'
   }),
   shutdownDelay: duration({
     default: '0s',
     min: '0s',
     max: '5m',
-    about: 'How long a stop goes on serving while /health/ready answers 503, for balancers that need to notice'
+    about:
+      'How long the service keeps serving after a stop signal while /health/ready answers 503, so that load balancers notice'
   }),
 
   databaseUrl: url(['postgres', 'postgresql'], {
     defaultText: 'embedded',
-    about: 'PostgreSQL for users and keys; without it they live in a file under DATA_DIR'
+    about: 'PostgreSQL for users and keys; without it they are stored in a file in DATA_DIR'
   }),
   databasePool: integer({
     default: 4,
     min: 1,
     max: 100,
     about:
-      'Connections of a worker to PostgreSQL, opened as they are needed; in a reload there are twice as many workers'
+      'Maximum PostgreSQL connections per worker, opened on demand; a reload temporarily doubles the number of workers'
   }),
   redisUrl: url(['redis', 'rediss', 'redis+sentinel', 'rediss+sentinel', 'redis+cluster', 'rediss+cluster'], {
     defaultText: 'embedded',
-    about: 'Redis for sessions; without it they live in a file under DATA_DIR'
+    about: 'Redis for sessions; without it they are stored in a file in DATA_DIR'
   }),
-  dataDir: text({ default: './data', about: 'Folder of the embedded data' }),
+  dataDir: text({ default: './data', about: 'Directory for embedded data' }),
   usersTable: text(
     {
       default: undefined,
       defaultText: 'Keyturn’s own',
       about:
-        'Table of DATABASE_URL where Django keeps its users: auth_user, or that of a user model of your own (docs/from-simple-jwt.md)'
+        'Table in which Django stores its users: auth_user, or the table of a custom user model (docs/from-simple-jwt.md)'
     },
-    'the name of a table, perhaps after that of its schema and a dot',
+    'a table name, optionally with a schema: schema.table',
     /^[\p{L}_][\p{L}\p{N}_$]{0,62}(\.[\p{L}_][\p{L}\p{N}_$]{0,62})?$/u
   ),
   usersColumns: list(
     {
       default: [],
       about:
-        'Columns of USERS_TABLE that are not called id, username, password, is_active, date_joined or last_login there: id=uuid,username=email'
+        'Columns of USERS_TABLE that do not have the default name id, username, password, is_active, date_joined or last_login: id=uuid,username=email'
     },
-    'pairs as id=uuid, of id, username, password, is_active, date_joined or last_login and the column for it',
+    'pairs such as id=uuid: one of id, username, password, is_active, date_joined, last_login, and its column',
     (pair) => /^(id|username|password|is_active|date_joined|last_login)=[\p{L}_][\p{L}\p{N}_$]{0,62}$/u.test(pair)
   ),
   redisTlsVerify: boolean({
     default: true,
-    about: 'Check the certificate of a rediss:// server; false accepts a self-signed one, as Heroku has it'
+    about: 'Verify the certificate of a rediss:// server; false accepts a self-signed certificate, as on Heroku'
   }),
   pgsslmode: choice(sslModes, {
     default: undefined,
     defaultText: 'from the URL',
     about:
-      'TLS to PostgreSQL, as sslmode in DATABASE_URL; require and no-verify accept a self-signed certificate, as on Heroku'
+      'TLS to PostgreSQL, like sslmode in DATABASE_URL; require and no-verify accept a self-signed certificate, as on Heroku'
   }),
 
   signingKey: text({
     default: undefined,
     secret: true,
     about:
-      'Secret (HS256, HS384, HS512) or private key in PEM (the others) that signs access tokens, as Simple JWT has it; without it Keyturn makes and keeps an ES256 key itself'
+      'Secret (HS256, HS384, HS512) or private key in PEM (other algorithms) that signs access tokens, as in Simple JWT; without it Keyturn generates and manages an ES256 key'
   }),
   verifyingKey: text({
     default: undefined,
-    about: 'Public key in PEM of SIGNING_KEY; derived from it when absent, ignored for a secret'
+    about: 'Public key of SIGNING_KEY in PEM; derived from it by default, ignored for a secret'
   }),
   algorithm: choice(algorithmNames, {
     default: undefined,
     defaultText: 'HS256 with SIGNING_KEY, otherwise ES256',
-    about: 'Algorithm of access tokens'
+    about: 'Signature algorithm of access tokens'
   }),
   signingKeyPrevious: text({
     default: undefined,
     secret: true,
     about:
-      'The former SIGNING_KEY: what it signed is good until it expires. For a move to another key, or to managed ones'
+      'The previous SIGNING_KEY: tokens that it signed stay valid until they expire. For changing the key, or moving to managed keys'
   }),
   algorithmPrevious: choice(algorithmNames, {
     default: undefined,
@@ -301,87 +307,92 @@ export const settings = {
       default: undefined,
       secret: true,
       about:
-        'Seals private keys in the database; required with DATABASE_URL unless SIGNING_KEY is set. Embedded: made at the first start and kept in DATA_DIR'
+        'Encrypts private keys in the database; required with DATABASE_URL unless SIGNING_KEY is set. With embedded data it is generated at the first start and stored in DATA_DIR'
     },
-    'a text of at least 32 characters',
+    'a string of at least 32 characters',
     /^.{32,}$/s
   ),
 
   keyEncryptionSecretPrevious: text({
     default: undefined,
     secret: true,
-    about: 'The former KEY_ENCRYPTION_SECRET, until keyturn keys reseal has been run'
+    about: 'The previous KEY_ENCRYPTION_SECRET, needed until keyturn keys reseal has run'
   }),
-  keyRotationInterval: duration({ default: '30d', min: '1m', max: '3650d', about: 'How long a managed key signs' }),
+  keyRotationInterval: duration({
+    default: '30d',
+    min: '1m',
+    max: '3650d',
+    about: 'How long a managed key is used for signing'
+  }),
   jwksMaxAge: duration({
     default: '10m',
     min: '1s',
     max: '1d',
-    about: 'How long verifiers may keep the JWKS; a managed key is published for twice as long before it signs'
+    about: 'How long verifiers may cache the JWKS; a managed key is published for twice as long before it signs'
   }),
 
-  accessTokenLifetime: duration({ default: '5m', min: '1s', max: '1d', about: 'How long an access token is good' }),
+  accessTokenLifetime: duration({ default: '5m', min: '1s', max: '1d', about: 'Lifetime of access tokens' }),
   refreshTokenLifetime: duration({
     default: '1d',
     min: '1s',
     max: '365d',
-    about: 'How long a refresh token is good; a session that is not refreshed for so long is over'
+    about: 'Lifetime of refresh tokens; a session that is not refreshed for this long expires'
   }),
   slidingTokens: boolean({
     default: false,
-    about: 'Sliding tokens: one token for requests and refreshes, at /api/token/sliding/'
+    about: 'Enables sliding tokens at /api/token/sliding/: one token for requests and refreshes'
   }),
-  slidingTokenLifetime: duration({ default: '5m', min: '1s', max: '365d', about: 'How long a sliding token is good' }),
+  slidingTokenLifetime: duration({ default: '5m', min: '1s', max: '365d', about: 'Lifetime of sliding tokens' }),
   slidingTokenRefreshLifetime: duration({
     default: '1d',
     min: '1s',
     max: '365d',
-    about: 'How long after a login its sliding tokens may be refreshed'
+    about: 'How long after a login its sliding tokens can be refreshed'
   }),
   slidingTokenRefreshExpClaim: claimName({
     default: 'refresh_exp',
-    about: 'Claim that says until when a sliding token may be refreshed'
+    about: 'Claim with the time until which a sliding token can be refreshed'
   }),
   sessionAbsoluteLifetime: duration({
     default: '30d',
     min: '1s',
     max: '3650d',
-    about: 'How long a session may last in all, however often it is refreshed'
+    about: 'Maximum duration of a session, however often it is refreshed'
   }),
   maxSessionsPerUser: integer({
     default: 1000,
     min: 1,
     max: 10_000,
-    about: 'Sessions a user may have at once; a login beyond it ends the oldest'
+    about: 'Maximum concurrent sessions per user; a further login ends the oldest session'
   }),
-  rotateRefreshTokens: boolean({ default: true, about: 'A refresh answers with a new refresh token too' }),
+  rotateRefreshTokens: boolean({ default: true, about: 'A refresh also returns a new refresh token' }),
   blacklistAfterRotation: boolean({
     default: true,
     about:
-      'A rotated refresh token is no longer good, and its reuse ends the session; false keeps it good until it expires'
+      'A rotated refresh token becomes invalid, and its reuse ends the session; false keeps it valid until it expires'
   }),
   refreshReuseGrace: duration({
     default: '10s',
     min: '0s',
     max: '60s',
     about:
-      'How long after its rotation a refresh token may be presented again (a retry, a lost answer, two tabs); 0 turns it off'
+      'How long after its rotation a refresh token may be presented again (a retry, a lost response, two tabs); 0 disables it'
   }),
   refreshLateRetry: duration({
     default: '1d',
     min: '0s',
     max: '365d',
     about:
-      'How long after its rotation the refresh token before the newest is still answered, if the newest was never presented; at most the refresh lifetime; 0 turns it off, as does REFRESH_REUSE_GRACE=0'
+      'How long after its rotation the predecessor of the newest refresh token is still accepted, if the newest was never presented; at most the refresh lifetime; 0 disables it, as does REFRESH_REUSE_GRACE=0'
   }),
   adoptRefreshTokens: setting<Adoption>(
     {
       default: null,
       defaultText: 'off',
       about:
-        'Adopt refresh and sliding tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS: all of them, or those issued until the end of a day (UTC), each once. While it is on, anyone who has that key can log in as any user (docs/from-simple-jwt.md)'
+        'Accepts refresh and sliding tokens that Simple JWT signed with SIGNING_KEY or SIGNING_KEY_PREVIOUS, each once: all of them, or those issued until the end of a day (UTC). While it is on, anyone who has that key can log in as any user (docs/from-simple-jwt.md)'
     },
-    'off, on, or the last day on which they were issued: until 2026-12-31 (or until 2026-12-31T12:00:00Z)',
+    'off, on, or a last day of issue: until 2026-12-31 (or until 2026-12-31T12:00:00Z)',
     parseAdoption
   ),
   revocationStaleness: duration({
@@ -389,100 +400,109 @@ export const settings = {
     min: '2s',
     max: '5m',
     about:
-      'How long the revocation feed may be silent before access tokens are no longer verified (503): better closed than open'
+      'How long the revocation feed may be silent before access tokens are refused (503), so that revocations are never missed'
   }),
-  issuer: text({ default: undefined, about: 'Written as iss into tokens, and demanded of them' }),
+  issuer: text({ default: undefined, about: 'Value of iss in issued tokens; tokens with another iss are refused' }),
   audience: list(
-    { default: [], about: 'Written as aud into tokens; a token is good for us when one of its aud is here' },
-    'one or more texts',
+    { default: [], about: 'Values of aud in issued tokens; a token is accepted if its aud has at least one of them' },
+    'one or more strings',
     () => true
   ),
   tokenProfile: choice(['simplejwt', 'rfc9068'], {
     default: 'simplejwt',
-    about: 'Form of access tokens: as Simple JWT makes them, or RFC 9068 (typ at+jwt, sub, client_id)'
+    about: 'Format of access tokens: that of Simple JWT, or RFC 9068 (typ at+jwt, sub, client_id)'
   }),
   hooksModule: text({
     default: undefined,
     about:
-      'File of a module with functions of your own: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed, onRefreshVerdict (docs/hooks.md)'
+      'File of a module with custom functions: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed, onRefreshVerdict (docs/hooks.md)'
   }),
   claimsModule: text({
     default: undefined,
-    about: 'File of a module whose default function is the claims of HOOKS_MODULE'
+    about: 'File of a module whose default export is the claims function of HOOKS_MODULE'
   }),
   leeway: duration({
     default: '0s',
     min: '0s',
     max: '5m',
-    about: 'Clock difference allowed when exp and nbf are checked'
+    about: 'Clock difference tolerated when exp and nbf are checked'
   }),
   authHeaderTypes: list(
-    { default: ['Bearer'], about: 'Words accepted before the token in Authorization; the first is in the challenge' },
-    'one or more words',
-    (word) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(word)
+    {
+      default: ['Bearer'],
+      about: 'Schemes accepted in the Authorization header; the first is used in WWW-Authenticate'
+    },
+    'one or more scheme names',
+    (scheme) => /^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(scheme)
   ),
 
   userIdField: choice(['id', 'username'], {
     default: 'id',
-    about: 'Field of a user that tokens carry and sessions are kept under; another one logs everybody out'
+    about: 'User field that tokens and sessions contain; changing it logs all users out'
   }),
-  userIdClaim: claimName({ default: 'user_id', about: 'Claim that says whose a token is' }, 'sub'),
+  userIdClaim: claimName({ default: 'user_id', about: 'Claim with the id of the user' }, 'sub'),
   tokenTypeClaim: claimName(
     {
       default: 'token_type',
-      about: 'Claim that tells access, refresh and sliding tokens apart; none: a token of others need not have it'
+      about:
+        'Claim that distinguishes access, refresh and sliding tokens; none: tokens of other issuers need not have it'
     },
     'none'
   ),
   jtiClaim: claimName(
-    { default: 'jti', about: 'Claim with the id of a token; none: a token of others need not have it' },
+    { default: 'jti', about: 'Claim with the id of the token; none: tokens of other issuers need not have it' },
     'none'
   ),
 
   checkRevokeToken: boolean({
     default: undefined,
-    defaultText: 'false; with USERS_TABLE true for the tokens of Keyturn',
-    about: 'A token is good only under the password it was made under: it carries a hash of the stored digest'
+    defaultText: 'false; with USERS_TABLE, true for the tokens of Keyturn',
+    about: 'A password change invalidates the tokens issued before it; tokens contain a hash of the stored digest'
   }),
   revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),
   checkUserIsActive: boolean({
     default: true,
-    about: 'Only active users log in, refresh and are let in; false does not look at it'
+    about: 'Only active users can log in, refresh and use tokens; false ignores is_active'
   }),
-  updateLastLogin: boolean({ default: false, about: 'Each login is dated with the user' }),
+  updateLastLogin: boolean({ default: false, about: 'Stores the time of each login with the user' }),
 
-  argon2Memory: integer({ default: 19_456, min: 8192, max: 1_048_576, about: 'Memory of a password hash, in KiB' }),
-  argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Passes of a password hash' }),
-  argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Lanes of a password hash' }),
+  argon2Memory: integer({
+    default: 19_456,
+    min: 8192,
+    max: 1_048_576,
+    about: 'Memory cost of a password hash, in KiB'
+  }),
+  argon2Time: integer({ default: 2, min: 1, max: 64, about: 'Number of passes of a password hash' }),
+  argon2Parallelism: integer({ default: 1, min: 1, max: 16, about: 'Number of lanes of a password hash' }),
   passwordRehash: choice(['argon2id', 'django', 'never'], {
     default: undefined,
     defaultText: 'argon2id; django with USERS_TABLE',
     about:
-      'What a login makes of a password hash of another form: argon2id; django, for a table that Django reads too, keeps what Django wrote and otherwise writes pbkdf2_sha256; never leaves all as they are (docs/from-simple-jwt.md)'
+      'What a login replaces a password hash of another format with: argon2id; django, for a table that Django reads too, keeps Django’s hashes and otherwise writes pbkdf2_sha256; never leaves all hashes unchanged (docs/from-simple-jwt.md)'
   }),
   hashQueue: integer({
     default: 64,
     min: 1,
     max: 10_000,
-    about: 'Logins that may wait for a hash; one more is answered 503'
+    about: 'Maximum logins waiting for a hash; further ones are answered 503'
   }),
   passwordMinLength: integer({
     default: 8,
     min: 1,
     max: 128,
-    about: 'Shortest password that may be set, in characters'
+    about: 'Minimum length of a new password, in characters'
   }),
   passwordRefuseCommon: boolean({
     default: true,
-    about: 'A password that many people use may not be set (docs/logins.md)'
+    about: 'Refuses new passwords that are commonly used (docs/logins.md)'
   }),
 
-  rateLimitObtain: rate({ default: '20/m', about: 'Logins from one address' }),
-  rateLimitRefresh: rate({ default: '120/m', about: 'Refreshes from one address' }),
-  rateLimitVerify: rate({ default: 'off', about: 'Verifications from one address' }),
-  rateLimitIntrospect: rate({ default: 'off', about: 'Introspections from one address' }),
+  rateLimitObtain: rate({ default: '20/m', about: 'Limit of logins per address' }),
+  rateLimitRefresh: rate({ default: '120/m', about: 'Limit of refreshes per address' }),
+  rateLimitVerify: rate({ default: 'off', about: 'Limit of verifications per address' }),
+  rateLimitIntrospect: rate({ default: 'off', about: 'Limit of introspections per address' }),
   rateLimitAllow: list(
-    { default: [], about: 'Addresses that no rate limit is for: addresses or CIDRs' },
+    { default: [], about: 'Addresses without rate limits: IP addresses or CIDRs' },
     'IP addresses or CIDR ranges',
     isAddressRange
   ),
@@ -490,7 +510,7 @@ export const settings = {
     {
       default: ['obtain'],
       about:
-        'Limits that answer 503 while Redis does not count; the others are then counted by each worker alone. obtain, refresh, verify, introspect, or none'
+        'Limits that answer 503 while Redis is unavailable; the others are then counted per worker. obtain, refresh, verify, introspect, or none'
     },
     'obtain, refresh, verify, introspect, or none',
     (name) => ['obtain', 'refresh', 'verify', 'introspect', 'none'].includes(name)
@@ -499,18 +519,21 @@ export const settings = {
     default: true,
     defaultText: 'on',
     about:
-      'Slows guessing down: ten wrong passwords of an account, then one a minute, but from where its owner has logged in; off turns LOGIN_FAILURES_… off too (docs/logins.md)'
+      'Slows down password guessing: after ten wrong passwords an account allows one attempt per minute, except from where its owner has logged in; off disables LOGIN_FAILURES_… too (docs/logins.md)'
   }),
   loginFailuresAddress: rate({
     default: '100/h',
-    about: 'Wrong passwords from one address, of accounts that have not logged in from there'
+    about: 'Limit of wrong passwords per address, for accounts that have not logged in from there'
   }),
   loginFailuresAll: rate({
     default: '600/m',
-    about: 'Wrong passwords of all accounts, from addresses from which they have not logged in'
+    about: 'Limit of wrong passwords of all accounts together, from addresses from which they have not logged in'
   }),
   forwardedAllowIps: list(
-    { default: ['127.0.0.1', '::1'], about: 'Proxies whose X-Forwarded-* is believed: addresses, CIDRs, or *' },
+    {
+      default: ['127.0.0.1', '::1'],
+      about: 'Proxies whose X-Forwarded-* headers are trusted: IP addresses, CIDRs, or *'
+    },
     'IP addresses or CIDR ranges, or *',
     (item) => item === '*' || isAddressRange(item)
   ),
@@ -518,7 +541,7 @@ export const settings = {
   cookieMode: boolean({
     default: false,
     defaultText: 'off',
-    about: 'Browsers: the refresh token travels in an HttpOnly cookie instead of the body'
+    about: 'For browsers: sends the refresh token in an HttpOnly cookie instead of the body'
   }),
   cookieName: text(
     { default: '__Host-refresh', about: 'Name of the refresh cookie' },
@@ -526,16 +549,16 @@ export const settings = {
     /^[\w!#$%&'*+.^`|~-]+$/
   ),
   cookieDomain: setting<string | undefined>(
-    { default: undefined, about: 'Domain of the refresh cookie; only under a name without __Host-' },
-    'a domain name of at least two labels, as example.com',
+    { default: undefined, about: 'Domain of the refresh cookie; requires a COOKIE_NAME without __Host-' },
+    'a domain name of at least two labels, such as example.com',
     parseCookieDomain
   ),
   cookieSamesite: choice(['Strict', 'Lax', 'None'], { default: 'Strict', about: 'SameSite of the refresh cookie' }),
-  cookieOrigins: origins({ default: [], about: 'Origins, beside our own, whose pages may use the cookie' }),
+  cookieOrigins: origins({ default: [], about: 'Other origins whose pages may use the cookie' }),
 
   corsOrigins: origins({ default: [], about: 'Origins whose pages may call Keyturn, without cookies' }),
   forwardAuthCookie: text(
-    { default: undefined, about: 'Name of a cookie in which forward-auth looks for an access token too' },
+    { default: undefined, about: 'Name of a cookie from which forward-auth also accepts an access token' },
     'a cookie name',
     /^[\w!#$%&'*+.^`|~-]+$/
   ),
@@ -543,33 +566,33 @@ export const settings = {
     default: '0s',
     min: '0s',
     max: '60s',
-    about: 'How long a proxy may keep an answer of forward-auth; a revocation is not seen for so long'
+    about: 'How long a proxy may cache a forward-auth response; revocations take effect after at most this time'
   }),
 
   metricsToken: text({
     default: undefined,
     secret: true,
-    about: 'Bearer token for GET /metrics; without it, it answers on this host only'
+    about: 'Bearer token for GET /metrics; without it, only requests from this host are answered'
   }),
 
   gracefulTimeout: duration({
     default: '20s',
     min: '1s',
     max: '5m',
-    about: 'How long requests in flight may take to finish at a stop'
+    about: 'How long requests in flight may take to finish when the service stops'
   }),
-  keepalive: duration({ default: '95s', min: '1s', max: '1h', about: 'How long an idle connection is kept' }),
+  keepalive: duration({ default: '95s', min: '1s', max: '1h', about: 'How long an idle connection stays open' }),
   keepaliveRequests: integer({
     default: 10_000,
     min: 0,
     max: 1_000_000_000,
-    about: 'Requests on one connection, the last of which is answered with Connection: close; 0 is no limit'
+    about: 'Maximum requests per connection; the last is answered with Connection: close; 0 disables the limit'
   }),
   maxConnections: integer({
     default: 10_000,
     min: 1,
     max: 1_000_000,
-    about: 'Connections that a worker has at once; one more is closed'
+    about: 'Maximum connections per worker; further ones are closed'
   }),
   maxRevocationStreams: integer({
     default: 256,
@@ -581,23 +604,23 @@ export const settings = {
     default: '20s',
     min: '1s',
     max: '5m',
-    about: 'How long a request may take to arrive, headers and body; one that takes longer is answered 408'
+    about: 'How long a request may take to arrive, headers and body, before it is answered 408'
   }),
-  bodyLimit: integer({ default: 16_384, min: 1024, max: 1_048_576, about: 'Largest request body, in bytes' }),
+  bodyLimit: integer({ default: 16_384, min: 1024, max: 1_048_576, about: 'Maximum size of a request body, in bytes' }),
   logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
-    about: 'Least level that is logged'
+    about: 'Lowest level that is logged'
   }),
   logFormat: choice(['json', 'pretty'], {
     default: undefined,
     defaultText: 'pretty on a terminal, otherwise json',
-    about: 'Form of the log lines on standard output'
+    about: 'Format of the log lines on standard output'
   })
 } as const
 
 type ValueOf<S> = S extends Setting<infer T> ? T : never
 
-/** What was configured: frozen, durations in whole seconds. */
+/** The configuration: frozen, durations in whole seconds. */
 export type Config = { readonly [Name in keyof typeof settings]: ValueOf<(typeof settings)[Name]> } & {
   readonly production: boolean
 }

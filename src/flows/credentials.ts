@@ -1,9 +1,9 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
 import type { Credentials } from '../hooks.ts'
 import { digestToVerify } from '../passwords/digest.ts'
-import { longestPassword } from '../passwords/policy.ts'
+import { maxPasswordBytes } from '../passwords/policy.ts'
 import { hmac } from '../random.ts'
-import { isUnchanged, longestUsername, normalizeUsername, type User } from '../users/user.ts'
+import { isUnchanged, maxUsernameLength, normalizeUsername, type User } from '../users/user.ts'
 import type { ChargeUser } from './guessing.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
@@ -85,11 +85,11 @@ const lotOf = (secret: Buffer, username: string): number =>
 
 function refuseOverlong({ username, password }: Credentials): void {
   const fields: Record<string, readonly FieldMessage[]> = {}
-  if ([...normalizeUsername(username)].length > longestUsername) {
-    fields.username = [`Ensure this field has no more than ${longestUsername} characters.`]
+  if ([...normalizeUsername(username)].length > maxUsernameLength) {
+    fields.username = [`Ensure this field has no more than ${maxUsernameLength} characters.`]
   }
-  if (Buffer.byteLength(password) > longestPassword) {
-    fields.password = [`Ensure this field has no more than ${longestPassword} bytes.`]
+  if (Buffer.byteLength(password) > maxPasswordBytes) {
+    fields.password = [`Ensure this field has no more than ${maxPasswordBytes} bytes.`]
   }
   if (Object.keys(fields).length > 0) throw new KeyturnError('FIELDS_INVALID', { fields })
 }

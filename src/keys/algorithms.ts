@@ -2,14 +2,14 @@ import type { Config } from '../config/settings.ts'
 
 export type AlgorithmName = NonNullable<Config['algorithm']>
 
-/** What a key must be for one JWS algorithm. */
+/** The requirements of one JWS algorithm on its keys. */
 export type AlgorithmRow =
   | { readonly keyType: 'secret' /** Least length in bytes: that of the hash. */; readonly leastBytes: number }
   | { readonly keyType: 'rsa' /** Least length of the modulus in bits. */; readonly leastBits: number }
   | { readonly keyType: 'ec' /** As OpenSSL names it. */; readonly curve: string }
   | { readonly keyType: 'ed25519' }
 
-/** One row a JWS algorithm. Source: RFC 7518 §3.2 to §3.5 (least key sizes, curves), RFC 8037 §3.1 (EdDSA). */
+/** One row per JWS algorithm. Source: RFC 7518 §3.2 to §3.5 (minimum key sizes, curves), RFC 8037 §3.1 (EdDSA). */
 export const algorithms: Readonly<Record<AlgorithmName, AlgorithmRow>> = {
   HS256: { keyType: 'secret', leastBytes: 32 },
   HS384: { keyType: 'secret', leastBytes: 48 },

@@ -7,10 +7,10 @@ import { type Key, pairKey, secretKey } from './key.ts'
 type KeySettings = Pick<Config, 'signingKey' | 'verifyingKey' | 'algorithm' | 'production'>
 
 /**
- * SIGNING_KEY and VERIFYING_KEY as a key for ALGORITHM (HS256 when that is absent, as Simple JWT has it); undefined
- * without SIGNING_KEY. Either is PEM (a certificate too, as VERIFYING_KEY), a JWK, or a JWKS of which the first key for
- * ALGORITHM is taken; a SIGNING_KEY may also be a secret. Throws an Error whose message is a fault line: a key of the
- * wrong type, too weak (RFC 7518 §3.2, §3.3), or not its own pair.
+ * SIGNING_KEY and VERIFYING_KEY as a key for ALGORITHM (by default HS256, as in Simple JWT); undefined without SIGNING_KEY.
+ * Each is PEM (for VERIFYING_KEY also a certificate), a JWK, or a JWKS, whose first key for ALGORITHM is used; SIGNING_KEY
+ * may also be a secret. Throws an Error whose message is a fault line: a key of the wrong type, too weak (RFC 7518 §3.2,
+ * §3.3), or not a pair.
  */
 export function importSigningKey(config: KeySettings): Key | undefined {
   if (config.signingKey === undefined) return undefined
@@ -47,7 +47,7 @@ export function importPreviousKey({ signingKeyPrevious, algorithmPrevious, produ
  * A private key for `keyturn keys import`, in any form SIGNING_KEY takes. Throws as importSigningKey, and for a secret.
  */
 export function importPrivateKey(text: string, algorithm: AlgorithmName): Key {
-  if (isSecretAlgorithm(algorithm)) throw new Error(`${algorithm}: expected an algorithm of a key pair, as ES256.`)
+  if (isSecretAlgorithm(algorithm)) throw new Error(`${algorithm}: expected an algorithm of a key pair, such as ES256.`)
   return importSigningKey({ signingKey: text, verifyingKey: undefined, algorithm, production: false }) as Key
 }
 
@@ -78,7 +78,7 @@ function importSecret(
   return secretKey(secret, algorithm)
 }
 
-/** The secret of an oct JWK (RFC 7518 §6.4): a text where it is one, as settings of Django hold it, otherwise bytes. */
+/** The secret of an oct JWK (RFC 7518 §6.4): as text if it is UTF-8, as in Django's settings, otherwise bytes. */
 function secretOf({ k }: JsonWebKey): string | Buffer {
   if (typeof k !== 'string') throw new Error('SIGNING_KEY: got a JWK without k, expected the secret there.')
   const bytes = Buffer.from(k, 'base64url')
@@ -111,8 +111,8 @@ function importPair(
 }
 
 /**
- * A JWK, or the first key for `algorithm` of a JWKS; undefined for any other text, since a secret may begin with a brace
- * too.
+ * A JWK, or the first key for `algorithm` of a JWKS; undefined for any other text, since a secret may also begin with a
+ * brace.
  */
 function parseJwk(variable: string, text: string, algorithm: AlgorithmName): JsonWebKey | undefined {
   const json = parseObject(text)
@@ -175,7 +175,7 @@ function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
     return `an ec key on ${namedCurve}, expected one on ${row.curve}`
   if (row.keyType === 'rsa' && modulusLength < row.leastBits)
     return `an rsa key of ${modulusLength} bits, expected at least ${row.leastBits}`
-  // With 1 a message is its own signature; an even exponent cannot be inverted (RFC 8017 §3.1).
+  // With exponent 1 a message is its own signature; an even exponent cannot be inverted (RFC 8017 §3.1).
   if (row.keyType === 'rsa' && (publicExponent < 3n || publicExponent % 2n === 0n))
     return `an rsa key with the public exponent ${publicExponent}, expected an odd one from 3`
   return undefined

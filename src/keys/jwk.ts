@@ -3,10 +3,10 @@ import { isSecretAlgorithm } from './algorithms.ts'
 import type { Key } from './key.ts'
 import { essence } from './thumbprint.ts'
 
-/** A public key as the JWKS shows it (RFC 7517 §4). */
+/** A public key in the JWKS (RFC 7517 §4). */
 export type PublicJwk = Readonly<Record<string, string>>
 
-/** The public half of a key as a JWK; undefined for a secret, which has none. With `x5t#S256` where it came in a certificate. */
+/** The public half of a key as a JWK; undefined for a secret. With `x5t#S256` if it came in a certificate. */
 export function publicJwk({ kid, algorithm, publicText, certificate }: Key): PublicJwk | undefined {
   if (isSecretAlgorithm(algorithm)) return undefined
   const jwk = essence(createPublicKey(publicText).export({ format: 'jwk' }))

@@ -2,7 +2,7 @@ import { createHmac, createPublicKey, generateKeyPairSync } from 'node:crypto'
 import type { AlgorithmName } from './algorithms.ts'
 import { thumbprint } from './thumbprint.ts'
 
-/** A key that signs and verifies, bound to one algorithm. What it holds is secret unless it says public. */
+/** A key that signs and verifies, bound to one algorithm. Members are secret unless called public. */
 export interface Key {
   readonly kid: string
   readonly algorithm: AlgorithmName
@@ -10,16 +10,16 @@ export interface Key {
   readonly privateText: string
   /** SPKI PEM; for HMAC the secret again. */
   readonly publicText: string
-  /** An HMAC secret that is not text, as in most oct JWKs: the two above are then its base64url. */
+  /** An HMAC secret that is not text, as in most oct JWKs; the two members above are then its base64url. */
   readonly secretBytes?: Buffer
-  /** The X.509 certificate of the public key in PEM, where it came in one. */
+  /** The X.509 certificate in PEM from which the public key came, if any. */
   readonly certificate?: string
 }
 
 /**
  * The `kid` of a public key in PEM: the first 48 bits of its RFC 7638 thumbprint, as 8 characters. Shortened because every
  * token carries it: with the whole 43 characters an ES256 access token for a UUID user would pass its 400 bytes.
- * It only has to tell the few keys of one keyring apart; the signature is what proves.
+ * It only has to distinguish the few keys of one keyring; the signature is the proof.
  */
 export const kidOf = (publicPem: string): string =>
   thumbprint(createPublicKey(publicPem).export({ format: 'jwk' })).slice(0, 8)
@@ -41,8 +41,8 @@ export const pairKey = (privatePem: string, publicPem: string, algorithm: Algori
 })
 
 /**
- * A new ES256 key: what signs access tokens when no SIGNING_KEY is given. One key in 64 has a kid that begins with a hyphen:
- * it is thrown away, since a command would read that kid as an option.
+ * A new ES256 key, which signs access tokens if SIGNING_KEY is not set. One key in 64 has a kid that begins with a hyphen; it is
+ * discarded, since commands would parse that kid as an option.
  */
 export function generateKey(): Key {
   const { privateKey, publicKey } = generateKeyPairSync('ec', {

@@ -9,71 +9,71 @@ import { planRotation, type RotationPolicy } from './rotation.ts'
 import { seal, unseal } from './sealing.ts'
 import type { KeyPurpose, KeyStore, SealFor, StoredKey } from './store.ts'
 
-/** Every key this service holds, as of now. */
+/** All current keys of the service. */
 export interface Keys {
   /** Signs access tokens. */
   readonly signing: Key
   /**
-   * Verify access tokens: the signing key, the next one, the retired ones and SIGNING_KEY_PREVIOUS. What is public of
-   * them is in the JWKS.
+   * Verify access tokens: the signing key, the next one, the retired ones and SIGNING_KEY_PREVIOUS. Their public halves are in
+   * the JWKS.
    */
   readonly verifying: readonly Key[]
   /**
-   * Verify tokens that name none of our keys: SIGNING_KEY and the previous one, since Simple JWT's tokens name no key.
-   * Of managed keys each is named.
+   * Verify tokens without a `kid` of ours: SIGNING_KEY and the previous one, since Simple JWT's tokens have no `kid`. Tokens of
+   * managed keys always have one.
    */
   readonly unnamed: readonly Key[]
   /**
-   * Signs refresh tokens: SIGNING_KEY itself when that is a secret, as Simple JWT has it, otherwise one derived from
-   * the internal key.
+   * Signs refresh tokens: SIGNING_KEY itself if that is a secret, as in Simple JWT, otherwise a key derived from the internal
+   * key.
    */
   readonly refresh: Key
   /** Derives the `jti` of refresh tokens. It is never shared, even if SIGNING_KEY is. */
   readonly jtiSecret: Buffer
-  /** Draws the decoy of a username. The same in all processes, so that a name costs the same in each. */
+  /** Selects the decoy of a username. The same in all processes, so that a username costs the same in each. */
   readonly decoySecret: Buffer
-  /** Names the budgets of guesses, so that a copy of them reveals no names or addresses. */
+  /** Derives the keys of guess budgets, so that a copy of the store reveals no usernames or addresses. */
   readonly guessSecret: Buffer
 }
 
-/** The keys, and how they come to change. */
+/** The current keys and their rotation. */
 export interface Keyring {
   keys(): Keys
   /**
-   * Rotates what is due, and takes over what other processes have rotated: resolves with whether the keys have changed.
-   * Fixed keys never do. Throws KeyturnError STORE_DOWN; the keys then stay as they are.
+   * Rotates what is due and loads the rotations of other processes; resolves with whether the keys have changed.
+   * Fixed keys never change. Throws KeyturnError STORE_DOWN; the keys then stay the same.
    */
   update(): Promise<boolean>
 }
 
 export interface KeyringOptions {
   readonly store: KeyStore
-  /** Seals the keys at rest, and opens them first. */
+  /** Encrypts stored keys, and is the first secret tried to decrypt them. */
   readonly secret: string
-  /** Opens keys that were sealed before the secret was changed. */
+  /** Decrypts keys that were encrypted before the secret changed. */
   readonly previousSecret: string | undefined
   readonly clock: Clock
-  /** Called for each key that this process has published, activated or removed by schedule. */
+  /** Called for each key that this process has published, activated or removed on schedule. */
   readonly rotated?: (event: 'key_publish' | 'key_activate' | 'key_retire', kid: string) => void
 }
 
-/** KEY_ROTATION_INTERVAL and what follows from it. */
+/** KEY_ROTATION_INTERVAL and the durations derived from it. */
 export function rotationPolicy(config: Config): RotationPolicy {
   const jwksLifetime = config.jwksMaxAge
-  // Until every worker has seen a change: each looks every two seconds (plugins/jwt.ts).
+  // Until every worker has seen a change: each polls every two seconds (plugins/jwt.ts).
   const untilSeen = 5
   const longestLifetime = Math.max(config.accessTokenLifetime, config.slidingTokens ? config.slidingTokenLifetime : 0)
   return {
     interval: config.keyRotationInterval,
-    // Twice, since a verifier may fetch the JWKS through a cache that has kept it for as long already.
+    // Twice, since a verifier may fetch the JWKS through a cache that has already held it that long.
     publishAhead: 2 * jwksLifetime + untilSeen,
     keepRetired: longestLifetime + config.leeway + 2 * jwksLifetime + untilSeen
   }
 }
 
 /**
- * Reads the keyring, making at the first start what is not there yet.
- * Throws ConfigError when the stored keys were sealed with another secret.
+ * Reads the keyring and creates missing keys at the first start.
+ * Throws ConfigError if the stored keys were encrypted with another secret.
  */
 export async function openKeyring(config: Config, options: KeyringOptions): Promise<Keyring> {
   const { store, clock } = options
@@ -82,7 +82,7 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   const policy = rotationPolicy(config)
   const opened = new Map<string, Key>()
   const open = (stored: StoredKey): Key => {
-    // By what is sealed, and the state that it must have been sealed with.
+    // Keyed by the ciphertext and the state that is authenticated with it.
     const id = `${stored.state} ${stored.sealed}`
     const key = opened.get(id) ?? openKey(stored, options)
     opened.set(id, key)
@@ -124,7 +124,7 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   }
 }
 
-/** The secret that chains the audit trail, for who needs no other key. Throws ConfigError as openKeyring does. */
+/** The secret that chains the audit trail, for callers that need no other key. Throws ConfigError as openKeyring does. */
 export async function openAuditSecret(options: KeyringOptions): Promise<Buffer> {
   await ensureInternal(options)
   return derive(openKey(active(await options.store.list(), 'internal') as StoredKey, options), 'audit trail')
@@ -132,7 +132,7 @@ export async function openAuditSecret(options: KeyringOptions): Promise<Buffer> 
 
 const derive = ({ privateText }: Key, use: string): Buffer => Buffer.from(hkdfSync('sha256', privateText, '', use, 32))
 
-/** Makes the internal key at the first start. */
+/** Generates the internal key at the first start. */
 async function ensureInternal(options: KeyringOptions): Promise<void> {
   const { store } = options
   if (active(await store.list(), 'internal') !== undefined) return
@@ -141,7 +141,7 @@ async function ensureInternal(options: KeyringOptions): Promise<void> {
   )
 }
 
-/** Does what planRotation finds due. */
+/** Carries out the steps that planRotation finds due. */
 async function rotate(store: KeyStore, policy: RotationPolicy, now: number, options: KeyringOptions): Promise<void> {
   const { rotated } = options
   for (const step of planRotation(await store.list(), now, policy)) {
@@ -155,7 +155,7 @@ async function rotate(store: KeyStore, policy: RotationPolicy, now: number, opti
 }
 
 /**
- * Publishes a new key that will sign once every verifier can know it; nothing when there is a next key already. Whether it was
+ * Publishes a new key, which signs once every verifier can know it, unless there is a next key already. Returns whether it was
  * published.
  */
 export const publishNext = (options: KeyringOptions, key: Key = generateKey()): Promise<boolean> =>
@@ -177,14 +177,14 @@ const toStored = (
   }
 }
 
-/** What is sealed with a private text: a row in which any of it was changed does not open. */
+/** The data authenticated together with a private key: a row in which any of it was changed cannot be decrypted. */
 type Bound = Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'state'>
 
 const nameOf = ({ kid, purpose, algorithm, state }: Bound): string => [purpose, algorithm, state, kid].join(' ')
 
 /**
- * Marks a text that was sealed with its row. Before, it was sealed with its kid alone. Such keys are opened, and stay as
- * they are until they change state or are resealed: during an upgrade the older version, which cannot open the new form,
+ * Marks a key that is encrypted together with its row; before, it was encrypted with its kid alone. Such keys can be decrypted,
+ * and are kept until they change state or are resealed: during an upgrade the older version, which cannot decrypt the new form,
  * still runs beside this one.
  */
 const prefix = 'v2.'
@@ -192,7 +192,7 @@ const prefix = 'v2.'
 const sealText = (privateText: string, key: Bound, secret: string): string =>
   `${prefix}${seal(privateText, nameOf(key), secret)}`
 
-/** Opens a key, and seals it for another state with today's secret. Throws ConfigError as openKey does. */
+/** Decrypts a key and encrypts it for another state with the current secret. Throws ConfigError as openKey does. */
 export const sealFor =
   (options: Pick<KeyringOptions, 'secret' | 'previousSecret'>): SealFor =>
   (key, state) =>
@@ -201,10 +201,10 @@ export const sealFor =
 const active = (keys: readonly StoredKey[], purpose: KeyPurpose): StoredKey | undefined =>
   keys.find((key) => key.purpose === purpose && key.state === 'active')
 
-/** The signing key and the verifying ones, as a text to compare. */
+/** The signing key and the verifying keys as a string, for comparison. */
 const kids = ({ signing, verifying }: Keys): string => [signing, ...verifying].map(({ kid }) => kid).join()
 
-/** A stored key, opened with today's secret or the one before. Throws ConfigError when neither opens it. */
+/** Decrypts a stored key with the current or the previous secret. Throws ConfigError if neither works. */
 export function openKey(
   key: StoredKey,
   { secret, previousSecret }: Pick<KeyringOptions, 'secret' | 'previousSecret'>

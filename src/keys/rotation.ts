@@ -4,9 +4,9 @@ import type { StoredKey } from './store.ts'
 export interface RotationPolicy {
   /** How long a key signs: KEY_ROTATION_INTERVAL. */
   readonly interval: number
-  /** How long a key is published before it signs: no verifier that keeps the JWKS for its lifetime then meets an unknown kid. */
+  /** How long a key is published before it signs, so that no verifier with a cached JWKS meets an unknown kid. */
   readonly publishAhead: number
-  /** How long a key verifies after it signed for the last time. */
+  /** How long a key verifies after it last signed. */
   readonly keepRetired: number
 }
 
@@ -16,8 +16,8 @@ export type RotationStep =
   | { readonly kind: 'drop'; readonly kid: string }
 
 /**
- * What is due for the access keys at `now`. Pure. A next key signs once it has been published for long enough, whether the
- * schedule made it or an operator; so a rotation by hand is nothing but an early publication.
+ * The steps that are due for the access keys at `now`. Pure. A next key signs once it has been published for long enough, whether
+ * the schedule or an operator published it; so a manual rotation is just an early publication.
  */
 export function planRotation(keys: readonly StoredKey[], now: number, policy: RotationPolicy): readonly RotationStep[] {
   const access = keys.filter((key) => key.purpose === 'access')
@@ -32,6 +32,6 @@ export function planRotation(keys: readonly StoredKey[], now: number, policy: Ro
   return steps
 }
 
-/** Whether the next key must be published now, to be known everywhere when the active one has signed for its interval. */
+/** Whether the next key must be published now, to be known everywhere when the interval of the active key ends. */
 const isDue = (active: StoredKey | undefined, now: number, { interval, publishAhead }: RotationPolicy): boolean =>
   active?.activatedAt !== undefined && now >= active.activatedAt + interval - publishAhead

@@ -4,8 +4,8 @@ const deriveKey = (secret: string, salt: Buffer): Buffer =>
   Buffer.from(hkdfSync('sha256', secret, salt, 'keyturn sealed key', 32))
 
 /**
- * `plain` under AES-256-GCM, as base64url of salt (16 bytes), nonce (12), tag (16) and ciphertext. `name` is bound to it:
- * a sealed text moved to another row does not open. The secret has full entropy (32 characters at least), so HKDF is enough.
+ * Encrypts `plain` with AES-256-GCM: base64url of salt (16 bytes), nonce (12), tag (16) and ciphertext. `name` is authenticated,
+ * so the result cannot be decrypted in another row. The secret has full entropy (at least 32 characters), so HKDF is enough.
  */
 export function seal(plain: string, name: string, secret: string): string {
   const [salt, nonce] = [randomBytes(16), randomBytes(12)]
@@ -14,7 +14,7 @@ export function seal(plain: string, name: string, secret: string): string {
   return Buffer.concat([salt, nonce, cipher.getAuthTag(), sealed]).toString('base64url')
 }
 
-/** What `seal` was given; undefined when the secret or the name is another, or the text was changed. */
+/** Reverses `seal`; undefined if the secret, the name or the text differs. */
 export function unseal(sealed: string, name: string, secret: string): string | undefined {
   const bytes = Buffer.from(sealed, 'base64url')
   const [salt, nonce, tag, rest] = [

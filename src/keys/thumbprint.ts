@@ -8,7 +8,7 @@ const members: Readonly<Record<string, readonly (keyof JsonWebKey)[]>> = {
   oct: ['k', 'kty']
 }
 
-/** The members of a JWK that make it the key it is. */
+/** The members of a JWK that identify the key. */
 export const essence = (jwk: JsonWebKey): Record<string, string> =>
   Object.fromEntries((members[jwk.kty ?? ''] ?? []).map((name) => [name, String(jwk[name])]))
 

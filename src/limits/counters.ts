@@ -1,29 +1,29 @@
-/** How many there are in the window, the one just counted among them, and how many seconds it still goes on. */
+/** The count in the current window, including the new one, and the seconds until the window ends. */
 export interface Count {
   readonly number: number
   readonly left: number
 }
 
-/** Counts by name, each in a window of time that its first one begins. */
+/** Counts by name, in windows that begin with the first count. */
 export interface Counters {
-  /** Counts one more of `name`; `window` is in whole seconds. */
+  /** Increments the count of `name`; `window` is in whole seconds. */
   add(name: string, window: number): Promise<Count>
 }
 
-/** Counters of this process alone, which forget the names that were not heard of for longest. */
+/** Counters of this process alone, which evict the least recently counted names. */
 export interface OwnCounters extends Counters {
   add(name: string, window: number): Promise<Count>
-  /** What others have counted too. */
+  /** Takes over a count that includes other processes. */
   keep(name: string, count: Count): void
-  /** How many there were in the window that goes on; undefined when none does. */
+  /** The count in the current window; undefined if there is none. */
   find(name: string): Count | undefined
 }
 
-/** Seconds since some moment, with fractions, which a step of the system's clock does not change. */
+/** Fractional seconds of a monotonic clock. */
 const monotonicSeconds = (): number => performance.now() / 1000
 
-/** Remembers `most` names at once: as many as there are, and an attacker with many addresses could fill the memory. */
-export function makeOwnCounters(now = monotonicSeconds, most = 10_000): OwnCounters {
+/** Keeps at maxNames `maxNames` names, so that an attacker with many addresses cannot fill the memory. */
+export function makeOwnCounters(now = monotonicSeconds, maxNames = 10_000): OwnCounters {
   const windows = new Map<string, { readonly number: number; readonly endsAt: number }>()
   const find: OwnCounters['find'] = (name) => {
     const window = windows.get(name)
@@ -32,9 +32,9 @@ export function makeOwnCounters(now = monotonicSeconds, most = 10_000): OwnCount
       : undefined
   }
   const keep: OwnCounters['keep'] = (name, { number, left }) => {
-    // A map keeps the order in which its keys came: taken out first, this one is the latest.
+    // A map keeps insertion order: removing the key first makes it the latest.
     windows.delete(name)
-    if (windows.size >= most) windows.delete(windows.keys().next().value as string)
+    if (windows.size >= maxNames) windows.delete(windows.keys().next().value as string)
     windows.set(name, { number, endsAt: now() + left })
   }
   return {

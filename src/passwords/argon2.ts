@@ -9,21 +9,21 @@ export interface Argon2Costs {
   readonly parallelism: number
 }
 
-/** Loaded by who hashes: a worker leaves that to the hashers. */
+/** Loaded by hashers only. */
 const argon2 = () => import('argon2')
 
-/** The numbers of RFC 9106 §3.1, by which the library knows them too. */
+/** The type numbers of RFC 9106 §3.1, which the library uses too. */
 const types = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
 
-/** The largest cost that a stored digest may ask for: what the ARGON2_ settings allow at most. */
+/** The maximum cost of a stored digest: the upper bounds of the ARGON2_ settings. */
 const most: Argon2Costs = { memory: 1_048_576, time: 64, parallelism: 16 }
 
 const shape =
   /^((?:argon2)?\$(argon2id|argon2i|argon2d)\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2}))\$([A-Za-z0-9+/]{11,86})\$([A-Za-z0-9+/]{22,86})$/
 
 /**
- * Digests in PHC string format, and the same with `argon2` before it, as Django's Argon2PasswordHasher writes them: argon2id,
- * before Django 3.2 argon2i, and argon2d where a project has chosen that.
+ * Digests in PHC string format, and with the prefix `argon2` of Django's Argon2PasswordHasher: argon2id, before Django 3.2
+ * argon2i, and argon2d if a project chose that.
  * Source: RFC 9106; django/contrib/auth/hashers.py.
  */
 export const readArgon2: ReadDigest = (digest) => {
@@ -50,13 +50,13 @@ export const readArgon2: ReadDigest = (digest) => {
   }
 }
 
-/** argon2 would throw at costs that are too small, and obey those that are too large. */
+/** argon2 throws on costs that are too low, but accepts costs that are too high. */
 function isPayable({ memory, time, parallelism }: Argon2Costs): boolean {
   const isEnough = time >= 1 && parallelism >= 1 && memory >= 8 * parallelism
   return isEnough && memory <= most.memory && time <= most.time && parallelism <= most.parallelism
 }
 
-/** Keyturn's own form: argon2id of these costs, in PHC string format as the reference implementation writes it. */
+/** Keyturn's own format: argon2id with these costs, in PHC string format as the reference implementation writes it. */
 export function makeArgon2Writer({ memory, time, parallelism }: Argon2Costs): Writer {
   const prefix = `$argon2id$v=19$m=${memory},t=${time},p=${parallelism}$`
   return {
@@ -70,7 +70,7 @@ export function makeArgon2Writer({ memory, time, parallelism }: Argon2Costs): Wr
         hashLength: 32
       })
     },
-    // Django writes the name of its hasher before it.
+    // Django prefixes the name of its hasher.
     keeps: (digest) => digest.startsWith(prefix) || digest.startsWith(`argon2${prefix}`),
     // 16 bytes of salt and 32 of hash.
     decoy: `${prefix}${'a'.repeat(22)}$${'a'.repeat(43)}`

@@ -1,47 +1,46 @@
 import type { Argon2Costs } from './argon2.ts'
 
 export interface CalibrationLimits {
-  /** How long a password may take, in milliseconds. */
+  /** How long a hash may take, in milliseconds. */
   readonly targetMs: number
-  /** The most memory that one may take, in KiB. */
+  /** The maximum memory of a hash, in KiB. */
   readonly memory: number
 }
 
 export interface Calibration {
   readonly costs: Argon2Costs
-  /** Milliseconds that one password took. */
+  /** How long a hash took, in milliseconds. */
   readonly ms: number
 }
 
-/** What the ARGON2_ settings allow. */
+/** The bounds of the ARGON2_ settings. */
 const leastMemory = 8192
-const mostPasses = 64
+const maxPasses = 64
 
 /**
- * The costs that come closest to a target from below, by what `measure` says that costs take, in milliseconds; the
- * least there are when even these take longer.
+ * The highest costs within a target, according to `measure`, which returns milliseconds; the lowest costs if even they exceed it.
  *
- * As much memory as may be first, since that is what makes a machine for guessing dear, then as many passes as fit (RFC
- * 9106 §4). One lane: a hasher does one password at a time, on one core.
+ * Maximises memory first, since memory makes guessing hardware expensive, then passes (RFC 9106 §4). One lane: a hasher computes
+ * one hash at a time, on one core.
  */
 export async function calibrate(
-  { targetMs, memory: mostMemory }: CalibrationLimits,
+  { targetMs, memory: maxMemory }: CalibrationLimits,
   measure: (costs: Argon2Costs) => Promise<number>
 ): Promise<Calibration> {
   const tryCosts = async (memory: number, time: number): Promise<Calibration> => {
     const costs = { memory, time, parallelism: 1 }
     return { costs, ms: await measure(costs) }
   }
-  let found = await tryCosts(mostMemory, 1)
+  let found = await tryCosts(maxMemory, 1)
   while (found.ms > targetMs && found.costs.memory > leastMemory)
     found = await tryCosts(Math.max(leastMemory, Math.floor(found.costs.memory / 2)), 1)
 
   const { memory } = found.costs
-  const estimate = Math.min(Math.floor(targetMs / found.ms), mostPasses)
+  const estimate = Math.min(Math.floor(targetMs / found.ms), maxPasses)
   if (estimate > 1) found = await tryCosts(memory, estimate)
   while (found.ms > targetMs && found.costs.time > 1) found = await tryCosts(memory, found.costs.time - 1)
-  // Part of the first one was not the pass itself, so there may be room for more.
-  while (found.costs.time < mostPasses && (found.ms * (found.costs.time + 1)) / found.costs.time <= targetMs) {
+  // The first measurement includes overhead beside the pass, so more passes may fit.
+  while (found.costs.time < maxPasses && (found.ms * (found.costs.time + 1)) / found.costs.time <= targetMs) {
     const more = await tryCosts(memory, found.costs.time + 1)
     if (more.ms > targetMs) break
     found = more
@@ -50,7 +49,7 @@ export async function calibrate(
 }
 
 /**
- * The least costs that OWASP advises, each as good as the others.
+ * The minimum costs that OWASP recommends, all equivalent.
  * Source: OWASP Password Storage Cheat Sheet, Argon2id.
  */
 const advised = [
@@ -61,6 +60,6 @@ const advised = [
   { memory: 7168, time: 5 }
 ] as const
 
-/** Whether a digest of these costs is cheaper to guess than it should be. */
+/** Whether these costs are below the recommendation. */
 export const isWeak = ({ memory, time }: Argon2Costs): boolean =>
   !advised.some((least) => memory >= least.memory && time >= least.time)

@@ -4,7 +4,7 @@ import type { StoredDigest } from './form.ts'
 
 const forms = [readArgon2, readPbkdf2, readScrypt, readBcrypt, readFast]
 
-/** A digest of any form that can be verified; undefined for others, such as Django's unusable `!…`. */
+/** Parses a digest of any supported format; undefined for others, such as Django's unusable `!…`. */
 export function readDigest(digest: string): StoredDigest | undefined {
   for (const read of forms) {
     const stored = read(digest)
@@ -13,22 +13,22 @@ export function readDigest(digest: string): StoredDigest | undefined {
   return undefined
 }
 
-/** What stands where another system keeps a password digest. */
+/** What another system stores in its password column. */
 export type DigestKind = 'verifiable' | 'unverifiable' | 'unusable'
 
-/** Longest digest that is taken over. Django's column holds 128 characters, argon2 with long salts takes more. */
-const longestDigest = 512
+/** Longest digest that is imported. Django's column holds 128 characters, argon2 with long salts takes more. */
+const maxDigestLength = 512
 
-/** The forms that Django writes, or wrote once: django/contrib/auth/hashers.py. */
+/** The formats of current and former Django versions: django/contrib/auth/hashers.py. */
 const formOfDjango = /^(pbkdf2_sha256|pbkdf2_sha1|argon2|scrypt|bcrypt|bcrypt_sha256|md5|sha1|crypt)\$/
 
 /**
- * Whether a login can succeed against `text`: not against a form or a cost that is not verified here, nor where Django has no
+ * Whether a login can succeed against `text`: not with a format or cost that is not supported, nor if Django has no
  * usable password (`!…`, or nothing). Undefined for anything that is not a digest, such as a plaintext password.
  */
 export function digestKind(text: string): DigestKind | undefined {
-  // No hasher writes such signs, and PostgreSQL holds no NUL.
-  if (text.length > longestDigest || /\p{C}/u.test(text)) return undefined
+  // No hasher writes such characters, and PostgreSQL cannot store NUL.
+  if (text.length > maxDigestLength || /\p{C}/u.test(text)) return undefined
   if (text === '' || text.startsWith('!')) return 'unusable'
   if (readDigest(text) !== undefined) return 'verifiable'
   return formOfDjango.test(text) ? 'unverifiable' : undefined

@@ -1,6 +1,6 @@
 /*
- * Digests as Django's hashers write them (django/contrib/auth/hashers.py, 3.2 and later), but for argon2, which is in argon2.ts.
- * A cost may be at most about three seconds of CPU, some ten times what Django asks for today.
+ * Digests of Django's hashers (django/contrib/auth/hashers.py, 3.2 and later) except argon2, which is in argon2.ts.
+ * The maximum cost is about three seconds of CPU, ten times what Django uses today.
  */
 import { createHash, pbkdf2, type ScryptOptions, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
@@ -12,7 +12,7 @@ const derivePbkdf2 = promisify(pbkdf2)
 const deriveScrypt = promisify<string, string, number, ScryptOptions, Buffer>(scrypt)
 
 /** Django's default is 1,200,000 in 6.0: 0.4 s. */
-const mostIterations = 10_000_000
+const maxIterations = 10_000_000
 
 /** `pbkdf2_sha256$260000$salt$hash`, and `pbkdf2_sha1`. */
 export const readPbkdf2: ReadDigest = (digest) => {
@@ -20,7 +20,7 @@ export const readPbkdf2: ReadDigest = (digest) => {
   const [, name = '', iterations = '', salt = '', hash = ''] = match ?? []
   const count = Number(iterations)
   const length = name === 'sha256' ? 32 : 20
-  if (count < 1 || count > mostIterations || hash.length !== base64Length(length)) return undefined
+  if (count < 1 || count > maxIterations || hash.length !== base64Length(length)) return undefined
   return {
     hash,
     compute: async (password) => (await derivePbkdf2(password, salt, count, length, name)).toString('base64'),
@@ -39,7 +39,7 @@ export const readScrypt: ReadDigest = (digest) => {
   if (!isPayableScrypt(costs)) return undefined
   return {
     hash,
-    // Without `maxmem` Node refuses what needs more than 32 MiB.
+    // Without `maxmem`, Node refuses to use more than 32 MiB.
     compute: async (password) =>
       (await deriveScrypt(password, salt, 64, { ...costs, maxmem: 2 ** 29 })).toString('base64'),
     decoy: `scrypt$${n}$${blank(salt)}$${r}$${p}$${blank(hash)}`,
@@ -47,7 +47,7 @@ export const readScrypt: ReadDigest = (digest) => {
   }
 }
 
-/** RFC 7914 §2 asks for a power of two, below 2^(16 r). The rest: at most 256 MiB, and the CPU of the others. */
+/** RFC 7914 §2 requires a power of two below 2^(16 r). The other bounds: 256 MiB, and the CPU time of the other formats. */
 function isPayableScrypt({ N, r, p }: { readonly N: number; readonly r: number; readonly p: number }): boolean {
   const log = Math.log2(N)
   const isPossible = N > 1 && Number.isInteger(log) && r > 0 && p > 0 && log < 16 * r
@@ -56,7 +56,7 @@ function isPayableScrypt({ N, r, p }: { readonly N: number; readonly r: number; 
 
 /**
  * `bcrypt_sha256$$2b$12$…`, which hashes the hex of the password's SHA-256, and `bcrypt$$2b$12$…`, which reads 72 bytes of the
- * password and no more: what is behind them is not in the digest.
+ * password and ignores the rest.
  */
 export const readBcrypt: ReadDigest = (digest) => {
   const match = /^bcrypt(_sha256)?\$(\$2[aby]\$(\d\d)\$)([./A-Za-z0-9]{22})([./A-Za-z0-9]{31})$/.exec(digest)
@@ -73,8 +73,8 @@ export const readBcrypt: ReadDigest = (digest) => {
 }
 
 /**
- * `md5$salt$hash` and `sha1$salt$hash`, with an empty salt too, and a bare MD5: what old Djangos wrote and test settings still
- * write. They are read only so that a login can replace them.
+ * `md5$salt$hash` and `sha1$salt$hash`, also with an empty salt, and a bare MD5: old versions of Django wrote these, and test
+ * settings still do. They are supported only so that a login can replace them.
  */
 export const readFast: ReadDigest = (digest) => {
   const [, name = 'md5', salt = '', hash = ''] =
@@ -90,16 +90,16 @@ export const readFast: ReadDigest = (digest) => {
 
 const hexOf = (name: string, text: string): string => createHash(name).update(text).digest('hex')
 
-/** OWASP's count for PBKDF2 with SHA-256, and that of Django 4.2: 0.2 s of CPU. */
+/** The iterations that OWASP recommends for PBKDF2 with SHA-256, and those of Django 4.2: 0.2 s of CPU. */
 const newIterations = 600_000
 
 /**
- * Writes into a table that Django reads too: pbkdf2_sha256, the only form that every Django reads. For argon2 and bcrypt it
- * needs packages that it comes without, and a login there fails with an error where they are missing; scrypt is new in 4.0.
+ * Writes digests for a table that Django reads too: pbkdf2_sha256, the only format that every Django supports. argon2 and bcrypt
+ * require optional packages, without which a login in Django fails with an error; scrypt is new in 4.0.
  *
- * What Django wrote with a cost is kept, whatever the cost. It renews its digests at its own logins, to the costs of its own
- * version: two writers who disagree would replace each other's digest at each login in turn, and each time Django ends the
- * user's other sessions, since it checks them against the digest.
+ * Django's digests with a cost factor are kept, whatever the cost. Django updates them at its own logins to the costs of its
+ * version: two writers with different costs would replace each other's digest at every login, and each time Django would end the
+ * user's other sessions, which it checks against the digest.
  */
 export const djangoWriter: Writer = {
   async hash(password) {

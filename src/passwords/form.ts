@@ -1,12 +1,12 @@
-/** A stored digest, taken apart: what to compare with, and how to come by the same of another password. */
+/** A parsed digest: the hash to compare with, and how to compute the hash of another password. */
 export interface StoredDigest {
-  /** The hash in it, as it is written there. */
+  /** The hash, as encoded in the digest. */
   readonly hash: string
-  /** What `password` gives with the same salt and costs, written the same way. */
+  /** The hash of `password` with the same salt, costs and encoding. */
   compute(password: string): Promise<string>
-  /** A random digest of the same cost: computing it takes exactly as long. */
+  /** A random digest of exactly the same cost. */
   readonly decoy: string
-  /** Whether it has no cost factor: an attacker who has it can try millions of passwords a second. */
+  /** Whether it has no cost factor: an attacker who has the digest can try millions of passwords per second. */
   readonly isFast: boolean
 }
 
@@ -16,9 +16,9 @@ export interface StoredDigest {
  */
 export type ReadDigest = (digest: string) => StoredDigest | undefined
 
-/** How passwords are written from now on. */
+/** Writes new digests. */
 export interface Writer {
-  /** A new digest, with a salt of its own. */
+  /** A new digest with a random salt. */
   hash(password: string): Promise<string>
   /** Whether `digest`, which has just been verified, may stay as it is. */
   keeps(digest: string): boolean

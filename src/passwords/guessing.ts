@@ -4,57 +4,55 @@ export interface Budget {
   readonly window: number
 }
 
-/** One try, and what it is taken from. */
+/** The budget from which a try is taken. */
 export interface Charge {
   /** Names a budget in the store without revealing the account or address. */
   readonly key: string
   readonly budget: Budget
 }
 
-/** For how long a source is known after the last right password that came from it, in whole seconds: 30 days. */
-export const knownFor = 30 * 86_400
+/** How long a source stays trusted after the last correct password from it, in whole seconds: 30 days. */
+export const trustedFor = 30 * 86_400
 
 /**
- * Counts guesses, for all processes together. What it keeps is bounded and expires: a budget once it is whole again, a
- * source `knownFor` after it was remembered. Every method throws KeyturnError STORE_DOWN when the store cannot be
- * reached.
+ * Counts guesses for all processes together. Its data is bounded and expires: a budget once it is full again, a source
+ * `trustedFor` after it was remembered. Every method throws KeyturnError STORE_DOWN if the store is unreachable.
  */
 export interface GuessStore {
   /**
-   * Takes a try for each of `charges` and gives 0; takes none when one of them has none left, and gives the whole
-   * seconds until each has. Of many at once no more get one than there are.
+   * Takes a try from each of `charges` and returns 0; takes none if one of them is exhausted, and returns the whole seconds until
+   * all have one. Concurrent calls never take more tries than there are.
    */
   take(charges: readonly Charge[]): Promise<number>
-  /** Gives back what was taken: it was no wrong guess. */
+  /** Returns a try after a correct password. */
   giveBack(charges: readonly Charge[]): Promise<void>
-  /** Whether a right password has come from the source named `key`. */
+  /** Whether a correct password has come from the source named `key`. */
   isKnown(key: string): Promise<boolean>
   remember(key: string): Promise<void>
 }
 
-/** A second is divided in so many parts when two times are compared: sums of fractions come out a little too large. */
+/** Times are compared with this many parts per second, since rounding makes sums of fractions slightly too large. */
 const precision = 1000
 
 /**
- * Takes one try from a budget that is whole again at `wholeAt` (0 when it is), at `now`. `wait` is 0 when there was
- * one, and otherwise how many whole seconds it takes until there is; `wholeAt` is then as it was. lua/spend.lua is its
- * twin.
+ * Takes one try at `now` from a budget that is full again at `wholeAt` (0 if it is full). `wait` is 0 on success, otherwise the
+ * whole seconds until a try is available, with `wholeAt` unchanged. lua/spend.lua is its twin.
  *
- * Pure. One number is all that is kept: each try moves it on by a `window`'s share of a try, and it may not be further
- * away than one window; where it is, the clock was set back, and it says nothing. Source: the generic cell rate
- * algorithm (ITU-T I.371 annex A), of which a token bucket is the other picture.
+ * Pure. The state is one number: each try advances it by the window divided by the number of tries, at most one window ahead; if
+ * it is further ahead, the clock was set back, and it is ignored. Source: the generic cell rate algorithm (ITU-T I.371 annex A),
+ * which is equivalent to a token bucket.
  */
 export function decideTry(
   wholeAt: number,
   now: number,
   { tries, window }: Budget
 ): { readonly wholeAt: number; readonly wait: number } {
-  // By a second: a spent budget may seem to be a little further away than its window, and would count as whole.
+  // A second of tolerance: due to rounding, an exhausted budget may seem further ahead than its window, and would count as full.
   const isFromAnotherTime = wholeAt > now + window + 1
   const next = Math.max(isFromAnotherTime ? 0 : wholeAt, now) + window / tries
   const wait = Math.ceil(Math.floor((next - now - window) * precision) / precision)
   return wait > 0 ? { wholeAt, wait } : { wholeAt: next, wait: 0 }
 }
 
-/** The other way round: the budget after one try was given back. */
+/** The inverse: the budget after a try was returned. */
 export const giveTryBack = (wholeAt: number, { tries, window }: Budget): number => wholeAt - window / tries

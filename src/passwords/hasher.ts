@@ -7,32 +7,32 @@ import type { StoredDigest } from './form.ts'
 import { makeQueue } from './queue.ts'
 
 /**
- * Hashes and checks passwords. Costs tens of milliseconds of CPU by design, so calls wait in a bounded queue. Throws
- * KeyturnError BUSY when that is full, and when `signal` is aborted while the call waits.
+ * Hashes and checks passwords, which costs tens of milliseconds of CPU by design, so calls wait in a bounded queue. Throws
+ * KeyturnError BUSY if the queue is full, or `signal` is aborted while the call waits.
  */
 export interface PasswordHasher {
-  /** The password as a new digest. */
+  /** A new digest of the password. */
   hash(password: string, signal?: AbortSignal): Promise<string>
   /**
-   * Whether `password` is the one behind `digest`. Without a digest, and with one that cannot be read, it does the work of a
-   * new one and answers false, so that the time tells nothing.
+   * Whether `password` matches `digest`. Without a readable digest it does the work of a new one and returns false, so that the
+   * time reveals nothing.
    */
   verify(password: string, digest: string | undefined, signal?: AbortSignal): Promise<boolean>
   /** Whether a password just verified against `digest` should be rehashed. Does not wait in the queue. */
   needsRehash(digest: string): boolean
   /**
-   * Throws KeyturnError BUSY when the queue is known to be full: asked once for each login, before all else.
+   * Throws KeyturnError BUSY if the queue is known to be full. Called first for each login.
    */
   refuseIfFull?(): void
 }
 
-/** Plain values, so that another process can be given them. */
+/** Plain values that can be sent to another process. */
 export interface HasherSettings extends Argon2Costs {
   /** Calls that may wait. */
   readonly queue: number
-  /** How digests are written. */
+  /** The format of new digests. */
   readonly form: 'argon2id' | 'django'
-  /** Whether a login replaces a digest of another form. */
+  /** Whether a login replaces digests of other formats. */
   readonly rehash: boolean
 }
 
@@ -41,7 +41,7 @@ export const hasherSettings = (config: Config): HasherSettings => ({
   time: config.argon2Time,
   parallelism: config.argon2Parallelism,
   queue: config.hashQueue,
-  // In Django's own table the default is what every Django reads.
+  // In Django's own table the default is the format that every Django supports.
   form: writesForDjango(config) ? 'django' : 'argon2id',
   rehash: config.passwordRehash !== 'never'
 })
@@ -49,17 +49,17 @@ export const hasherSettings = (config: Config): HasherSettings => ({
 const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
   passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
 
-// argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file calls and DNS lookups share: twelve hashes
-// at once delayed a file call by 0.5 s, two at once by 20 ms (measured for DEPENDENCIES.md). In a hasher there is one
-// thread, and the second call is what it begins when it has done the first.
-const atOnce = 2
+// argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file and DNS calls share: twelve concurrent hashes
+// delayed a file call by 0.5 s, two by 20 ms (measured for DEPENDENCIES.md). A hasher has one thread; the second call is
+// ready to run when the first one ends.
+const concurrency = 2
 
 /**
- * Verifies digests of every form, and writes those of one: argon2id of these costs, or what Django reads.
- * Throws as PasswordHasher says, and argon2's own error where memory runs out.
+ * Verifies digests of every supported format; writes argon2id with these costs, or the format for Django.
+ * Throws as described in PasswordHasher, and argon2's own error if memory runs out.
  */
 export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSettings): PasswordHasher {
-  const enqueue = makeQueue({ atOnce, waiting: queue })
+  const enqueue = makeQueue({ concurrency, waiting: queue })
   const writer = form === 'django' ? djangoWriter : makeArgon2Writer(costs)
   const dummy = readDigest(writer.decoy) as StoredDigest
   const matches = async (password: string, { hash, compute, isFast }: StoredDigest): Promise<boolean> => {
@@ -71,7 +71,7 @@ export function makePasswordHasher({ queue, form, rehash, ...costs }: HasherSett
   return {
     hash: (password, signal) => enqueue(() => writer.hash(password), signal),
     async verify(password, digest, signal) {
-      // PBKDF2 and scrypt take a password and the same with a NUL behind it as equal (HMAC pads its key with them).
+      // PBKDF2 and scrypt do not distinguish a password from the same with a trailing NUL (HMAC pads its key with NULs).
       const stored = digest === undefined || password.includes('\0') ? undefined : readDigest(digest)
       const isEqual = await enqueue(() => matches(password, stored ?? dummy), signal)
       return isEqual && stored !== undefined

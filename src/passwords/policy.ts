@@ -3,14 +3,14 @@ import type { FieldMessage } from '../errors.ts'
 import { isCommon } from './common.ts'
 
 /** Bytes in UTF-8. Longer ones are refused, never cut. */
-export const longestPassword = 1024
+export const maxPasswordBytes = 1024
 
 export interface PasswordPolicy {
   /** Characters. */
   readonly minLength: number
-  /** Whether those that many people use are refused. */
+  /** Whether commonly used passwords are refused. */
   readonly refusesCommon: boolean
-  /** What this service is called, by those who guess. */
+  /** Names of this service that a password should not be. */
   readonly serviceNames: readonly string[]
 }
 
@@ -20,18 +20,18 @@ export const passwordPolicy = (config: Config): PasswordPolicy => ({
   serviceNames: ['keyturn', ...namesOfHost(config.issuer)]
 })
 
-/** https://auth.example.com is auth.example.com, auth and example. */
+/** https://auth.example.com has the names auth.example.com, auth and example. */
 function namesOfHost(issuer: string | undefined): readonly string[] {
   const { hostname } = issuer !== undefined && URL.canParse(issuer) ? new URL(issuer) : { hostname: '' }
   return hostname === '' ? [] : [hostname, ...hostname.split('.').slice(0, -1)]
 }
 
 /**
- * Why `password` may not be set for the user called `username`, as a plain sentence; undefined when it may. It never
- * contains the password. Without a policy only what could never be logged in with is refused.
+ * Why `password` is refused for the user `username`, in one sentence that never contains the password; undefined if it is
+ * allowed. Without a policy, only passwords that could never be used at a login are refused.
  *
- * NIST SP 800-63B-4 §3.1.1.2: a least length, all characters count, and a comparison of the whole password with those
- * that are common or to be expected here. It advises against rules of composition, so there are none.
+ * NIST SP 800-63B-4 §3.1.1.2: a minimum length, all characters allowed, and a comparison of the whole password with common and
+ * expected ones. It advises against composition rules.
  */
 export async function passwordFault(
   password: string,
@@ -39,12 +39,12 @@ export async function passwordFault(
   policy: PasswordPolicy | undefined
 ): Promise<FieldMessage | undefined> {
   if (password.includes('\0')) return 'The password must not contain a NUL character.'
-  // A lone surrogate is not text: as UTF-8 each becomes the same replacement character, and so each matches every other.
+  // In UTF-8 every lone surrogate becomes the same replacement character, so passwords with different ones would match.
   if (/\p{Surrogate}/u.test(password)) return 'The password must be Unicode text.'
-  // Login forms of Simple JWT trim their fields (Python's strip takes control characters too): such a password never matches.
+  // Simple JWT's endpoints trim fields with Python's strip, which also removes control characters: such a password never matches.
   if (/^[\s\p{Cc}]|[\s\p{Cc}]$/u.test(password)) return 'The password must not begin or end with white space.'
-  if (Buffer.byteLength(password) > longestPassword)
-    return `The password is too long: at most ${longestPassword} bytes are taken.`
+  if (Buffer.byteLength(password) > maxPasswordBytes)
+    return `The password is too long: at most ${maxPasswordBytes} bytes are taken.`
   if (password === '') return 'The password must not be empty.'
   if (policy === undefined) return undefined
   const { minLength, refusesCommon, serviceNames } = policy
@@ -56,10 +56,10 @@ export async function passwordFault(
   return undefined
 }
 
-/** Names that are shorter may well be in a good password. */
+/** Shorter names may occur in a strong password. */
 const shortestName = 4
 
-/** Whether `password` is `name`, or that with figures and signs around it: `Ann.Miller2026!`. */
+/** Whether `password` is `name`, possibly with digits and punctuation around it: `Ann.Miller2026!`. */
 function isLittleMore(password: string, name: string): boolean {
   const [own, other] = [fold(password), fold(name)]
   return own === other || (bare(other).length >= shortestName && bare(own) === bare(other))

@@ -1,11 +1,11 @@
 import { showTime } from '../time.ts'
 import type { User } from './user.ts'
 
-/** How users are written for `users import` to read again. */
+/** Export formats, which `users import` reads. */
 export const exportFormats = ['ndjson', 'csv'] as const
 export type ExportFormat = (typeof exportFormats)[number]
 
-/** An export as text, a piece for each page of users; with CSV a header comes first. It holds password digests. */
+/** An export as text, one chunk per page of users; CSV begins with a header. It contains password digests. */
 export async function* exportText(pages: AsyncIterable<readonly User[]>, format: ExportFormat): AsyncGenerator<string> {
   if (format === 'csv') yield `${columns.join(',')}\n`
   const toLine = format === 'csv' ? toCsvLine : toJsonLine
@@ -30,7 +30,7 @@ const toJsonLine = (fields: Fields): string => JSON.stringify(fields)
 
 const toCsvLine = (fields: Fields): string => columns.map((name) => toCsv(fields[name])).join(',')
 
-/** RFC 4180 §2: what holds a comma, a quote or the end of a line is quoted, and a quote is doubled. */
+/** RFC 4180 §2: fields with a comma, a quote or a line break are quoted, and quotes are doubled. */
 function toCsv(value: unknown): string {
   const text = typeof value === 'object' ? (value === null ? '' : JSON.stringify(value)) : String(value)
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text

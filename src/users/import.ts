@@ -1,7 +1,7 @@
 import { digestKind } from '../passwords/digest.ts'
 import { normalizeUsername, type User, usernameFault } from './user.ts'
 
-/** A user as a dump tells of it; undefined where it does not say. The password digest stays as it is. */
+/** A user in a dump; members are undefined if the dump lacks them. The password digest is kept unchanged. */
 export interface GivenUser extends Pick<User, 'username' | 'passwordHash'> {
   readonly id: User['id'] | undefined
   readonly isActive: boolean | undefined
@@ -11,17 +11,17 @@ export interface GivenUser extends Pick<User, 'username' | 'passwordHash'> {
 }
 
 export interface ImportOptions {
-  /** Which of the dump's models are the users, by Django's label. */
+  /** Django's label of the user model in the dump. */
   readonly model: string
-  /** The field that is the username: Django's USERNAME_FIELD. */
+  /** The field with the username: Django's USERNAME_FIELD. */
   readonly usernameField: string
-  /** Fields that are to be custom claims. */
+  /** Fields to store as custom claims. */
   readonly claimFields: readonly string[]
-  /** Why a value can be no custom claims; undefined when it can. */
+  /** Why a value cannot be custom claims; undefined if it can. */
   readonly claimsFault: (claims: unknown) => string | undefined
 }
 
-/** What became of one entry of a dump: a user, the label of another model, or all reasons why it is no user. */
+/** The result of reading an entry: a user, the label of another model, or all reasons why it is refused. */
 export type Reading =
   | { readonly kind: 'user'; readonly user: GivenUser }
   | { readonly kind: 'other'; readonly model: string }
@@ -29,7 +29,7 @@ export type Reading =
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Where each value stands: by the name that Keyturn exports it under, and by Django's. The first that is there counts. */
+/** The names of each field: Keyturn's and Django's. The first one present counts. */
 const names = {
   password: ['password_hash', 'password'],
   isActive: ['is_active'],
@@ -38,12 +38,12 @@ const names = {
 } as const
 
 /**
- * Reads one entry of a dump: an object of Django's `dumpdata` (`{model, pk, fields}`), or one whose members are the columns of
- * Django's auth_user or of `users export`. Never throws; a reason never holds a digest.
+ * Reads an entry of a dump: an object of Django's `dumpdata` (`{model, pk, fields}`), or one with the columns of Django's
+ * auth_user or of `users export` as members. Never throws; a reason never contains a digest.
  */
 export function readUser(entry: unknown, options: ImportOptions): Reading {
   if (typeof entry !== 'object' || entry === null || Array.isArray(entry))
-    return { kind: 'refused', reason: 'is no object' }
+    return { kind: 'refused', reason: 'is not an object' }
   const { model, pk, fields } = entry as Fields
   if (typeof model !== 'string' || typeof fields !== 'object' || fields === null)
     return readFields(entry as Fields, options)
@@ -53,12 +53,12 @@ export function readUser(entry: unknown, options: ImportOptions): Reading {
   return readFields({ ...fields, id: pk }, options)
 }
 
-/** Why a CSV with these columns has no users, as a plain sentence; undefined when it has. */
+/** Why a CSV with these columns cannot contain users, in one sentence; undefined if it can. */
 export function headerFault(columns: readonly string[], { usernameField }: ImportOptions): string | undefined {
   const missing = [[usernameField], names.password].find((each) => !each.some((name) => columns.includes(name)))
   return missing === undefined
     ? undefined
-    : `Its first line is no header of users: JSON, or CSV with a column ${missing.join(' or ')}, is expected.`
+    : `Its first line is not a header for users: expected JSON, or CSV with a column ${missing.join(' or ')}.`
 }
 
 function readFields(fields: Fields, { usernameField, claimFields, claimsFault }: ImportOptions): Reading {
@@ -87,27 +87,27 @@ function readFields(fields: Fields, { usernameField, claimFields, claimsFault }:
   return { kind: 'user', user: { id, username, passwordHash, isActive, createdAt, lastLoginAt, claims } }
 }
 
-/** Why a value cannot be what it stands for; to be read after the field's name. */
+/** Why a value is invalid; completes a sentence that begins with the name of the field. */
 class Fault extends Error {}
 
-/** CSV has no null: there an empty field is one. */
+/** CSV has no null, so an empty field counts as null. */
 const isAbsent = (value: unknown): boolean => value === undefined || value === null || value === ''
 
 function parseId(value: unknown): string | undefined {
   if (isAbsent(value)) return undefined
-  // JSON.parse has rounded it by now. In CSV it stays the text it is.
+  // JSON.parse has already rounded it. In CSV it is text.
   if (typeof value === 'number' && !Number.isSafeInteger(value))
-    throw new Fault('is no whole number that JSON holds exactly: export the table as CSV')
+    throw new Fault('is not an integer that JSON represents exactly: export the table as CSV')
   const id = typeof value === 'number' ? String(value) : value
-  // It is the user_id of tokens, and stands in headers.
+  // It becomes the user_id of tokens and is sent in headers.
   if (typeof id !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(id))
-    throw new Fault('is not a number or a text of 1 to 128 visible ASCII characters')
+    throw new Fault('is not a number or a string of 1 to 128 visible ASCII characters')
   return id
 }
 
 function parseUsername(value: unknown): string {
   if (isAbsent(value)) throw new Fault('is missing')
-  if (typeof value !== 'string') throw new Fault('is no text')
+  if (typeof value !== 'string') throw new Fault('is not a string')
   const username = normalizeUsername(value)
   const fault = usernameFault(username)
   if (fault !== undefined) throw new Fault(`cannot be used: ${fault.replace(/\.$/, '')}`)
@@ -117,9 +117,9 @@ function parseUsername(value: unknown): string {
 function parseDigest(value: unknown): string {
   if (value === undefined) throw new Fault('is missing')
   if (isAbsent(value)) return ''
-  // A password in clear must not get into the store, where it would look like a digest that nobody can verify.
+  // A plaintext password must not be stored, where it would look like a digest that is not supported.
   if (typeof value !== 'string' || digestKind(value) === undefined)
-    throw new Fault('is no digest that Django or Keyturn writes: put ! there to import the user without a password')
+    throw new Fault('is not a digest of Django or Keyturn: replace it with ! to import the user without a password')
   return value
 }
 
@@ -137,13 +137,13 @@ function parseFlag(value: unknown): boolean | undefined {
 
 const timeForm = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?\s?(Z|[+-]\d\d(?::?\d\d)?)?$/
 
-/** As Django, PostgreSQL and Keyturn write times, to whole seconds. Without a zone it is UTC, not the zone of this machine. */
+/** Parses the time formats of Django, PostgreSQL and Keyturn to whole seconds. Without a time zone it is UTC, not local time. */
 function parseTime(value: unknown): number | undefined {
   if (isAbsent(value)) return undefined
   const [, day, time, zone = 'Z'] = timeForm.exec(typeof value === 'string' ? value : '') ?? []
   const offset = zone === 'Z' ? zone : `${zone.slice(0, 3)}:${zone.slice(3).replace(':', '') || '00'}`
   const milliseconds = Date.parse(`${day}T${time}${offset}`)
-  if (Number.isNaN(milliseconds)) throw new Fault('is no time such as 2026-01-31T12:00:00Z')
+  if (Number.isNaN(milliseconds)) throw new Fault('is not a time such as 2026-01-31T12:00:00Z')
   return milliseconds / 1000
 }
 
@@ -169,6 +169,6 @@ function parseObject(value: unknown): object {
   } catch {
     object = undefined
   }
-  if (typeof object !== 'object' || object === null || Array.isArray(object)) throw new Fault('are no JSON object')
+  if (typeof object !== 'object' || object === null || Array.isArray(object)) throw new Fault('are not a JSON object')
   return object
 }

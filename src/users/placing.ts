@@ -1,33 +1,33 @@
 import type { GivenUser } from './import.ts'
 import type { User } from './user.ts'
 
-/** What is to be done with one user of a dump. */
+/** What to do with one user of a dump. */
 export type Placing =
   | {
       readonly kind: 'created' | 'updated'
       readonly user: GivenUser & Pick<User, 'id'>
-      /** Whether an update has replaced the digest by another one. */
+      /** Whether an update replaces the digest. */
       readonly hasNewDigest?: boolean
     }
   | { readonly kind: 'skipped' }
   | { readonly kind: 'refused'; readonly reason: string }
 
-/** Who has an id and a username already. */
+/** The user who already has an id or a username. */
 export type Holder = Pick<User, 'id' | 'username'>
 
 export interface PlacingOptions {
-  /** Whether a user who exists is overwritten with what the dump says, rather than skipped. */
+  /** Whether an existing user is updated rather than skipped. */
   readonly update: boolean
-  /** Ids for those whose dump gives them none. */
+  /** Generates ids for users without one. */
   readonly newId: () => string
 }
 
 /**
- * Decides where each of `users` goes, one after the other, so that a later one meets what an earlier one left. `holders` are
- * all that have one of their ids or usernames. Pure but for `newId`; never throws.
+ * Decides for each of `users` in turn, so that later ones see the results of earlier ones. `holders` are all users with one of
+ * their ids or usernames. Pure except for `newId`; never throws.
  *
- * Whoever has the id is the user, whatever the name: `user_id` claims name the id. A name that somebody else has is refused,
- * since to skip it would leave the dump's user out without a word. Without an id the name tells who it is.
+ * The id identifies a user, whatever the username, since `user_id` claims contain the id. A username that belongs to another id
+ * is refused, since skipping it would silently drop the user. Without an id, the username identifies the user.
  */
 export function placeUsers(
   users: readonly GivenUser[],

@@ -3,7 +3,7 @@ import type { Clock } from '../time.ts'
 import type { UserStore } from './store.ts'
 import type { User } from './user.ts'
 
-/** What is kept of a user. Of the password only what tokens may tell of it, never the hash. */
+/** The cached part of a user. Of the password only the fingerprint that tokens may contain, never the digest. */
 export interface RecentUser extends Pick<User, 'id' | 'username' | 'isActive'> {
   readonly passwordFingerprint: string
 }
@@ -11,9 +11,9 @@ export interface RecentUser extends Pick<User, 'id' | 'username' | 'isActive'> {
 /** Users as they were a few seconds ago, for endpoints that a user calls many times a second. */
 export interface RecentUsers {
   /**
-   * One who is remembered under another password than that of `fingerprint` is looked up anew: the token that bears it may
-   * be younger than what is remembered. Throws KeyturnError STORE_DOWN when the store cannot be reached and the user was
-   * not seen before.
+   * A user cached with another password than that of `fingerprint` is looked up again: the token with the fingerprint may be
+   * newer than the cache. Throws KeyturnError STORE_DOWN if the store is unreachable and the user is not
+   * cached.
    */
   findById(id: string, fingerprint?: unknown): Promise<RecentUser | undefined>
 }
@@ -33,15 +33,15 @@ export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUser
   }
 })
 
-/** How old a user may be, in whole seconds: for so long one who was deactivated in the table is still let in. */
+/** Maximum age of a cached user, in whole seconds: for so long, a user deactivated in the table is still accepted. */
 const fresh = 5
 
-/** Users kept at most; the one looked up first is forgotten first. Each takes a few hundred bytes. */
+/** Maximum number of cached users; the oldest entry is evicted first. Each takes a few hundred bytes. */
 const most = 10_000
 
 /**
- * Remembers the users of `store`, and those it does not have. While the store cannot be reached a user stays as last
- * seen: who shows an access token has logged in or refreshed since the outage began, or has one that soon expires.
+ * Caches the users of `store`, and which users do not exist. While the store is unreachable, cached users stay valid: an access
+ * token soon expires, and no user can get a new one.
  */
 export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock): RecentUsers {
   const seen = new Map<string, { readonly at: number; readonly user: RecentUser | undefined }>()
@@ -59,7 +59,7 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
     } catch (error) {
       const last = seen.get(id)
       if (last === undefined) throw error
-      // Not asked for again before it would have been anyway: a server that says nothing costs seconds.
+      // Not queried again before the entry would have expired: a server that does not respond costs seconds.
       return remember(id, last.user)
     }
   }
@@ -69,7 +69,7 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
       const isOther = fingerprint !== undefined && (last?.user?.passwordFingerprint ?? fingerprint) !== fingerprint
       if (isOther) return await look(id)
       const age = last === undefined ? fresh : clock() - last.at
-      // Below 0 the clock was set back, and the age is unknown.
+      // A negative age means that the clock was set back: the age is unknown.
       if (age >= 0 && age < fresh) return last?.user
       const answer = looking.get(id) ?? look(id).finally(() => looking.delete(id))
       looking.set(id, answer)

@@ -2,42 +2,42 @@ import type { GivenUser } from './import.ts'
 import type { Placing, PlacingOptions } from './placing.ts'
 import type { User } from './user.ts'
 
-/** Where users are kept. Every method throws KeyturnError STORE_DOWN when the store cannot be reached. */
+/** Stores users. Every method throws KeyturnError STORE_DOWN if the store is unreachable. */
 export interface UserStore {
-  /** By the name as it was sent: it is also looked up in NFKC. */
+  /** By the username as sent, and in NFKC. */
   findByUsername(username: string): Promise<User | undefined>
   findById(id: string): Promise<User | undefined>
-  /** The new user; undefined when the username is taken. */
+  /** The new user; undefined if the username is taken. */
   create(username: string, passwordHash: string): Promise<User | undefined>
-  /** These four return whether there was such a user: a row that was written. */
+  /** The next four return whether a row was written, that is, whether the user exists. */
   setPassword(id: string, passwordHash: string): Promise<boolean>
   setActive(id: string, isActive: boolean): Promise<boolean>
   setClaims(id: string, claims: User['claims']): Promise<boolean>
   delete(id: string): Promise<boolean>
   /**
-   * Sets the digest if it is still `verified`, and says whether it did: a password that was changed meanwhile, here or by
-   * another program that writes to the table, stays.
+   * Sets the digest if it is still `verified`, and returns whether it did: a password that was changed meanwhile, here or by
+   * another program that writes to the table, is kept.
    */
   replacePasswordHash(id: string, verified: string, passwordHash: string): Promise<boolean>
   /**
-   * Digests of a few users who are neighbours in the table: the same ones for the same `lot`, 0 to below 1, as long as users
-   * stay, and all users over all lots. Empty when there are no users.
+   * Digests of a few adjacent users in the table: the same for the same `lot` (0 to below 1) while the users stay the same, and
+   * all users over all lots. Empty if there are no users.
    */
   drawPasswordHashes(lot: number): Promise<readonly string[]>
-  /** Dates the user's last login: now. */
+  /** Sets the time of the user's last login to now. */
   recordLogin(id: string): Promise<void>
-  /** By username, in pages: those after `afterUsername`, as the last one of the page before is called, at most `limit`. */
+  /** At most `limit` users in the order of their usernames, after `afterUsername`, the last one of the previous page. */
   list(afterUsername: string, limit: number): Promise<readonly User[]>
 }
 
-/** How many users a UserImport takes at once. */
+/** Maximum number of users per batch. */
 export const importBatch = 1000
 
-/** Takes the users of a dump into a store, batch by batch. */
+/** Imports users into a store, batch by batch. */
 export interface UserImport {
   /**
-   * Takes at most `importBatch` users in, all of them or none, and tells what became of each. To do it again changes nothing.
-   * Throws KeyturnError STORE_DOWN when the store cannot be reached.
+   * Imports at most `importBatch` users, all or none, and returns the outcome of each. Idempotent. Throws KeyturnError STORE_DOWN
+   * if the store is unreachable.
    */
   place(users: readonly GivenUser[], options: Pick<PlacingOptions, 'update'>): Promise<readonly Placing[]>
 }

@@ -1,6 +1,6 @@
 /** Someone who can log in. Times are whole seconds since 1970. */
 export interface User {
-  /** What tokens carry, and sessions are kept under: the field that USER_ID_FIELD names. */
+  /** The id in tokens and sessions is this, or the username, depending on USER_ID_FIELD. */
   readonly id: string
   readonly username: string
   readonly passwordHash: string
@@ -22,7 +22,7 @@ export const isUnchanged = (known: User, current: User | undefined): boolean =>
 export const normalizeUsername = (username: string): string => username.normalize('NFKC')
 
 /** Longest username, in characters after NFKC. */
-export const longestUsername = 254
+export const maxUsernameLength = 254
 
 /**
  * Why a username, in NFKC, is invalid, as a plain sentence; undefined when it is valid. What a login form would
@@ -32,6 +32,6 @@ export function usernameFault(username: string): string | undefined {
   if (username === '' || username !== username.trim()) return 'It must not be blank, or begin or end with white space.'
   if (/\p{Cc}/u.test(username)) return 'It must not contain control characters.'
   if (/\p{Surrogate}/u.test(username)) return 'It must be Unicode text.'
-  if ([...username].length > longestUsername) return `It must have at most ${longestUsername} characters.`
+  if ([...username].length > maxUsernameLength) return `It must have at most ${maxUsernameLength} characters.`
   return undefined
 }

@@ -157,8 +157,8 @@ t.test('on a terminal a password is asked for twice and never shown', { skip: wi
     onTerminal([process.execPath, main, ...args], { ...surroundings, ...cheap, ...env }, answers)
   const typed = (...answers: readonly string[]) => onTty(['users', 'create', 'ann'], answers)
   t.match(await typed(`${password}\r`, 'another password\r'), { code: 1, out: /The two are not the same/ })
-  t.match(await typed('\x03'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-C')
-  t.match(await typed('\x04'), { code: 1, out: /Cancelled: nothing was changed/ }, 'Ctrl-D')
+  t.match(await typed('\x03'), { code: 1, out: /Cancelled; nothing was changed/ }, 'Ctrl-C')
+  t.match(await typed('\x04'), { code: 1, out: /Cancelled; nothing was changed/ }, 'Ctrl-D')
   t.same(await list(env), [])
   const run = await typed(`${password}\r`, `${password}\r`)
   t.match(run, { code: 0, out: /Password for ann: .*Password for ann, again: .*Created the user "ann"/s })
@@ -230,14 +230,14 @@ t.test('migrate and check-config without servers', async (t) => {
   const checked = await keyturn(['check-config'], env)
   t.match(checked, {
     code: 0,
-    out: /^Configuration is good\.\nUsers and keys: embedded.*\nSessions: embedded/,
+    out: /^Configuration is valid\.\nUsers and keys: embedded.*\nSessions: embedded/,
     err: ''
   })
   t.notOk(existsSync(env.DATA_DIR), 'to look makes nothing')
   t.match(await keyturn(['migrate'], env), { code: 0, out: /^(Applied \d+\.do\.[\w-]+\.sql\n)+$/, err: '' })
-  t.match(await keyturn(['migrate'], env), { code: 0, out: 'Nothing to do: the database is up to date.\n' })
+  t.match(await keyturn(['migrate'], env), { code: 0, out: 'The database is up to date.\n' })
   const printed = await keyturn(['check-config', '--print'], { ...env, SIGNING_KEY: 'hunter2'.repeat(5) })
-  t.match(printed, { code: 0, out: /^PORT=8000\n(.*\n)*SIGNING_KEY=\(set\)\n(.*\n)*Configuration is good\./ })
+  t.match(printed, { code: 0, out: /^PORT=8000\n(.*\n)*SIGNING_KEY=\(set\)\n(.*\n)*Configuration is valid\./ })
   t.notMatch(printed.out, 'hunter2')
 })
 
@@ -245,7 +245,7 @@ t.test('a server that is away', async (t) => {
   const env = { DATABASE_URL: 'postgres://me:hunter2@127.0.0.1:1/x', REDIS_URL: 'redis://:hunter2@127.0.0.1:1' }
   const key = { SIGNING_KEY: '0123456789abcdef'.repeat(4) }
   const checked = await keyturn(['check-config'], { ...env, ...key })
-  t.match(checked, { code: 1, out: /^Configuration is good\.\nUsers and keys: .*ECONNREFUSED.*\nSessions: .*Redis/ })
+  t.match(checked, { code: 1, out: /^Configuration is valid\.\nUsers and keys: .*ECONNREFUSED.*\nSessions: .*Redis/ })
   const migrated = await keyturn(['migrate'], { ...env, ...key })
   t.not(migrated.code, 0)
   t.match(migrated.err, /^.*ECONNREFUSED.*\n$/, 'one line')
@@ -328,8 +328,8 @@ t.test('passwords calibrate prints settings', async (t) => {
     argon2Time: Number(time),
     argon2Parallelism: 1
   })
-  t.match(lines.err, /^A password takes \d+ ms here: [\d.]+ logins a second on a core/)
-  t.match(lines.err, /weaker than OWASP advises/)
+  t.match(lines.err, /^A hash takes \d+ ms on this machine: [\d.]+ logins per second on a core/)
+  t.match(lines.err, /weaker than OWASP recommends/)
 
   const json = await keyturn([...args, '--json'])
   t.match(JSON.parse(json.out), { argon2_parallelism: 1, ms: Number, logins_per_second_per_core: Number })

@@ -55,7 +55,7 @@ async function commands(t: Test, env: Environment): Promise<void> {
     ['delete', 'given', '--yes'],
     ['rotate-secret', 'given']
   ])
-    isRefused(t, await clients(args), /There is no client "given"/)
+    isRefused(t, await clients(args), /The client "given" does not exist/)
   t.equal((await list()).length, 2)
 }
 

@@ -71,7 +71,7 @@ t.test('MAX_CONNECTIONS: one connection more is closed and logged; the others st
   all[49]?.socket.write(live)
   await answered
   t.equal(await open().answer, '', 'closed without an answer')
-  t.match(output().stdout, /connections refused: this worker has reached MAX_CONNECTIONS \(50\)/)
+  t.match(output().stdout, /connections refused: worker reached MAX_CONNECTIONS \(50\)/)
   for (const { socket } of all) {
     const data = once(socket, 'data')
     socket.write(live)

@@ -53,9 +53,9 @@ t.test('nobody notices', { skip: withoutDjango() || withoutPostgres(), timeout: 
   const seen = await doctor()
   t.match(seen, { code: 0, stdout: /^good {3}auth_user has 2 users, 0 of them inactive\.$/m })
   t.match(seen.stdout, /^good {3}2 passwords are pbkdf2_sha256: they work\.$/m)
-  t.match(seen.stdout, /^good {3}SIGNING_KEY is the one Django signs with: 2 refresh tokens/m)
+  t.match(seen.stdout, /^ok {5}SIGNING_KEY is Django’s signing key: 2 refresh tokens/m)
   const stranger = await runKeyturn(['doctor'], { ...env, SIGNING_KEY: randomBytes(32).toString('hex') })
-  t.match(stranger, { code: 1, stdout: /^wrong {2}The newest refresh token of Django is not signed with SIGNING_KEY/m })
+  t.match(stranger, { code: 1, stdout: /^error {2}Django’s newest refresh token does not verify with SIGNING_KEY/m })
 
   // Its tokens go on working.
   t.strictSame(await verify(old.body.access), { status: 200, body: {} }, 'an access token of Django')
@@ -166,13 +166,13 @@ t.test('with RS256, step by step', { skip: withoutDjango() || withoutPostgres(),
   t.equal((await runKeyturn(['migrate'], env)).code, 0)
   t.match(
     (await runKeyturn(['doctor'], env)).stdout,
-    /^note {3}.*ADOPT_REFRESH_TOKENS is off\. Users who are logged in/m
+    /^note {3}.*ADOPT_REFRESH_TOKENS is off\. Users whom Simple JWT logged in/m
   )
   const refresh = (url: string, token = '') => post(`${url}/api/token/refresh/`, { refresh: token })
 
   // 2. and 3. Adoption on, beside Django.
   const on = { ...env, ADOPT_REFRESH_TOKENS: 'on' }
-  t.match((await runKeyturn(['doctor'], on)).stdout, /^good .* 2 refresh tokens go on working, each once\.$/m)
+  t.match((await runKeyturn(['doctor'], on)).stdout, /^ok .* 2 refresh tokens stay valid, each for one refresh\.$/m)
   const beside = await startKeyturn(t, on)
   const { status, body } = await refresh(beside.url, tokens[0])
   t.equal(status, 200)

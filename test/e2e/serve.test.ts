@@ -82,10 +82,10 @@ t.test('from the first start to the second, with nothing configured', async (t) 
   const first = await startKeyturn(t, env)
   while (!first.output().stdout.includes('Then log in')) await delay(10)
   t.match(messagesOf(first), [
-    /^Keyturn listens on http:/,
-    `Users and keys are kept in ${env.DATA_DIR}, since DATABASE_URL is not set`,
-    `Sessions are kept in ${env.DATA_DIR}, since REDIS_URL is not set`,
-    /^There are no users yet\. .* users create vitor$/,
+    /^Keyturn listening on http:/,
+    `DATABASE_URL is not set: users and keys are stored in ${env.DATA_DIR}`,
+    `REDIS_URL is not set: sessions are stored in ${env.DATA_DIR}`,
+    /^No users exist yet\. .* users create vitor$/,
     /^Then log in: {2}curl .*\/api\/token\/$/
   ])
   t.equal((await doorsOf(first).logIn()).status, 401)
@@ -117,7 +117,7 @@ t.test('what keeps it from starting is said in as many lines', async (t) => {
   const { port } = holder.address() as { port: number }
   await Promise.all([
     isRefused(t, { ...env, PORT: 'http', SIGNING_KEY: 'hunter2', LEEWAY: '1y' }, [
-      /^PORT: got "http", expected a whole number from 0 to 65535\.$/,
+      /^PORT: got "http", expected an integer from 0 to 65535\.$/,
       /^LEEWAY: got "1y", expected a duration/,
       /^SIGNING_KEY: got 7 bytes, expected at least 32/
     ]),

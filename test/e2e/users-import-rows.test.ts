@@ -33,8 +33,8 @@ t.test('what Django itself dumps', { skip: withoutDjango(), timeout: 120_000 }, 
     t.equal(run.code, 0, run.stderr)
     t.match(run.stderr, /^Standard input: (\d+) created, 0 skipped, 0 refused\.$/m)
     t.equal(users.length, Number(/: (\d+) created/.exec(run.stderr)?.[1]))
-    t.match(run.stderr, /^Some cannot log in before they have a new password: no password \(2\)\.$/m)
-    t.match(run.stderr, /^Entries of other models were passed over: auth\.permission \(\d+\), auth\.group \(1\)\.$/m)
+    t.match(run.stderr, /^Users who need a new password before they can log in: no password \(2\)\.$/m)
+    t.match(run.stderr, /^Entries of other models were ignored: auth\.permission \(\d+\), auth\.group \(1\)\.$/m)
     const byName = new Map(users.map((user) => [user.username, user]))
     t.match(byName.get('pbkdf2_sha256'), {
       id: '1',
@@ -59,22 +59,22 @@ t.test('each row that is refused is told, and the others are in', async (t) => {
       { id: '2', username: 'user1', reason: 'the username is taken by the user whose id is 1' }
     ],
     ['{"model": "auth.user", "pk": 3, "fields": {"password": "hunter2"', { reason: 'is not JSON' }],
-    ['[]', { reason: 'is no object' }],
+    ['[]', { reason: 'is not an object' }],
     ['', undefined],
     [aDjangoUser(null), { reason: /^has no pk/ }],
     [
       aDjangoUser(4, { username: 'a\nb', is_active: 'maybe' }),
       { id: '4', reason: /^username cannot be used: .*; is_active is neither/ }
     ],
-    [aDjangoUser(5, { password: 'hunter2' }), { id: '5', username: 'user5', reason: /^password is no digest/ }],
+    [aDjangoUser(5, { password: 'hunter2' }), { id: '5', username: 'user5', reason: /^password is not a digest/ }],
     [
       '{"model": "auth.user", "pk": 9007199254740993, "fields": {"username": "big", "password": "!"}}',
-      { username: 'big', reason: /^id is no whole number/ }
+      { username: 'big', reason: /^id is not an integer/ }
     ],
     [{ ...aDjangoUser(6), model: 'auth.group' }, undefined],
     [
       aDjangoUser(7, { password: 'crypt$$oVVPEguINYdVw' }),
-      { outcome: 'cannot log in', id: '7', username: 'user7', reason: 'crypt is not verified here' }
+      { outcome: 'cannot log in', id: '7', username: 'user7', reason: 'crypt is not supported' }
     ],
     [aDjangoUser(8, { password: '!' }), { outcome: 'cannot log in', id: '8', reason: 'no password' }],
     [{ username: 'without-id', password_hash: aDigest }, undefined]
@@ -109,9 +109,9 @@ t.test('each row that is refused is told, and the others are in', async (t) => {
   t.match(run.stderr, 'Row 3, line 3, "user1": the username is taken by the user whose id is 1.\n')
   t.match(
     run.stderr,
-    'Some cannot log in before they have a new password: crypt is not verified here (1), no password (1).\n'
+    'Users who need a new password before they can log in: crypt is not supported (1), no password (1).\n'
   )
-  t.match(run.stderr, 'Entries of other models were passed over: auth.group (1).\n')
+  t.match(run.stderr, 'Entries of other models were ignored: auth.group (1).\n')
   t.match(told.at(-1), /^Not every row is in\. /)
   t.notMatch(run.stderr + readFileSync(report, 'utf8'), /hunter2|pbkdf2|oVVPEguINYdVw/, 'no password, and no digest')
 })
@@ -123,7 +123,7 @@ t.test('of many refused rows some are told, and --report has all', async (t) => 
   t.equal(run.code, 1)
   t.same(users, [])
   t.equal(run.stderr.match(/^Row \d+, line 1, "user\d+": /gm)?.length, 10)
-  t.match(run.stderr, '\n1,190 more were refused: --report FILE writes them all.\n')
+  t.match(run.stderr, '\n1,190 more were refused; --report FILE lists all of them.\n')
   t.equal(parseLines(readFileSync(report, 'utf8')).length, 1200)
 })
 
@@ -160,13 +160,13 @@ t.test('a model of one\u2019s own', async (t) => {
   const { run, users } = await importInto(t, dump, ...options)
   t.match(run, {
     code: 0,
-    stderr: /: 1 created, 0 skipped, 0 refused\.\nEntries of other models were passed over: auth\.user \(1\)/
+    stderr: /: 1 created, 0 skipped, 0 refused\.\nEntries of other models were ignored: auth\.user \(1\)/
   })
   t.match(users, [{ id: '7', username: 'ann@example.com', claims: { nick: 'ann' } }])
   const wrong = await importInto(t, JSON.stringify([custom]))
   t.match(wrong.run, {
     code: 1,
-    stderr: /accounts\.User \(1\)\.\nIt has no entry of the model auth\.user: --model names another\.\n$/
+    stderr: /accounts\.User \(1\)\.\nThe file has no entries of the model auth\.user: choose another with --model\.\n$/
   })
   t.same(wrong.users, [])
 })
@@ -178,14 +178,14 @@ t.test('what is no dump', async (t) => {
     t.match(run, { code: 1, stdout: '', stderr: why })
     t.notMatch(run.stderr, /\n\s+at |hunter2/)
   }
-  await refused('', /^Standard input: It is empty\.\n$/)
-  await refused('[]', /It has no users\./)
+  await refused('', /^Standard input: The file is empty\.\n$/)
+  await refused('[]', /The file has no users\./)
   await refused(
     '- model: auth.user\n  pk: hunter2\n',
-    /no header of users: JSON, or CSV with a column username, is expected/
+    /not a header for users: expected JSON, or CSV with a column username/
   )
   await refused(Buffer.from('\ufeff[]', 'utf16le'), /UTF-16/)
-  await refused('{"password": "hunter2"}', /It breaks off at byte 1, on line 1: expected an array/, '--format', 'json')
+  await refused('{"password": "hunter2"}', /Invalid at byte 1, line 1: expected an array/, '--format', 'json')
   await refused('{\n "users": [\n "hunter2"]}', /: 0 created, 0 skipped, 3 refused\.\nRow 1, line 1: is not JSON/)
 })
 

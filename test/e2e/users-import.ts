@@ -88,7 +88,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     for (const format of ['ndjson', 'csv']) {
       const { code, stdout, stderr } = await users(env, 'export', '--format', format)
       t.equal(code, 0)
-      t.match(stderr, /^This export holds password digests.*\n$/, 'one line of warning')
+      t.match(stderr, /^This export contains password digests.*\n$/, 'one line of warning')
       t.equal(stdout.trimEnd().split(/\n(?!feed)/).length, format === 'csv' ? 601 : 600)
       const other = (await openEmpty(t)).env
       t.match(await runKeyturn(['users', 'import', '-'], other, stdout), { code: 0, stderr: /: 600 created, / })
@@ -139,7 +139,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
       while (!(await isUnderWay())) await sleep(20)
       child.kill('SIGINT')
       t.same(await closed, [1, null])
-      t.match(words, /(^|\n)Standard input: stopped before its end\.\n$/)
+      t.match(words, /(^|\n)Standard input: reading was interrupted\.\n$/)
       return words
     }
     t.notMatch(await stopped('--dry-run'), 'Run the same command again')
@@ -173,7 +173,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     const [counts, advice, why, ...others] = broken.stderr.trimEnd().split('\n')
     t.match(counts, `: ${number(count - 1)} created, 0 skipped, 0 refused.`)
     const byte = Buffer.byteLength(dump.slice(0, dump.lastIndexOf('{"model"'))) + 1
-    t.match(why, `: It breaks off at byte ${byte}, on line 1: the object that begins there does not end.`)
+    t.match(why, `: Invalid at byte ${byte}, line 1: the object that begins there does not end.`)
     t.match(advice, /^Run the same command again/)
     t.same(others, [])
     t.equal(await countUsers(db), count - 1)

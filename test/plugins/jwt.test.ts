@@ -95,7 +95,7 @@ t.test('nor after its key is gone; and a key that comes is known without a resta
   t.equal(await verify(service, byNext), good)
   t.same(await jwks(), [next.kid])
   t.match(
-    service.log.filter(({ msg }) => /keys have changed/.test(String(msg))),
+    service.log.filter(({ msg }) => /signing key changed/.test(String(msg))),
     [{}, { kid: next.kid }, { kid: next.kid }]
   )
 })

@@ -258,12 +258,12 @@ t.test('what is no request is answered in our words too', async (t) => {
   const end = 'Connection: close\r\n\r\n'
   const post = 'POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
   const rows: readonly (readonly [name: string, text: string, status: number, detail: string])[] = [
-    ['no HTTP', 'hello\r\n\r\n', 400, 'The request is no HTTP.'],
+    ['malformed HTTP', 'hello\r\n\r\n', 400, 'Malformed HTTP request.'],
     [
       'two lengths',
       `${post}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
       400,
-      'The request is no HTTP.'
+      'Malformed HTTP request.'
     ],
     ['a header block too large', `${post}X: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'The header fields are too large.'],
     ['two Host fields', `${post}host: y\r\n${end}`, 400, host],

@@ -110,7 +110,7 @@ t.test('a login whose client has gone starts no session', async (t) => {
   })
   const client = { ip: '192.0.2.1', userAgent: '', signal: gone.signal }
   const left = app.flows.obtain({ username: 'ann', password: aPassword }, client)
-  await t.rejects(left, { code: 'BUSY', detail: 'the client has gone' })
+  await t.rejects(left, { code: 'BUSY', detail: 'the client has disconnected' })
   t.same(await app.stores.sessions.list(id), [])
 })
 

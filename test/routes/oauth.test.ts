@@ -474,7 +474,7 @@ t.test('while the clients cannot be read they are believed for a while, and it i
   const list = t.intercept(service.app.stores.clients, 'list', { value: gone })
   for (let tries = 0; tries < 400 && asked < 3; tries++) await delay(50)
   t.equal(asked, 3)
-  t.equal(service.log.filter(({ msg }) => /clients cannot be read/.test(String(msg))).length, 1)
+  t.equal(service.log.filter(({ msg }) => /clients could not be read/.test(String(msg))).length, 1)
   t.equal((await gateway.post(introspectPath, { token: 'x' })).statusCode, 200)
   list.restore()
 })

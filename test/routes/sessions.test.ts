@@ -284,7 +284,7 @@ t.test('a trail that cannot be written stops nobody', async (t) => {
   t.equal((await post('/api/token/', { username: 'vitor', password: aPassword })).statusCode, 200)
   t.match(log.at(-1), {
     level: 50,
-    msg: 'the audit trail cannot be written',
+    msg: 'audit entry could not be written',
     event: 'login',
     err: { message: 'disk full' }
   })

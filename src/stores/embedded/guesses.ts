@@ -1,4 +1,4 @@
-import { decideTry, type GuessStore, giveTryBack, knownFor } from '../../passwords/guessing.ts'
+import { decideTry, type GuessStore, giveTryBack, trustedFor } from '../../passwords/guessing.ts'
 import type { Clock } from '../../time.ts'
 import type { EmbeddedEngine } from './engine.ts'
 
@@ -60,7 +60,7 @@ export async function openEmbeddedGuesses(engine: EmbeddedEngine, clock: Clock):
         engine.run(
           `INSERT INTO keyturn_known_sources (key, expires_at) VALUES ($1, $2)
            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at`,
-          [key, clock() + knownFor]
+          [key, clock() + trustedFor]
         )
       })
     }

@@ -1,4 +1,4 @@
-import { type Charge, type GuessStore, knownFor } from '../../passwords/guessing.ts'
+import { type Charge, type GuessStore, trustedFor } from '../../passwords/guessing.ts'
 import type { Circuit } from '../circuit.ts'
 import { type Connection, failClosed, makeRedisCircuit } from './client.ts'
 import { makeNames, type Names } from './names.ts'
@@ -41,7 +41,7 @@ export function openRedisGuesses(
       return (await redis.exists(names.knownSource(key))) === 1
     },
     async remember(key) {
-      await redis.set(names.knownSource(key), '', 'EX', knownFor)
+      await redis.set(names.knownSource(key), '', 'EX', trustedFor)
     }
   })
 }

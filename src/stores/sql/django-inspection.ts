@@ -1,4 +1,4 @@
-import { longestUsername } from '../../users/user.ts'
+import { maxUsernameLength } from '../../users/user.ts'
 import type { SqlQueries } from './connection.ts'
 import { type DjangoTable, hasTable } from './django-table.ts'
 
@@ -21,7 +21,7 @@ export async function inspectUsers(db: SqlQueries, { name, column, has }: Django
     `SELECT count(*) AS users, count(*) FILTER (WHERE ${has('is_active') ? `NOT ${column('is_active')}` : 'false'}) AS inactive,
        count(*) FILTER (WHERE ${column('username')} ~ '^\\s|\\s$' OR char_length(${column('username')}) > $1) AS unreachable
      FROM ${name}`,
-    [longestUsername]
+    [maxUsernameLength]
   )
   const password = column('password')
   const digests = await db.query<UsersInspection['digests'][number]>(

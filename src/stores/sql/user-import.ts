@@ -53,16 +53,16 @@ async function write(query: Query, placings: readonly Placing[], clock: Clock): 
  * Rows in one statement. On both engines fewer cost round trips and more cost more than they save: SQLite inserts 93,000 a
  * second by 20, 63,000 by 50 and 20,000 by 500, PostgreSQL 15,000 by 25, 17,000 by 50 and 11,000 by 500.
  */
-const atOnce = 50
+const groupSize = 50
 
 /**
- * `items` in groups of `atOnce`, the last one filled up with its last item: the statements below bear one twice, and are
+ * `items` in groups of `groupSize`, the last one filled up with its last item: the statements below bear one twice, and are
  * always the same few, which the embedded engine prepares once and keeps.
  */
 function* groups<T>(items: readonly T[]): Generator<readonly T[]> {
-  for (let start = 0; start < items.length; start += atOnce) {
-    const group = items.slice(start, start + atOnce)
-    yield [...group, ...Array<T>(atOnce - group.length).fill(group.at(-1) as T)]
+  for (let start = 0; start < items.length; start += groupSize) {
+    const group = items.slice(start, start + groupSize)
+    yield [...group, ...Array<T>(groupSize - group.length).fill(group.at(-1) as T)]
   }
 }
 
@@ -76,7 +76,7 @@ type Named = { readonly id?: string | undefined; readonly username?: string }
 export async function findHolders(query: Query, users: readonly Named[]): Promise<readonly Holder[]> {
   const found: Holder[] = []
   for (const column of ['id', 'username'] as const) {
-    const select = `SELECT id, username FROM keyturn_users WHERE ${column} IN (${places(atOnce)})`
+    const select = `SELECT id, username FROM keyturn_users WHERE ${column} IN (${places(groupSize)})`
     const values = users.flatMap((user) => user[column] ?? [])
     for (const group of groups(values)) found.push(...(await query<Holder>(select, group)))
   }
@@ -86,7 +86,7 @@ export async function findHolders(query: Query, users: readonly Named[]): Promis
 const columns = ['id', 'username', 'password_hash', 'is_active', 'created_at', 'last_login_at', 'claims']
 
 const insertStatement = `INSERT INTO keyturn_users (${columns.join(', ')}) VALUES
-  ${Array.from({ length: atOnce }, (_, row) => `(${places(columns.length, row * columns.length)})`).join(', ')}
+  ${Array.from({ length: groupSize }, (_, row) => `(${places(columns.length, row * columns.length)})`).join(', ')}
   ON CONFLICT DO NOTHING RETURNING id`
 
 /** The ids of those that are in by this. */

@@ -1,11 +1,11 @@
-import { type Chunks, DumpError, decodeText, longestRow, type Row } from './row.ts'
+import { type Chunks, DumpError, decodeText, maxRowBytes, type Row } from './row.ts'
 
-/** Why a header will not do, as a plain sentence; undefined when it will. */
+/** Why a header is invalid, in one sentence; undefined if it is valid. */
 export type HeaderFault = (names: readonly string[]) => string | undefined
 
 /**
- * CSV as RFC 4180 has it, with a header: each row an object of texts by the header's names. A row with a wrong number of
- * fields is a row with a fault. Throws DumpError where a quote is misplaced or never closed, and for a header that will not do.
+ * CSV (RFC 4180) with a header: each row becomes an object of strings by the names in the header. A row with a wrong number of
+ * fields is a row with a fault. Throws DumpError for a quote that is misplaced or never closed, and for an invalid header.
  */
 export async function* readCsv(chunks: Chunks, headerFault: HeaderFault): AsyncGenerator<Row> {
   let names: readonly string[] | undefined
@@ -30,7 +30,7 @@ function toRow(line: number, names: readonly string[], fields: readonly (string 
 
 interface CsvRecord {
   readonly fields: readonly Buffer[]
-  /** The one it ends on. */
+  /** The line on which the row ends. */
   readonly line: number
 }
 
@@ -42,14 +42,14 @@ async function* records(chunks: Chunks): AsyncGenerator<CsvRecord> {
     encoding: null,
     relax_column_count: true,
     skip_empty_lines: true,
-    max_record_size: longestRow,
-    // Read from the stream, the records before an error would be lost with it.
+    max_record_size: maxRowBytes,
+    // Reading from the stream would lose the records before an error.
     on_record(record, { lines }) {
       found.push({ fields: record as unknown as readonly Buffer[], line: lines })
       return null
     }
   })
-  parser.on('error', () => {}) // it is given to `write` and `end` too
+  parser.on('error', () => {}) // also passed to `write` and `end`
   async function* step(work: (done: (fault?: unknown) => void) => void): AsyncGenerator<CsvRecord> {
     const fault = await new Promise((resolve) => work(resolve))
     yield* found.splice(0)
@@ -59,17 +59,17 @@ async function* records(chunks: Chunks): AsyncGenerator<CsvRecord> {
   yield* step((done) => parser.end(done))
 }
 
-/** Our texts for csv-parse's errors: its own would quote the row. */
+/** Our messages for csv-parse's errors, since its own quote the row. */
 interface CsvFault {
   readonly code: string
   readonly lines: number
 }
 
 const toDumpError = ({ code, lines }: CsvFault): DumpError =>
-  new DumpError(`It breaks off on line ${lines}: ${words[code] ?? code}.`)
+  new DumpError(`Invalid on line ${lines}: ${messages[code] ?? code}.`)
 
-const words: Readonly<Record<string, string>> = {
-  CSV_MAX_RECORD_SIZE: `a row does not end within ${longestRow} bytes`,
+const messages: Readonly<Record<string, string>> = {
+  CSV_MAX_RECORD_SIZE: `a row does not end within ${maxRowBytes} bytes`,
   CSV_QUOTE_NOT_CLOSED: 'a quote is never closed',
   CSV_INVALID_CLOSING_QUOTE: 'after a closing quote only a comma or the end of the line may come',
   INVALID_OPENING_QUOTE: 'a quote stands within a field that does not begin with one'

@@ -1,11 +1,11 @@
-import { type Chunks, jsonRow, longestRow, type Row } from './row.ts'
+import { type Chunks, jsonRow, maxRowBytes, type Row } from './row.ts'
 
 const newline = 0x0a
 
 /**
- * A JSON value a line (NDJSON, JSON Lines), as `users export` and Django's `dumpdata --format jsonl` write it. Empty lines are
- * skipped. A malformed line is a row with a fault; reading continues with the next one. Not by node:readline, which also
- * ends a line at U+2028, and JSON texts may hold one.
+ * One JSON value per line (NDJSON, JSON Lines), as written by `users export` and Django's `dumpdata --format jsonl`. Empty lines
+ * are skipped. A malformed line is a row with a fault; reading continues with the next one. node:readline is not used, since it
+ * also ends a line at U+2028, which JSON may contain.
  */
 export async function* readLines(chunks: Chunks): AsyncGenerator<Row> {
   let line = 1
@@ -14,11 +14,11 @@ export async function* readLines(chunks: Chunks): AsyncGenerator<Row> {
 
   const hold = (bytes: Buffer): void => {
     heldBytes += bytes.length
-    if (heldBytes > longestRow) held = []
+    if (heldBytes > maxRowBytes) held = []
     else held.push(bytes)
   }
   const finish = (): Row | undefined => {
-    const row = heldBytes > longestRow ? { line, fault: `is longer than ${longestRow} bytes` } : parse(line, held)
+    const row = heldBytes > maxRowBytes ? { line, fault: `is longer than ${maxRowBytes} bytes` } : parse(line, held)
     line++
     held = []
     heldBytes = 0

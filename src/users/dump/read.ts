@@ -3,13 +3,13 @@ import { type HeaderFault, readCsv } from './csv.ts'
 import { readLines } from './lines.ts'
 import { type Chunks, DumpError, type Row } from './row.ts'
 
-/** The forms a dump can have: one JSON array, a JSON value a line, CSV with a header. */
+/** The formats of a dump: one JSON array, one JSON value per line, or CSV with a header. */
 export const dumpFormats = ['json', 'ndjson', 'csv'] as const
 export type DumpFormat = (typeof dumpFormats)[number]
 
 /**
- * The rows of a dump, one after the other; without a `format` the first sign tells it. Throws DumpError when it cannot be read
- * any further, and whatever `chunks` throws.
+ * The rows of a dump; without `format`, the first character decides. Throws DumpError if it cannot be read any further, and the
+ * errors of `chunks`.
  */
 export async function* readDump(
   chunks: Chunks,
@@ -17,7 +17,7 @@ export async function* readDump(
 ): AsyncGenerator<Row> {
   const rest = chunks[Symbol.asyncIterator]()
   const head = await readHead(rest)
-  if (head === undefined) throw new DumpError('It is empty.')
+  if (head === undefined) throw new DumpError('The file is empty.')
   const whole = concat(head, rest)
   switch (format ?? detectFormat(head)) {
     case 'json':
@@ -29,12 +29,12 @@ export async function* readDump(
   }
 }
 
-/** As much as is needed to see the first sign that is not blank, without a byte order mark; undefined when there is none. */
+/** The beginning up to the first character that is not white space, without a byte order mark; undefined if there is none. */
 async function readHead(chunks: AsyncIterator<Buffer>): Promise<Buffer | undefined> {
   let head = Buffer.alloc(0)
   for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
     head = Buffer.concat([head, next.value])
-    // Four bytes tell every mark from a sign. White space without end is as good as nothing.
+    // Four bytes identify every byte order mark. Endless white space counts as an empty file.
     if (head.length >= 4 && (firstSign(head) !== undefined || head.length > 65_536)) break
   }
   refuseForeign(head)
@@ -45,12 +45,14 @@ const isMarked = (head: Buffer): boolean => head[0] === 0xef && head[1] === 0xbb
 const withoutMark = (head: Buffer): Buffer => (isMarked(head) ? head.subarray(3) : head)
 const firstSign = (head: Buffer): string | undefined => /\S/.exec(withoutMark(head).toString('latin1'))?.[0]
 
-/** What is often handed over by mistake is named, rather than taken for a CSV of one strange column. */
+/** Common mistakes are identified, rather than parsed as CSV with one strange column. */
 function refuseForeign(head: Buffer): void {
   if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff))
-    throw new DumpError('It is UTF-16, as > writes in PowerShell, and UTF-8 is expected: use dumpdata --output FILE.')
+    throw new DumpError(
+      'The file is in UTF-16, as written by > in PowerShell, expected UTF-8: use dumpdata --output FILE.'
+    )
   if (head[0] === 0x1f && head[1] === 0x8b)
-    throw new DumpError('It is compressed: gunzip -c FILE | keyturn users import - reads it.')
+    throw new DumpError('The file is compressed: use gunzip -c FILE | keyturn users import -.')
 }
 
 function detectFormat(head: Buffer): DumpFormat {

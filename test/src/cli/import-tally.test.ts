@@ -14,9 +14,9 @@ const aTally = (changes: object = {}) => makeTally({ model: 'auth.user', update:
 t.test('nothing, and nothing but other models, is no success', async (t) => {
   const tally = aTally()
   t.same(tally.lines(), ['0 created, 0 skipped, 0 refused.'])
-  t.equal(tally.fault(), 'It has no users.')
+  t.equal(tally.fault(), 'The file has no users.')
   tally.add({ ...at, kind: 'other', model: 'auth.group' })
-  t.match(tally.fault(), /no entry of the model auth\.user/)
+  t.match(tally.fault(), /no entries of the model auth\.user/)
   tally.add({ ...at, kind: 'skipped' })
   t.equal(tally.fault(), undefined, 'who is there already is in')
 })
@@ -37,11 +37,11 @@ t.test('a strange file neither fills the memory nor writes to the terminal', asy
   for (let index = 0; index < 1000; index++) tally.add({ ...at, kind: 'other', model: `app.model${index}` })
   tally.add({ ...at, kind: 'other', model: '\x1b[2J' })
   const [, models = ''] = tally.lines()
-  t.match(models, /^Entries of other models were passed over: app\.model0 \(1\), .*, others \(981\)\.$/)
+  t.match(models, /^Entries of other models were ignored: app\.model0 \(1\), .*, others \(981\)\.$/)
   t.notMatch(models, '\x1b')
   t.equal(
     tally.add(created('$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g')),
     undefined,
-    'who can log in is not noted'
+    'there is no note about users who can log in'
   )
 })

@@ -47,8 +47,8 @@ t.test('three faults are three lines, each with its variable, what it got and wh
   const error = t.throws(() => loadConfig({ PORT: '80000', ACCESS_TOKEN_LIFETIME: '5 minutes', LOG_LEVEL: 'loud' }))
   t.match(error, { name: 'ConfigError', message: /^PORT: .*\n.*\n.*$/ })
   t.same((error as ConfigError).faults, [
-    'PORT: got "80000", expected a whole number from 0 to 65535.',
-    'ACCESS_TOKEN_LIFETIME: got "5 minutes", expected a duration from 1s to 1d, in seconds or as 30s, 5m, 12h, 1d.',
+    'PORT: got "80000", expected an integer from 0 to 65535.',
+    'ACCESS_TOKEN_LIFETIME: got "5 minutes", expected a duration from 1s to 1d, in seconds or in a form such as 30s, 5m, 12h, 1d.',
     'LOG_LEVEL: got "loud", expected one of fatal, error, warn, info, debug, trace, silent.'
   ])
 })
@@ -77,7 +77,7 @@ t.test('what ADOPT_REFRESH_TOKENS means is explained with its risk and its end',
   t.match(explain({ SIGNING_KEY }), { isOn: false, sentence: /not adopted: ADOPT_REFRESH_TOKENS is off/ })
   t.match(explain({ ADOPT_REFRESH_TOKENS: 'on' }), { isOn: false, sentence: /SIGNING_KEY_PREVIOUS are not set/ })
   const on = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'on' }
-  t.match(explain(on), { isOn: true, sentence: /without an end .* can log in as any user\.$/ })
+  t.match(explain(on), { isOn: true, sentence: /without a time limit .* can log in as any user\.$/ })
   const ending = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'until 2026-12-31', REFRESH_TOKEN_LIFETIME: '14d' }
   t.match(explain(ending), { isOn: true, sentence: /until 2027-01-14T23:59:59Z, anyone .* as any user\.$/ })
   t.match(explain(ending, '2027-01-15T00:00:00Z'), { isOn: false, sentence: /no longer adopted since 2027-01-14/ })
@@ -232,7 +232,8 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
   }
   const tried = new Set(bounds.map(([variable]) => variable))
   const untried = Object.entries(settings).filter(([name]) => !tried.has(variableOf(name)))
-  for (const [name, { wants }] of untried) t.match(wants, /^(a text|one or more texts)$/, `${name} has no bound to try`)
+  for (const [name, { wants }] of untried)
+    t.match(wants, /^(a string|one or more strings)$/, `${name} has no bound to try`)
 })
 
 t.test('a URL that its driver would misread is refused in one line, which holds no part of it', async (t) => {
@@ -377,7 +378,7 @@ t.test('what does not go together', async (t) => {
     t.match(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME }), [/^COOKIE_DOMAIN: set/])
   t.same(faultsOf({ COOKIE_DOMAIN: 'example.com', COOKIE_NAME: 'refresh' }), [])
   t.match(faultsOf({ USER_ID_CLAIM: 'token_type', TOKEN_TYPE_CLAIM: 'none' }), [
-    'USER_ID_CLAIM: got "token_type", expected a name that no other claim has.'
+    'USER_ID_CLAIM: got "token_type", expected a claim name that is not in use.'
   ])
   t.same(faultsOf({ USER_ID_CLAIM: 'jti', JTI_CLAIM: 'user_id' }), [])
   const check = (config: Config) => [`HOST: got ${config.host}.`, 'PORT: mine.']
@@ -393,7 +394,7 @@ t.test('a value may come by a file', async (t) => {
     'one newline is the file’s'
   )
   t.match(faultsOf({ SIGNING_KEY_FILE: join(folder, 'key'), SIGNING_KEY: 'x' }), [
-    /^SIGNING_KEY_FILE: set beside SIGNING_KEY/
+    /^SIGNING_KEY_FILE: SIGNING_KEY is also set/
   ])
   t.match(faultsOf({ SIGNING_KEY_FILE: join(folder, 'none') }), [
     /^SIGNING_KEY_FILE: got ".*none", expected .* \(ENOENT\)\.$/

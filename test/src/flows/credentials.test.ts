@@ -137,8 +137,8 @@ t.test('a failed rehash does not fail the login', async (t) => {
   }
   const down = () => Promise.reject(new KeyturnError('STORE_DOWN', { detail: 'gone' }))
   t.same(await login({ users: { replacePasswordHash: down } }), { user_id: ann.id, rehash: 'STORE_DOWN: gone' })
-  const busy = () => Promise.reject(new KeyturnError('BUSY', { detail: '64 wait already' }))
-  t.same(await login({ hasher: { hash: busy } }), { user_id: ann.id, rehash: 'BUSY: 64 wait already' })
+  const busy = () => Promise.reject(new KeyturnError('BUSY', { detail: '64 are waiting' }))
+  t.same(await login({ hasher: { hash: busy } }), { user_id: ann.id, rehash: 'BUSY: 64 are waiting' })
   t.equal((await users.findById(ann.id))?.passwordHash, ofDjango)
 
   const changed: PasswordHasher['hash'] = async (text) => {

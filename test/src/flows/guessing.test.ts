@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { KeyturnError } from '../../../src/errors.ts'
 import { type GuessLimits, makeTryPassword } from '../../../src/flows/guessing.ts'
-import { knownFor } from '../../../src/passwords/guessing.ts'
+import { trustedFor } from '../../../src/passwords/guessing.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedGuesses } from '../../../src/stores/embedded/guesses.ts'
 import { makeManualClock } from '../../../src/time.ts'
@@ -93,12 +93,12 @@ t.test('from where the owner has logged in, the owner gets through', async (t) =
   await times(11, stranger)
   t.equal(await guess('right', { ip: '2001:db8::ffff' }), 'right', 'the same /64')
   t.equal(await guess('right', { ip: '2001:db8:0:1::1' }), 60, 'another one')
-  clock.advance(knownFor - 1)
+  clock.advance(trustedFor - 1)
   await times(11, stranger)
   t.equal(await guess('right', { ip: '2001:db8::1' }), 'right', 'known for 30 days')
-  clock.advance(knownFor - 1)
+  clock.advance(trustedFor - 1)
   t.equal(await guess('right', { ip: '2001:db8::1' }), 'right', 'since the last time')
-  clock.advance(knownFor)
+  clock.advance(trustedFor)
   await times(11, stranger)
   t.equal(await guess('right', { ip: '2001:db8::1' }), 60)
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { loadConfig } from '../../../src/config/load.ts'
 import { isCommon } from '../../../src/passwords/common.ts'
-import { longestPassword, passwordFault, passwordPolicy } from '../../../src/passwords/policy.ts'
+import { maxPasswordBytes, passwordFault, passwordPolicy } from '../../../src/passwords/policy.ts'
 
 const policy = passwordPolicy(loadConfig({}))
 
@@ -10,8 +10,8 @@ t.test('what may be set', async (t) => {
     'a horse!',
     'inner blanks are fine',
     '\u{1f511}\u{1f512}'.repeat(4),
-    'ab'.repeat(longestPassword / 2),
-    '\u{1f511}\u{1f512}'.repeat(longestPassword / 8),
+    'ab'.repeat(maxPasswordBytes / 2),
+    '\u{1f511}\u{1f512}'.repeat(maxPasswordBytes / 8),
     'password is what I forget'
   ]) {
     t.equal(await passwordFault(password, 'ann', policy), undefined, password.slice(0, 24))
@@ -21,8 +21,8 @@ t.test('what may be set', async (t) => {
 t.test('what may not, with a policy or without', async (t) => {
   for (const [password, fault] of [
     ['', /must not be empty/],
-    ['x'.repeat(longestPassword + 1), /too long: at most 1024 bytes/],
-    ['\u{1f511}'.repeat(longestPassword / 4 + 1), /too long/],
+    ['x'.repeat(maxPasswordBytes + 1), /too long: at most 1024 bytes/],
+    ['\u{1f511}'.repeat(maxPasswordBytes / 4 + 1), /too long/],
     ['1234\x005678', /NUL/],
     ['12345678\ud83d', /Unicode/],
     [' 12345678', /white space/],

@@ -18,7 +18,7 @@ function aTask(log: string[], name: string) {
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
 t.test('so many run at once, the others in the order they came', async (t) => {
-  const queue = makeQueue({ atOnce: 2, waiting: 3 })
+  const queue = makeQueue({ concurrency: 2, waiting: 3 })
   const log: string[] = []
   const tasks = ['a', 'b', 'c', 'd', 'e'].map((name) => aTask(log, name))
   const results = tasks.map((task) => queue(task.run))
@@ -40,7 +40,7 @@ t.test('so many run at once, the others in the order they came', async (t) => {
 })
 
 t.test('one too many is refused at once, and there is room again afterwards', async (t) => {
-  const queue = makeQueue({ atOnce: 1, waiting: 1 })
+  const queue = makeQueue({ concurrency: 1, waiting: 1 })
   const log: string[] = []
   const [first, second] = [aTask(log, 'first'), aTask(log, 'second')]
   const results = [queue(first.run), queue(second.run)]
@@ -55,7 +55,7 @@ t.test('one too many is refused at once, and there is room again afterwards', as
 })
 
 t.test('a task that fails gives its place to the next', async (t) => {
-  const queue = makeQueue({ atOnce: 1, waiting: 2 })
+  const queue = makeQueue({ concurrency: 1, waiting: 2 })
   const failing = queue(() => Promise.reject(new Error('mine alone')))
   const thrown = queue(() => {
     throw new Error('at once')
@@ -67,7 +67,7 @@ t.test('a task that fails gives its place to the next', async (t) => {
 })
 
 t.test('an aborted task leaves the queue, and no other does', async (t) => {
-  const queue = makeQueue({ atOnce: 1, waiting: 2 })
+  const queue = makeQueue({ concurrency: 1, waiting: 2 })
   const log: string[] = []
   const tasks = ['a', 'b', 'c', 'd'].map((name) => aTask(log, name))
   const [gone, stays] = [new AbortController(), new AbortController()]
@@ -77,7 +77,7 @@ t.test('an aborted task leaves the queue, and no other does', async (t) => {
   const third = add(2, stays.signal)
   await t.rejects(add(3), { code: 'BUSY' }, 'the line is full')
   gone.abort()
-  await t.rejects(second, { code: 'BUSY', detail: 'the client has gone' })
+  await t.rejects(second, { code: 'BUSY', detail: 'the client has disconnected' })
   const fourth = add(3)
   for (const task of tasks) task.end()
   t.same(await Promise.all([first, third, fourth]), ['a', 'c', 'd'])
@@ -86,7 +86,7 @@ t.test('an aborted task leaves the queue, and no other does', async (t) => {
 })
 
 t.test('a task that has begun is finished, even if it is aborted', async (t) => {
-  const queue = makeQueue({ atOnce: 1, waiting: 1 })
+  const queue = makeQueue({ concurrency: 1, waiting: 1 })
   const log: string[] = []
   const [running, next] = [aTask(log, 'running'), aTask(log, 'next')]
   const gone = new AbortController()

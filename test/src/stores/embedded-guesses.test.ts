@@ -1,5 +1,5 @@
 import t from 'tap'
-import { knownFor } from '../../../src/passwords/guessing.ts'
+import { trustedFor } from '../../../src/passwords/guessing.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedGuesses } from '../../../src/stores/embedded/guesses.ts'
 import { makeManualClock } from '../../../src/time.ts'
@@ -36,7 +36,7 @@ t.test('what is over does not stay in the file', async (t) => {
     await store.take([{ key: `key ${index}`, budget }])
     await store.remember(`source ${index}`)
   }
-  clock.advance(knownFor - 1)
+  clock.advance(trustedFor - 1)
   t.equal(await store.isKnown('source 0'), true)
   clock.advance(1)
   t.equal(await store.isKnown('source 0'), false, 'after 30 days')

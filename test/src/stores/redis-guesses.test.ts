@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { knownFor } from '../../../src/passwords/guessing.ts'
+import { trustedFor } from '../../../src/passwords/guessing.ts'
 import { openRedis } from '../../../src/stores/redis/client.ts'
 import { openRedisGuesses } from '../../../src/stores/redis/guesses.ts'
 import { makeNames } from '../../../src/stores/redis/names.ts'
@@ -35,7 +35,7 @@ t.test('every key expires: a budget when it is whole again, a source after 30 da
   t.ok((await redis.ttl(names.guesses('a'))) <= 1)
   await store.remember('b')
   const days = await redis.ttl(names.knownSource('b'))
-  t.ok(days > knownFor - 10 && days <= knownFor)
+  t.ok(days > trustedFor - 10 && days <= trustedFor)
   // -1 is a key that does not expire; one that has expired meanwhile is -2.
   for (const key of await redis.keys(`${prefix}*:*`)) t.not(await redis.ttl(key), -1, key)
 })

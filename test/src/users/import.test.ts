@@ -117,9 +117,9 @@ t.test('ids', async (t) => {
   ])
     t.match(userOf(aRow({ id })), { id: text })
   for (const id of [JSON.parse('9007199254740993'), 1.5, Number.POSITIVE_INFINITY])
-    t.equal(reasonOf(aRow({ id })), 'id is no whole number that JSON holds exactly: export the table as CSV')
+    t.equal(reasonOf(aRow({ id })), 'id is not an integer that JSON represents exactly: export the table as CSV')
   for (const id of ['~'.repeat(129), 'a b', 'ä', 'a\n', '\0', true, [], {}])
-    t.match(reasonOf(aRow({ id })), /^id is not a number or a text of 1 to 128 visible ASCII characters$/)
+    t.match(reasonOf(aRow({ id })), /^id is not a number or a string of 1 to 128 visible ASCII characters$/)
 })
 
 t.test('names', async (t) => {
@@ -127,12 +127,12 @@ t.test('names', async (t) => {
   t.match(userOf(aRow({ username: 'x'.repeat(254) })), { username: 'x'.repeat(254) })
   for (const username of [' ann', 'ann ', 'a\nb', 'a\0b', '\ud800', 'x'.repeat(255), '\u3000'])
     t.match(reasonOf(aRow({ username })), /^username cannot be used: It must [^.]*$/)
-  for (const username of [7, true, ['ann'], {}]) t.equal(reasonOf(aRow({ username })), 'username is no text')
+  for (const username of [7, true, ['ann'], {}]) t.equal(reasonOf(aRow({ username })), 'username is not a string')
 })
 
 t.test('a password in clear is refused, and not repeated', async (t) => {
   for (const password of ['hunter2', 'my_hasher$1$salt$hunter2', 7, { hunter2: 1 }]) {
-    t.match(reasonOf(aRow({ password })), /^password is no digest that Django or Keyturn writes/)
+    t.match(reasonOf(aRow({ password })), /^password is not a digest of Django or Keyturn/)
     t.notMatch(JSON.stringify(read(aRow({ password }))), 'hunter2')
   }
 })
@@ -164,7 +164,7 @@ t.test('flags and times', async (t) => {
   ])
     t.equal(
       reasonOf(aRow({ date_joined: other })),
-      'date_joined is no time such as 2026-01-31T12:00:00Z',
+      'date_joined is not a time such as 2026-01-31T12:00:00Z',
       String(other)
     )
 })
@@ -184,7 +184,7 @@ t.test('claims', async (t) => {
   t.match(reasonOf(aRow({ exp: 1 }), { claimFields: ['exp'] }), /^claims cannot be used: the claim exp is Keyturn/)
   t.match(reasonOf(aRow({ claims: { a: 'x'.repeat(3000) } })), /longer than 2048 bytes/)
   for (const other of ['[]', '7', '{', 7, [], true])
-    t.equal(reasonOf(aRow({ claims: other })), 'claims are no JSON object')
+    t.equal(reasonOf(aRow({ claims: other })), 'claims are not a JSON object')
 })
 
 t.test('a row is refused with all its faults, and with who it is', async (t) => {
@@ -193,10 +193,10 @@ t.test('a row is refused with all its faults, and with who it is', async (t) => 
     id: '7',
     username: 'ann',
     reason:
-      'password is no digest that Django or Keyturn writes: put ! there to import the user without a password; ' +
-      'is_active is neither true nor false; date_joined is no time such as 2026-01-31T12:00:00Z'
+      'password is not a digest of Django or Keyturn: replace it with ! to import the user without a password; ' +
+      'is_active is neither true nor false; date_joined is not a time such as 2026-01-31T12:00:00Z'
   })
-  for (const other of [7, 'x', null, true, []]) t.same(read(other), { kind: 'refused', reason: 'is no object' })
+  for (const other of [7, 'x', null, true, []]) t.same(read(other), { kind: 'refused', reason: 'is not an object' })
   t.match(reasonOf({}), /username is missing; password_hash is missing/)
   t.match(reasonOf(JSON.parse('{"__proto__": {"username": "ann", "password": "!"}}')), /username is missing/)
 })

@@ -5,7 +5,7 @@ import t from 'tap'
 import { readArray } from '../../../../src/users/dump/array.ts'
 import { readLines } from '../../../../src/users/dump/lines.ts'
 import { type DumpFormat, readDump } from '../../../../src/users/dump/read.ts'
-import { type Chunks, longestRow, type Row } from '../../../../src/users/dump/row.ts'
+import { type Chunks, maxRowBytes, type Row } from '../../../../src/users/dump/row.ts'
 import { aDump } from '../../../support/dump.ts'
 
 /** `bytes` in chunks of the sizes given, over and over. */
@@ -131,7 +131,7 @@ t.test('the format is seen from the first sign', async (t) => {
 
 t.test('a file that is not a dump is identified', async (t) => {
   for (const empty of ['', ' \n', '\ufeff', ' '.repeat(100_000)])
-    t.match(await readBroken(empty), { message: 'It is empty.' })
+    t.match(await readBroken(empty), { message: 'The file is empty.' })
   t.match(await readBroken(Buffer.from('\ufeff[]', 'utf16le')), { message: /UTF-16.*dumpdata --output/ })
   t.match(await readBroken(Buffer.from([0x1f, 0x8b, 8, 0, 0, 0]), undefined, 1), { message: /compressed: gunzip/ })
 })
@@ -156,26 +156,25 @@ t.test('a row is reported with its line', async (t) => {
 
 t.test('an array that is broken stops at its place, in our words', async (t) => {
   const rows: readonly (readonly [text: string, rows: number, message: RegExp])[] = [
-    ['[{"a": 1}, {"a": 2', 1, /at byte 12, on line 1: .*does not end\./],
-    ['[{"a": 1}', 1, /at byte 10, .*expected a comma or the end of the array, and there is nothing more/],
-    ['[{"a": 1},', 1, /at byte 11, .*expected an object, and there/],
+    ['[{"a": 1}, {"a": 2', 1, /at byte 12, line 1: .*does not end\./],
+    ['[{"a": 1}', 1, /at byte 10, .*expected a comma or the end of the array, got the end of the file/],
+    ['[{"a": 1},', 1, /at byte 11, .*expected an object, got the end/],
     ['[{"a": 1},]', 1, /at byte 11, .*expected an object\./],
     ['[{"a": 1}{"a": 2}]', 1, /at byte 10, .*expected a comma/],
-    ['[{"a": 1}]\n[]', 1, /at byte 12, on line 2: expected nothing after the array/],
-    ['[\n1]', 0, /at byte 3, on line 2: expected an object or the end/],
-    ['[{"a": 1},\n{"a": secret}]', 1, /at byte 12, on line 2: .*is not JSON\./],
+    ['[{"a": 1}]\n[]', 1, /at byte 12, line 2: expected nothing after the array/],
+    ['[\n1]', 0, /at byte 3, line 2: expected an object or the end/],
+    ['[{"a": 1},\n{"a": secret}]', 1, /at byte 12, line 2: .*is not JSON\./],
     ['[{"a": ]]', 0, /is not JSON/],
     ['[{a: "secret"}]', 0, /is not JSON/],
-    ['[', 0, /expected an object or the end of the array, and there/]
+    ['[', 0, /expected an object or the end of the array, got the end/]
   ]
-  for (const [text, count, message] of rows) {
+  for (const [text, count, message] of rows)
     for (const size of [1, 3, 1000]) {
       const broken = await readBroken(text, 'json', size)
       t.match(broken, { rows: count, message }, `${text} by ${size}`)
       t.notMatch(broken.message, /secret/)
     }
-  }
-  t.match(await readBroken('{"a": 1}', 'json'), { message: /at byte 1, on line 1: expected an array\./ })
+  t.match(await readBroken('{"a": 1}', 'json'), { message: /at byte 1, line 1: expected an array\./ })
 })
 
 t.test('a line that is broken is one row', async (t) => {
@@ -214,7 +213,7 @@ t.test('CSV that is broken', async (t) => {
 })
 
 t.test('what never ends does not fill the memory', async (t) => {
-  const endless = 'x'.repeat(3 * longestRow)
+  const endless = 'x'.repeat(3 * maxRowBytes)
   t.match(await readBroken(`[{"a": 1}, {"a": "${endless}"}]`, 'json', 65_536), {
     rows: 1,
     message: /byte 12, .*within 1048576 bytes/
