@@ -47,7 +47,7 @@ export default async function forwardAuth(
     }
   }
   const vary = config.forwardAuthCookie === undefined ? 'Authorization' : 'Authorization, Cookie'
-  for (const { url, requiredOf } of doors) {
+  for (const { url, requiredOf } of variants) {
     app.route({
       url,
       method: [...app.supportedMethods],
@@ -86,7 +86,7 @@ const path = '/api/token/forward-auth'
  * Below the endpoint, path and query are those of the original request, whose sender must not choose the required scopes. A
  * path that only appears to be below it, such as `//`, `/.` or `/;x`, is the endpoint itself.
  */
-const doors: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
+const variants: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
   { url: path, requiredOf: ({ url }) => readRequired(url) },
   { url: `${path}/*`, requiredOf: ({ url }) => (isNearMiss(url) ? readRequired(url) : []) }
 ]

@@ -18,7 +18,7 @@
  * - reloading: reload requests are remembered as one, since the configuration may have been corrected meanwhile; it starts
  *   when the present reload has succeeded or failed. The worker count still changes; a failed reload takes that back.
  * - stopping: a second `stop` changes nothing, `quit` shortens the drain. A reload that was running is forgotten, and a
- *   process that fails to boot now is no reason to start another one.
+ *   process that fails to boot now is not replaced.
  */
 import { quickGrace } from './signals.ts'
 
@@ -32,7 +32,7 @@ export const bootError = 3
 export interface Settings {
   readonly workers: number
   readonly hashers: number
-  /** Silence of a process that is taken for a hang; 0 is no limit. */
+  /** Silence after which a process counts as hanging; 0 disables the limit. */
   readonly timeout: number
   /** How long requests in flight may take once a process drains. */
   readonly gracefulTimeout: number

@@ -6,7 +6,7 @@ import { type LogOutput, openLogOutput } from './log-output.ts'
 
 const levels = ['fatal', 'error', 'warn', 'info', 'debug'] as const
 
-/** What is used of a log by who answers no request. */
+/** The part of a log that processes without requests use. */
 export type Log = Pick<Logger, (typeof levels)[number]>
 
 type LogSettings = Pick<Config, 'logLevel' | 'logFormat'>
@@ -42,7 +42,7 @@ async function destinationOf(
   gathers: boolean,
   needsMetadata: symbol
 ): Promise<DestinationStream> {
-  // A log file is shown on a terminal too, sooner or later.
+  // Log files are shown on terminals too.
   if (format === 'json') {
     const json = { write: (lines: string) => output.write(printableText(lines)) }
     return gathers ? gather(json, needsMetadata) : json
@@ -53,28 +53,28 @@ async function destinationOf(
 }
 
 /**
- * The arbiter's, at once: what is told before it is open is told then, in its order, and from then on each line is written
- * when it is told. The arbiter forks before pino is loaded, so that all its processes begin a sixtieth of a second sooner.
+ * The arbiter's log, usable at once: lines before it is open are buffered in order, and later ones are written immediately. The
+ * arbiter forks before it loads pino, so that all its processes start 16 ms sooner.
  */
 export function makeLog(settings: LogSettings): Log {
   let log: Log | undefined
   const waiting: ((log: Log) => void)[] = []
   const begin = (opened: Log): void => {
     log = opened
-    for (const tell of waiting) tell(opened)
+    for (const write of waiting) write(opened)
   }
-  // Told past the log: whoever would tell it there is waiting for it.
+  // Written directly to standard error, since the log itself could not be opened.
   const fail = (error: unknown): never => {
     console.error(error)
     process.exit(1)
   }
   openLog(settings, false).then(begin, fail)
-  const teller = (level: keyof Log) => (facts: object | string, words?: string) => {
-    const tell = (opened: Log): void => opened[level](facts, words)
-    if (log === undefined) waiting.push(tell)
-    else tell(log)
+  const logAt = (level: keyof Log) => (facts: object | string, message?: string) => {
+    const write = (opened: Log): void => opened[level](facts, message)
+    if (log === undefined) waiting.push(write)
+    else write(log)
   }
-  return Object.fromEntries(levels.map((level) => [level, teller(level)])) as unknown as Log
+  return Object.fromEntries(levels.map((level) => [level, logAt(level)])) as unknown as Log
 }
 
 /** The level of warnings, as pino numbers them. */
@@ -103,7 +103,7 @@ function gather(out: DestinationStream, needsMetadata: symbol): DestinationStrea
       if (gathered.lastLevel >= warning) flush()
     }
   }
-  // So that pino says of which level a line is.
+  // So that pino passes the level of each line.
   return Object.assign(gathered, { [needsMetadata]: true })
 }
 

@@ -18,7 +18,7 @@ export interface Member {
 export interface Wanted {
   /** How many members should be ready; 0 drains all. */
   readonly count: number
-  /** Silence of a ready member that is taken for a hang; 0 is no limit. */
+  /** Silence after which a ready member counts as hanging; 0 disables the limit. */
   readonly timeout: number
   /** No start before this time: the back-off after members that failed to boot. */
   readonly startAt: number

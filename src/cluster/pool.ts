@@ -18,7 +18,7 @@ const maxUnattended = 1000
 
 export interface PoolSize {
   readonly count: number
-  /** Milliseconds of silence that are taken for a hang; 0 is no limit. */
+  /** Milliseconds of silence after which a process counts as hanging; 0 disables the limit. */
   readonly timeout: number
   /** Milliseconds that a process may take to finish its work when it is replaced. */
   readonly grace: number

@@ -39,6 +39,6 @@ function checkFile(path: string): void {
 function checkFolder(folder: string): void {
   let path = folder
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path)
-  if (!statSync(path).isDirectory()) throw new Error('not a directory')
+  if (!statSync(path).isDirectory()) throw new Error('not a folder')
   accessSync(path, constants.W_OK | constants.X_OK)
 }

@@ -17,7 +17,7 @@ export interface Caller {
   readonly expiresAt: number
 }
 
-/** A kind of token that lets its bearer in, by the names that a refusal has for it. */
+/** A kind of token that authenticates its bearer, with its names in error messages. */
 interface TokenClass {
   readonly token_class: string
   readonly token_type: 'access' | 'sliding'

@@ -20,7 +20,7 @@ type Exports = Readonly<Record<string, unknown>>
 
 /**
  * Loads HOOKS_MODULE and CLAIMS_MODULE, whose default export is the hook `claims`: paths from the working directory. Throws
- * ConfigError when one cannot be loaded or is not of its form.
+ * ConfigError if one cannot be loaded or has the wrong form.
  */
 export async function loadHooksModule({
   hooksModule,
@@ -38,10 +38,10 @@ export async function loadHooksModule({
 async function loadHooks(path: string): Promise<HooksModule> {
   const exports = await load('HOOKS_MODULE', path)
   const names = Object.keys(exports).filter((name) => !addedByNode.includes(name))
-  // A misspelt rule would let everybody in.
+  // A misspelt rule would allow every user.
   const unknown = names.find((name) => !hookNames.includes(name) || typeof exports[name] !== 'function')
   if (unknown !== undefined || names.length === 0) {
-    const found = unknown === undefined ? 'which exports nothing' : `whose export ${unknown} is no hook`
+    const found = unknown === undefined ? 'which exports nothing' : `whose export ${unknown} is not a hook`
     throw misfit('HOOKS_MODULE', path, `${found}, expected functions named ${hookNames.join(', ')}`)
   }
   return exports as HooksModule

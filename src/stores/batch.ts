@@ -5,9 +5,9 @@ interface Waiting<Key, Answer> {
 }
 
 /**
- * Asks for all that is wanted in one turn of the event loop at its end, with one call: a busy worker reads the requests of many
- * connections in a turn, and a server answers a question about all of them in little more time than about one. `ask` gives an
- * answer for each key, in their order. Each caller has its own; when `ask` fails, all of the turn fail with it.
+ * Combines all lookups of one turn of the event loop into one call at its end: a busy worker reads the requests of many connections
+ * in a turn, and a server answers one query for all of them in little more time than one for a single key. `ask` returns a result
+ * for each key, in order. If `ask` fails, all callers of the turn fail.
  */
 export function makeBatch<Key, Answer>(
   ask: (keys: readonly Key[]) => Promise<readonly Answer[]>
@@ -25,7 +25,7 @@ export function makeBatch<Key, Answer>(
   }
   return (key) =>
     new Promise((resolve, reject) => {
-      // Its own phase of the event loop, which comes after the one that reads from all connections.
+      // The check phase of the event loop comes after the one that reads from all connections.
       if (waiting.push({ key, resolve, reject }) === 1) setImmediate(askForAll)
     })
 }

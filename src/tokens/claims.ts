@@ -43,8 +43,8 @@ export interface ClaimRules {
   /** Whether tokens are bound to the password of their user: CHECK_REVOKE_TOKEN. */
   readonly bindsPassword: boolean
   /**
-   * Until when a token of Simple JWT is accepted that names no password, in whole seconds since 1970; 0 is never. Only where
-   * USERS_TABLE binds tokens to passwords, since Django's own then need not: CHECK_REVOKE_TOKEN=true asks it of all.
+   * Until when a token of Simple JWT without a password fingerprint is accepted, in whole seconds since 1970; 0 is never. Only if
+   * USERS_TABLE binds tokens to passwords, since Django's own need not be; CHECK_REVOKE_TOKEN=true requires it of all.
    */
   readonly unboundUntil: number
 }
@@ -56,7 +56,7 @@ export const claimRules = (config: Config): ClaimRules => ({
   profile: config.tokenProfile,
   names: claimNames(config),
   demanded: { type: config.tokenTypeClaim !== 'none', id: config.jtiClaim !== 'none' },
-  // A password that is changed by Django ends no session by itself.
+  // A password change in Django does not end sessions by itself.
   bindsPassword: config.checkRevokeToken ?? config.usersTable !== undefined,
   unboundUntil:
     config.checkRevokeToken === undefined ? (adoptionRules(config)?.adoptedUntil ?? Number.POSITIVE_INFINITY) : 0
@@ -67,7 +67,7 @@ export const reservedClaims = (names: ClaimNames): ReadonlySet<string> =>
   new Set([
     ...['exp', 'iat', 'nbf', 'sid', 'gen', 'sub', 'iss', 'aud', 'client_id'],
     ...Object.values(names),
-    // JSON and JavaScript differ in what this is.
+    // JSON and JavaScript treat __proto__ differently.
     '__proto__'
   ])
 
@@ -82,7 +82,7 @@ export function customClaimsIn(payload: Payload, reserved: ReadonlySet<string>):
 /** What a token contains about its user. */
 export type TokenUser = Pick<User, 'id' | 'passwordHash'>
 
-/** What every token of ours is made of. */
+/** The parts of every token of ours. */
 export interface TokenFacts {
   readonly token_type: 'access' | 'refresh' | 'sliding'
   readonly exp: number
@@ -94,7 +94,7 @@ export interface TokenFacts {
   readonly gen?: number
 }
 
-/** A token's claims, in Simple JWT's order: the facts, then what else is known of the user, then `aud` and `iss` where configured. */
+/** The claims of a token, in Simple JWT's order: the standard ones, then custom ones, then `aud` and `iss` if configured. */
 export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomClaims = {}): object {
   const { names } = rules
   const { token_type, exp, iat, jti, refresh_exp, user, sid, gen } = facts
@@ -113,13 +113,13 @@ export function buildClaims(facts: TokenFacts, rules: ClaimRules, more: CustomCl
   }
 }
 
-/** What a client's own access token is made of. */
+/** The parts of a client's own access token. */
 export interface ClientTokenFacts extends Pick<TokenFacts, 'exp' | 'iat' | 'jti'> {
   readonly clientId: string
   readonly scopes: readonly string[]
 }
 
-/** The claims of a client's own access token. RFC 9068 §2.2: `sub` is the client, where there is no user. */
+/** The claims of a client's own access token. RFC 9068 §2.2: without a user, `sub` is the client. */
 export const buildClientClaims = (
   { exp, iat, jti, clientId, scopes }: ClientTokenFacts,
   rules: ClaimRules
@@ -166,17 +166,18 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   const { [names.refresh_exp]: refresh_exp, [names.hash_password]: hash_password } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
   if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
-    throw invalid('exp, iat or nbf is no time')
+    throw invalid('exp, iat or nbf is not a number of seconds')
   if (!isOptional(jti, isText) || !isOptional(sub, isText) || !isOptional(iss, isText))
-    throw invalid('jti, sub or iss is no text')
-  if (!isOptional(aud, isAudience)) throw invalid('aud is no text and no list of texts')
+    throw invalid('jti, sub or iss is not a string')
+  if (!isOptional(aud, isAudience)) throw invalid('aud is neither a string nor a list of strings')
   if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
   if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
-  if (token_type === 'sliding' && !isOptional(refresh_exp, isTime)) throw invalid('refresh_exp is no time')
+  if (token_type === 'sliding' && !isOptional(refresh_exp, isTime))
+    throw invalid('refresh_exp is not a number of seconds')
   if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
   if (iat !== undefined && iat > now + rules.leeway + issueSkew) throw invalid('iat is in the future')
-  if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss is another')
-  if (rules.audience.length > 0 && !isForUs(aud, rules.audience)) throw invalid('aud is another')
+  if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss does not match ISSUER')
+  if (rules.audience.length > 0 && !isForUs(aud, rules.audience)) throw invalid('aud does not match AUDIENCE')
   if (exp !== undefined && exp <= now - rules.leeway) throw new KeyturnError('TOKEN_EXPIRED')
   if (exp === undefined) throw new KeyturnError('TOKEN_NO_EXPIRY')
   if (jti === undefined && rules.demanded.id) throw new KeyturnError('TOKEN_NO_ID')
@@ -204,10 +205,10 @@ function clientOf({ client_id, sub }: Payload): string | undefined {
 
 export type TokenType = TokenFacts['token_type']
 
-/** Whether the token may pass for one of `type`. */
+/** Whether the token counts as one of `type`. */
 export function isOfType({ token_type, gen, refresh_exp }: Claims, type: TokenType, { demanded }: ClaimRules): boolean {
   if (token_type !== undefined || demanded.type) return token_type === type
-  // Refresh and sliding tokens of ours have these: one without a type was made while that claim had another name.
+  // Our refresh and sliding tokens have these; one without a type was issued while TOKEN_TYPE_CLAIM had another value.
   return gen === undefined && refresh_exp === undefined
 }
 

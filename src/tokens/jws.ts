@@ -1,29 +1,28 @@
 import { isUtf8 } from 'node:buffer'
 
 /*
- * The one form in which a token is taken. Nothing in it is believed yet, and where its header offers a key (`jwk`, `jku`,
- * `x5u`, `x5c`), that is not even looked at.
+ * The only accepted form of a token. Nothing in it is trusted yet; a key in its header (`jwk`, `jku`, `x5u`, `x5c`) is ignored.
  */
 
-/** Longest token, in characters: anything longer is refused unread. */
+/** Maximum length of a token in characters; longer ones are refused without parsing. */
 export const longestToken = 4096
 
-/** A token taken apart. */
+/** A parsed token. */
 export interface Jws {
-  /** The header as it is spelled. */
+  /** The encoded header. */
   readonly head: string
-  /** The payload, which ought to be JSON. */
+  /** The payload, not parsed yet. */
   readonly payload: string
 }
 
-/** The part of a JWS header that says how it must be verified. */
+/** The part of a JWS header that matters for verification. */
 export interface JwsHeader {
   readonly kid: string | undefined
 }
 
 /**
- * The parts of a token: three, of base64url in its canonical spelling (RFC 7515 §2: no padding, no blanks; no stray bits at an
- * end either), the payload in UTF-8. A string says what is wrong, for the log.
+ * The three parts of a token in canonical base64url (RFC 7515 §2: no padding, no white space, and no stray bits at the end), the
+ * payload in UTF-8. Returns a string with the reason, for the log, if the token is malformed.
  */
 export function splitToken(token: string): Jws | string {
   if (token.length > longestToken) return `longer than ${longestToken} characters`
@@ -35,35 +34,36 @@ export function splitToken(token: string): Jws | string {
   return { head, payload }
 }
 
-/** Media types of what we take, without regard to case (RFC 7515 §4.1.9): another kind of JWT is not ours (RFC 8725 §3.11). */
+/** Accepted media types, case-insensitive (RFC 7515 §4.1.9): another kind of JWT is not ours (RFC 8725 §3.11). */
 const types = /^(?:application\/)?(?:at\+)?jwt$/i
 
-/** A header: a JSON object in which nothing is named twice, with no `crit` (we know no extension). A string says what is wrong. */
+/** Parses a header: a JSON object without duplicate names and without `crit`, since we support no extension. Returns a string with the reason if it is invalid. */
 export function readHeader(head: string): JwsHeader | string {
   const json = decodeText(head)
   const header = json === undefined ? undefined : parseObject(json)
-  if (json === undefined || header === undefined) return 'the header is no JSON object in canonical base64url'
+  if (json === undefined || header === undefined) return 'the header is not a JSON object in canonical base64url'
   if (namesTwice(json, header)) return 'the header names a member twice'
   if (header.crit !== undefined) return 'crit'
-  if (header.kid !== undefined && typeof header.kid !== 'string') return 'kid is no text'
+  if (header.kid !== undefined && typeof header.kid !== 'string') return 'kid is not a string'
   if (header.typ !== undefined && !(typeof header.typ === 'string' && types.test(header.typ)))
     return 'typ is not JWT or at+jwt'
   return { kid: header.kid }
 }
 
 /**
- * Whether an object anywhere in `json` names a member twice: parsers differ in which of the two they take. `value` is what
- * JSON.parse took; written again, it names each once. Nearly every token is written so, and the search costs three times as much.
+ * Whether any object in `json` has duplicate names, of which parsers choose different ones. `value` is the result of JSON.parse:
+ * if it serialises to the same text, there are none. That is the case for nearly every token, and a search costs three times as
+ * much.
  */
 export const namesTwice = (json: string, value: object): boolean => JSON.stringify(value) !== json && findTwice(json)
 
-/** Bytes, unless the text is empty or another spelling of them. */
+/** The decoded bytes; undefined if the text is empty or not canonical. */
 function decode(text: string): Buffer | undefined {
   const bytes = Buffer.from(text, 'base64url')
   return text !== '' && bytes.toString('base64url') === text ? bytes : undefined
 }
 
-/** Decoded leniently, each byte that is no UTF-8 would become the same character, and two names one. */
+/** Lenient decoding would turn every invalid byte into the same character, and two names into one. */
 function decodeText(text: string): string | undefined {
   const bytes = decode(text)
   return bytes !== undefined && isUtf8(bytes) ? bytes.toString() : undefined

@@ -89,7 +89,7 @@ t.test('users, from the first to the last command', async (t) => {
   t.match(created, { code: 0, out: /^[0-9a-f-]{36}\n$/, err: /Created the user "ann"/ })
   t.equal(await hasher.verify(password, await digestOf('ann')), true, 'the newline is not part of it')
   t.equal(statSync(join(env.DATA_DIR, 'keyturn.db')).mode & 0o777, 0o600)
-  isRefused(t, await keyturn(['users', 'create', 'ann'], env, password), /"ann" exists already/)
+  isRefused(t, await keyturn(['users', 'create', 'ann'], env, password), /"ann" already exists/)
 
   await keyturn(['users', 'create', '\u{ff22}en'], env, password)
   const users = await list(env)
@@ -146,9 +146,9 @@ t.test('what locks a user out ends the sessions', async (t) => {
   t.match(await keyturn(['users', 'deactivate', 'ann'], env), { code: 0, err: /ended one session/ })
   await logIn(2)
   t.match(await keyturn(['sessions', 'revoke', 'ann'], env), { code: 0, err: /Ended 2 sessions/ })
-  isRefused(t, await keyturn(['users', 'delete', 'ann'], env), /--yes says yes/)
+  isRefused(t, await keyturn(['users', 'delete', 'ann'], env), /confirm with --yes/)
   t.match(await keyturn(['users', 'delete', 'ann', '--yes'], env), { code: 0, err: /Deleted "ann"/ })
-  isRefused(t, await keyturn(['sessions', 'list', 'ann'], env), /no user "ann"/)
+  isRefused(t, await keyturn(['sessions', 'list', 'ann'], env), /user "ann" does not exist/)
 })
 
 t.test('on a terminal a password is asked for twice and never shown', { skip: withoutTerminal() }, async (t) => {
@@ -156,7 +156,7 @@ t.test('on a terminal a password is asked for twice and never shown', { skip: wi
   const onTty = (args: readonly string[], answers: readonly string[]) =>
     onTerminal([process.execPath, main, ...args], { ...surroundings, ...cheap, ...env }, answers)
   const typed = (...answers: readonly string[]) => onTty(['users', 'create', 'ann'], answers)
-  t.match(await typed(`${password}\r`, 'another password\r'), { code: 1, out: /The two are not the same/ })
+  t.match(await typed(`${password}\r`, 'another password\r'), { code: 1, out: /The two entries differ/ })
   t.match(await typed('\x03'), { code: 1, out: /Cancelled; nothing was changed/ }, 'Ctrl-C')
   t.match(await typed('\x04'), { code: 1, out: /Cancelled; nothing was changed/ }, 'Ctrl-D')
   t.same(await list(env), [])
@@ -179,7 +179,7 @@ t.test('a refusal says why, and changes nothing', async (t) => {
   isRefused(t, await create('', '--no-policy'), /must not be empty/)
   t.same(await list(env), [])
   for (const command of ['set-password', 'activate', 'deactivate']) {
-    isRefused(t, await keyturn(['users', command, 'nobody'], env, password), /no user "nobody"/)
+    isRefused(t, await keyturn(['users', command, 'unknown'], env, password), /user "unknown" does not exist/)
   }
   t.match(await create('short', '--no-policy'), { code: 0 })
 })
@@ -265,10 +265,10 @@ t.test('users in PostgreSQL', { skip: withoutPostgres() || withoutRedis() }, asy
   isRefused(t, await keyturn(['users', 'create', 'ann'], env, password), /Run: keyturn migrate/)
   t.match(await keyturn(['check-config'], env), {
     code: 1,
-    out: /tables are missing.*Run: keyturn migrate\nSessions: Redis answers\.\n$/
+    out: /tables are missing.*Run: keyturn migrate\nSessions: Redis responds\.\n$/
   })
   t.match(await keyturn(['migrate'], env), { code: 0, out: /^(Applied .*\n)+$/ })
-  t.match(await keyturn(['check-config'], env), { code: 0, out: /up to date\.\nSessions: Redis answers\.\n$/ })
+  t.match(await keyturn(['check-config'], env), { code: 0, out: /up to date\.\nSessions: Redis responds\.\n$/ })
   t.match(await keyturn(['users', 'create', 'ann'], env, password), { code: 0 })
   t.match(await list(env), [{ username: 'ann' }])
 

@@ -25,7 +25,7 @@ async function commands(t: Test, env: Environment): Promise<void> {
 
   const created = await clients(['create', 'gateway', '--scopes', 'orders.read orders.write'])
   t.match(created, { code: 0, stdout: /^[\w-]{43}\n$/, stderr: /Created the client "gateway".*\nIts secret, / })
-  isRefused(t, await clients(['create', 'gateway']), /"gateway" exists already/)
+  isRefused(t, await clients(['create', 'gateway']), /"gateway" already exists/)
   const json = await clients(['create', 'billing', '--json'])
   t.match(JSON.parse(json.stdout), { client_id: 'billing', client_secret: /^[\w-]{43}$/, scope: '' })
 
@@ -49,7 +49,7 @@ async function commands(t: Test, env: Environment): Promise<void> {
     /^client +created +secret of +scopes\nbilling .*\ngateway .* orders\.write\n/
   )
 
-  isRefused(t, await clients(['delete', 'given']), /--yes says yes/)
+  isRefused(t, await clients(['delete', 'given']), /confirm with --yes/)
   t.match(await clients(['delete', 'given', '--yes']), { code: 0, stderr: /Deleted the client "given"/ })
   for (const args of [
     ['delete', 'given', '--yes'],

@@ -110,7 +110,7 @@ t.test('the Procfile on Heroku', { skip }, async (t) => {
     for (const output of outputs) t.match(output, /Exited Successfully/)
     t.equal(outputs.join('').match(/^Applied 001/gm)?.length, 1, 'one of them did it')
     t.equal(outputs.join('').match(/^Nothing to do/gm)?.length, 1, 'and the other one waited')
-    t.match(await release(), /Nothing to do.*Exited Successfully/s)
+    t.match(await release(), /up to date.*Exited Successfully/s)
 
     const failed = await release({ PGSSLMODE: '' })
     t.match(failed, /^DATABASE_URL: cannot be used, .*no encryption; encrypt with PGSSLMODE=require/m)

@@ -4,23 +4,23 @@ import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } f
 import { KeyturnError } from '../../errors.ts'
 import type { KeyedRows, SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
 
-/** One SQLite file that the processes of this host share. Its calls block, so statements are short and by key. */
+/** One SQLite file shared by the processes of this host. Its calls block, so statements are short and use keys. */
 export interface EmbeddedEngine extends SqlDatabase {
   readonly file: string
-  /** The rows of one statement with $1, $2 … as its values, at once. */
+  /** Runs one statement with the values $1, $2 … synchronously and returns its rows. */
   run<Row = SqlRow>(sql: string, values?: readonly SqlValue[]): readonly Row[]
-  /** Runs `work` in one write transaction, before any other process may write. */
+  /** Runs `work` in one write transaction, which excludes other writers. */
   transaction<T>(work: () => T): T
   /**
-   * The same for what may be lost when the host loses its power: it is not waited for the disk, which is most of the time that
-   * a write takes. Everything before and after it is kept as ever.
+   * The same for writes that a power failure may lose: it does not wait for the disk, which takes most of the time of a write.
+   * Other transactions are not affected.
    */
   lightTransaction<T>(work: () => T): T
 }
 
 /**
  * Opens DATA_DIR/keyturn.db, readable by its owner only, in WAL mode with every commit flushed (synchronous=FULL).
- * Throws KeyturnError STORE_DOWN when the folder or the file cannot be written.
+ * Throws KeyturnError STORE_DOWN if the directory or the file cannot be written.
  */
 export function openEmbedded(dataDir: string): EmbeddedEngine {
   const file = join(dataDir, 'keyturn.db')
@@ -35,24 +35,24 @@ export function openEmbedded(dataDir: string): EmbeddedEngine {
   })
 }
 
-/** Not by `recursive`, which never returns where the system allows no folder, as below /proc (Node 20 to 26). */
+/** Without `recursive`, which never returns where directories cannot be created, such as below /proc (Node 20 to 26). */
 function makeFolder(folder: string): void {
   if (existsSync(folder)) return
   if (dirname(folder) !== folder) makeFolder(dirname(folder))
   try {
     mkdirSync(folder, { mode: 0o700 })
   } catch (error) {
-    // Another process has made it meanwhile.
+    // Another process has created it meanwhile.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 
-/** How long a process waits for another one that writes, in milliseconds. */
+/** How long a process waits for another writer, in milliseconds. */
 const patience = 5000
 
 /**
- * Of several processes that switch a new file to WAL at once, SQLite lets all but one fail without waiting: two that wait for each
- * other would wait for ever. So the waiting is done here, between tries.
+ * If several processes switch a new file to WAL at once, SQLite fails all but one without waiting, since waiting could deadlock.
+ * So the wait is here, between attempts.
  */
 function switchToWal(database: DatabaseSyncInstance): void {
   const until = performance.now() + patience
@@ -85,7 +85,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
   const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
     guarded(() => prepare(sql).all(...values) as Row[])
   const exec = (sql: string): void => guarded(() => database.exec(sql))
-  // A full disk, among others, has ended the transaction already: to end it again would hide that error behind another.
+  // Some errors, such as a full disk, have already ended the transaction; another rollback would hide the error.
   const rollBack = (): void => {
     if (database.isTransaction) database.exec('ROLLBACK')
   }
@@ -106,7 +106,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
     run,
     transaction,
     lightTransaction(work) {
-      // In WAL mode NORMAL loses the last commits at worst, and never the order of them: https://sqlite.org/pragma.html
+      // In WAL mode, NORMAL can lose the last commits but never their order: https://sqlite.org/pragma.html
       exec('pragma synchronous=NORMAL')
       try {
         return transaction(work)
@@ -139,7 +139,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
   }
 }
 
-/** A full disk, a lock held too long or a file gone is a store that is down; faulty SQL stays a defect. */
+/** A full disk, a lock held too long or a missing file means that the store is down; other errors are bugs. */
 function guarded<T>(work: () => T): T {
   try {
     return work()

@@ -30,7 +30,7 @@ export async function openEmbeddedGuesses(engine: EmbeddedEngine, clock: Clock):
       [key, wholeAt]
     )
   }
-  /** A few of those that are over: more than one write can add. */
+  /** Deletes a few expired entries: more than one write can add. */
   const clearAway = (table: 'keyturn_guesses' | 'keyturn_known_sources', time: 'whole_at' | 'expires_at'): void => {
     engine.run(`DELETE FROM ${table} WHERE key IN (SELECT key FROM ${table} WHERE ${time} <= $1 LIMIT 20)`, [clock()])
   }

@@ -8,8 +8,8 @@ import { openEmbeddedGuesses } from './guesses.ts'
 import { openEmbeddedSessions } from './sessions.ts'
 
 /**
- * Sessions, their revocation feed and guesses in the embedded file, which whoever opened it closes. `window` is how long a revocation
- * matters, in whole seconds.
+ * Sessions, their revocation feed and guesses in the embedded file, which the caller closes. `window` is how long a revocation is
+ * kept, in whole seconds.
  */
 export async function openEmbeddedStore(
   engine: EmbeddedEngine,

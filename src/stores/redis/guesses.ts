@@ -6,14 +6,14 @@ import { defineScripts, type ReadScript, spend } from './scripts.ts'
 
 export interface RedisGuessesOptions {
   readonly names?: Names
-  /** Shared with whatever else uses the connection. */
+  /** Shared with all other users of the connection. */
   readonly circuit?: Circuit
-  /** Tests put another clock into the scripts. */
+  /** Tests replace the clock in the scripts. */
   readonly readScript?: ReadScript
 }
 
 /**
- * Guesses in Redis: a script for each budget, since in a Cluster they are in different places; all are sent at once.
+ * Guesses in Redis: one script call per budget, since in a Cluster they are in different slots; all are sent at once.
  */
 export function openRedisGuesses(
   redis: Connection,
@@ -26,7 +26,7 @@ export function openRedisGuesses(
     async take(charges) {
       const waits = await spendAll(charges, 1)
       const wait = Math.max(0, ...waits)
-      // Until then somebody else may be refused who need not have been: better than one guess more.
+      // Until then another caller may be refused needlessly, which is better than allowing an extra guess.
       if (wait > 0)
         await spendAll(
           charges.filter((_, index) => waits[index] === 0),

@@ -8,7 +8,7 @@ interface ClientRow {
   readonly secret_hash: string
   readonly previous_hash: string | null
   readonly previous_until: number | null
-  /** Words with a blank between. */
+  /** Scopes, separated by spaces. */
   readonly scopes: string
   readonly created_at: number
   readonly rotated_at: number
@@ -16,7 +16,7 @@ interface ClientRow {
 
 const columns = 'id, secret_hash, previous_hash, previous_until, scopes, created_at, rotated_at'
 
-/** Clients in the table keyturn_clients; `clock` dates what is done to them. */
+/** Clients in the table keyturn_clients. */
 export const makeClientStore = (db: SqlQueries, clock: Clock): ClientStore => ({
   async list() {
     const rows = await db.query<ClientRow>(`SELECT ${columns} FROM keyturn_clients ORDER BY id`)

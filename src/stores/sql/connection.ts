@@ -1,29 +1,29 @@
 export type SqlValue = string | number | null
 
-/** A row by its column names. Whole numbers arrive as numbers in both engines. */
+/** A row by its column names. Both engines return integers as numbers. */
 export type SqlRow = Readonly<Record<string, SqlValue>>
 
 export interface SqlQueries {
-  /** Runs one statement with $1, $2 … as its values, and gives its rows (RETURNING counts). */
+  /** Runs one statement with the values $1, $2 …, and returns its rows, including those of RETURNING. */
   query<Row = SqlRow>(sql: string, values?: readonly SqlValue[]): Promise<readonly Row[]>
 }
 
-/** Rows of one table, each known by the value of one column. */
+/** Rows of one table, each identified by the value of one column. */
 export interface KeyedRows {
   readonly table: string
-  /** What is wanted of a row. */
+  /** The columns to return. */
   readonly columns: string
   readonly key: string
-  /** Of the key, in PostgreSQL's words. It must be able to take every value that is looked up. */
+  /** The PostgreSQL type of the key. It must accept every value that is looked up. */
   readonly type: string
 }
 
-/** A database that speaks the SQL PostgreSQL and SQLite share. Failures to reach it are KeyturnError STORE_DOWN. */
+/** A database with the common SQL of PostgreSQL and SQLite. Throws KeyturnError STORE_DOWN if it is unreachable. */
 export interface SqlDatabase extends SqlQueries {
   readonly dialect: 'postgres' | 'sqlite'
-  /** Gives a row by its key, if there is one. What is looked up in one turn of the event loop is asked at once where that is cheaper. */
+  /** Finds a row by its key. Lookups in one turn of the event loop are combined if that is cheaper. */
   finder<Row>(rows: KeyedRows): (key: string) => Promise<Row | undefined>
-  /** Runs `work` in a transaction that no other process runs at the same time: all of it is kept, or nothing. */
+  /** Runs `work` in a transaction that excludes other processes; commits all of it or nothing. */
   exclusively<T>(work: (queries: SqlQueries & { script(sql: string): Promise<void> }) => Promise<T>): Promise<T>
   close(): Promise<void>
 }

@@ -2,15 +2,14 @@ import { maxUsernameLength } from '../../users/user.ts'
 import type { SqlQueries } from './connection.ts'
 import { type DjangoTable, hasTable } from './django-table.ts'
 
-/** What a table of Django's users holds, as far as it matters to logins. */
+/** The contents of Django's table of users that matter to logins. */
 export interface UsersInspection {
   readonly users: number
   readonly inactive: number
-  /** Usernames that no login can name: it trims its fields, and they have a bound. */
+  /** Usernames that cannot be used at a login, which trims and bounds its fields. */
   readonly unreachable: number
   /**
-   * How many digests there are of each form: what stands before their first $, or `!` for an unusable one. Each with an
-   * example.
+   * The number of digests of each format, which is the part before the first $, or `!` for an unusable one. Each with an example.
    */
   readonly digests: readonly { readonly form: string; readonly count: number; readonly example: string }[]
 }
@@ -32,8 +31,7 @@ export async function inspectUsers(db: SqlQueries, { name, column, has }: Django
 }
 
 /**
- * Refresh tokens that Simple JWT handed out and that are not over: how many, and the newest one; undefined without its
- * blacklist app.
+ * The number of unexpired refresh tokens of Simple JWT, and the newest one; undefined without its blacklist app.
  */
 export async function inspectOutstanding(
   db: SqlQueries

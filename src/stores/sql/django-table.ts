@@ -1,7 +1,7 @@
 import { StoreError } from '../error.ts'
 import type { SqlQueries } from './connection.ts'
 
-/** What Keyturn knows of Django's user model, and how Django calls it. */
+/** The columns that Keyturn uses, by Django's names. */
 const djangoColumns = {
   id: 'id',
   username: 'username',
@@ -13,24 +13,23 @@ const djangoColumns = {
 
 export type UserColumn = keyof typeof djangoColumns
 
-/** A model of one's own may lack these: then everybody is active, and nobody knows since when. */
+/** A custom model may lack these: then all users are active, and the times are unknown. */
 const dispensable: readonly UserColumn[] = ['is_active', 'date_joined', 'last_login']
 
-/** Where Django keeps its users. */
+/** Django's table of users. */
 export interface DjangoTable {
-  /** Quoted, for a statement. */
+  /** The quoted name, for a statement. */
   readonly name: string
   has(column: UserColumn): boolean
-  /** The column's name there, quoted. */
+  /** The quoted name of the column. */
   column(column: UserColumn): string
-  /** Its type in PostgreSQL's words; undefined when it is not there. */
+  /** The PostgreSQL type of the column; undefined if it is missing. */
   type(column: UserColumn): string | undefined
 }
 
 /**
- * Reads how the table is made. `table` may begin with its schema; `renamed` are the columns that have other names
- * there, as USERS_COLUMNS says. Throws StoreError when there is no such table, or it lacks a column that no user can be
- * without.
+ * Reads the definition of the table. `table` may begin with its schema; `renamed` are the columns with other names, from
+ * USERS_COLUMNS. Throws StoreError if the table does not exist or lacks a required column.
  */
 export async function readDjangoTable(
   db: SqlQueries,
@@ -43,11 +42,11 @@ export async function readDjangoTable(
      WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`,
     [name]
   )
-  if (rows.length === 0) throw new StoreError(`USERS_TABLE: there is no table ${table} in this database.`)
+  if (rows.length === 0) throw new StoreError(`USERS_TABLE: the table ${table} does not exist in this database.`)
   const types = new Map(rows.map(({ column, type }) => [column, type]))
   const names: Readonly<Record<UserColumn, string>> = { ...djangoColumns, ...renamed }
   const lost = (Object.keys(names) as UserColumn[]).filter((column) => {
-    // Whoever names a column means it.
+    // A column that is configured must exist.
     const mayLack = dispensable.includes(column) && renamed[column] === undefined
     return !mayLack && !types.has(names[column])
   })
@@ -65,7 +64,7 @@ export async function readDjangoTable(
   }
 }
 
-/** Whether PostgreSQL has such a table. Throws KeyturnError STORE_DOWN. */
+/** Whether the table exists. Throws KeyturnError STORE_DOWN. */
 export async function hasTable(db: SqlQueries, name: string): Promise<boolean> {
   const [found] = await db.query('SELECT to_regclass($1)::text AS name', [name])
   return found?.name !== null

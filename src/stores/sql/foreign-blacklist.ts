@@ -3,7 +3,7 @@ import type { SqlDatabase } from './connection.ts'
 import { hasTable } from './django-table.ts'
 
 /**
- * Simple JWT's blacklist app, where its tables are in our database; otherwise nothing is blacklisted. Throws
+ * Simple JWT's blacklist app, if its tables are in our database; otherwise no token is blacklisted. Throws
  * KeyturnError STORE_DOWN. Source: rest_framework_simplejwt/token_blacklist/models.py (OutstandingToken,
  * BlacklistedToken).
  */

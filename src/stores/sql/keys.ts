@@ -7,11 +7,11 @@ interface KeyRow extends Pick<StoredKey, 'kid' | 'purpose' | 'algorithm' | 'stat
   readonly retired_at: number | null
 }
 
-/** Managed keys in the table keyturn_keys. What is private in them was sealed before it comes here. */
+/** Managed keys in the table keyturn_keys. Private keys arrive encrypted. */
 export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   list: () => listKeys(db),
   async addFirst({ kid, purpose, algorithm, state, sealed, createdAt, activatedAt }) {
-    // The partial indexes on active and next keys refuse the second one; a conflict waits for the winner's commit.
+    // The partial indexes allow one active and one next key; a conflict waits for the commit of the winner.
     const added = await db.query(
       `INSERT INTO keyturn_keys (kid, purpose, algorithm, state, sealed, created_at, activated_at)
        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING kid`,
@@ -40,7 +40,7 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
     })
   },
   async drop(kid) {
-    // Never the active one: a worker may have activated it just now.
+    // Never the active key: a worker may just have activated it.
     const dropped = await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active' RETURNING kid", [kid])
     return dropped.length > 0
   },

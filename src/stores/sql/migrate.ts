@@ -7,14 +7,13 @@ import type { SqlDatabase, SqlQueries } from './connection.ts'
 const folder = fileURLToPath(new URL('.', import.meta.resolve('#migrations/001.do.start.sql')))
 
 /**
- * Brings the tables to the newest version, all of it or nothing, and gives the file names of the migrations it applied:
- * none when there was nothing to do. Safe to run again, and from several processes at once: they take turns.
- * Throws KeyturnError STORE_DOWN, and Error when an applied migration's file has changed since.
+ * Applies all pending migrations or none, and returns their file names. Safe to run again, and concurrently: processes take
+ * turns. Throws KeyturnError STORE_DOWN, and Error if the file of an applied migration has changed.
  */
 export async function migrate(db: SqlDatabase): Promise<readonly string[]> {
   const { default: Postgrator } = await import('postgrator')
   return await db.exclusively(async ({ query, script }) => {
-    // Postgrator would make this table itself, but in PostgreSQL it looks for it in every schema, not in ours.
+    // Postgrator would create this table itself, but in PostgreSQL it searches all schemas for it, not only ours.
     await script(
       'CREATE TABLE IF NOT EXISTS keyturn_migrations (version BIGINT PRIMARY KEY, name TEXT, md5 TEXT, run_at TEXT)'
     )
@@ -31,7 +30,7 @@ export async function migrate(db: SqlDatabase): Promise<readonly string[]> {
   })
 }
 
-/** How many migrations the database still lacks. Throws KeyturnError STORE_DOWN. */
+/** The number of pending migrations. Throws KeyturnError STORE_DOWN. */
 export async function pendingMigrations(db: SqlQueries): Promise<number> {
   const newest = await newestApplied(db)
   const files = await readdir(folder)
@@ -48,6 +47,6 @@ async function newestApplied(db: SqlQueries): Promise<number> {
   }
 }
 
-/** SQLSTATE 42P01 is PostgreSQL's undefined_table; SQLite has words only. */
+/** SQLSTATE 42P01 is PostgreSQL's undefined_table; SQLite only has a message. */
 const isNoSuchTable = (error: Error & { readonly code?: string }): boolean =>
   error.code === '42P01' || error.message.includes('no such table')

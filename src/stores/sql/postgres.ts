@@ -6,34 +6,33 @@ import { makeBatch } from '../batch.ts'
 import { CircuitBreaker, type CircuitReport } from '../circuit.ts'
 import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
-// Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not as a statement_timeout, which
-// poolers such as PgBouncer refuse at a connection's start.
+// Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not
+// set as statement_timeout, which poolers such as PgBouncer refuse at the start of a connection.
 const connectTimeoutMs = 2000
 const queryTimeoutMs = 5000
-// Migrations may wait for another process that migrates, and may rewrite a table.
+// A migration may wait for that of another process, and may rewrite a table.
 const exclusiveTimeoutMs = 600_000
 
-/** Any number, as long as no other program takes an advisory lock on it in the same database: 'keyt' in ASCII. */
+/** The number of our advisory lock, which no other program may use in the same database: 'keyt' in ASCII. */
 const lockNumber = 0x6b_65_79_74
 
 export interface PostgresOptions {
   /** Takes precedence over the one in the URL. */
   readonly sslmode?: Config['pgsslmode']
-  /** Connections at most; so many come at once when the server is back. */
+  /** Maximum connections, which may all be opened at once when the server returns. */
   readonly pool?: number
   readonly report?: CircuitReport | undefined
 }
 
 /**
- * PostgreSQL behind a pool of connections, opened as they are needed: a server that is away now is found when it comes back.
- * Throws Error, without the URL, when that cannot be read (loadConfig has refused it before); queries throw
- * KeyturnError STORE_DOWN when the server does not answer or refuses for its own reasons (a missing right, a lock timeout), and
- * pg's own error for faulty SQL.
+ * PostgreSQL with a pool of connections, opened on demand, so that a server that is down now is used when it returns. Throws
+ * Error, without the URL, if that is invalid (loadConfig refuses it before); queries throw KeyturnError STORE_DOWN if the server
+ * does not respond or refuses for its own reasons (a missing privilege, a lock timeout), and pg's own error for faulty SQL.
  */
 export function openPostgres(url: string, { sslmode, pool: max = 4, report }: PostgresOptions = {}): SqlDatabase {
   const settings = connectionSettings(parsePostgresUrl(url, sslmode))
   const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
-  // An idle connection that breaks is gone from the pool already; without a listener the process would end.
+  // The pool has already removed a broken idle connection; without a listener the process would exit.
   pool.on('error', () => {})
   const circuit = new CircuitBreaker({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1'), report })
   return {
@@ -47,7 +46,7 @@ export function openPostgres(url: string, { sslmode, pool: max = 4, report }: Po
 
 function connectionSettings({ connectionString, connectTimeout }: PostgresAddress): pg.ClientConfig {
   const types = new pg.TypeOverrides()
-  // pg gives BIGINT as text. Ours are times and counts, far below 2^53.
+  // pg returns BIGINT as text. Ours are times and counts, far below 2^53.
   types.setTypeParser(pg.types.builtins.INT8, Number)
   return {
     connectionString,
@@ -58,12 +57,12 @@ function connectionSettings({ connectionString, connectTimeout }: PostgresAddres
   }
 }
 
-/** How often a statement is sent again that the server has undone whole. */
+/** How often a statement is retried that the server has rolled back. */
 const maxRetries = 2
 
 /**
- * Runs one statement. As a transaction of its own it is sent again after a deadlock or a serialization failure, which have undone
- * it; within a transaction, on a client, all of that would have to be.
+ * Runs one statement. A statement of its own is retried after a deadlock or a serialization failure, which have rolled it back;
+ * within a transaction, on a client, the whole transaction would have to be retried.
  */
 async function runOn<Row>(
   connection: pg.Pool | pg.Client,
@@ -80,8 +79,8 @@ async function runOn<Row>(
 }
 
 /**
- * The rows of `keys`, each in its place. The server tells the place, so that it alone decides what is equal: of a uuid there are
- * several spellings.
+ * The rows of `keys`, in the same order. The server returns the position of each, so that it alone decides what is equal: a UUID
+ * has several spellings.
  */
 async function findAll<Row>(
   pool: pg.Pool,
@@ -99,7 +98,7 @@ async function findAll<Row>(
   return found
 }
 
-/** On a connection of its own: with it the transaction ends and the lock goes, whatever happens to this process. */
+/** On a separate connection: if this process dies, the server rolls back and releases the lock. */
 async function runExclusively<T>(
   settings: pg.ClientConfig,
   work: Parameters<SqlDatabase['exclusively']>[0]
@@ -110,7 +109,7 @@ async function runExclusively<T>(
   })
   client.on('error', () => {})
   const query: SqlQueries['query'] = (sql, values) => runOn(client, sql, values)
-  // Without values pg uses the simple protocol, which takes several statements at once.
+  // Without values pg uses the simple protocol, which accepts several statements at once.
   const script = async (sql: string): Promise<void> =>
     void (await client.query(sql).catch((error) => rethrow(error, sql)))
   try {
@@ -127,20 +126,20 @@ async function runExclusively<T>(
 
 type PostgresFailure = Error & { readonly code?: string }
 
-/** SQLSTATEs after which nothing of the statement remains: serialization_failure and deadlock_detected. */
+/** SQLSTATEs after which the statement has been rolled back: serialization_failure and deadlock_detected. */
 const undone: ReadonlySet<string> = new Set(['40001', '40P01'])
 
 /**
- * SQLSTATE classes of what is wrong with a statement or its values, which its caller has to know: feature, cardinality, data,
- * integrity, cursor, syntax and access rule, check option. All others are the state of the server, of a pooler before it, or of
- * other transactions, and so is a right that is missing (insufficient_privilege).
+ * SQLSTATE classes of faults of a statement or its values, which the caller has to handle: feature, cardinality, data, integrity,
+ * cursor, syntax and access rule, check option. All others concern the state of the server, a pooler or other transactions, and
+ * so does a missing privilege (insufficient_privilege).
  * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
 const isOfStatement = (code: string): boolean => /^(0A|2[1234]|42|44)/.test(code) && code !== insufficientPrivilege
 
 const insufficientPrivilege = '42501'
 
-/** What helps when server and client do not agree on TLS. */
+/** Advice if server and client do not agree on TLS. */
 const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
   [/no encryption$/, '; encrypt with PGSSLMODE=require'],
   [
@@ -149,7 +148,7 @@ const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
   ]
 ]
 
-/** What has no SQLSTATE comes from the socket, from a pooler, or is a timeout of pg. */
+/** An error without SQLSTATE comes from the socket, a pooler, or a time-out of pg. */
 function rethrow(error: PostgresFailure, sql = ''): never {
   const { code = '' } = error
   if (error instanceof pg.DatabaseError && isOfStatement(code)) throw error

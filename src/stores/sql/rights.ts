@@ -3,7 +3,7 @@ import type { DjangoTable, UserColumn } from './django-table.ts'
 
 type Right = 'SELECT' | 'INSERT' | 'UPDATE' | 'DELETE'
 
-/** The rights on Keyturn's own tables that its statements need: of the service and of the commands, but not of `migrate`. */
+/** The privileges on Keyturn's own tables for the service and the commands, except `migrate`. */
 export const ownRights: Readonly<Record<string, readonly Right[]>> = {
   keyturn_users: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   keyturn_keys: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
@@ -12,17 +12,17 @@ export const ownRights: Readonly<Record<string, readonly Right[]>> = {
   keyturn_migrations: ['SELECT']
 }
 
-/** Simple JWT's tables, read where they are there. */
+/** Simple JWT's tables, read if they exist. */
 const blacklist = ['token_blacklist_blacklistedtoken', 'token_blacklist_outstandingtoken']
 
-/** What Django's users need, column by column, since such a table may be shared column by column. */
+/** The privileges on Django's table of users, by column, since they may be granted by column. */
 const djangoRights: readonly (readonly [Right, readonly UserColumn[]])[] = [
   ['SELECT', ['id', 'username', 'password', 'is_active', 'date_joined', 'last_login']],
   ['UPDATE', ['password', 'is_active', 'last_login']]
 ]
 
 interface Wanted {
-  /** As a statement names it. */
+  /** The name in a statement. */
   readonly table: string
   readonly right: Right
   /** Undefined for the whole table. */
@@ -30,8 +30,8 @@ interface Wanted {
 }
 
 /**
- * The rights that the user of DATABASE_URL lacks, each as the statement that grants it; `django` is USERS_TABLE. Tables that are
- * not there are skipped. Throws KeyturnError STORE_DOWN.
+ * The privileges that the user of DATABASE_URL lacks, each as the statement that grants it; `django` is USERS_TABLE. Missing
+ * tables are skipped. Throws KeyturnError STORE_DOWN.
  */
 export async function missingRights(db: SqlDatabase, django: DjangoTable | undefined): Promise<readonly string[]> {
   const wanted = [...ownWanted(), ...(django === undefined ? [] : djangoWanted(django))]

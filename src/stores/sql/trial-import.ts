@@ -6,7 +6,7 @@ import { findHolders } from './user-import.ts'
 
 /**
  * As an import, but what it would write goes to `scratch`, an empty database: so a name that comes twice is found however
- * large the dump is, and memory holds one batch. Ids and usernames only, so that no digest lies about.
+ * large the dump is, and memory holds one batch. It contains ids and usernames only, no digests.
  */
 export async function openTrialImport(db: SqlDatabase, scratch: SqlDatabase): Promise<UserImport> {
   await scratch.query('CREATE TABLE keyturn_users (id TEXT NOT NULL PRIMARY KEY, username TEXT NOT NULL UNIQUE)')
@@ -14,7 +14,7 @@ export async function openTrialImport(db: SqlDatabase, scratch: SqlDatabase): Pr
     async place(users, { update }) {
       const stored = await findHolders(db.query, users)
       return await scratch.exclusively(async ({ query }) => {
-        // What the trial has renamed has its new name.
+        // Users renamed by the trial have their new username.
         const tried = await findHolders(query, [...users, ...stored.map(({ id }) => ({ id }))])
         const holders = new Map([...stored, ...tried].map((holder) => [holder.id, holder]))
         const placings = placeUsers(users, [...holders.values()], { update, newId: randomUUID })

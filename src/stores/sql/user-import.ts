@@ -25,11 +25,11 @@ export const makeUserImport = (db: SqlDatabase, clock: Clock): UserImport => ({
 /** Ids of the users that were written. */
 interface Written {
   readonly created: ReadonlySet<string>
-  /** Of those that were updated, the ones whose digest is another one now. */
+  /** Ids of the updated users whose digest has changed. */
   readonly withNewDigest: ReadonlySet<string>
 }
 
-/** Writes in the order in which it was decided: a user may take the name that the one before has given up. */
+/** Writes in the order of the decisions, since a user may take a username that an earlier one gave up. */
 async function write(query: Query, placings: readonly Placing[], clock: Clock): Promise<Written> {
   const created = new Set<string>()
   const withNewDigest = new Set<string>()
@@ -50,14 +50,14 @@ async function write(query: Query, placings: readonly Placing[], clock: Clock): 
 }
 
 /**
- * Rows in one statement. On both engines fewer cost round trips and more cost more than they save: SQLite inserts 93,000 a
- * second by 20, 63,000 by 50 and 20,000 by 500, PostgreSQL 15,000 by 25, 17,000 by 50 and 11,000 by 500.
+ * Rows per statement. SQLite inserts 93,000 rows per second with 20, 63,000 with 50 and 20,000 with 500; PostgreSQL 15,000 with
+ * 25, 17,000 with 50 and 11,000 with 500.
  */
 const groupSize = 50
 
 /**
- * `items` in groups of `groupSize`, the last one filled up with its last item: the statements below bear one twice, and are
- * always the same few, which the embedded engine prepares once and keeps.
+ * `items` in groups of `groupSize`, the last one padded with its last item: the statements below tolerate duplicates, and so are
+ * always the same few, which the embedded engine prepares once.
  */
 function* groups<T>(items: readonly T[]): Generator<readonly T[]> {
   for (let start = 0; start < items.length; start += groupSize) {
@@ -66,13 +66,13 @@ function* groups<T>(items: readonly T[]): Generator<readonly T[]> {
   }
 }
 
-/** '$1, $2, $3' for three values, from the second on with the number after `from`. */
+/** '$1, $2, $3' for three values; numbers begin after `from`. */
 const places = (count: number, from = 0): string =>
   Array.from({ length: count }, (_, place) => `$${from + place + 1}`).join(', ')
 
 type Named = { readonly id?: string | undefined; readonly username?: string }
 
-/** All that have one of the ids or usernames of `users`, some of them twice. */
+/** All users with one of the ids or usernames of `users`, possibly with duplicates. */
 export async function findHolders(query: Query, users: readonly Named[]): Promise<readonly Holder[]> {
   const found: Holder[] = []
   for (const column of ['id', 'username'] as const) {
@@ -89,7 +89,7 @@ const insertStatement = `INSERT INTO keyturn_users (${columns.join(', ')}) VALUE
   ${Array.from({ length: groupSize }, (_, row) => `(${places(columns.length, row * columns.length)})`).join(', ')}
   ON CONFLICT DO NOTHING RETURNING id`
 
-/** The ids of those that are in by this. */
+/** The ids of the users that this inserted. */
 async function insertUsers(query: Query, users: readonly PlacedUser[], clock: Clock): Promise<readonly string[]> {
   const inserted: string[] = []
   for (const group of groups(users)) {
@@ -101,13 +101,13 @@ async function insertUsers(query: Query, users: readonly PlacedUser[], clock: Cl
   return inserted
 }
 
-/** Whether it was another digest. Compared in the statement that writes: a login may rehash at the same time. */
+/** Whether the digest changed. Compared in the statement that writes, since a login may rehash at the same time. */
 const replaceDigest = async (query: Query, { id, passwordHash }: PlacedUser): Promise<boolean> => {
   const update = 'UPDATE keyturn_users SET password_hash = $2 WHERE id = $1 AND password_hash <> $2 RETURNING id'
   return (await query(update, [id, passwordHash])).length > 0
 }
 
-/** What the dump does not say stays. */
+/** Values that the dump lacks are kept. */
 const updateUser = (query: Query, user: PlacedUser): Promise<unknown> =>
   query(
     `UPDATE keyturn_users SET username = $2, password_hash = $3, is_active = COALESCE($4, is_active),
@@ -116,7 +116,7 @@ const updateUser = (query: Query, user: PlacedUser): Promise<unknown> =>
     valuesOf(user)
   )
 
-/** In the order of `columns`; null where the dump does not say. */
+/** In the order of `columns`; null for values that the dump lacks. */
 const valuesOf = ({ id, username, passwordHash, isActive, createdAt, lastLoginAt, claims }: PlacedUser): SqlValue[] => [
   id,
   username,

@@ -73,7 +73,7 @@ t.test('a module that cannot be taken fails the start with one line', async (t) 
   await isRefused(t, { claims: aModule(t, 'export default { name: "x" }') }, noFunction)
 
   const noHook = (name: string): RegExp =>
-    new RegExp(`whose export ${name} is no hook, expected functions named claims,`)
+    new RegExp(`whose export ${name} is not a hook, expected functions named claims,`)
   await isRefused(t, { hooks: aModule(t, 'export const userAuthRule = () => false') }, noHook('userAuthRule'))
   await isRefused(t, { hooks: aModule(t, 'export const claims = { role: "x" }') }, noHook('claims'))
   for (const nothing of ['', 'export default () => ({})']) {

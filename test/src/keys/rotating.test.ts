@@ -174,7 +174,7 @@ t.test('the commands', async (t) => {
   const exported = JSON.parse((await keys(`export ${next} --jwk`)).stdout)
   t.same(exported, publicJwk(importPrivateKey(pem, 'ES256')), 'nothing private in a JWK')
   t.match(await keys(`export ${next} --jwk --private`), { code: 1, stdout: '' })
-  t.match(await keys('export nobody'), { code: 1, stdout: '', stderr: /no key "nobody"/ })
+  t.match(await keys('export unknown'), { code: 1, stdout: '', stderr: /key "unknown" does not exist/ })
 
   const active = (await keys(`export ${first.kid} --private`)).stdout
   t.match(
