@@ -1,5 +1,5 @@
 /*
- * The floors: for each door the least that does the same input and output on a bare Fastify, with nothing of Keyturn's. What
+ * The floors: for each endpoint the minimum that does the same input and output on a bare Fastify, without Keyturn's code. What
  * is measured against them is what Keyturn adds: fields, claims, revocations, refusals, limits, logs, metrics.
  * FLOOR is a JSON object with the key in PEM, the URL of Redis, and a password's digest.
  */

@@ -53,7 +53,7 @@ export function readProfiles(folder: string, pids: readonly number[], requests: 
 function placeNodes(nodes: readonly ProfileNode[]): ReadonlyMap<number, Room> {
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const places = new Map<number, Room>()
-  /** `caller`: the room of whoever called; what has no file of its own is in it. */
+  /** `caller`: the module of the caller, for frames without a file of their own. */
   const place = (node: ProfileNode, caller: Room | undefined): void => {
     const { functionName, url } = node.callFrame
     if (url.startsWith('node:internal/modules/')) return

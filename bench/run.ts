@@ -7,7 +7,7 @@
  * (16) ask at once; of logins four do. SESSIONS (1,000,000) are alive in the scenario of that name. A run of everything
  * writes its table into bench/results.md.
  *
- * PROFILE names a folder for profiles of every process measured; what they say is told below the row (bench/profile.ts), and
+ * PROFILE names a folder for profiles of every measured process; a summary is printed below the row (bench/profile.ts), and
  * nothing is written, since all is slower then.
  */
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -48,7 +48,7 @@ export async function openStage(scope: Scope): Promise<Stage> {
     SIGNING_KEY: key,
     ALGORITHM: 'ES256',
     KEY_ENCRYPTION_SECRET: 'a secret of benchmarks that is long enough to seal keys',
-    // Nobody refreshes the tokens of `mintAccess`.
+    // The tokens of `mintAccess` are never refreshed.
     ACCESS_TOKEN_LIFETIME: '1d',
     WEB_CONCURRENCY: '1',
     HASHERS: '1',

@@ -7,7 +7,7 @@
  * that stalls is not asked more kindly. Quiet rounds and rounds with logins take turns, so that a machine that is busy
  * is so for both. What a machine hashes is measured first: logins of four clients, one after the other. The storm comes
  * from a process of its own, at a fixed rate too, over connections that take turns, so that each worker has its share;
- * how long a refusal takes is told by a few logins that are sent beside it. What neither is served nor refused is
+ * a few additional logins measure how long a refusal takes. Logins that are neither served nor refused are
  * limited (429): so many logins under way from one address are more wrong passwords than it may have, until they have
  * proved right.
  */

@@ -58,7 +58,7 @@ export async function clientStoreSuite(t: Test, open: OpenClients): Promise<void
     advance(60)
     await store.rotateSecret('gateway', 'third', 0)
     t.match(await store.list(), [{ secretHash: 'third', previous: { secretHash: 'second', until: now() } }, other])
-    t.equal(await store.rotateSecret('nobody', 'hash', 0), false)
+    t.equal(await store.rotateSecret('unknown', 'hash', 0), false)
   })
 
   await t.test('a client that is deleted is gone, and its id is free', async (t) => {

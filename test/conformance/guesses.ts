@@ -35,7 +35,7 @@ export async function guessStoreSuite(t: Test, open: () => Promise<OpenedGuesses
     t.same(new Set(waits), new Set([0, 100]))
   })
 
-  await t.test('a clock that was set back locks nobody out', async (t) => {
+  await t.test('a clock that was set back locks no user out', async (t) => {
     const charge = aCharge()
     await advance(3600)
     for (const wait of [0, 0, 0, 10]) t.equal(await store.take([charge]), wait)

@@ -20,7 +20,7 @@ export type OpenSessions = (policy: SessionPolicy) => Promise<OpenedSessions>
 export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<void> {
   const user = () => `user-${Math.random().toString(36).slice(2)}`
 
-  await t.test('a session is rotated, and its newest generation can always be told', async (t) => {
+  await t.test('a session is rotated, and its newest generation can always be read', async (t) => {
     const { store, now } = await open(aPolicy({ lifetime: 100, absoluteLifetime: 1000 }))
     const userId = user()
     const { session, ended } = await store.start(userId, { ip: '192.0.2.7', userAgent: 'curl/8' })
@@ -173,10 +173,10 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal(await store.revoke(userId, sid), true)
     t.equal(await store.revoke(userId, sid), false)
     t.equal((await store.rotate({ userId, sid, generation: 0 })).kind, 'unknown')
-    t.equal((await store.rotate({ userId, sid, generation: 7 })).kind, 'unknown', 'a lost session lets nobody in')
+    t.equal((await store.rotate({ userId, sid, generation: 7 })).kind, 'unknown', 'a lost session grants no access')
   })
 
-  await t.test('all sessions of a user end, or all but one, and nobody else’s', async (t) => {
+  await t.test('all sessions of a user end, or all but one, and no session of another user', async (t) => {
     const { store } = await open(aPolicy())
     const [userId, other] = [user(), user()]
     const sids = []

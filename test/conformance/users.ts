@@ -35,8 +35,8 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     const ben = (await store.create('ben', 'digest')) as User
     t.equal(ben.createdAt, ann.createdAt + 60)
     t.not(ben.id, ann.id)
-    t.equal(await store.findByUsername('nobody'), undefined)
-    t.equal(await store.findById('nobody'), undefined)
+    t.equal(await store.findByUsername('unknown'), undefined)
+    t.equal(await store.findById('unknown'), undefined)
   })
 
   await t.test('a name is taken once, however many want it at once', async (t) => {
@@ -62,7 +62,7 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
       const created = await store.create(name, 'digest')
       t.same(await store.findByUsername(name), created, name)
     }
-    t.equal(await store.findByUsername('ann\0'), undefined, 'nobody has a NUL in the name')
+    t.equal(await store.findByUsername('ann\0'), undefined, 'no user has a NUL in the name')
     t.equal(await store.findById('\0'), undefined)
   })
 
@@ -91,7 +91,7 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.equal(await store.replacePasswordHash(ann.id, 'old', 'newer'), false)
     t.same(await store.findById(ann.id), { ...ann, passwordHash: 'new' })
     t.same(await store.findById(ben.id), ben)
-    t.equal(await store.replacePasswordHash('nobody', 'old', 'new'), false)
+    t.equal(await store.replacePasswordHash('unknown', 'old', 'new'), false)
     const at = ['a', 'b', 'c', 'd'].map((each) => store.replacePasswordHash(ben.id, 'old', each))
     t.equal((await Promise.all(at)).filter((isReplaced) => isReplaced).length, 1, 'of several at once one wins')
   })

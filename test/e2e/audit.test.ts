@@ -42,7 +42,7 @@ t.test('what administrators do', async (t) => {
   await run(['keys', 'retire', kid])
   await run(['keys', 'reseal'])
   await run(['users', 'delete', 'ann', '--yes'])
-  const refused = await run(['users', 'deactivate', 'nobody'])
+  const refused = await run(['users', 'deactivate', 'unknown'])
   t.equal(refused.code, 1)
 
   const entries = await trail()

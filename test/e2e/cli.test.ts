@@ -57,7 +57,7 @@ async function inTurns<T>(items: readonly T[], work: (item: T) => Promise<void>)
   await Promise.all([worker(), worker()])
 }
 
-/** A command told in one plain line why it was refused. */
+/** The command printed in one line why it was refused. */
 const isRefused = (t: Test, run: Run, why: RegExp, code = 1): void => {
   t.equal(run.code, code, `exit status after: ${run.err}`)
   t.match(run.err, why)

@@ -156,7 +156,7 @@ t.test('a request that can be read in two ways is refused', async (t) => {
   )
   const form = 'POST /oauth/introspect HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n'
   const twice = `${form}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\nConnection: close\r\n\r\ntoken=x`
-  t.same(statuses(await ask(twice)), [415], 'an OAuth door too')
+  t.same(statuses(await ask(twice)), [415], 'an OAuth endpoint too')
   for (const lengths of [
     'Content-Length: 13\r\nTransfer-Encoding: chunked',
     'Content-Length: 13\r\nContent-Length: 12',
@@ -173,7 +173,7 @@ t.test('a request that can be read in two ways is refused', async (t) => {
     await ask('GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'),
     await ask('x\r\n\r\n')
   ]) {
-    t.notMatch(answer, /^(server|x-powered-by):/im, 'and nobody says what software answers')
+    t.notMatch(answer, /^(server|x-powered-by):/im, 'and no header reveals the software')
     t.equal(answer.match(/^content-type:/gim)?.length, 1)
   }
 })

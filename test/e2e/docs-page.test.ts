@@ -7,23 +7,23 @@ import { withoutBrowser } from '../support/needs.ts'
 
 const password = 'correct-horse-battery'
 
-/** One door on the page, opened. */
+/** An endpoint on the page, expanded. */
 async function openDoor(page: Page, id: string): Promise<Locator> {
-  const door = page.locator(`.opblock[id$="-${id}"]`)
-  await door.locator('.opblock-summary-control').click()
-  await door.getByRole('button', { name: 'Execute' }).waitFor()
-  return door
+  const endpoint = page.locator(`.opblock[id$="-${id}"]`)
+  await endpoint.locator('.opblock-summary-control').click()
+  await endpoint.getByRole('button', { name: 'Execute' }).waitFor()
+  return endpoint
 }
 
 /** Presses Execute: the status and the body that the page shows. */
-async function execute(door: Locator): Promise<{ readonly status: string; readonly body: Record<string, string> }> {
-  await door.getByRole('button', { name: 'Execute' }).click()
-  const answer = door.locator('.live-responses-table .response')
+async function execute(endpoint: Locator): Promise<{ readonly status: string; readonly body: Record<string, string> }> {
+  await endpoint.getByRole('button', { name: 'Execute' }).click()
+  const answer = endpoint.locator('.live-responses-table .response')
   const status = await answer.locator('.response-col_status').innerText()
   return { status: status.trim(), body: JSON.parse(await answer.locator('.highlight-code code').first().innerText()) }
 }
 
-t.test('somebody logs in on the page and tries the doors', { skip: withoutBrowser() }, async (t) => {
+t.test('a user logs in on the page and tries the endpoints', { skip: withoutBrowser() }, async (t) => {
   const env = { DATA_DIR: aDataDir(t) }
   await runKeyturn(['users', 'create', 'vitor'], env, `${password}\n`)
   const { url } = await startKeyturn(t, env)
@@ -70,6 +70,6 @@ t.test('somebody logs in on the page and tries the doors', { skip: withoutBrowse
   t.same(
     asked.filter((each) => !each.startsWith(`${url}/`) && !each.startsWith('data:')),
     [],
-    'and nobody else was asked'
+    'and no other host was contacted'
   )
 })

@@ -1,5 +1,5 @@
 /*
- * Keys that are rotated while three processes serve, and nobody notices. The suite rotates twice in 24 seconds;
+ * Keys are rotated while three processes serve, without an error for clients. The suite rotates twice in 24 seconds;
  * KEYTURN_SECONDS=60 rotates three times in a minute.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -38,7 +38,7 @@ t.test('health and metrics are there and nowhere else, and nothing else is there
 
   const stopped = service.stop()
   await until(async () => (await status(`${management}/health/ready`)) === 503)
-  t.equal(await stopped, 0, 'whoever probes has heard of the stop')
+  t.equal(await stopped, 0, 'probes see the stop')
 })
 
 t.test('a reload does not bind another port', async (t) => {
@@ -53,7 +53,7 @@ t.test('a reload does not bind another port', async (t) => {
   t.equal(await service.stop(), 0)
 })
 
-t.test('a port that is taken is told by its name', async (t) => {
+t.test('a port in use is reported with the name of its setting', async (t) => {
   const holder = createServer().listen(0, '127.0.0.1')
   await once(holder, 'listening')
   t.teardown(() => holder.close())

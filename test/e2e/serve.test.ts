@@ -37,7 +37,7 @@ async function ask(url: string, body?: object): Promise<Answer> {
   }
 }
 
-const doorsOf = ({ url }: Pick<RunningKeyturn, 'url'>) => ({
+const endpointsOf = ({ url }: Pick<RunningKeyturn, 'url'>) => ({
   logIn: () => ask(`${url}/api/token/`, { username: 'vitor', password }),
   refresh: (refresh = '') => ask(`${url}/api/token/refresh/`, { refresh }),
   verify: (token = '') => ask(`${url}/api/token/verify/`, { token }),
@@ -61,9 +61,9 @@ async function isRefused(t: Test, env: Record<string, string>, lines: readonly R
   const { code, stdout, stderr } = await runKeyturn(['serve'], env)
   t.not(code, 0)
   t.not(code, null)
-  const told = stderr.trimEnd().split('\n')
-  t.equal(told.length, lines.length, stderr)
-  for (const [index, line] of lines.entries()) t.match(told[index], line)
+  const reported = stderr.trimEnd().split('\n')
+  t.equal(reported.length, lines.length, stderr)
+  for (const [index, line] of lines.entries()) t.match(reported[index], line)
   t.equal(stdout, '')
 }
 
@@ -88,24 +88,24 @@ t.test('from the first start to the second, with nothing configured', async (t) 
     /^No users exist yet\. .* users create vitor$/,
     /^Then log in: {2}curl .*\/api\/token\/$/
   ])
-  t.equal((await doorsOf(first).logIn()).status, 401)
+  t.equal((await endpointsOf(first).logIn()).status, 401)
   await addUser(t, env)
-  const login = await doorsOf(first).logIn()
+  const login = await endpointsOf(first).logIn()
   t.equal(login.status, 200, 'a user created beside the running server')
-  const over = await doorsOf(first).logIn()
-  t.equal((await doorsOf(first).logOut(over.body.refresh)).status, 200)
+  const over = await endpointsOf(first).logIn()
+  t.equal((await endpointsOf(first).logOut(over.body.refresh)).status, 200)
   t.equal(await first.stop(), 0)
   t.equal(first.output().stderr, '')
   t.equal(messagesOf(first).at(-1), 'Keyturn stopped')
-  await t.rejects(doorsOf(first).live(), { code: 'ECONNREFUSED' })
+  await t.rejects(endpointsOf(first).live(), { code: 'ECONNREFUSED' })
 
   const second = await startKeyturn(t, env)
-  const doors = doorsOf(second)
+  const endpoints = endpointsOf(second)
   t.notMatch(messagesOf(second).join('\n'), 'no users yet')
-  t.equal((await doors.verify(login.body.access)).status, 200, 'the keys are the same')
-  t.equal((await doors.refresh(login.body.refresh)).status, 200, 'the session is still there')
-  t.equal((await doors.refresh(over.body.refresh)).status, 401, 'what has ended stays ended')
-  t.equal((await doors.verify(over.body.access)).status, 401)
+  t.equal((await endpoints.verify(login.body.access)).status, 200, 'the keys are the same')
+  t.equal((await endpoints.refresh(login.body.refresh)).status, 200, 'the session is still there')
+  t.equal((await endpoints.refresh(over.body.refresh)).status, 401, 'what has ended stays ended')
+  t.equal((await endpoints.verify(over.body.access)).status, 401)
   t.equal(await second.stop('SIGINT'), 0)
 })
 
@@ -174,7 +174,7 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
       t.teardown(() => late.destroy())
     })
   while (await comesIn()) await delay(10)
-  t.pass('nobody new comes in')
+  t.pass('no new connection is accepted')
   busy.write(`${head}{"token":"x"}`)
   t.match(await busy.read(), /^HTTP\/1\.1 401 .*\r\nconnection: close\r\n/is, 'a request on an open connection')
   keyturn.child.kill('SIGTERM')
@@ -235,39 +235,43 @@ t.test('two processes on PostgreSQL and Redis', { skip: withoutPostgres() || wit
   const [one, two] = await Promise.all([startKeyturn(t, env), startKeyturn(t, env)])
   t.notMatch(messagesOf(one).join('\n'), /stored in|No users/, 'no hints for those who have configured it')
   await addUser(t, env)
-  const login = await doorsOf(one).logIn()
+  const login = await endpointsOf(one).logIn()
   t.equal(login.status, 200)
-  t.equal((await doorsOf(two).verify(login.body.access)).status, 200, 'one keyring')
-  const next = await doorsOf(two).refresh(login.body.refresh)
+  t.equal((await endpointsOf(two).verify(login.body.access)).status, 200, 'one keyring')
+  const next = await endpointsOf(two).refresh(login.body.refresh)
   t.equal(next.status, 200, 'one store of sessions')
   t.match(await runKeyturn(['users', 'deactivate', 'vitor'], env), { code: 0 })
-  t.match(await doorsOf(one).refresh(next.body.refresh), { status: 401, body: { detail: /^No active account/ } })
+  t.match(await endpointsOf(one).refresh(next.body.refresh), { status: 401, body: { detail: /^No active account/ } })
   t.match(await runKeyturn(['users', 'activate', 'vitor'], env), { code: 0 })
-  const { body: kept } = await doorsOf(one).logIn()
+  const { body: kept } = await endpointsOf(one).logIn()
   t.equal(await one.stop(), 0)
   t.equal(await two.stop(), 0)
 
   const again = await startKeyturn(t, env)
-  const last = await doorsOf(again).refresh(kept.refresh)
+  const last = await endpointsOf(again).refresh(kept.refresh)
   t.equal(last.status, 200)
   if (postgres.isPrivate) {
     await postgres.kill()
-    const down = await doorsOf(again).logIn()
+    const down = await endpointsOf(again).logIn()
     t.match(down, {
       status: 503,
       headers: { 'retry-after': /^\d+$/ },
       body: { detail: 'Service temporarily unavailable.' }
     })
     t.ok(down.ms < atMost(3000), `answered after ${down.ms} ms`)
-    t.equal((await doorsOf(again).refresh(last.body.refresh)).status, 503)
-    t.equal((await doorsOf(again).verify(last.body.access)).status, 200, 'to verify an access token takes no database')
-    t.match(await doorsOf(again).ready(), {
+    t.equal((await endpointsOf(again).refresh(last.body.refresh)).status, 503)
+    t.equal(
+      (await endpointsOf(again).verify(last.body.access)).status,
+      200,
+      'to verify an access token takes no database'
+    )
+    t.match(await endpointsOf(again).ready(), {
       status: 503,
       body: { status: 'down', checks: { database: 'down', sessions: 'up' } }
     })
     await postgres.restart()
-    t.equal((await until(200, doorsOf(again).logIn)).status, 200, 'back without a restart')
-    t.equal((await doorsOf(again).refresh(last.body.refresh)).status, 200, 'the failed refresh cost nothing')
+    t.equal((await until(200, endpointsOf(again).logIn)).status, 200, 'back without a restart')
+    t.equal((await endpointsOf(again).refresh(last.body.refresh)).status, 200, 'the failed refresh cost nothing')
   }
   t.equal(await again.stop(), 0)
   t.equal(again.output().stderr, '')
@@ -278,9 +282,9 @@ t.test('Redis goes away and comes back', { skip: withoutRedis() }, async (t) => 
   if (!redis.isPrivate) return t.pass('TEST_REDIS_URL is not ours to stop')
   const env = { DATA_DIR: aDataDir(t), REDIS_URL: redis.url, REVOCATION_STALENESS: '2' }
   const keyturn = await startKeyturn(t, env)
-  const doors = doorsOf(keyturn)
+  const endpoints = endpointsOf(keyturn)
   await addUser(t, env)
-  const login = await doors.logIn()
+  const login = await endpoints.logIn()
 
   const isDown = async (send: () => Promise<Answer>, name: string): Promise<void> => {
     const answer = await send()
@@ -296,18 +300,18 @@ t.test('Redis goes away and comes back', { skip: withoutRedis() }, async (t) => 
     ['SIGSTOP', () => redis.kill('SIGCONT')]
   ] as const) {
     await redis.kill(signal)
-    await isDown(() => doors.refresh(login.body.refresh), `${signal}: refresh`)
-    await isDown(() => doors.logOut(login.body.refresh), `${signal}: logout`)
-    await isDown(doors.logIn, `${signal}: login`)
-    t.match(await doors.ready(), { status: 503, body: { checks: { database: 'up', sessions: 'down' } } })
-    t.equal((await doors.live()).status, 200)
-    const closed = await until(503, () => doors.verify(login.body.access))
+    await isDown(() => endpoints.refresh(login.body.refresh), `${signal}: refresh`)
+    await isDown(() => endpoints.logOut(login.body.refresh), `${signal}: logout`)
+    await isDown(endpoints.logIn, `${signal}: login`)
+    t.match(await endpoints.ready(), { status: 503, body: { checks: { database: 'up', sessions: 'down' } } })
+    t.equal((await endpoints.live()).status, 200)
+    const closed = await until(503, () => endpoints.verify(login.body.access))
     t.equal(closed.status, 503, 'nothing is verified by a list of revocations that may be old')
     await back()
-    const next = await until(200, () => doors.logIn())
+    const next = await until(200, () => endpoints.logIn())
     t.equal(next.status, 200, 'back without a restart')
-    t.equal((await until(200, () => doors.verify(next.body.access))).status, 200)
-    t.equal((await until(200, doors.ready)).status, 200)
+    t.equal((await until(200, () => endpoints.verify(next.body.access))).status, 200)
+    t.equal((await until(200, endpoints.ready)).status, 200)
   }
   t.equal(await keyturn.stop(), 0)
   t.equal(keyturn.output().stderr, '')
@@ -318,11 +322,11 @@ t.test('a refresh is one round trip to Redis', { skip: withoutRedis() }, async (
   if (!redis.isPrivate) return t.pass('TEST_REDIS_URL has other clients')
   const env = { DATA_DIR: aDataDir(t), REDIS_URL: redis.url }
   const keyturn = await startKeyturn(t, env)
-  const doors = doorsOf(keyturn)
+  const endpoints = endpointsOf(keyturn)
   await addUser(t, env)
-  const login = await doors.logIn()
+  const login = await endpoints.logIn()
   // The first of all brings the script to the server.
-  const { body } = await doors.refresh(login.body.refresh)
+  const { body } = await endpoints.refresh(login.body.refresh)
 
   const { hostname, port } = new URL(redis.url)
   const monitor = connect(Number(port), hostname).setEncoding('utf8')
@@ -333,8 +337,8 @@ t.test('a refresh is one round trip to Redis', { skip: withoutRedis() }, async (
   })
   monitor.write('MONITOR\r\n')
   while (!text.startsWith('+OK')) await delay(5)
-  t.equal((await doors.refresh(body.refresh)).status, 200)
-  t.equal((await doors.refresh(body.refresh)).status, 200, 'presented again')
+  t.equal((await endpoints.refresh(body.refresh)).status, 200)
+  t.equal((await endpoints.refresh(body.refresh)).status, 200, 'presented again')
   await delay(50)
   // What the script does is tagged lua. The follower of the revocation feed reads on a connection of its own.
   const commands = text

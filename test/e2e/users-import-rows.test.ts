@@ -1,4 +1,4 @@
-/* `users import`: what Django dumps, rows that are refused, files that are no dump, and what people are told. */
+/* `users import`: Django's dumps, refused rows, files that are not dumps, and the messages. */
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -49,7 +49,7 @@ t.test('what Django itself dumps', { skip: withoutDjango(), timeout: 120_000 }, 
   }
 })
 
-t.test('each row that is refused is told, and the others are in', async (t) => {
+t.test('each refused row is reported, and the others are imported', async (t) => {
   const report = join(aDataDir(t), 'report')
   const rows: readonly (readonly [row: unknown, noted: object | undefined])[] = [
     [aDjangoUser(1), undefined],
@@ -103,20 +103,20 @@ t.test('each row that is refused is told, and the others are in', async (t) => {
   )
   t.equal(statSync(report).mode & 0o777, 0o600)
 
-  const told = run.stderr.trimEnd().split('\n')
-  t.equal(told.shift(), 'Standard input: 4 created, 1 skipped, 7 refused.')
-  t.match(told[0], /^Row \d+, line \d+.*: .*\.$/)
+  const reported = run.stderr.trimEnd().split('\n')
+  t.equal(reported.shift(), 'Standard input: 4 created, 1 skipped, 7 refused.')
+  t.match(reported[0], /^Row \d+, line \d+.*: .*\.$/)
   t.match(run.stderr, 'Row 3, line 3, "user1": the username is taken by the user whose id is 1.\n')
   t.match(
     run.stderr,
     'Users who need a new password before they can log in: crypt is not supported (1), no password (1).\n'
   )
   t.match(run.stderr, 'Entries of other models were ignored: auth.group (1).\n')
-  t.match(told.at(-1), /^Some rows were refused\. /)
+  t.match(reported.at(-1), /^Some rows were refused\. /)
   t.notMatch(run.stderr + readFileSync(report, 'utf8'), /hunter2|pbkdf2|oVVPEguINYdVw/, 'no password, and no digest')
 })
 
-t.test('of many refused rows some are told, and --report has all', async (t) => {
+t.test('of many refused rows some are printed, and --report has all', async (t) => {
   const report = join(aDataDir(t), 'report')
   const rows = Array.from({ length: 1200 }, (_, index) => aDjangoUser(index, { password: 'hunter2' }))
   const { run, users } = await importInto(t, JSON.stringify(rows), '--report', report)
@@ -230,7 +230,7 @@ t.test('on a terminal it shows how far it is', { skip: withoutTerminal(), timeou
   )
 })
 
-t.test('an export that nobody reads to its end is no failure', async (t) => {
+t.test('an export whose reader stops early is not a failure', async (t) => {
   const env = { DATA_DIR: aDataDir(t) }
   t.equal((await runKeyturn(['users', 'import', '-'], env, aDump(5000))).code, 0)
   const child = spawnKeyturn(['users', 'export'], env)

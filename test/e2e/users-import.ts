@@ -100,7 +100,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     t.match(exports[0], /"claims":\{"email":"line\\nfeed, \\"x\\""\}\}\n/)
   })
 
-  await t.test('killed half-way and run again, nobody is lost and nobody is there twice', async (t) => {
+  await t.test('killed half-way and run again, no user is lost or imported twice', async (t) => {
     const { env, db } = await openEmpty(t)
     const dump = aDump(count)
     const child = spawnKeyturn(['users', 'import', '-'], env)

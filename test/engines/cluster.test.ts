@@ -77,7 +77,7 @@ t.test('a Redis Cluster', { skip }, async (t) => {
       await itsReplica.kill('SIGCONT')
       t.equal(answer, 'STORE_DOWN', 'while the replica of its new master is not heard')
     })
-    // As long as the client of the cluster has not heard where the slot is now, it is told that it cannot be done.
+    // Until the client of the cluster knows where the slot is now, its calls fail.
     const revokeAgain = () => sessions.revoke(userId, place.sid).catch(({ code }) => code)
     let answer = await revokeAgain()
     for (let tries = 0; answer === 'STORE_DOWN' && tries < 100; tries++) {
@@ -98,7 +98,7 @@ t.test('another one', { skip }, async (t) => {
   const opened = await open(t)
   const { nodes } = opened.cluster
 
-  await t.test('the master that has the feed steps down when told to, under load', (t) =>
+  await t.test('the master that has the feed is replaced on purpose, under load', (t) =>
     failoverSuite(t, opened, (master) => {
       const heir = nodes[(nodes.indexOf(master) + 3) % 6] as ClusterNode
       return heir.redis.call('CLUSTER', 'FAILOVER')

@@ -150,7 +150,7 @@ const answers = (sessions: SessionStore): Promise<boolean> =>
     () => false
   )
 
-/** A way to 127.0.0.1:port that can be blocked without either end being told. */
+/** A proxy to 127.0.0.1:port that can be blocked without either end noticing. */
 interface Path {
   readonly url: string
   /** What is sent goes nowhere. */

@@ -31,7 +31,7 @@ t.test('Sentinels', { skip }, async (t) => {
   const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1, detail: /All sentinels are unreachable/ }
   const connect = async (url: string) => (await openRedis(url, { verifyTls: true })).disconnect()
 
-  await t.test('that do not answer, or not for this name, are told at once', async (t) => {
+  await t.test('Sentinels that do not respond, or do not know this name, are reported at once', async (t) => {
     await t.rejects(connect('redis+sentinel://127.0.0.1:1,127.0.0.1:2/mymaster'), down)
     await t.rejects(connect(watched.url.replace('mymaster', 'other')), down)
   })

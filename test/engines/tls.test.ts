@@ -40,7 +40,7 @@ t.test('TLS', { skip }, async (t) => {
   const trusting = { NODE_EXTRA_CA_CERTS: certificates.authority.certificate }
   const untrusted = (reason: RegExp) => ({ code: 'STORE_DOWN', detail: reason })
 
-  await t.test('a certificate that nobody known has signed is refused, and what to do is said', async (t) => {
+  await t.test('a certificate of an unknown authority is refused, with advice', async (t) => {
     const { code, words } = await check(`rediss://${server.host}`, {})
     t.equal(code, 1)
     for (const part of [/self-signed certificate/, /NODE_EXTRA_CA_CERTS/, /REDIS_TLS_VERIFY=false/])
@@ -168,7 +168,7 @@ t.test('accounts', { skip }, async (t) => {
     t.same(await exercise(node.url.replace('redis://', 'redis+cluster://keyturn:pass@')), [])
   })
 
-  await t.test('a wrong password, an unknown user and none at all are told in one line', async (t) => {
+  await t.test('a wrong password, an unknown user and a missing user are reported in one line', async (t) => {
     await admin.call('ACL', 'SETUSER', 'ann', 'on', '>right', '~*', '+@all')
     await admin.config('SET', 'requirepass', 'right')
     const open = async (account: string) =>

@@ -1,15 +1,15 @@
 /*
  * Well-behaved clients of a running Keyturn, a steady few of them, and what became of every request. They know what they were
- * told: which sessions are theirs and which were ended, so that a wrong answer is recognised as one.
+ * received: which sessions are theirs and which were ended, so that a wrong response is recognised.
  */
 import { Agent, request } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** What a door answers a request that is not served: a status, or the code of an error. */
+/** The result of a request that is not served: a status, or the code of an error. */
 export interface FailedRequest {
-  readonly door: Door
+  readonly endpoint: Endpoint
   readonly reason: string
-  /** performance.now() when it was told. */
+  /** performance.now() when it was reported. */
   readonly at: number
 }
 
@@ -18,7 +18,7 @@ export interface Report {
   readonly failed: readonly FailedRequest[]
   /** Each is one sentence. */
   readonly wrong: readonly string[]
-  /** Sessions whose client was told that they are over, though nobody had ended them. */
+  /** Sessions that were reported as ended although no client had ended them. */
   readonly lost: number
   /** The longest that a request took, in milliseconds. */
   readonly longest: number
@@ -43,7 +43,7 @@ const paths = {
   verify: '/api/token/verify/',
   logout: '/api/token/blacklist/'
 }
-type Door = keyof typeof paths | 'live'
+type Endpoint = keyof typeof paths | 'live'
 
 interface Tokens {
   access: string
@@ -93,31 +93,31 @@ export function startClients(
   /** When the requests were sent that are not answered yet. */
   const waiting = new Set<{ readonly since: number }>()
 
-  const send = async (door: keyof typeof paths, body: object, agent: Agent): Promise<Answer> => {
+  const send = async (endpoint: keyof typeof paths, body: object, agent: Agent): Promise<Answer> => {
     const entry = { since: performance.now() }
     waiting.add(entry)
-    const answer = await exchange(`${url}${paths[door]}`, JSON.stringify(body), agent)
+    const answer = await exchange(`${url}${paths[endpoint]}`, JSON.stringify(body), agent)
     waiting.delete(entry)
     const took = performance.now() - entry.since
     now.longest = Math.max(now.longest, took)
     if (took > long) last = performance.now()
     return answer
   }
-  const fail = (door: Door, { reason }: Answer): void => {
+  const fail = (endpoint: Endpoint, { reason }: Answer): void => {
     last = performance.now()
-    now.failed.push({ door, reason, at: last })
+    now.failed.push({ endpoint, reason, at: last })
   }
   /** Sends it until it is served, or refused for good; undefined when the end comes before. */
   const insist = async (
-    door: keyof typeof paths,
+    endpoint: keyof typeof paths,
     body: object,
     agent: Agent
   ): Promise<(Answer & { tries: number }) | undefined> => {
     for (let tries = 1; ; tries++) {
-      const answer = await send(door, body, agent)
+      const answer = await send(endpoint, body, agent)
       if (answer.status === 200) now.answered += 1
       if (answer.status === 200 || answer.status === 401) return { ...answer, tries }
-      fail(door, answer)
+      fail(endpoint, answer)
       if (isOver) return undefined
       await delay(retryPause)
     }
@@ -165,13 +165,13 @@ export function startClients(
     const one = known[Math.floor(Math.random() * known.length)]
     await delay(pause)
     if (one === undefined) return
-    const [door, body] =
+    const [endpoint, body] =
       Math.random() < 0.8
         ? (['verify', { token: one.access }] as const)
         : (['refresh', { refresh: one.refresh }] as const)
-    const answer = await send(door, body, agent)
-    if (answer.status === 200) now.wrong.push(`${door} accepted a token whose session had ended`)
-    else if (answer.status !== 401) fail(door, answer)
+    const answer = await send(endpoint, body, agent)
+    if (answer.status === 200) now.wrong.push(`${endpoint} accepted a token whose session had ended`)
+    else if (answer.status !== 401) fail(endpoint, answer)
     else now.answered += 1
   }
 

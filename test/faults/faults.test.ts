@@ -12,10 +12,10 @@ const form = process.env.KEYTURN_FAULTS === 'long' ? 'long' : 'short'
 const areGiven = process.env.TEST_REDIS_URL !== undefined || process.env.TEST_DATABASE_URL !== undefined
 const skip = areGiven ? 'it needs servers of its own' : withoutRedis() || withoutPostgres()
 
-/** What a client may be told: later, please; or its connection is gone with the process that served it. */
+/** Failures that a client may see: a retry later, or a connection lost with its process. */
 const stated = /^(503|ECONNRESET|EPIPE)$/
 
-/** An access token from before or after a step of the clock may be too old or too young; a session that is gone is told. */
+/** An access token from before or after a step of the clock may be too old or too young; an ended session is reported. */
 const statedWith = (name: string): RegExp => (/clock|empty/.test(name) ? /^(503|401)$/ : stated)
 
 for (const [name, play] of Object.entries(suites)) {
@@ -28,8 +28,8 @@ for (const [name, play] of Object.entries(suites)) {
       t.same(wrong, [], `${name}: no answer was wrong`)
       const unstated = failed.filter(({ reason }) => !statedWith(name).test(reason))
       t.same(unstated, [], `${name}: what failed did so as stated`)
-      if (isUnready) t.not(unready, 0, `${name}: readiness told it`)
-      t.ok(longest < atMost(6000), `${name}: nobody waited for long`)
+      if (isUnready) t.not(unready, 0, `${name}: readiness reported it`)
+      t.ok(longest < atMost(6000), `${name}: no client waited for long`)
       t.ok(recovery < atMost(5000) / 1000, `${name}: all was well after ${recovery.toFixed(1)} s`)
     }
   })

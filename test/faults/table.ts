@@ -2,7 +2,7 @@ import type { FailedRequest } from './clients.ts'
 import type { Outcome } from './faults.ts'
 
 export const heading = [
-  '| fault | served | failed, by door and answer | ready | longest answer | wrong | back after |',
+  '| fault | served | failed, by endpoint and response | ready | longest answer | wrong | back after |',
   '| --- | --- | --- | --- | --- | --- | --- |'
 ].join('\n')
 
@@ -23,11 +23,11 @@ export function rowOf({ name, answered, failed, longest, wrong, lost, unready, r
 
 const seconds = (value: number): string => `${value.toFixed(1)} s`
 
-/** How many requests failed, by door and answer. */
+/** How many requests failed, by endpoint and response. */
 export function countKinds(failed: readonly FailedRequest[]): string {
   const counts = new Map<string, number>()
-  for (const { door, reason } of failed) {
-    const kind = `${door} ${reason}`
+  for (const { endpoint, reason } of failed) {
+    const kind = `${endpoint} ${reason}`
     counts.set(kind, (counts.get(kind) ?? 0) + 1)
   }
   return counts.size === 0

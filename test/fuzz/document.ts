@@ -1,4 +1,4 @@
-/** The OpenAPI document as the fuzzer needs it: which doors there are, what goes in, and what may come out. */
+/** The OpenAPI document for the fuzzer: the endpoints, their input and their output. */
 import { Check } from 'typebox/schema'
 
 interface Media {
@@ -17,7 +17,7 @@ export interface OpenApi {
 }
 
 /** One method of one path. */
-export interface Door {
+export interface Endpoint {
   readonly method: string
   readonly path: string
   /** Names of its query. */
@@ -31,7 +31,7 @@ export interface Answer {
   readonly body: string
 }
 
-export const doorsOf = ({ paths, components }: OpenApi): readonly Door[] =>
+export const endpointsOf = ({ paths, components }: OpenApi): readonly Endpoint[] =>
   Object.entries(paths).flatMap(([path, operations]) =>
     Object.entries(operations).map(([method, { parameters = [], requestBody }]) => {
       const [media] = Object.values(requestBody?.content ?? {})
@@ -51,7 +51,7 @@ const resolve = ({ schemas }: OpenApi['components'], schema: Media['schema']): o
 /** What a file of ours, or of a package, or the line of a stack looks like. */
 const leak = /node_modules|\.[jt]s:\d|\n\s+at |Error: /
 
-/** What is wrong with an answer, whoever asked for what; undefined when nothing is. */
+/** The fault of a response to any request; undefined if it has none. */
 export function faultOf({ status, headers, body }: Answer): string | undefined {
   if (status >= 500 && (status !== 503 || headers['retry-after'] === undefined)) return `a status of ${status}`
   if (status < 200) return `a status of ${status}`
@@ -72,12 +72,17 @@ function isObject(body: string): boolean {
   }
 }
 
-/** What about the answer of a door is not as the document says. */
-export function untold({ paths, components }: OpenApi, { method, path }: Door, answer: Answer): string | undefined {
-  const told = paths[path]?.[method.toLowerCase()]?.responses[answer.status]
-  if (told === undefined) return `${method} ${path} may not answer ${answer.status}`
-  const [type, media] = Object.entries(told.content ?? {})[0] ?? []
-  if (type === undefined || media === undefined) return answer.body === '' ? undefined : 'a body where none is told of'
+/** How the response of an endpoint differs from the document; undefined if it does not. */
+export function undocumented(
+  { paths, components }: OpenApi,
+  { method, path }: Endpoint,
+  answer: Answer
+): string | undefined {
+  const reported = paths[path]?.[method.toLowerCase()]?.responses[answer.status]
+  if (reported === undefined) return `${method} ${path} may not answer ${answer.status}`
+  const [type, media] = Object.entries(reported.content ?? {})[0] ?? []
+  if (type === undefined || media === undefined)
+    return answer.body === '' ? undefined : 'a body where none is documented'
   if (String(answer.headers['content-type']).split(';')[0] !== type) return `a type that is not ${type}`
   if (type !== 'application/json') return undefined
   return Check(resolve(components, media.schema) as never, JSON.parse(answer.body))

@@ -1,5 +1,5 @@
 /*
- * Whatever comes in, in whatever shape, is answered as the OpenAPI document says: no 5xx, no crash, nothing of the inside told.
+ * Any input, in any shape, gets a response of the OpenAPI document: no 5xx, no crash, no internal details.
  * 2,000 requests, and 200 over sockets; KEYTURN_FUZZ=100000 sends more, and then the memory is looked at too.
  * KEYTURN_FUZZ_SEED=... makes the choices of a run again.
  */
@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
-import { type Door, doorsOf, faultOf, untold } from './document.ts'
+import { type Endpoint, endpointsOf, faultOf, undocumented } from './document.ts'
 import { type FuzzedRequest, requestTo, usualRequest } from './requests.ts'
 import { openFuzzed } from './service.ts'
 
@@ -27,26 +27,26 @@ function memory(): { readonly heap: number; readonly rss: number } {
   return { heap: Math.round(heapUsed / 2 ** 20), rss: Math.round(rss / 2 ** 20) }
 }
 
-/** How often each door answered each status. */
+/** How often each endpoint returned each status. */
 function makeTable() {
   const rows = new Map<string, Map<number, number>>()
   return {
-    count(door: string, status: number) {
-      const row = rows.get(door) ?? new Map<number, number>()
-      rows.set(door, row.set(status, (row.get(status) ?? 0) + 1))
+    count(endpoint: string, status: number) {
+      const row = rows.get(endpoint) ?? new Map<number, number>()
+      rows.set(endpoint, row.set(status, (row.get(status) ?? 0) + 1))
     },
     lines: (): readonly string[] =>
       [...rows]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .map(([door, row]) => {
+        .map(([endpoint, row]) => {
           const counts = [...row].toSorted(([a], [b]) => a - b).map(([status, count]) => `${status}: ${count}`)
-          return `${door.padEnd(45)} ${counts.join('  ')}`
+          return `${endpoint.padEnd(45)} ${counts.join('  ')}`
         }),
-    has: (door: string, status: number): boolean => (rows.get(door)?.get(status) ?? 0) > 0
+    has: (endpoint: string, status: number): boolean => (rows.get(endpoint)?.get(status) ?? 0) > 0
   }
 }
 
-const nameOf = ({ method, path }: Door): string => `${method} ${path}`
+const nameOf = ({ method, path }: Endpoint): string => `${method} ${path}`
 
 /** What Node cannot parse has no id: no request has come about. */
 const isUnparsed = (status: number, fault: string): boolean =>
@@ -80,23 +80,24 @@ const configurations: readonly Record<string, string>[] = [{}, { COOKIE_MODE: 'o
 for (const [index, env] of configurations.entries()) {
   t.test(`requests, with ${JSON.stringify(env)}`, async (t) => {
     const service = await openFuzzed(t, env)
-    const doors = doorsOf(service.document)
-    t.ok(doors.length > 20)
+    const endpoints = endpointsOf(service.document)
+    t.ok(endpoints.length > 20)
     const table = makeTable()
     const share = Math.ceil(runs / configurations.length)
     let sent = 0
     let before = memory()
-    const property = fc.asyncProperty(requestTo(doors), async (request) => {
-      const { door } = request
+    const property = fc.asyncProperty(requestTo(endpoints), async (request) => {
+      const { endpoint } = request
       const answer = await service.send(request)
-      table.count(door === undefined ? 'others' : nameOf(door), answer.status)
+      table.count(endpoint === undefined ? 'others' : nameOf(endpoint), answer.status)
       // What only grows until it is full has grown by then.
       if (++sent === Math.floor(share / 5)) before = memory()
       if (sent % 500 === 0) service.forget()
-      const fault = faultOf(answer) ?? (door === undefined ? undefined : untold(service.document, door, answer))
+      const fault =
+        faultOf(answer) ?? (endpoint === undefined ? undefined : undocumented(service.document, endpoint, answer))
       if (fault !== undefined) throw new Error(`${fault}: ${answer.status} ${answer.body.slice(0, 300)}`)
     })
-    const usual = doors.map((door): [FuzzedRequest] => [usualRequest(door)])
+    const usual = endpoints.map((endpoint): [FuzzedRequest] => [usualRequest(endpoint)])
     const failure = failureOf(await fc.check(property, { seed: seed + index, numRuns: share, examples: usual }))
     for (const line of table.lines()) t.comment(line)
     t.equal(failure, '', `${sent} requests`)
@@ -109,7 +110,7 @@ for (const [index, env] of configurations.entries()) {
     if (runs > shortRun) t.ok(after.heap - before.heap <= 10, 'nothing has piled up')
     // Without an ISSUER there is no metadata.
     const others = env.ISSUER === undefined ? /well-known\/o/ : /^$/
-    for (const name of doors.map(nameOf).filter((each) => !others.test(each)))
+    for (const name of endpoints.map(nameOf).filter((each) => !others.test(each)))
       t.ok(table.has(name, 200) || table.has(name, 204), `${name} has let somebody in`)
   })
 }
@@ -118,7 +119,7 @@ t.test('bytes over sockets', async (t) => {
   const service = await openFuzzed(t, { REQUEST_TIMEOUT: '1s' })
   const table = makeTable()
   const count = Math.ceil(runs / 10)
-  const property = fc.asyncProperty(requestTo(doorsOf(service.document)), damage, async (request, change) => {
+  const property = fc.asyncProperty(requestTo(endpointsOf(service.document)), damage, async (request, change) => {
     const answer = await service.sendBytes(change(service.bytesOf(request)))
     if (answer === '') return table.count('sockets', 0)
     // One request is sent, but bytes that were put into it may have made it two.

@@ -1,11 +1,11 @@
-/** Requests for every door of the OpenAPI document: as they should be, nearly so, and not at all. */
+/** Requests for every endpoint of the OpenAPI document: valid, nearly valid and invalid ones. */
 import { METHODS } from 'node:http'
 import fc, { type Arbitrary } from 'fast-check'
-import type { Door } from './document.ts'
+import type { Endpoint } from './document.ts'
 
 export interface FuzzedRequest {
-  /** The door that is meant, where it is asked as the document says. */
-  readonly door: Door | undefined
+  /** The endpoint, if the request matches the document. */
+  readonly endpoint: Endpoint | undefined
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
@@ -71,7 +71,7 @@ const damaged = (text: Arbitrary<string>): Arbitrary<string> =>
 
 /** What usually stands in a field of this name. */
 const expected: Readonly<Record<string, readonly string[]>> = {
-  username: ['vitor', 'nobody'],
+  username: ['vitor', 'unknown'],
   password: ['{{password}}', 'wrong'],
   current_password: ['{{password}}', 'wrong'],
   new_password: ['another horse', 'short'],
@@ -102,7 +102,7 @@ const valueFor = (field: string): Arbitrary<unknown> => {
 
 type Pairs = readonly (readonly [name: string, value: unknown])[]
 
-/** The fields of a door, each there or not or twice, and some that nobody asked for. */
+/** The fields of an endpoint, each present, missing or duplicate, and some unknown ones. */
 const pairsFor = (fields: readonly string[]): Arbitrary<Pairs> => {
   const own = fields.map((field) =>
     fc.oneof(
@@ -157,9 +157,9 @@ const types = fc.oneof(
 
 type Content = readonly [type: string | undefined, body: FuzzedRequest['body']]
 
-const contentFor = (door: Door): Arbitrary<Content> => {
-  const { path, fields } = door
-  const { headers, body } = usualRequest(door)
+const contentFor = (endpoint: Endpoint): Arbitrary<Content> => {
+  const { path, fields } = endpoint
+  const { headers, body } = usualRequest(endpoint)
   const pairs = pairsFor(fields)
   const good = path.startsWith('/oauth/')
     ? pairs.map((each): Content => [form, asForm(each)])
@@ -202,7 +202,7 @@ const address = fc.oneof(
   headerText
 )
 
-/** What is borne at a door by whoever may use it. */
+/** The credentials that an endpoint requires. */
 const usualAuthorization = (path: string): string =>
   path.startsWith('/oauth/') ? 'Basic {{basic}}' : 'Bearer {{access}}'
 
@@ -274,48 +274,51 @@ const queryFor = (names: readonly string[]): Arbitrary<string> =>
     }
   )
 
-/** A path as it is told, with an id where one belongs; or another one. */
-const pathFor = (path: string): Arbitrary<{ readonly path: string; readonly isTold: boolean }> => {
+/** A documented path, with an id if it has one; or another path. */
+const pathFor = (path: string): Arbitrary<{ readonly path: string; readonly isDocumented: boolean }> => {
   const id = fc.oneof(
     { weight: 2, arbitrary: fc.constant('{{sid}}') },
     { weight: 1, arbitrary: wild.filter((each) => each !== '').map(encoded) }
   )
-  const told = id.map((each) => path.replace('{id}', each))
+  const reported = id.map((each) => path.replace('{id}', each))
   return fc.oneof(
-    { weight: 20, arbitrary: told.map((each) => ({ path: each, isTold: true })) },
+    { weight: 20, arbitrary: reported.map((each) => ({ path: each, isDocumented: true })) },
     {
       weight: 2,
-      arbitrary: told.map((each) => ({
+      arbitrary: reported.map((each) => ({
         path: each.endsWith('/') ? each.slice(0, -1) : `${each}/`,
-        isTold: !path.includes('{id}')
+        isDocumented: !path.includes('{id}')
       }))
     },
-    { weight: 1, arbitrary: damaged(told).map((each) => ({ path: `/${encodeURI(wellFormed(each))}`, isTold: false })) },
+    {
+      weight: 1,
+      arbitrary: damaged(reported).map((each) => ({ path: `/${encodeURI(wellFormed(each))}`, isDocumented: false }))
+    },
     {
       weight: 1,
       arbitrary: fc
         .constantFrom('/', '//', '/%', '/api/%zz', '/api/..', '/docs', '/openapi.json', '/.env', '*')
-        .map((each) => ({ path: each, isTold: false }))
+        .map((each) => ({ path: each, isDocumented: false }))
     }
   )
 }
 
-/** A request to one of `doors`. */
-export const requestTo = (doors: readonly Door[]): Arbitrary<FuzzedRequest> =>
-  fc.constantFrom(...doors).chain((door) =>
+/** A request to one of `endpoints`. */
+export const requestTo = (endpoints: readonly Endpoint[]): Arbitrary<FuzzedRequest> =>
+  fc.constantFrom(...endpoints).chain((endpoint) =>
     fc
       .record({
-        place: pathFor(door.path),
-        query: queryFor(door.query),
+        place: pathFor(endpoint.path),
+        query: queryFor(endpoint.query),
         method: fc.oneof(
-          { weight: 12, arbitrary: fc.constant(door.method) },
+          { weight: 12, arbitrary: fc.constant(endpoint.method) },
           { weight: 1, arbitrary: fc.constantFrom(...METHODS.filter((method) => method !== 'CONNECT')) }
         ),
-        headers: headersFor(door.path),
-        content: door.method === 'POST' ? contentFor(door) : fc.constant<Content>([undefined, undefined])
+        headers: headersFor(endpoint.path),
+        content: endpoint.method === 'POST' ? contentFor(endpoint) : fc.constant<Content>([undefined, undefined])
       })
       .map(({ place, query, method, headers, content: [type, body] }) => ({
-        door: place.isTold && method === door.method ? door : undefined,
+        endpoint: place.isDocumented && method === endpoint.method ? endpoint : undefined,
         method,
         url: `${place.path}${query}`,
         headers: type === undefined ? headers : { ...headers, 'content-type': asHeader(type) },
@@ -323,16 +326,16 @@ export const requestTo = (doors: readonly Door[]): Arbitrary<FuzzedRequest> =>
       }))
   )
 
-/** What each door is asked by those for whom it is there. */
-export function usualRequest(door: Door): FuzzedRequest {
-  const { method, path, fields } = door
+/** A usual request of each endpoint. */
+export function usualRequest(endpoint: Endpoint): FuzzedRequest {
+  const { method, path, fields } = endpoint
   const names =
     path === '/oauth/token' ? ['grant_type', 'refresh_token'] : fields.filter((name) => !name.startsWith('client_'))
   const token = path.includes('sliding') ? '{{sliding}}' : '{{access}}'
   const pairs = names.map((name) => [name, { token, tokens: [token] }[name] ?? expected[name]?.[0]] as const)
   const isForm = path.startsWith('/oauth/')
   return {
-    door,
+    endpoint,
     method,
     url: path.replace('{id}', '{{sid}}'),
     headers: {

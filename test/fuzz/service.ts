@@ -25,7 +25,7 @@ export interface FuzzedService {
 const ends = /^(DELETE|POST) .*(blacklist|sessions|password|revoke|refresh|oauth\/token)/m
 
 export async function openFuzzed(t: Test, env: Record<string, string>): Promise<FuzzedService> {
-  // Only who claims another address is limited, and nobody for wrong passwords, or most answers would be 429.
+  // Only clients that claim another address are limited, and none for wrong passwords, or most responses would be 429.
   const limits = { RATE_LIMIT_ALLOW: '127.0.0.1', LOGIN_BACKOFF: 'off' }
   const service = await openApp(t, { SLIDING_TOKENS: 'true', ...limits, ...env })
   const { app } = service

@@ -15,7 +15,7 @@ export interface Stage {
   isOver(): boolean
 }
 
-/** A browser, say: tabs that share one storage, and whoever has read an old token out of it. */
+/** A browser, for example: tabs that share one storage, and a thief who has read an old token from it. */
 interface Client {
   readonly name: string
   readonly userId: string

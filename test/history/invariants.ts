@@ -17,7 +17,7 @@ export interface Violation {
 
 type Check = (line: Line, policy: SessionPolicy) => readonly Violation[]
 
-/** All that can be told from one session's history. */
+/** The facts in the history of one session. */
 export const checkLine: Check = (line, policy) => [
   ...oneSuccessor(line, policy),
   ...neverLoggedOut(line, policy),
@@ -44,7 +44,7 @@ const oneSuccessor: Check = (line) => {
     if (verdictOf(each) === 'rotated') rotated.add(generation)
     if (verdictOf(each) === 'recovered') broken(`the store has forgotten that it handed out generation ${generation}`)
     if (!wasPresented(line, token.number - 1, each))
-      broken(`generation ${token.number} was handed out, though nobody had presented ${token.number - 1}`)
+      broken(`generation ${token.number} was issued although no client had presented ${token.number - 1}`)
   }
   for (const [earlier, later] of inSuccession(line.presentations)) {
     const [before, after] = [handedOut(earlier)?.number ?? -1, handedOut(later)?.number ?? Infinity]

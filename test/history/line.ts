@@ -15,7 +15,7 @@ export interface Line {
   readonly endings: readonly Operation[]
 }
 
-/** The history by session. Of a login that failed nobody knows the session, so it has no line. */
+/** The history by session. A failed login has no session and is omitted. */
 export function linesOf(operations: readonly Operation[], maxPerUser: number): Line[] {
   const bySid = group(operations, sidOf)
   const byUser = group(operations, ({ command }) => command.userId)

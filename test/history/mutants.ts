@@ -213,12 +213,12 @@ export const makeMutants = (policy: SessionPolicy): readonly Mutant[] => [
     scripts: { rotate: [["if now >= expires_at then return {'unknown'} end\n", '']] }
   },
   {
-    name: 'a session that was revoked is told to be reused',
+    name: 'a revoked session is reported as reused',
     breaks: 1,
     scripts: { rotate: [["then return {'ended'} end", "then return {'reused'} end"]] }
   },
   {
-    name: 'a rotation is told to be a retry',
+    name: 'a rotation is reported as a retry',
     breaks: 'replay',
     scripts: { rotate: [["rotates and 'rotated' or", "rotates and 'retried' or"]] }
   }

@@ -11,7 +11,7 @@
  *   replay.ts       whether decide() could have given these answers, in any order and at any second that was possible
  *
  * The scripts run as they are but for their clock, which is a key that is stepped here (clock.ts): the second at which a script
- * ran is mostly known exactly and never wrongly, and nobody sleeps through a grace. It is stepped beside the operations that are
+ * ran is mostly known exactly and never wrongly, and no test sleeps through a grace. It is stepped beside the operations that are
  * under way, but waits for one that takes long, so that a client that retries at once is within its grace however slow the
  * machine is.
  *
@@ -141,7 +141,7 @@ function planDisturbances({ operations, restarts, hangs }: HistoryOptions, choic
 /** Who presents every session's newest token at the end. */
 export const lastLook = 'the last look'
 
-/** Every session's newest token is presented again, by nobody's choice: what is over must be over, after a restart too. */
+/** Every session's newest token is presented again, in any case: what has ended must stay ended, after a restart too. */
 async function lookOnceMore(world: World, recorder: Recorder): Promise<void> {
   const newest = new Map<string, { userId: string; sid: string; generation: number }>()
   for (const { command, outcome } of recorder.operations()) {

@@ -1,4 +1,4 @@
-/* What deploys Keyturn names only settings there are, with values they take, and commands and doors that exist. */
+/* What deploys Keyturn names only settings there are, with values they take, and commands and endpoints that exist. */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'

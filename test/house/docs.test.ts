@@ -1,4 +1,4 @@
-/* What can go stale is compared: the settings and the doors with their documents, and the scripts for Redis with what their headers say. */
+/* Documents that can go stale are compared: settings and endpoints with their pages, Redis scripts with their headers. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -23,7 +23,7 @@ t.test('docs/configuration.md has the table of settings', async (t) => {
 })
 
 t.test('docs/openapi.json is what the service says of itself', async (t) => {
-  t.equal(read('docs/openapi.json'), await describeApi(), 'npm run openapi writes it anew')
+  t.equal(read('docs/openapi.json'), await describeApi(), 'npm run openapi updates it')
 })
 
 t.test('docs/from-simple-jwt.md names settings that are there, and theirs once each', async (t) => {
@@ -68,11 +68,15 @@ t.test('scripts do what their headers say', async (t) => {
       const places = placesOf(header, code)
       t.match(header[0], /^-- [A-Z].{20,}/, 'it begins with what it is for')
       t.equal(header.filter((line) => /^-- returns {2}\S/.test(line)).length, 1, 'and says what comes back')
-      t.same(places.keys.told, upTo(defined.get(commandOf(file)) ?? 0), 'as many keys as its command is called with')
-      t.same(places.keys.used, places.keys.told)
-      t.same(places.arguments.told, upTo(places.arguments.told.length))
-      if (places.takesMore) t.match(header.join('\n'), `ARGV[${places.arguments.told.length}]  and on`)
-      t.same(places.arguments.used, places.arguments.told.slice(0, places.takesMore ? -1 : undefined))
+      t.same(
+        places.keys.reported,
+        upTo(defined.get(commandOf(file)) ?? 0),
+        'as many keys as its command is called with'
+      )
+      t.same(places.keys.used, places.keys.reported)
+      t.same(places.arguments.reported, upTo(places.arguments.reported.length))
+      if (places.takesMore) t.match(header.join('\n'), `ARGV[${places.arguments.reported.length}]  and on`)
+      t.same(places.arguments.used, places.arguments.reported.slice(0, places.takesMore ? -1 : undefined))
       const bound = code.findIndex((line) => !line.startsWith('local '))
       t.notMatch(code.slice(bound).join('\n'), /KEYS\[|ARGV\[\d/, 'each has a name by the first lines')
       t.notMatch(code.join('\n'), /\bos\.|math\.random|redis\.replicate/, 'one clock: that of Redis')
@@ -82,11 +86,11 @@ t.test('scripts do what their headers say', async (t) => {
 
 /** Which keys and arguments a header tells of, and which the code uses. */
 function placesOf(header: readonly string[], code: readonly string[]) {
-  const told = header.filter((line) => /^-- (KEYS|ARGV)\[\d+\] {2}\S/.test(line)).join('\n')
+  const reported = header.filter((line) => /^-- (KEYS|ARGV)\[\d+\] {2}\S/.test(line)).join('\n')
   const used = code.join('\n')
   return {
-    keys: { told: places(told, 'KEYS'), used: places(used, 'KEYS') },
-    arguments: { told: places(told, 'ARGV'), used: places(used, 'ARGV') },
+    keys: { reported: places(reported, 'KEYS'), used: places(used, 'KEYS') },
+    arguments: { reported: places(reported, 'ARGV'), used: places(used, 'ARGV') },
     /** The last argument may come any number of times. */
     takesMore: used.includes('#ARGV')
   }

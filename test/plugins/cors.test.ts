@@ -10,7 +10,7 @@ t.test('off by default', async (t) => {
   t.equal((await post(refresh, {}, { origin: app })).headers['access-control-allow-origin'], undefined)
   const headers = { origin: app, 'access-control-request-method': 'POST' }
   const preflight = await service.inject({ method: 'OPTIONS', url: refresh, headers })
-  t.equal(preflight.statusCode, 200, 'the description of the door, as Django REST framework has it')
+  t.equal(preflight.statusCode, 200, 'the description of the endpoint, as in Django REST framework')
   t.equal(preflight.headers['access-control-allow-origin'], undefined)
 })
 

@@ -25,7 +25,7 @@ t.test('a token seen before is read once', async (t) => {
   const { codec } = service.app
   const payload = codec.read(access)
   t.equal(codec.read(access), payload, 'the very same answer')
-  t.ok(Object.isFrozen(payload), 'which nobody can change for the next one')
+  t.ok(Object.isFrozen(payload), 'which no caller can change for the next one')
   t.equal(await verify(service, access), good)
 })
 

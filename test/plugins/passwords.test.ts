@@ -40,13 +40,13 @@ t.test('a login for which there is no room costs the stores nothing', async (t) 
   t.not(asked.length, 0)
 })
 
-t.test('it is refused unread, by both doors, and does not count for its address', async (t) => {
+t.test('a full queue refuses a login unread, at both endpoints, and does not count it for its address', async (t) => {
   const env = { RATE_LIMIT_OBTAIN: '1/m', SLIDING_TOKENS: 'true', CORS_ORIGINS: 'https://app.example' }
   const { addUser, post, logIn, room } = await openFull(t, env)
   await addUser('vitor', aPassword)
-  for (const door of ['/api/token/', '/api/token/sliding/']) {
-    const answer = await post(door, '{"', { 'content-type': 'application/json', origin: 'https://app.example' })
-    t.equal(answer.statusCode, 503, door)
+  for (const endpoint of ['/api/token/', '/api/token/sliding/']) {
+    const answer = await post(endpoint, '{"', { 'content-type': 'application/json', origin: 'https://app.example' })
+    t.equal(answer.statusCode, 503, endpoint)
     t.equal(answer.headers['access-control-allow-origin'], 'https://app.example', 'a page may read why')
   }
   t.equal((await post('/api/password/', {})).statusCode, 401, 'who changes a password shows a token first')
@@ -56,16 +56,16 @@ t.test('it is refused unread, by both doors, and does not count for its address'
   t.equal((await logIn()).statusCode, 429, 'that one did count')
 })
 
-t.test('many are told in one line, with their number', async (t) => {
+t.test('many refusals are logged in one line, with their number', async (t) => {
   const { log, logIn } = await openFull(t)
   let later = 0
   const { now } = performance
   t.intercept(performance, 'now', { value: () => now.call(performance) + later })
-  const told = () => log.filter(({ code }) => code === 'BUSY')
+  const reported = () => log.filter(({ code }) => code === 'BUSY')
   for (let n = 0; n < 5; n++) await logIn()
-  t.match(told(), [{ level: 50, requests: 1, msg: 'BUSY: the line is full', err: undefined }], 'the first at once')
+  t.match(reported(), [{ level: 50, requests: 1, msg: 'BUSY: the line is full', err: undefined }], 'the first at once')
   t.equal(log.filter(({ refusal }) => refusal === 'BUSY').length, 5, 'each has its own as a request')
   later = 10_000
   for (let n = 0; n < 5; n++) await logIn()
-  t.match(told().slice(1), [{ requests: 5 }])
+  t.match(reported().slice(1), [{ requests: 5 }])
 })

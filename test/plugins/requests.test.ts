@@ -8,7 +8,7 @@ import { aPassword, openApp, type TestApp } from '../support/app.ts'
 
 const verify = '/api/token/verify/'
 
-t.test('X-Request-ID is taken where it is one, and told to the client and the log', async (t) => {
+t.test('a valid X-Request-ID is returned to the client and logged', async (t) => {
   const { app, post, log } = await openApp(t)
   const good = ['a'.repeat(20), 'Z9+/=-'.repeat(33).slice(0, 200), '01234567-89ab-cdef-0123-456789abcdef']
   const bad = [
@@ -133,7 +133,7 @@ function throttled(t: Test, answer: LightMyRequestResponse): number {
   return seconds
 }
 
-t.test('rate limits, by address and door', async (t) => {
+t.test('rate limits, by address and endpoint', async (t) => {
   const limits = { RATE_LIMIT_OBTAIN: '2/m', RATE_LIMIT_REFRESH: '1/s', RATE_LIMIT_VERIFY: '1/h' }
   const { app, post, log } = await openApp(t, limits)
   const from = (remoteAddress: string, url = '/api/token/', method = 'POST') =>
@@ -392,7 +392,7 @@ t.test('the log names users, sessions and verdicts, and no secret', async (t) =>
   }
   const first = cookieOf(await post('/api/token/', { username: 'vitor', password: aPassword }, page))
   await post('/api/token/', { username: 'vitor', password: 'mistyped horse' })
-  await post('/api/token/', { username: 'nobody', password: 'guessed horse', extra: 'unasked horse' })
+  await post('/api/token/', { username: 'unknown', password: 'guessed horse', extra: 'unasked horse' })
   await post('/api/token/', `{"username":"vitor","password":"unreadable horse`, { 'content-type': 'application/json' })
   await post('/api/token/', 'password=plain horse', { 'content-type': 'text/plain' })
   await post('/api/token/?password=queried+horse', {})
@@ -418,12 +418,12 @@ t.test('the log names users, sessions and verdicts, and no secret', async (t) =>
   for (const other of [aPassword, 'horse', secret, '__Host-refresh', 'Bearer', user.passwordHash, 'argon2id']) {
     t.notOk(text.includes(other), `no ${other}`)
   }
-  const told = log
+  const reported = log
     .filter(({ msg }) => msg === 'request')
     .map(({ route, status, verdict, refusal }) => {
       return [String(route).replace('/api/token', '') || '/', status, ...[verdict ?? refusal ?? []].flat()].join(' ')
     })
-  t.same(told, [
+  t.same(reported, [
     '/ 200',
     '/ 401 LOGIN_FAILED',
     '/ 401 LOGIN_FAILED',
@@ -455,7 +455,7 @@ t.test('the log names users, sessions and verdicts, and no secret', async (t) =>
   }
 })
 
-t.test('a request whose client has gone is told of like any other', async (t) => {
+t.test('a request whose client has disconnected is logged like any other', async (t) => {
   const { app, logIn, log } = await openApp(t)
   const { refresh, userId } = await logIn()
   const gone = new Promise<void>((resolve) => {

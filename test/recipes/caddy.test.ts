@@ -9,7 +9,7 @@ import { failsClosed, passesOnlyTheValid, type RunningProxy, seesRevocation, sta
 
 const block = (file: string): string => readBlock('caddy.md', file)
 
-/** Caddy without its own door for administrators, its certificates and its storage elsewhere. */
+/** Caddy without its admin endpoint, with certificates and storage elsewhere. */
 const options = (directory: string): string => `{
 	admin off
 	auto_https off

@@ -33,11 +33,11 @@ t.test('Traefik', async (t) => {
   const { http } = parse(fillIn(readBlock('traefik.md', 'app.yaml'), places))
   const { address, authResponseHeadersRegex } = http.middlewares[http.routers.app.middlewares[0]].forwardAuth
   t.ok(http.routers.app.service in http.services)
-  const told = await asks(t, keyturn, (headers) =>
+  const reported = await asks(t, keyturn, (headers) =>
     fetch(address, { headers: { 'X-Forwarded-Method': 'POST', 'X-Forwarded-Uri': '/orders?page=2', ...headers } })
   )
   // Go's names of headers begin each word with a capital.
-  const inGo = told.map((name) => name.replace(/(?<=^|-)./g, (letter) => letter.toUpperCase()))
+  const inGo = reported.map((name) => name.replace(/(?<=^|-)./g, (letter) => letter.toUpperCase()))
   t.equal(inGo.filter((name) => new RegExp(authResponseHeadersRegex).test(name)).length, 5)
 
   const labels: string[] = parse(readBlock('traefik.md', 'compose.yaml')).services.app.labels
@@ -55,9 +55,9 @@ t.test('Envoy', async (t) => {
   t.equal(failure_mode_allow, false)
   const names = clusters.map(({ name }: { name: string }) => name)
   t.same(names, [service.server_uri.cluster, manager.route_config.virtual_hosts[0].routes[0].route.cluster])
-  const told = await asks(t, keyturn, (headers) =>
+  const reported = await asks(t, keyturn, (headers) =>
     fetch(`${keyturn.url}${service.path_prefix}/orders?page=2&scope=x`, { method: 'DELETE', headers })
   )
   const { patterns } = service.authorization_response.allowed_upstream_headers
-  t.same(patterns.map(({ exact }: { exact: string }) => exact).toSorted(), told.toSorted())
+  t.same(patterns.map(({ exact }: { exact: string }) => exact).toSorted(), reported.toSorted())
 })

@@ -62,8 +62,8 @@ const pretence = {
 }
 const pretenceOfWsgi = { X_Auth_User_Id: '1', 'X_Auth-Username': 'admin' }
 
-/** Valid tokens pass, others do not; the service learns from the proxy who it is, and from nobody else. */
-export async function passesOnlyTheValid(t: Test, proxy: RunningProxy, told: { username: boolean }): Promise<void> {
+/** Valid tokens pass, others do not; the service accepts the identity only from the proxy. */
+export async function passesOnlyTheValid(t: Test, proxy: RunningProxy, reported: { username: boolean }): Promise<void> {
   const { ask, keyturn, service } = proxy
   const { userId, access, refresh, expired, tampered, foreign } = await keyturn.logIn()
 
@@ -88,7 +88,7 @@ export async function passesOnlyTheValid(t: Test, proxy: RunningProxy, told: { u
     'x-auth-user-id': userId,
     'x-auth-session-id': claims.sid,
     'x-auth-expires': String(claims.exp),
-    ...(told.username ? { 'x-auth-username': 'vitor' } : {})
+    ...(reported.username ? { 'x-auth-username': 'vitor' } : {})
   })
 
   const pretended = await ask(access, { headers: { ...pretence, ...pretenceOfWsgi } })
@@ -114,7 +114,7 @@ export async function untilRefused(ask: () => Promise<{ readonly status: number 
   return Date.now() - from
 }
 
-/** Where nobody can say whether a token is good, it does not pass, and nobody is logged out. */
+/** If the validity of a token is unknown, it is refused, and no user is logged out. */
 export async function failsClosed(t: Test, { ask, keyturn, service }: RunningProxy): Promise<void> {
   const { access } = await keyturn.logIn()
   t.equal((await ask(access)).status, 200)

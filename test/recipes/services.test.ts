@@ -81,7 +81,7 @@ async function aFolder(t: Test, files: Readonly<Record<string, string>>): Promis
   return enclosure
 }
 
-/** Starts a service of these files, and resolves when it refuses whoever has no token. */
+/** Starts a service of these files, and resolves when it refuses a request without a token. */
 async function startFiles(
   t: Test,
   files: Readonly<Record<string, string>>,
@@ -120,7 +120,7 @@ t.test('Express: its middleware', async (t) => {
   }
   await takesOnlyTheValid(t, await start(ours))
   await saysThatItCannotKnow(t, await start(nowhere))
-  await saysThatItCannotKnow(t, await start(`${keyturn.url}/no-such-door`))
+  await saysThatItCannotKnow(t, await start(`${keyturn.url}/no-such-endpoint`))
 })
 
 t.test('Fastify', async (t) => {

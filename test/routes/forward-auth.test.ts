@@ -7,11 +7,11 @@ import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { decodePart, signShared } from '../support/forger.ts'
 
-const door = '/api/token/forward-auth/'
+const endpoint = '/api/token/forward-auth/'
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 
-const ask = ({ app }: TestApp, headers: Record<string, string> = {}, url = door, method = 'GET') =>
+const ask = ({ app }: TestApp, headers: Record<string, string> = {}, url = endpoint, method = 'GET') =>
   app.inject({ method: method as 'GET', url, headers })
 
 /** A user with these claims of its own, logged in. */
@@ -21,7 +21,7 @@ async function logInWith({ addUser, app, post }: TestApp, claims: object, userna
   return { ...(await post('/api/token/', { username, password: aPassword })).json(), userId: user.id }
 }
 
-t.test('who passes, and what is told of them', async (t) => {
+t.test('which requests are allowed, and the headers of their user', async (t) => {
   const service = await openApp(t)
   const { access, userId } = await logInWith(service, { scope: 'orders.read orders.write' })
   const { sid, exp } = decodePart(access, 1)
@@ -53,15 +53,15 @@ t.test('any method, any path below, any Accept, and a body that is not read', as
   const { access } = await service.logIn()
   const methods = METHODS.filter((method) => method !== 'CONNECT')
   for (const method of methods) {
-    t.equal((await ask(service, bearer(access), door, method)).statusCode, 200, method)
-    t.equal((await ask(service, {}, `${door}orders/7/`, method)).statusCode, 401, `${method} without a token`)
+    t.equal((await ask(service, bearer(access), endpoint, method)).statusCode, 200, method)
+    t.equal((await ask(service, {}, `${endpoint}orders/7/`, method)).statusCode, 401, `${method} without a token`)
   }
   const paths = [
     '/api/token/forward-auth',
-    `${door}a%2Fb`,
-    `${door}${'x'.repeat(3000)}`,
-    `${door}a?b=c&scope=x`,
-    `${door}//`
+    `${endpoint}a%2Fb`,
+    `${endpoint}${'x'.repeat(3000)}`,
+    `${endpoint}a?b=c&scope=x`,
+    `${endpoint}//`
   ]
   for (const url of paths) t.equal((await ask(service, bearer(access), url)).statusCode, 200, url.slice(0, 50))
   const browser = { ...bearer(access), accept: 'image/png', origin: 'https://app.example.com', 'x-auth-user-id': 'eve' }
@@ -73,23 +73,23 @@ t.test('any method, any path below, any Accept, and a body that is not read', as
     'the answer of the service behind says who may read it'
   )
   t.not(answer.headers['x-auth-user-id'], 'eve')
-  const preflight = await ask(service, { ...browser, 'access-control-request-method': 'POST' }, door, 'OPTIONS')
+  const preflight = await ask(service, { ...browser, 'access-control-request-method': 'POST' }, endpoint, 'OPTIONS')
   t.equal(preflight.statusCode, 200, 'no preflight of ours')
 
-  // On the wire: a body too large for any other door, of a type nobody reads; the connection goes on.
+  // On the wire: a body too large for any other endpoint, of an unknown type; the connection stays open.
   await service.app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = service.app.server.address() as AddressInfo
   const socket = connect(port, '127.0.0.1').setEncoding('utf8')
   const head = `Host: x\r\nAuthorization: Bearer ${access}\r\n`
-  socket.write(`POST ${door} HTTP/1.1\r\n${head}Content-Type: image/png\r\nContent-Length: 100000\r\n\r\n`)
+  socket.write(`POST ${endpoint} HTTP/1.1\r\n${head}Content-Type: image/png\r\nContent-Length: 100000\r\n\r\n`)
   socket.write('x'.repeat(100_000))
-  socket.write(`GET ${door} HTTP/1.1\r\n${head}Connection: close\r\n\r\n`)
+  socket.write(`GET ${endpoint} HTTP/1.1\r\n${head}Connection: close\r\n\r\n`)
   let answers = ''
   for await (const chunk of socket) answers += chunk
   t.equal(answers.match(/HTTP\/1\.1 200 OK/g)?.length, 2)
 })
 
-t.test('who does not pass is told 401, whatever it is, and to log in or to refresh', async (t) => {
+t.test('a refused request gets 401, whatever the reason, and is asked to log in or refresh', async (t) => {
   const secret = 'a secret that other services hold as well'
   const service = await openApp(t, { SIGNING_KEY: secret })
   const { access, refresh, userId } = await service.logIn()
@@ -109,10 +109,10 @@ t.test('who does not pass is told 401, whatever it is, and to log in or to refre
     ['an expired one', `Bearer ${signShared(secret, { ...claims, exp: now, user_id: userId })}`, true],
     ['a client’s', `Bearer ${signShared(secret, { ...claims, user_id: userId, sub: 'b', client_id: 'b' })}`, true],
     ['one without a user', `Bearer ${signShared(secret, claims)}`, true],
-    ['a user nobody knows', `Bearer ${signShared(secret, { ...claims, user_id: '7' })}`, true]
+    ['an unknown user', `Bearer ${signShared(secret, { ...claims, user_id: '7' })}`, true]
   ]
   for (const [name, authorization, isBad] of rows) {
-    for (const url of [door, `${door}?scope=orders.read`, `${door}orders`]) {
+    for (const url of [endpoint, `${endpoint}?scope=orders.read`, `${endpoint}orders`]) {
       const answer = await ask(service, authorization === undefined ? {} : { authorization }, url)
       t.equal(answer.statusCode, 401, name)
       const challenge = isBad ? 'Bearer realm="api", error="invalid_token"' : 'Bearer realm="api"'
@@ -163,7 +163,7 @@ t.test(
   }
 )
 
-t.test('CHECK_USER_IS_ACTIVE=false lets the inactive pass, as at every door', async (t) => {
+t.test('CHECK_USER_IS_ACTIVE=false allows inactive users, as at every endpoint', async (t) => {
   const service = await openApp(t, { CHECK_USER_IS_ACTIVE: 'false' })
   const { access, userId } = await service.logIn()
   await service.app.stores.users.setActive(userId, false)
@@ -187,7 +187,7 @@ t.test('a scope that is required', async (t) => {
   const { access } = await logInWith(service, { scope: 'orders.read orders.write' })
   const none = (await service.logIn('none')).access
   const statuses = async (query: string, below = ''): Promise<readonly number[]> => {
-    const url = `${door}${below}${query === '' ? '' : `?${query}`}`
+    const url = `${endpoint}${below}${query === '' ? '' : `?${query}`}`
     return Promise.all([access, none].map(async (token) => (await ask(service, bearer(token), url)).statusCode))
   }
   t.same(await statuses('scope=orders.read'), [200, 403])
@@ -195,7 +195,7 @@ t.test('a scope that is required', async (t) => {
   t.same(await statuses('scope=orders.read&scope=orders.write'), [200, 403])
   t.same(await statuses('scope=orders.read&scope=admin'), [403, 403])
   t.same(await statuses('scope=orders'), [403, 403], 'the whole word')
-  t.same(await statuses('scope=%22'), [403, 403], 'what is no scope is nobody’s')
+  t.same(await statuses('scope=%22'), [403, 403], 'no user has an invalid scope')
   for (const query of ['scope=', 'scope', 'scope=+', 'scope[]=', 'scope=orders.read&scope=', 'x=1;scope=orders.read'])
     t.same(await statuses(query), [403, 403], `${query}: a scope was meant, and no token has this one`)
   for (const name of ['scope[]', 'scope[0]', 'scope%5B%5D', 'Scope', 'scopes', '+scope', 'amp;scope', 'x=&s%63ope'])
@@ -222,21 +222,21 @@ t.test('a scope that is required', async (t) => {
     t.same(await statuses('', rest), [200, 403], `near: ${rest}`)
   for (const url of ['/api/token/forward-auth;', '/api/token/forward-auth%2f', '/api/token//forward-auth/'])
     t.equal((await ask(service, bearer(access), `${url}?scope=admin`)).statusCode, 404, url)
-  const refused = await ask(service, bearer(none), `${door}?scope=orders.read`)
+  const refused = await ask(service, bearer(none), `${endpoint}?scope=orders.read`)
   t.match(refused.headers, {
     'www-authenticate': 'Bearer realm="api", error="insufficient_scope"',
     'cache-control': 'no-store'
   })
   t.same(refused.json(), { detail: 'You do not have permission to perform this action.' })
   t.equal(
-    (await ask(service, bearer(none), `${door}orders?scope=orders.read`)).statusCode,
+    (await ask(service, bearer(none), `${endpoint}orders?scope=orders.read`)).statusCode,
     200,
     'the client’s own query'
   )
 
   const lists = await openApp(t)
   const list = (await logInWith(lists, { scope: ['orders.read'] })).access
-  t.equal((await ask(lists, bearer(list), `${door}?scope=orders.read`)).statusCode, 403, 'a list is no scope')
+  t.equal((await ask(lists, bearer(list), `${endpoint}?scope=orders.read`)).statusCode, 403, 'a list is no scope')
 })
 
 t.test('headers of one line of ASCII, which decode to what they were', async (t) => {
@@ -250,7 +250,7 @@ t.test('headers of one line of ASCII, which decode to what they were', async (t)
     if (name === 'Ann') t.equal(header, 'Ann', 'nearly all names are as they are')
   }
   const injected = await logInWith(service, { scope: 'a\r\nX-Auth-User-Id: admin' }, 'crlf')
-  t.equal((await ask(service, bearer(injected.access))).headers['x-auth-scope'], '', 'what is no scope is not told')
+  t.equal((await ask(service, bearer(injected.access))).headers['x-auth-scope'], '', 'an invalid scope is not reported')
 
   const secret = 'a secret that other services hold as well'
   const shared = await openApp(t, { SIGNING_KEY: secret })
@@ -260,7 +260,7 @@ t.test('headers of one line of ASCII, which decode to what they were', async (t)
   t.match(headers, { 'x-auth-session-id': 'a%0D%0Ab:%20c%EF%BF%BD', 'x-auth-expires': String(shared.clock() + 60) })
 })
 
-t.test('a proxy may keep the answer as long as it was told, and never longer than the token lives', async (t) => {
+t.test('a proxy may cache the response for the configured time, and never longer than the token lives', async (t) => {
   const service = await openApp(t, { FORWARD_AUTH_MAX_AGE: '10s', LEEWAY: '5s' })
   const { access } = await service.logIn()
   const cacheControl = async () => (await ask(service, bearer(access))).headers['cache-control']
@@ -302,7 +302,7 @@ t.test('cookies', async (t) => {
   const both = (first: string, second: string) => passes({ cookie: `access=${first}; access=${second}` })
   t.same([await both('x', access), await both(access, 'x')], [200, 200], 'of two cookies of one name each is tried')
   t.same([await both('x', refresh), await both('', '')], [401, 401])
-  const narrow = `${door}?scope=admin`
+  const narrow = `${endpoint}?scope=admin`
   t.equal((await ask(service, { cookie: `access=x; access=${access}` }, narrow)).statusCode, 403, 'known, not allowed')
 })
 

@@ -1,4 +1,4 @@
-/* The OAuth doors: what other services ask about tokens, and the tokens they get themselves. */
+/* The OAuth endpoints: introspection, revocation, and the clients' own tokens. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
@@ -13,7 +13,7 @@ const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1
 const introspectPath = '/oauth/introspect'
 const inactive = '{"active":false}'
 
-/** What a service is told of a token, again until the worker has heard of what was revoked; at most a second. */
+/** The introspection of a token, repeated until the worker knows a revocation; at most a second. */
 async function toldOnceHeard(client: TestClient, token: string): Promise<string> {
   for (let tries = 0; ; tries++) {
     const { body } = await client.post(introspectPath, { token })
@@ -27,8 +27,8 @@ function refused(t: Test, answer: LightMyRequestResponse, status: number, error:
   t.equal(answer.statusCode, status, name)
   t.match(answer.headers, { 'cache-control': 'no-store', pragma: 'no-cache', 'content-type': 'application/json' }, name)
   t.equal(answer.headers['www-authenticate'], status === 401 ? 'Basic realm="api"' : undefined, name)
-  const { error: told, error_description, ...more } = answer.json()
-  t.equal(told, error, name)
+  const { error: reported, error_description, ...more } = answer.json()
+  t.equal(reported, error, name)
   t.match(error_description, /^[\x20\x21\x23-\x5b\x5d-\x7e]+$/, name)
   t.same(more, {}, name)
 }
@@ -70,17 +70,24 @@ t.test('introspection tells what claims of a user’s own say, but none of them 
   const own = { scope: 'orders.read', roles: ['a'], active: false, username: 'eve', token_use: 'refresh' }
   await service.app.stores.users.setClaims(id, own)
   const { access } = (await service.post('/api/token/', { username: 'vitor', password: aPassword })).json()
-  const told = (await gateway.post(introspectPath, { token: access })).json()
-  t.match(told, { active: true, scope: 'orders.read', roles: ['a'], username: 'vitor', token_use: 'access', sub: id })
+  const reported = (await gateway.post(introspectPath, { token: access })).json()
+  t.match(reported, {
+    active: true,
+    scope: 'orders.read',
+    roles: ['a'],
+    username: 'vitor',
+    token_use: 'access',
+    sub: id
+  })
 })
 
 t.test('introspection of a refresh token asks for its session', async (t) => {
   const service = await openApp(t, { REFRESH_LATE_RETRY: '0' })
   const gateway = await addClient(service)
   const { refresh, userId } = await service.logIn('vitor')
-  const told = (await gateway.post(introspectPath, { token: refresh })).json()
-  t.match(told, { active: true, token_use: 'refresh', sub: userId, gen: 0, sid: /^[0-9a-f]{32}$/ })
-  t.notOk('token_type' in told, 'it is not used as Bearer')
+  const reported = (await gateway.post(introspectPath, { token: refresh })).json()
+  t.match(reported, { active: true, token_use: 'refresh', sub: userId, gen: 0, sid: /^[0-9a-f]{32}$/ })
+  t.notOk('token_type' in reported, 'it is not used as Bearer')
   const next = (await service.post('/api/token/refresh/', { refresh })).json()
   t.match((await gateway.post(introspectPath, { token: refresh })).json(), { active: true, gen: 0 }, 'within the grace')
   service.clock.advance(11)
@@ -108,8 +115,8 @@ t.test('{"active":false} and nothing else, whatever is wrong', async (t) => {
     ['a refresh token of somebody else, which is not adopted', sign({ token_type: 'refresh', user_id: userId })],
     ['a refresh token that claims to be ours', sign({ token_type: 'refresh', user_id: userId, sid: 'x', gen: 0 })],
     ['no user and no client', sign({ token_type: 'access' })],
-    ['a user nobody knows', sign({ token_type: 'access', user_id: 'nobody' })],
-    ['a client nobody knows', sign({ token_type: 'access', sub: 'nobody', client_id: 'nobody' })]
+    ['an unknown user', sign({ token_type: 'access', user_id: 'unknown' })],
+    ['an unknown client', sign({ token_type: 'access', sub: 'unknown', client_id: 'unknown' })]
   ]
   for (const [name, token] of rows) {
     const answer = await gateway.post(introspectPath, { token })
@@ -330,7 +337,7 @@ t.test('a user’s refresh token at the token endpoint', async (t) => {
   const trail = await service.app.stores.database.query(
     "SELECT result FROM keyturn_audit WHERE event = 'refresh' ORDER BY result"
   )
-  t.same(trail, [{ result: 'retried' }, { result: 'reused' }], 'told in the audit trail as at /api/token/refresh/')
+  t.same(trail, [{ result: 'retried' }, { result: 'reused' }], 'recorded in the audit trail as at /api/token/refresh/')
   const metrics = await (await service.app.metrics()).metrics()
   t.match(metrics, /keyturn_refreshes_total\{result="reused"\} 1/)
   refused(t, await grant(refresh_token), 400, 'invalid_grant', 'the session is over')
@@ -402,7 +409,7 @@ t.test('how a client authenticates', async (t) => {
       ['no secret', {}, { client_id: 'odd' }],
       ['another secret', { authorization: basic('odd', 'x') }],
       ['another secret in the body', {}, { client_id: 'odd', client_secret: 'x' }],
-      ['nobody', { authorization: basic('nobody', secret) }],
+      ['unknown', { authorization: basic('unknown', secret) }],
       ['a bearer', { authorization: `Bearer ${secret}` }],
       ['no base64', { authorization: 'Basic %' }]
     ]
@@ -436,8 +443,8 @@ t.test('failed authentications are throttled, for the client and the address tha
   }
   t.equal((await ask(gateway.authorization, '192.0.2.2')).statusCode, 200, 'the same client elsewhere')
   t.equal((await ask(billing.authorization)).statusCode, 200, 'another client there')
-  for (let each = 0; each < 10; each++) await ask(basic('nobody', 'guess'), '2001:db8:1:2::1')
-  t.equal((await ask(basic('nobody', 'guess'), '2001:db8:1:2::2')).statusCode, 429, 'an IPv6 address is its /64')
+  for (let each = 0; each < 10; each++) await ask(basic('unknown', 'guess'), '2001:db8:1:2::1')
+  t.equal((await ask(basic('unknown', 'guess'), '2001:db8:1:2::2')).statusCode, 429, 'an IPv6 address is its /64')
   for (let each = 0; each < 20; each++) t.equal((await ask(billing.authorization)).statusCode, 200, 'success is free')
 })
 
@@ -466,7 +473,7 @@ t.test('a change of the clients is known within seconds, by the clock on the wal
   t.ok(await isKnown(false), 'deleted')
 })
 
-t.test('while the clients cannot be read they are believed for a while, and it is told once', async (t) => {
+t.test('while the clients cannot be read, known ones are accepted for a while, with one log line', async (t) => {
   const service: TestApp = await openApp(t)
   const gateway = await addClient(service)
   let asked = 0
@@ -498,7 +505,7 @@ t.test('a sliding token: asked about as Bearer, and revoked with its session', a
     await gateway.post('/oauth/token', { grant_type: 'refresh_token', refresh_token: token }),
     400,
     'invalid_grant',
-    'it has a door of its own'
+    'it has an endpoint of its own'
   )
   t.equal((await gateway.post('/oauth/revoke', { token })).statusCode, 200)
   t.match(service.log.at(-1), { event: 'revoke', user_id: id, sid: claimsOf(token).sid })
@@ -547,17 +554,17 @@ t.test('a refresh token of another issuer, before and after it is adopted', asyn
   const now = service.clock()
   const foreign = (jti: string) =>
     signShared(secret, { token_type: 'refresh', exp: now + 86_400, iat: now, jti, user_id: id })
-  const told = async (token: string) => (await gateway.post(introspectPath, { token })).json()
+  const reported = async (token: string) => (await gateway.post(introspectPath, { token })).json()
   const revoke = async (token: string) => (await gateway.post('/oauth/revoke', { token })).statusCode
   const status = async (refresh: string) => (await service.post('/api/token/refresh/', { refresh })).statusCode
 
   const unused = foreign('a')
-  t.match(await told(unused), { active: true, token_use: 'refresh', sub: id, jti: 'a', username: 'vitor' })
-  t.match(await told(unused), { active: true }, 'asking does not adopt it')
+  t.match(await reported(unused), { active: true, token_use: 'refresh', sub: id, jti: 'a', username: 'vitor' })
+  t.match(await reported(unused), { active: true }, 'asking does not adopt it')
   t.equal(await revoke(unused), 200)
   t.match(service.log.at(-1), { event: 'revoke', user_id: id, sid: /^[0-9a-f]{32}$/ })
-  t.same(await told(unused), { active: false })
-  t.equal(await status(unused), 401, 'and nobody can adopt it any more')
+  t.same(await reported(unused), { active: false })
+  t.equal(await status(unused), 401, 'and it cannot be adopted any more')
   t.equal(await revoke(unused), 200, 'again')
   t.match(service.log.at(-1), { verdict: 'unknown' })
 
@@ -565,15 +572,15 @@ t.test('a refresh token of another issuer, before and after it is adopted', asyn
   const grant = { grant_type: 'refresh_token', refresh_token: used }
   const { access_token, refresh_token } = (await gateway.post('/oauth/token', grant)).json()
   t.match(claimsOf(refresh_token), { gen: 1 }, 'the token endpoint adopts it')
-  t.match(await told(used), { active: true }, 'within the grace')
-  t.match(await told(refresh_token), { active: true })
+  t.match(await reported(used), { active: true }, 'within the grace')
+  t.match(await reported(refresh_token), { active: true })
   t.equal(await revoke(used), 200, 'by a service that lost the answer')
-  t.same(await told(refresh_token), { active: false })
+  t.same(await reported(refresh_token), { active: false })
   t.equal(await toldOnceHeard(gateway, access_token), inactive)
 
   const listed = foreign('c')
   t.intercept(service.app.stores.foreignBlacklist, 'has', { value: async (jti: string) => jti === 'c' })
-  t.same(await told(listed), { active: false }, 'on the blacklist of its issuer')
+  t.same(await reported(listed), { active: false }, 'on the blacklist of its issuer')
   t.equal(await revoke(listed), 200)
   t.match(service.log.at(-1), { verdict: 'unknown' })
 })
@@ -583,11 +590,11 @@ t.test('introspection with CHECK_REVOKE_TOKEN asks for the password a token was 
   const service = await openApp(t, { CHECK_REVOKE_TOKEN: 'true', SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' })
   const gateway = await addClient(service)
   const { access, refresh, userId } = await service.logIn()
-  const told = async (token: string) => (await gateway.post(introspectPath, { token })).body
-  for (const token of [access, refresh]) t.match(await told(token), /^{"active":true,/)
+  const reported = async (token: string) => (await gateway.post(introspectPath, { token })).body
+  for (const token of [access, refresh]) t.match(await reported(token), /^{"active":true,/)
   await service.app.stores.users.setPassword(userId, await service.app.hasher.hash('another horse'))
   service.clock.advance(5)
-  for (const token of [access, refresh]) t.equal(await told(token), inactive)
+  for (const token of [access, refresh]) t.equal(await reported(token), inactive)
   const refreshed = await service.post('/api/token/refresh/', { refresh })
   t.match(refreshed.json(), { detail: "The user's password has been changed." }, 'asking has ended no session')
   const again = await service.post('/api/token/refresh/', { refresh })
@@ -596,11 +603,11 @@ t.test('introspection with CHECK_REVOKE_TOKEN asks for the password a token was 
   const now = service.clock()
   const foreign = { exp: now + 60, iat: now, jti: 'x', user_id: userId }
   t.equal(
-    await told(signShared(secret, { token_type: 'refresh', ...foreign })),
+    await reported(signShared(secret, { token_type: 'refresh', ...foreign })),
     inactive,
     'a token of Simple JWT without the claim would not be refreshed'
   )
-  t.equal(await told(signShared(secret, { token_type: 'access', ...foreign })), inactive, 'it would not be let in')
+  t.equal(await reported(signShared(secret, { token_type: 'access', ...foreign })), inactive, 'it would not be let in')
 })
 
 t.test('introspection goes by CHECK_USER_IS_ACTIVE, and for a refresh token by the rule of HOOKS_MODULE', async (t) => {
@@ -609,7 +616,7 @@ t.test('introspection goes by CHECK_USER_IS_ACTIVE, and for a refresh token by t
   const inactiveUser = await lax.logIn()
   await lax.app.stores.users.setActive(inactiveUser.userId, false)
   for (const token of [inactiveUser.access, inactiveUser.refresh])
-    t.match((await gateway.post(introspectPath, { token })).json(), { active: true }, 'as at every door')
+    t.match((await gateway.post(introspectPath, { token })).json(), { active: true }, 'as at every endpoint')
 
   const rule = `export const userAuthenticationRule = ({ claims }) => {
     if (claims.broken) throw new Error('broken')
@@ -618,13 +625,13 @@ t.test('introspection goes by CHECK_USER_IS_ACTIVE, and for a refresh token by t
   const service = await openApp(t, { HOOKS_MODULE: aModule(t, rule) })
   const asking = await addClient(service)
   const { access, refresh, userId } = await service.logIn()
-  const told = async (token: string) => (await asking.post(introspectPath, { token })).json()
-  t.match(await told(refresh), { active: true })
+  const reported = async (token: string) => (await asking.post(introspectPath, { token })).json()
+  t.match(await reported(refresh), { active: true })
   await service.app.stores.users.setClaims(userId, { suspended: true })
-  t.same(await told(refresh), { active: false }, 'it would not be refreshed')
-  t.match(await told(access), { active: true }, 'protected doors do not ask the rule')
+  t.same(await reported(refresh), { active: false }, 'it would not be refreshed')
+  t.match(await reported(access), { active: true }, 'protected endpoints do not call the rule')
   await service.app.stores.users.setClaims(userId, { broken: true })
-  refused(t, await asking.post(introspectPath, { token: refresh }), 500, 'server_error', 'nobody knows')
+  refused(t, await asking.post(introspectPath, { token: refresh }), 500, 'server_error', 'the state is unknown')
 })
 
 t.test('RFC 7662 has its names, whatever claims are called', async (t) => {
@@ -697,7 +704,7 @@ t.test('what TOKEN_TYPE_CLAIM and JTI_CLAIM do not demand of others', async (t) 
   t.equal((await gateway.post(introspectPath, { token: signShared(secret, { ...claims, gen: 0 }) })).body, inactive)
 })
 
-t.test('OAuth doors answer in English: RFC 6749 §5.2 allows nothing but ASCII', async (t) => {
+t.test('OAuth endpoints answer in English: RFC 6749 §5.2 allows only ASCII', async (t) => {
   const service = await openApp(t)
   const { authorization } = await addClient(service)
   const headers = { authorization, 'accept-language': 'ja' }

@@ -1,4 +1,4 @@
-/* The document of the doors: good in the eyes of two validators, whole, and true of the answers that come. */
+/* The OpenAPI document: valid for two validators, complete, and true of actual responses. */
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import type { LightMyRequestResponse } from 'fastify'
@@ -61,7 +61,7 @@ t.test('two validators that share no rules find nothing', async (t) => {
     t.match(await validator.validate(JSON.parse(body)), { valid: true }, 'the schema of the specification')
     t.equal(validator.version, '3.1')
     const rules = {
-      // The slash is Django's; the JWKS and the probes refuse nobody.
+      // The slash is Django's; the JWKS and the probes never return 4xx.
       'no-path-trailing-slash': 'off',
       'operation-4xx-response': 'off'
     } as const
@@ -86,7 +86,7 @@ t.test('the validators would find something', async (t) => {
   t.ok(problems.some(({ ruleId }) => ruleId === 'no-invalid-media-type-examples'))
 })
 
-t.test('every door is there once, with what a reader needs', async (t) => {
+t.test('every endpoint is documented once, with what a reader needs', async (t) => {
   const operations = operationsOf(
     await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m', SLIDING_TOKENS: 'true' }))
   )
@@ -147,14 +147,14 @@ function areRefusals(t: Test, status: string, examples: NonNullable<Media['examp
   }
 }
 
-/** An answer as the document says: a status that is told of, with a body that fits its schema. */
+/** A response matches the document: a documented status, with a body that fits its schema. */
 function isAsTold(t: Test, document: Document, name: string, answer: LightMyRequestResponse): void {
-  const told = operationsOf(document).get(name)?.responses[answer.statusCode]
-  if (told === undefined) {
+  const reported = operationsOf(document).get(name)?.responses[answer.statusCode]
+  if (reported === undefined) {
     t.fail(`${name} may not answer ${answer.statusCode}`)
     return
   }
-  const [type = '', media] = Object.entries(told.content ?? {})[0] ?? []
+  const [type = '', media] = Object.entries(reported.content ?? {})[0] ?? []
   if (media === undefined) t.equal(answer.body, '', `${name} ${answer.statusCode} has no body`)
   else {
     t.equal(answer.headers['content-type']?.toString().split(';')[0], type)
@@ -165,12 +165,12 @@ function isAsTold(t: Test, document: Document, name: string, answer: LightMyRequ
     )
   }
   for (const header of ['www-authenticate', 'retry-after', 'x-request-id', 'ratelimit']) {
-    const isTold = Object.keys(told.headers ?? {}).some((each) => each.toLowerCase() === header)
-    if (answer.headers[header] !== undefined) t.ok(isTold, `${name} ${answer.statusCode} ${header}`)
+    const isDocumented = Object.keys(reported.headers ?? {}).some((each) => each.toLowerCase() === header)
+    if (answer.headers[header] !== undefined) t.ok(isDocumented, `${name} ${answer.statusCode} ${header}`)
   }
 }
 
-/** Nothing filters what a door answers: it must have what its schema names, and no more. */
+/** Responses are not filtered: they must contain exactly what their schema has. */
 const strict = (schema: object): object =>
   'properties' in schema ? { additionalProperties: false, ...schema } : schema
 
@@ -260,7 +260,7 @@ t.test('answers are as it says', async (t) => {
   t.same(
     [...operationsOf(document).keys()].filter((name) => !seen.has(name)),
     [],
-    'and each door was tried'
+    'and each endpoint was tried'
   )
 })
 
@@ -338,6 +338,6 @@ t.test('the page', async (t) => {
   t.equal(
     headers['content-security-policy'],
     "default-src 'none'; frame-ancestors 'none'",
-    'no other door has its policy'
+    'no other endpoint has its policy'
   )
 })

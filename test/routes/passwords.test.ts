@@ -1,4 +1,4 @@
-/* Password digests at the doors: what a login and a password change leave in the table. */
+/* Password digests over HTTP: what a login and a password change leave in the table. */
 import t from 'tap'
 import { checkedByDjango } from '../support/django.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'

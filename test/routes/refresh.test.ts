@@ -181,7 +181,7 @@ t.test('verify: a refresh token that refresh would call a reuse is refused, and 
   t.equal((await presenter(service)(second)).status, 200)
 })
 
-t.test('a burst of refreshes logs nobody out, and a straggler gets the newest', async (t) => {
+t.test('a burst of refreshes does not log the user out, and a straggler gets the newest token', async (t) => {
   const service = await openApp(t)
   const renew = renewer(service)
   const { refresh: first } = await service.logIn()

@@ -1,5 +1,5 @@
 /*
- * The doors that want an access token: who is let in, as Simple JWT's JWTAuthentication says it, and what becomes of sessions
+ * The endpoints that require an access token: authentication as in Simple JWT's JWTAuthentication, and what becomes of sessions
  * there. What ends a session ends its access tokens too.
  */
 import { setTimeout as delay } from 'node:timers/promises'
@@ -45,8 +45,8 @@ t.test('who is let in', async (t) => {
       url: '/api/sessions/',
       headers: authorization === undefined ? {} : { authorization }
     })
-    const isTold = answer.statusCode === 401 && !/not provided|must contain two/.test(answer.body)
-    const challenge = isTold ? 'Bearer realm="api", error="invalid_token"' : 'Bearer realm="api"'
+    const isDocumented = answer.statusCode === 401 && !/not provided|must contain two/.test(answer.body)
+    const challenge = isDocumented ? 'Bearer realm="api", error="invalid_token"' : 'Bearer realm="api"'
     t.equal(
       answer.headers['www-authenticate'],
       answer.statusCode === 401 ? challenge : undefined,
@@ -277,7 +277,7 @@ t.test('the log and the audit trail name the event, the user and the session', a
   ])
 })
 
-t.test('a trail that cannot be written stops nobody', async (t) => {
+t.test('an audit trail that cannot be written does not stop requests', async (t) => {
   const { app, addUser, log, post } = await openApp(t)
   await addUser('vitor', aPassword)
   t.intercept(app.stores.audit, 'add', { value: () => Promise.reject(new Error('disk full')) })
@@ -290,7 +290,7 @@ t.test('a trail that cannot be written stops nobody', async (t) => {
   })
 })
 
-t.test('metrics are for this host, or for whoever bears METRICS_TOKEN', async (t) => {
+t.test('metrics require METRICS_TOKEN, or a request from this host', async (t) => {
   const { app, log, logIn, post } = await openApp(t)
   const { refresh } = await logIn()
   for (let times = 0; times < 3; times++) await post('/api/token/refresh/', { refresh })

@@ -1,4 +1,4 @@
-/* What Keyturn makes of sliding tokens beyond Simple JWT: they belong to a session, let in at protected doors, and end with it. */
+/* Sliding tokens beyond Simple JWT: they belong to a session, are accepted at protected endpoints, and end with it. */
 import { importSPKI, jwtVerify } from 'jose'
 import t from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
@@ -23,7 +23,7 @@ const verify = async ({ post }: TestApp, token: string): Promise<number> =>
 const ask = ({ app }: TestApp, token: string, method: 'GET' | 'DELETE' = 'GET') =>
   app.inject({ method, url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })
 
-t.test('it lets in at protected doors, and its session is in the list', async (t) => {
+t.test('a sliding token is accepted at protected endpoints, and its session is listed', async (t) => {
   const service = await openSliding()
   const token = await logIn(service)
   service.clock.advance(60)
@@ -69,7 +69,7 @@ t.test('a refusal has a message for each kind of token', async (t) => {
   t.same((await ask(off, 'x')).json().messages.length, 1)
 })
 
-t.test('without SLIDING_TOKENS it lets nobody in, and verify knows it', async (t) => {
+t.test('without SLIDING_TOKENS a sliding token is refused, and verify still validates it', async (t) => {
   const secret = 'a secret that SIGNING_KEY shares with the tests'
   const off = await openApp(t, { SIGNING_KEY: secret })
   const foreign = { token_type: 'sliding', exp: off.clock() + 60, jti: 'x', user_id: (await off.logIn()).userId }

@@ -6,7 +6,7 @@ import { aPassword, openApp } from '../support/app.ts'
 import { addClient } from '../support/client.ts'
 import { decodePart } from '../support/forger.ts'
 
-const door = '/api/token/verify/batch/'
+const endpoint = '/api/token/verify/batch/'
 
 t.test('one answer a token, in their order', async (t) => {
   const service = await openApp(t, { RATE_LIMIT_VERIFY: '2/h' })
@@ -17,7 +17,7 @@ t.test('one answer a token, in their order', async (t) => {
   const client = await addClient(service, 'billing', ['orders.read'])
   const own = (await client.post('/oauth/token', { grant_type: 'client_credentials' })).json().access_token
   const tokens = [access, 'x', over.access, refresh, '', over.refresh, ` ${access}\n`, own, 'x'.repeat(5000)]
-  const answer = await service.post(door, { tokens })
+  const answer = await service.post(endpoint, { tokens })
   t.equal(answer.statusCode, 200)
   t.equal(answer.headers['cache-control'], 'no-store')
   const good = (token: string) => ({ active: true, ...decodePart(token, 1) })
@@ -29,8 +29,12 @@ t.test('one answer a token, in their order', async (t) => {
   t.match(service.log.at(-1), { event: 'verify', status: 200, tokens: 9, active: 4 })
 
   await service.app.stores.users.setActive(userId, false)
-  t.match((await service.post(door, { tokens: [access] })).json(), { results: [{ active: true }] }, 'as verify has it')
-  t.equal((await service.post(door, { tokens: [access] })).statusCode, 429, 'a batch is one request')
+  t.match(
+    (await service.post(endpoint, { tokens: [access] })).json(),
+    { results: [{ active: true }] },
+    'as verify has it'
+  )
+  t.equal((await service.post(endpoint, { tokens: [access] })).statusCode, 429, 'a batch is one request')
 })
 
 t.test('a claim of one’s own does not make a token active or not', async (t) => {
@@ -38,13 +42,13 @@ t.test('a claim of one’s own does not make a token active or not', async (t) =
   const { id } = await service.addUser('vitor', aPassword)
   await service.app.stores.users.setClaims(id, { active: false })
   const { access } = (await service.post('/api/token/', { username: 'vitor', password: aPassword })).json()
-  t.match((await service.post(door, { tokens: [access] })).json(), { results: [{ active: true, user_id: id }] })
+  t.match((await service.post(endpoint, { tokens: [access] })).json(), { results: [{ active: true, user_id: id }] })
 })
 
 t.test('a hundred of the longest there are, and not one more', async (t) => {
   const service = await openApp(t)
   const longest = Array.from({ length: 100 }, () => 'x'.repeat(4096))
-  const full = await service.post(door, JSON.stringify({ tokens: longest }, undefined, 2), {
+  const full = await service.post(endpoint, JSON.stringify({ tokens: longest }, undefined, 2), {
     'content-type': 'application/json'
   })
   t.equal(full.statusCode, 200)
@@ -60,13 +64,17 @@ t.test('a hundred of the longest there are, and not one more', async (t) => {
     [[['x']], 'Item 0: Not a valid string.']
   ]
   for (const [tokens, message] of rows) {
-    const answer = await service.post(door, { tokens })
+    const answer = await service.post(endpoint, { tokens })
     t.equal(answer.statusCode, 400, message)
     t.same(answer.json(), { tokens: [message] })
   }
-  t.equal((await service.post(door, { tokens: ['x'.repeat(420_000)] })).statusCode, 413)
+  t.equal((await service.post(endpoint, { tokens: ['x'.repeat(420_000)] })).statusCode, 413)
   const wide = await openApp(t, { BODY_LIMIT: '1048576' })
-  t.equal((await wide.post(door, { tokens: ['x'.repeat(420_000)] })).statusCode, 200, 'BODY_LIMIT only makes it larger')
+  t.equal(
+    (await wide.post(endpoint, { tokens: ['x'.repeat(420_000)] })).statusCode,
+    200,
+    'BODY_LIMIT only makes it larger'
+  )
 })
 
 t.test('what cannot be known of one token is known of none', async (t) => {
@@ -76,6 +84,6 @@ t.test('what cannot be known of one token is known of none', async (t) => {
     throw new KeyturnError('STORE_DOWN', { detail: 'gone', retryAfter: 1 })
   }
   t.intercept(service.app.stores.sessions, 'find', { value: down })
-  t.equal((await service.post(door, { tokens: [access] })).statusCode, 200)
-  t.equal((await service.post(door, { tokens: [access, refresh] })).statusCode, 503)
+  t.equal((await service.post(endpoint, { tokens: [access] })).statusCode, 200)
+  t.equal((await service.post(endpoint, { tokens: [access, refresh] })).statusCode, 503)
 })

@@ -32,7 +32,7 @@ export interface TestApp {
 export const aPassword = 'correct horse'
 
 /**
- * The application as production runs it, on embedded stores of its own and a clock that only moves when told to; closed and
+ * The application as production runs it, on embedded stores of its own and a stepped clock; closed and
  * removed with `t`. Rate limits are off and passwords cheap unless `env` says otherwise.
  */
 export async function openApp(t: Pick<Test, 'teardown'>, env: Environment = {}): Promise<TestApp> {

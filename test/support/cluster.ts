@@ -126,7 +126,7 @@ function describeCluster(nodes: readonly ClusterNode[]): Omit<RedisCluster, 'sto
       })
     )
     const node = nodes.find(({ id }) => id === owner?.id)
-    if (node === undefined) throw new Error(`nobody has slot ${slot}`)
+    if (node === undefined) throw new Error(`no node has slot ${slot}`)
     return node
   }
   return {

@@ -51,7 +51,7 @@ export interface FlowsOptions {
   readonly change?: (parts: Parts) => Partial<Parts>
 }
 
-/** Every flow over stores in memory, a clock that only moves when told to, and nothing that listens. */
+/** Every flow over stores in memory and a stepped clock, without a server. */
 export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOptions = {}): TestFlows {
   const config = loadConfig(env)
   const clock = makeManualClock()

@@ -27,7 +27,7 @@ export interface KeyPair {
 
 const hashOf = (algorithm: string): string | null => (algorithm === 'EdDSA' ? null : `sha${algorithm.slice(2)}`)
 
-/** How node:crypto must be told to use a key for an algorithm; undefined when the key alone says it. */
+/** The node:crypto options for an algorithm; undefined if the key determines them. */
 function optionsOf(algorithm: string, key: KeyObject) {
   if (algorithm.startsWith('PS')) {
     return { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }

@@ -1,4 +1,4 @@
-/** The OpenAPI document of a Keyturn with every door open and the defaults otherwise. Run as a script (`npm run openapi`) it writes docs/openapi.json. */
+/** The OpenAPI document with every endpoint enabled and default settings otherwise. As a script (`npm run openapi`) it writes docs/openapi.json. */
 import { existsSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -13,7 +13,7 @@ import { type RedisServer, startRedis } from './redis.ts'
 export type KeyPair = { readonly key: string; readonly certificate: string }
 
 export type Certificates = {
-  /** Who signed `server`: an authority that nobody knows. */
+  /** The unknown authority that signed `server`. */
   readonly authority: KeyPair
   /** For 127.0.0.1 and localhost. */
   readonly server: KeyPair
@@ -111,7 +111,7 @@ export async function startTlsSentinel(certificates: Certificates, masterPort: n
 }
 
 /**
- * Restarts a private PostgreSQL so that it speaks TLS with `pair`; with `isDemanded` it takes nobody over TCP without, as
+ * Restarts a private PostgreSQL so that it speaks TLS with `pair`; with `isDemanded` it refuses TCP connections without, as
  * Heroku's does not.
  */
 export async function turnOnTls(server: PostgresServer, pair: KeyPair, { isDemanded = false } = {}): Promise<void> {

@@ -1,6 +1,6 @@
 export interface Comparison {
   /**
-   * How often a value of `a` is the larger one of a pair, ties counting half: 0.5 when the two cannot be told apart.
+   * How often a value of `a` is the larger one of a pair, ties counting half: 0.5 if the two are indistinguishable.
    */
   readonly larger: number
   /** The probability of a difference at least as large, if there were none. */

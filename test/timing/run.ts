@@ -78,7 +78,7 @@ try {
     if (!isEqual) process.exitCode = 1
     console.log(
       `${kind.padEnd(16)} ${values.length} tries  median ${median(values).toFixed(2)} ms (${(100 * share).toFixed(2)} %)  ` +
-        `the slower one in ${(100 * larger).toFixed(1)} % of pairs, p = ${p.toFixed(3)}  ${isEqual ? 'as a wrong password' : 'TOLD APART'}`
+        `the slower one in ${(100 * larger).toFixed(1)} % of pairs, p = ${p.toFixed(3)}  ${isEqual ? 'as a wrong password' : 'DISTINGUISHABLE'}`
     )
   }
 } finally {

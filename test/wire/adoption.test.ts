@@ -38,7 +38,7 @@ function foreignToken({ clock }: TestApp, userId: string | undefined, changes: o
   return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
 }
 
-const doorsOf = ({ post, app }: TestApp) => ({
+const endpointsOf = ({ post, app }: TestApp) => ({
   refresh: (refresh: string) => post('/api/token/refresh/', { refresh }),
   blacklist: (refresh: string) => post('/api/token/blacklist/', { refresh }),
   verify: (token: string) => post('/api/token/verify/', { token }),
@@ -50,7 +50,7 @@ const doorsOf = ({ post, app }: TestApp) => ({
 
 t.test('twenty at once: one session, and one successor for all', async (t) => {
   const service = await openApp(t, adopting)
-  const { refresh, sessions, verify, endSessions } = doorsOf(service)
+  const { refresh, sessions, verify, endSessions } = endpointsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
   t.equal((await verify(token)).statusCode, 200, 'good before anybody used it')
@@ -81,7 +81,7 @@ t.test('twenty at once: one session, and one successor for all', async (t) => {
 
 t.test('a logout with it', async (t) => {
   const service = await openApp(t, adopting)
-  const { refresh, blacklist, verify } = doorsOf(service)
+  const { refresh, blacklist, verify } = endpointsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
   t.same([(await blacklist(token)).statusCode, (await blacklist(token)).json()], [200, blacklisted])
@@ -95,7 +95,7 @@ t.test('a logout with it', async (t) => {
 
 t.test('who may not come in by it', async (t) => {
   const service = await openApp(t, adopting)
-  const { refresh, verify, endSessions } = doorsOf(service)
+  const { refresh, verify, endSessions } = endpointsOf(service)
   const { userId, access } = await service.logIn('vitor')
   const before = foreignToken(service, userId)
   t.equal((await endSessions(access)).statusCode, 204)
@@ -103,10 +103,14 @@ t.test('who may not come in by it', async (t) => {
   t.same((await refresh(before)).json(), blacklisted, 'all sessions were ended since it was issued')
   service.clock.advance(1)
   t.equal((await refresh(foreignToken(service, userId))).statusCode, 200, 'issued after that')
-  t.same((await refresh(foreignToken(service, userId, { iat: undefined }))).json(), blacklisted, 'nobody knows when')
+  t.same(
+    (await refresh(foreignToken(service, userId, { iat: undefined }))).json(),
+    blacklisted,
+    'its time of issue is unknown'
+  )
 
-  t.same((await refresh(foreignToken(service, undefined))).json(), invalid, 'nobody')
-  t.match((await refresh(foreignToken(service, 'nobody'))).json(), { detail: /^No active account/ })
+  t.same((await refresh(foreignToken(service, undefined))).json(), invalid, 'unknown')
+  t.match((await refresh(foreignToken(service, 'unknown'))).json(), { detail: /^No active account/ })
   t.same((await refresh(foreignToken(service, userId, { gen: 0 }))).json(), invalid, 'a generation of its own choice')
   t.same((await refresh(foreignToken(service, userId, { sid: 'f'.repeat(32) }))).json(), invalid, 'a session likewise')
   await service.app.stores.users.setActive(userId, false)
@@ -118,7 +122,7 @@ t.test('who may not come in by it', async (t) => {
 
 t.test('a token that outlives its session is not adopted again', async (t) => {
   const service = await openApp(t, { ...adopting, REFRESH_TOKEN_LIFETIME: '1h', LEEWAY: '30s' })
-  const { refresh } = doorsOf(service)
+  const { refresh } = endpointsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id, { exp: service.clock() + 7200 })
   t.equal((await refresh(token)).statusCode, 200)
@@ -132,7 +136,7 @@ t.test('a token that outlives its session is not adopted again', async (t) => {
 
 t.test('without rotation it stays the refresh token', async (t) => {
   const service = await openApp(t, { ...adopting, ROTATE_REFRESH_TOKENS: 'false' })
-  const { refresh, verify } = doorsOf(service)
+  const { refresh, verify } = endpointsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const token = foreignToken(service, id)
   for (const _ of [1, 2]) {
@@ -145,7 +149,7 @@ t.test('without rotation it stays the refresh token', async (t) => {
 t.test('adoption is off unless ADOPT_REFRESH_TOKENS turns it on, and then verify refuses too', async (t) => {
   for (const env of [{}, { ADOPT_REFRESH_TOKENS: 'off' }]) {
     const closed = await openApp(t, { SIGNING_KEY: secret, ...env })
-    const { refresh, blacklist, verify } = doorsOf(closed)
+    const { refresh, blacklist, verify } = endpointsOf(closed)
     const { id } = await closed.addUser('vitor', aPassword)
     for (const present of [refresh, blacklist, verify])
       t.same((await present(foreignToken(closed, id))).json(), invalid)
@@ -161,7 +165,7 @@ t.test('adoption is off unless ADOPT_REFRESH_TOKENS turns it on, and then verify
     const signed = await new SignJWT({ token_type: 'refresh', jti: 'a', user_id: user.id, exp: service.clock() + 60 })
       .setProtectedHeader({ alg: 'ES256', typ: 'JWT' })
       .sign(privateKey)
-    t.equal((await doorsOf(service).refresh(signed)).statusCode, status, `a key pair, and "${setting}"`)
+    t.equal((await endpointsOf(service).refresh(signed)).statusCode, status, `a key pair, and "${setting}"`)
   }
 })
 
@@ -170,7 +174,7 @@ t.test(
   async (t) => {
     // The clock of the tests begins on 2023-11-14 at 22:13:20.
     const service = await openApp(t, { SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'until 2023-11-15' })
-    const { refresh, verify, blacklist } = doorsOf(service)
+    const { refresh, verify, blacklist } = endpointsOf(service)
     const { id } = await service.addUser('vitor', aPassword)
     const end = Date.parse('2023-11-16T00:00:00Z') / 1000
     t.equal((await refresh(foreignToken(service, id))).statusCode, 200)
@@ -190,7 +194,7 @@ t.test(
 
 t.test('an iat that is not a time, or is in the future, is refused at refresh, blacklist and verify', async (t) => {
   const service = await openApp(t, adopting)
-  const { refresh, verify, blacklist } = doorsOf(service)
+  const { refresh, verify, blacklist } = endpointsOf(service)
   const { id } = await service.addUser('vitor', aPassword)
   const now = service.clock()
   for (const iat of ['1700000000', null, true, [now], now + 6, now + 86_400, 1e15]) {
@@ -209,7 +213,7 @@ t.test(
   async (t) => {
     const hook = 'export const claims = () => ({ shop: "hook" })'
     const service = await openApp(t, { ...adopting, HOOKS_MODULE: aModule(t, hook) })
-    const { refresh, verify, blacklist } = doorsOf(service)
+    const { refresh, verify, blacklist } = endpointsOf(service)
     const { id } = await service.addUser('vitor', aPassword)
     await service.app.stores.users.setClaims(id, { role: 'user' })
     const custom = { name: 'V\u00edtor', nested: { b: 1, a: [null] }, 7: 'seven', shop: 'django', role: 'django' }
@@ -243,7 +247,7 @@ t.test(
 t.test('with CHECK_REVOKE_TOKEN=true a refresh token has to name the password, as Simple JWT demands', async (t) => {
   const service = await openApp(t, { ...adopting, CHECK_REVOKE_TOKEN: 'true' })
   const { id, passwordHash } = await service.addUser('vitor', aPassword)
-  const { refresh } = doorsOf(service)
+  const { refresh } = endpointsOf(service)
   for (const claim of [{}, { hash_password: null }, { hash_password: 'ABC' }]) {
     const answer = await refresh(foreignToken(service, id, claim))
     t.same([answer.statusCode, answer.json()], [401, { detail: "The user's password has been changed." }])
@@ -275,7 +279,7 @@ t.test(
       const answer = await service.post('/api/token/sliding/refresh/', { token })
       return { status: answer.statusCode, body: answer.json() }
     }
-    const { verify, blacklist, sessions } = doorsOf(service)
+    const { verify, blacklist, sessions } = endpointsOf(service)
     const askSessions = async (token: string) =>
       (await service.app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${token}` } })).statusCode
 

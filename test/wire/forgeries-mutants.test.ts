@@ -18,7 +18,7 @@ interface Mutant {
   readonly name: string
   /** Compiled file, what stands there once, and what takes its place. */
   readonly edits: readonly (readonly [file: string, from: string, to: string])[]
-  /** Which forgeries may get through; the first that does is told. */
+  /** Which forgeries may get through; the first one is reported. */
   readonly lets: RegExp
   /** Where the missing check shows; a shared secret unless said otherwise. */
   readonly where?: keyof typeof services
@@ -90,7 +90,7 @@ const mutants: readonly Mutant[] = [
     where: 'rsa'
   },
   {
-    name: 'a kid that nobody knows means the signing key',
+    name: 'an unknown kid means the signing key',
     edits: [[codec, '? this.#unnamed :', '? [this.#signing] :']],
     lets: /^keyNames: .*signed rightly/,
     where: 'managed'

@@ -712,7 +712,7 @@ const payloads: Group = function* payloads({ algorithm }, { header, claims, sign
   yield ['an empty object as payload', sign({})]
   yield ['an empty object as header', sign(claims, {})]
   yield ['deep arrays', sign(`{"exp":4000000000,"jti":"x","x":${'['.repeat(1200)}${']'.repeat(1200)}`)]
-  yield ['a header of nothing but alg, signed by nobody', `${encode({ alg: algorithm })}.${encode(body)}.`]
+  yield ['a header with only alg, unsigned', `${encode({ alg: algorithm })}.${encode(body)}.`]
 }
 
 /** Longer than any token may be, signed rightly; the longest that may be is the original. */

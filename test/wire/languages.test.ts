@@ -11,9 +11,9 @@ t.test('endpoints respond in the requested language', async (t) => {
   const { access } = await logIn()
   const ask = async (path: string, language: string, body: object): Promise<string> => {
     const answer = await post(path, body, { 'accept-language': language })
-    const { vary, 'content-language': told } = answer.headers
+    const { vary, 'content-language': reported } = answer.headers
     t.match(answer.headers['content-type'], /^application\/json$/)
-    return [answer.statusCode, told, vary, answer.body].join(' | ')
+    return [answer.statusCode, reported, vary, answer.body].join(' | ')
   }
   const rows: readonly (readonly [path: string, language: string, body: object, answer: string])[] = [
     [

@@ -1,6 +1,6 @@
 /*
  * A certified client library that knows nothing of Keyturn, oauth4webapi, over HTTP: it finds the endpoints, introspects tokens, revokes
- * them, refreshes and gets its own. It is told nothing but the issuer and its secret, and that there is no TLS here.
+ * them, refreshes and gets its own. It only knows the issuer and its secret, and that there is no TLS here.
  */
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -55,8 +55,8 @@ for (const [name, authentication] of [
     const revoke = async (token: string) =>
       oauth.processRevocationResponse(await oauth.revocationRequest(server, client, auth, token, insecure))
 
-    const told = await introspect(access)
-    t.match(told, { active: true, sub: userId, username: 'vitor', token_type: 'Bearer', iss: server.issuer })
+    const reported = await introspect(access)
+    t.match(reported, { active: true, sub: userId, username: 'vitor', token_type: 'Bearer', iss: server.issuer })
     t.same(await introspect('no token at all'), { active: false })
 
     const refreshed = await oauth.processRefreshTokenResponse(

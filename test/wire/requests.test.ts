@@ -8,7 +8,7 @@ import type { InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import { aPassword, openApp } from '../support/app.ts'
 
-const doors = [
+const endpoints = [
   { path: '/api/token/', name: 'Token Obtain Pair', fields: ['username', 'password'] },
   { path: '/api/token/refresh/', name: 'Token Refresh', fields: ['refresh'] },
   { path: '/api/token/verify/', name: 'Token Verify', fields: ['token'] },
@@ -78,7 +78,7 @@ const fault = (fields: readonly string[], ...messages: readonly string[]): strin
 const whole = (message: string): string => JSON.stringify({ non_field_errors: [message] })
 
 t.test('methods', async (t) => {
-  for (const { path, name } of doors) {
+  for (const { path, name } of endpoints) {
     // CONNECT asks a proxy for a tunnel, and never reaches an application.
     for (const method of METHODS.filter((method) => !['POST', 'OPTIONS', 'CONNECT'].includes(method))) {
       const answer = method === 'HEAD' ? '' : detail(`Method "${method}" not allowed.`)
@@ -148,7 +148,7 @@ t.test('content types', async (t) => {
       answer: detail('Multipart form parse error - the body is not what its boundary says')
     }
   ]
-  for (const { path } of doors) for (const row of rows) await check(t, path, row)
+  for (const { path } of endpoints) for (const row of rows) await check(t, path, row)
 
   const { access } = login
   const good: readonly (readonly [name: string, type: string, body: string])[] = [
@@ -169,7 +169,7 @@ t.test('content types', async (t) => {
       boundary['content-type'],
       multipart(part('picture', 'x', 'x.png'), '------part\r\nX: y\r\n\r\nz\r\n', part('token', access))
     ],
-    ['fields nobody asked for', 'application/json', JSON.stringify({ user: 1, token: access, more: [{}] })],
+    ['unknown fields', 'application/json', JSON.stringify({ user: 1, token: access, more: [{}] })],
     ['of repeated keys in JSON the last counts', 'application/json', `{"token":"x","token":"${access}"}`],
     ['of repeated keys in a form the last counts', 'application/x-www-form-urlencoded', `token=x&token=${access}`],
     [
@@ -194,7 +194,7 @@ t.test('bodies', async (t) => {
   const notUtf8 = detail('JSON parse error - the body is not UTF-8')
   const tooDeep = detail('JSON parse error - the body is nested more than 32 levels deep')
   const list = whole('Invalid data. Expected a dictionary, but got list.')
-  for (const { path, fields } of doors) {
+  for (const { path, fields } of endpoints) {
     const required = fault(fields, 'This field is required.')
     const members = fields.map((field) => `"${field}":"x"`).join()
     // The rest of the words of a parse error is Python's own, and Keyturn's here.
@@ -202,7 +202,7 @@ t.test('bodies', async (t) => {
       { name: 'no body at all', status: 400, answer: required },
       { name: 'no body, but a type', headers: json, status: 400, answer: required },
       {
-        name: 'no body, and a type nobody reads',
+        name: 'no body, and an unknown type',
         headers: { 'content-type': 'text/plain' },
         status: 400,
         answer: required
@@ -358,7 +358,7 @@ t.test('field values', async (t) => {
     ['"a\\udfffb\\ud83d"', surrogate('DFFF')],
     ['"\\u0000\\udc00"', nul, surrogate('DC00')]
   ]
-  for (const { path, fields } of doors) {
+  for (const { path, fields } of endpoints) {
     for (const [value, ...messages] of values) {
       const body = `{${fields.map((field) => `"${field}":${value}`).join()}}`
       await check(t, path, {
@@ -465,7 +465,7 @@ t.test('headers of the request', async (t) => {
     await check(t, path, { name: `Accept: ${accept}`, ...good, headers: { ...json, accept } })
   }
   for (const accept of ['text/html', 'application/xml, text/*', 'application/jsonp', 'application/problem+json']) {
-    for (const { path } of doors) {
+    for (const { path } of endpoints) {
       const refused = { status: 406, answer: detail('Could not satisfy the request Accept header.') }
       await check(t, path, { name: `Accept: ${accept}`, headers: { ...json, accept }, body: '{}', ...refused })
       await check(t, path, { name: 'asked before the method', method: 'GET', headers: { accept }, ...refused })
@@ -479,7 +479,7 @@ t.test('headers of the request', async (t) => {
 })
 
 t.test('Keyturn: both spellings of a path answer in place, where Simple JWT redirects', async (t) => {
-  for (const { path, fields } of doors) {
+  for (const { path, fields } of endpoints) {
     const row = { status: 400, answer: fault(fields, 'This field is required.') }
     await check(t, path.slice(0, -1), { name: path.slice(0, -1), ...row })
     await check(t, `${path}?format=json`, { name: `${path}?format=json`, ...row })

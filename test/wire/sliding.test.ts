@@ -76,7 +76,7 @@ t.test('a login', async (t) => {
     return `${statusCode} ${body}`
   }
   t.equal(await attempt('vitor', 'wrong horse'), failed)
-  t.equal(await attempt('nobody', aPassword), failed)
+  t.equal(await attempt('unknown', aPassword), failed)
   await service.app.stores.users.setActive(id, false)
   t.equal(await attempt('vitor', aPassword), failed)
 })
@@ -194,7 +194,7 @@ t.test('a token that was blacklisted, with all that have its jti', async (t) => 
   t.equal(
     await show(service, blacklist, first),
     '200 {}',
-    "Keyturn: the door takes it; Simple JWT's has only refresh tokens"
+    "Keyturn: the endpoint accepts it; Simple JWT's only accepts refresh tokens"
   )
   t.match(service.log.at(-1), { event: 'logout', sid: claimsOf(first).sid })
   for (const token of [first, second]) {

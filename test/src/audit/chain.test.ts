@@ -64,7 +64,7 @@ t.test('entries that are taken out, put in or moved', async (t) => {
     isChanged(4)
   ])
   const forged = link(first, anEvent({ userId: 'mallory' }), Buffer.alloc(32, 8))
-  t.same(faultsOf([first, forged]), [isChanged(2)], 'whoever has not the secret cannot go on')
+  t.same(faultsOf([first, forged]), [isChanged(2)], 'the chain cannot be continued without the secret')
   t.same(faultsOf([first, second], Buffer.alloc(32, 8)).length, 2)
 })
 

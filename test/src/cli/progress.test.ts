@@ -9,7 +9,7 @@ t.test('progress is one line that fits', async (t) => {
   t.equal(
     progressLine({ ...half, totalBytes: undefined }, 79),
     '412,000 rows  20,600/s',
-    'of a pipe nobody knows the end'
+    'the size of a pipe is unknown'
   )
   const start = { rows: 0, bytes: 0, totalBytes: 100, seconds: 0 }
   t.equal(progressLine(start, 79), '0 rows  0/s')

@@ -48,10 +48,10 @@ t.test('each line has its own time', async (t) => {
   t.ok(Date.parse(String(two?.time)) - Date.parse(String(one?.time)) >= 45)
 })
 
-t.test('what the arbiter tells before its log is open is told in its order, and then each line at once', async (t) => {
+t.test('lines of the arbiter before its log is open are written in order, and later ones at once', async (t) => {
   const lines = await linesOfScript(`import { makeLog } from '${file}'
     const log = makeLog({ logLevel: 'info', logFormat: 'json' })
-    log.debug('nobody wants to know')
+    log.debug('below the level')
     log.info({ worker: 7 }, 'first')
     log.error('second')
     await import('pino')

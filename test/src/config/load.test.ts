@@ -382,7 +382,7 @@ t.test('what does not go together', async (t) => {
   ])
   t.same(faultsOf({ USER_ID_CLAIM: 'jti', JTI_CLAIM: 'user_id' }), [])
   const check = (config: Config) => [`HOST: got ${config.host}.`, 'PORT: mine.']
-  t.match(faultsOf({ PORT: 'x' }, check), [/^PORT: got/, 'HOST: got 127.0.0.1.'], 'a variable is told once')
+  t.match(faultsOf({ PORT: 'x' }, check), [/^PORT: got/, 'HOST: got 127.0.0.1.'], 'each variable is reported once')
 })
 
 t.test('a value may come by a file', async (t) => {

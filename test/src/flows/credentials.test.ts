@@ -57,7 +57,7 @@ async function verifiedAgainst(users: UserStore, names: readonly string[], secre
   return digests
 }
 
-const manyNames = (count: number) => Array.from({ length: count }, (_, index) => `nobody ${index}`)
+const manyNames = (count: number) => Array.from({ length: count }, (_, index) => `unknown ${index}`)
 
 t.test('unknown names cost what users cost, as many of them as there are such users', async (t) => {
   const users = await openUsers(t)
@@ -78,7 +78,7 @@ t.test('unknown names cost what users cost, as many of them as there are such us
   const inFullWidth = manyNames(500).map((name) => name.replace('n', '\u{ff4e}'))
   t.same(await verifiedAgainst(users, inFullWidth), drawn, 'in whatever spelling')
   const others = await verifiedAgainst(users, manyNames(500), Buffer.alloc(32, 'another secret'))
-  t.notSame(others, drawn, 'and without the key nobody knows which')
+  t.notSame(others, drawn, 'and unpredictable without the key')
 
   t.same(await verifiedAgainst(users, ['user 1', 'user 9']), [own, ofDjango], 'known ones are their own')
 })
@@ -91,7 +91,7 @@ t.test('an unusable digest costs the same as an unknown name', async (t) => {
   const all: PasswordHasher = { ...hasher, verify: async () => true }
   const check = makeCheckCredentials({ users, hasher: all, decoySecret, hooks })
   t.match(await check({ username: 'ann', password }), { isRight: false, userId: /./ }, 'even if the decoy matched')
-  t.same(await check({ username: 'nobody', password }), { isRight: false, userId: undefined })
+  t.same(await check({ username: 'unknown', password }), { isRight: false, userId: undefined })
 })
 
 t.test('a login rehashes the password once, and only if it is correct and the user active', async (t) => {

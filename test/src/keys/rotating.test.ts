@@ -81,7 +81,7 @@ async function rotationSuite(t: Test, databases: readonly [SqlDatabase, SqlDatab
   await look()
   t.same(kids(b).verifying, [first, next].toSorted(), 'a retired key verifies until its last token has expired')
   clock.advance(1)
-  t.equal(await a.update(), true, 'a change is told')
+  t.equal(await a.update(), true, 'a change is reported')
   t.equal(await b.update(), true, 'to each that has not seen it')
   t.same(
     [kids(a), kids(b)],
@@ -101,7 +101,7 @@ async function rotationSuite(t: Test, databases: readonly [SqlDatabase, SqlDatab
 
   const before = kids(a)
   await databases[0].close()
-  await t.rejects(a.update(), 'a store that is away is told')
+  await t.rejects(a.update(), 'an unreachable store is reported')
   t.same(kids(a), before, 'and the keys stay')
 }
 
@@ -349,7 +349,7 @@ t.test('a key that cannot be is refused with one line', async (t) => {
       t.match(faults, [fault], String(fault))
       t.notMatch(faults.join(), /\n/, 'one line')
       t.equal(faults.length, 1)
-      t.notOk(env.SIGNING_KEY !== undefined && faults.join().includes(env.SIGNING_KEY), 'the key is not told')
+      t.notOk(env.SIGNING_KEY !== undefined && faults.join().includes(env.SIGNING_KEY), 'the key is not printed')
     }
   }
 })

@@ -53,7 +53,7 @@ t.test('what is due', async (t) => {
         1000,
         []
       ],
-      ['an active key of which nobody knows since when', [aKey('active', 0, { activatedAt: undefined })], 5000, []]
+      ['an active key without a time of activation', [aKey('active', 0, { activatedAt: undefined })], 5000, []]
     ]
   for (const [name, keys, now, steps] of rows) t.same(planRotation(keys, now, policy), steps, name)
 })

@@ -53,7 +53,7 @@ t.test('whatever is tried when, a window never holds more than twice the tries',
       )
     })
   )
-  t.pass('and the wait that is told is the shortest that does')
+  t.pass('and the returned wait is the shortest possible')
 })
 
 t.test('a try given back leaves no trace', async (t) => {

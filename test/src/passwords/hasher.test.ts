@@ -112,7 +112,7 @@ t.test('which digests are written, and which are rehashed', async (t) => {
   t.ok(written.length <= 128, 'it fits into the column that Django makes')
   t.equal(await argon2id.verify('p', written), true)
 
-  const rows: readonly (readonly [digest: string, anew: { argon2id: boolean; django: boolean }])[] = [
+  const rows: readonly (readonly [digest: string, rehash: { argon2id: boolean; django: boolean }])[] = [
     [await argon2id.hash('p'), { argon2id: false, django: true }],
     ['$argon2id$v=19$m=8,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: true, django: true }],
     ['argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA', { argon2id: false, django: false }],
@@ -127,8 +127,8 @@ t.test('which digests are written, and which are rehashed', async (t) => {
     ['sha1$$hash', { argon2id: true, django: true }],
     ['5ebe2294ecd0e0f08eab7690d2a6ee69', { argon2id: true, django: true }]
   ]
-  for (const [digest, anew] of rows) {
-    t.same({ argon2id: argon2id.needsRehash(digest), django: django.needsRehash(digest) }, anew, digest)
+  for (const [digest, rehash] of rows) {
+    t.same({ argon2id: argon2id.needsRehash(digest), django: django.needsRehash(digest) }, rehash, digest)
     t.equal(never.needsRehash(digest), false)
   }
 })

@@ -81,8 +81,8 @@ t.test('an aborted task leaves the queue, and no other does', async (t) => {
   const fourth = add(3)
   for (const task of tasks) task.end()
   t.same(await Promise.all([first, third, fourth]), ['a', 'c', 'd'])
-  t.same(log, ['a', 'c', 'd'], 'what nobody waits for is not begun')
-  await t.rejects(add(1, gone.signal), { code: 'BUSY' }, 'nor is what nobody waited for from the beginning')
+  t.same(log, ['a', 'c', 'd'], 'an aborted task is not begun')
+  await t.rejects(add(1, gone.signal), { code: 'BUSY' }, 'nor is a task that was aborted from the beginning')
 })
 
 t.test('a task that has begun is finished, even if it is aborted', async (t) => {

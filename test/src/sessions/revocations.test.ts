@@ -6,7 +6,7 @@ import { aRevocation } from '../../support/makers.ts'
 const [window, staleness] = [360, 30]
 const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
 
-/** A replica with a wall clock and a monotonic one, neither of which moves unless told to. */
+/** A replica with a wall clock and a monotonic clock that are stepped. */
 function open(limits: Partial<RevocationLimits> = {}) {
   const [wall, monotonic] = [makeManualClock(), makeManualClock(0)]
   const replica = makeRevocations({ window, staleness, ...limits }, wall, monotonic)
@@ -29,7 +29,7 @@ t.test('it says nothing before it has heard the feed', async (t) => {
   t.equal(replica.has({ sid: 'b' }), false)
 })
 
-t.test('silence is told with its reason, and only once it is too long', async (t) => {
+t.test('silence is reported with its reason, and only once it is too long', async (t) => {
   const { replica, tick } = open()
   const reason = new Error('connect ECONNREFUSED')
   replica.heard()
@@ -78,7 +78,7 @@ t.test('after a loss of the list our tokens from before are refused for one wind
   t.equal(replica.has(before), false)
 })
 
-t.test('silence is measured by a clock that nobody can set', async (t) => {
+t.test('silence is measured by a monotonic clock', async (t) => {
   const { replica, wall, monotonic } = open()
   replica.heard()
   for (const step of [86_400, -2 * 86_400]) {
@@ -174,7 +174,7 @@ t.test('knowing an entry twice does no harm', async (t) => {
   tick(100)
   replica.heard()
   t.equal(replica.has({ sid: 'a' }), false)
-  t.equal(replica.has({ sid: 'b' }), false, 'and it keeps nobody else')
+  t.equal(replica.has({ sid: 'b' }), false, 'and it keeps no other session')
 })
 
 t.test('an entry that comes late, or out of order, is kept no shorter than it matters', async (t) => {

@@ -55,7 +55,7 @@ t.test('the table of verdicts', async (t) => {
   t.same(play(aPolicy({ lifetime: 50 }), [[50, 0]]), ['unknown'], 'expiry equal to now is expired')
 })
 
-t.test('a burst that chains logs nobody out', async (t) => {
+t.test('a chained burst does not log the user out', async (t) => {
   const chain = [
     [5, 0],
     [5, 1],
@@ -110,7 +110,7 @@ t.test('a rotation after the burst sets a new anchor', async (t) => {
   )
 })
 
-t.test('a burst soon after another logs nobody out either', async (t) => {
+t.test('a burst soon after another does not log the user out either', async (t) => {
   const bursts = [
     [0, 0],
     [9, 1],

@@ -64,7 +64,7 @@ t.test('auth_user', async (t) => {
   t.equal(await users.replacePasswordHash('1', 'another', '$argon2id$new'), false, 'changed meanwhile')
   t.equal(await users.replacePasswordHash('1', digest, '$argon2id$new'), true)
   t.equal((await users.findById('1'))?.passwordHash, 'argon2$argon2id$new')
-  t.equal(await users.replacePasswordHash('nobody', digest, 'x'), false)
+  t.equal(await users.replacePasswordHash('unknown', digest, 'x'), false)
   for (const lot of [0, 0.3, 0.999999]) {
     const drawn = await users.drawPasswordHashes(lot)
     t.equal(drawn.length, 3, 'as many as there are')
@@ -74,7 +74,7 @@ t.test('auth_user', async (t) => {
   t.equal((await users.findById('1'))?.isActive, false)
   await users.setActive('1', true)
   t.equal((await users.findById('1'))?.isActive, true)
-  await users.setPassword('nobody', 'x')
+  await users.setPassword('unknown', 'x')
   for (const refused of [() => users.create('x', 'y'), () => users.delete('1'), () => users.setClaims('1', {})])
     await t.rejects(async () => void (await refused()), { name: 'StoreError', message: /^USERS_TABLE: .*Django/ })
 
@@ -145,7 +145,7 @@ t.test('a name is found as it was sent, and in NFKC', async (t) => {
   t.equal(await idOf('user\u00b2'), '11', 'the one that was sent comes first')
   t.equal(await idOf('user2'), '12')
   t.equal(await idOf('alone\u00b2'), '13')
-  t.equal(await idOf('alone2'), undefined, 'nobody else has that name')
+  t.equal(await idOf('alone2'), undefined, 'no other user has that name')
   t.equal(await idOf('Jose\u0301'), '14', 'an NFD name')
   t.equal(await idOf('Rene\u0301'), '15', 'sent as NFD, stored as NFC')
   t.equal(await idOf('\uff32en\u00e9'), '15', 'fullwidth R')

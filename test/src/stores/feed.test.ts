@@ -34,7 +34,7 @@ t.test('embedded', async (t) => {
   let folders = 0
   await revocationFeedSuite(t, async () => {
     const folder = join(t.testdirName, `${folders++}`)
-    // Two connections to one file: whoever follows is not who announces.
+    // Two connections to one file: the follower is not the announcer.
     const [writer, reader] = [openEmbedded(folder), openEmbedded(folder)]
     t.teardown(() => Promise.all([writer.close(), reader.close()]))
     await openEmbeddedSessions(writer, aPolicy(), window, systemClock)
@@ -93,7 +93,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
     t.comment(`100 revocations while the reader was killed ${killed} times; all known ${late.toFixed(0)} ms later`)
   })
 
-  await t.test('a session marked as ended but not announced is announced by whoever meets it', (t) =>
+  await t.test('a session marked as ended but not announced is announced by the next call that finds it', (t) =>
     unannouncedSuite(t, () => openFeed(t, server))
   )
 

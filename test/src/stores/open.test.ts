@@ -45,7 +45,7 @@ t.test('PostgreSQL is let go when Redis is away', async (t) => {
   await until(async () => (await toPostgres()) === 0, 2000)
 })
 
-t.test('of two that are away the database is told', async (t) => {
+t.test('if both stores are unreachable, the database is reported', async (t) => {
   const opening = open({ DATABASE_URL: nowhere.postgres, REDIS_URL: nowhere.redis })
   await t.rejects(opening, { message: /^DATABASE_URL: cannot be used/ })
 })

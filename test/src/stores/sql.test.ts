@@ -53,7 +53,7 @@ t.test('embedded', async (t) => {
   }
   await databaseSuite(t, openEmpty)
 
-  await t.test('an error that has ended the transaction is told as it is', async (t) => {
+  await t.test('an error that has ended the transaction is reported unchanged', async (t) => {
     const db = await openScratch(t)
     db.run('CREATE TABLE once (a TEXT UNIQUE)')
     db.run("INSERT INTO once (a) VALUES ('x')")
@@ -221,7 +221,7 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     )
     const users = makeUserStore(db, makeManualClock())
     const ids = Array.from({ length: 300 }, (_, index) => `${300 - index}`)
-    const wanted = [...ids, '7', 'nobody', '\0', '', '{"a,\\b"}', 'NULL']
+    const wanted = [...ids, '7', 'unknown', '\0', '', '{"a,\\b"}', 'NULL']
     const [found, other] = await Promise.all([Promise.all(wanted.map(users.findById)), db.query('SELECT 1 AS one')])
     t.same(other, [{ one: 1 }])
     t.same(
@@ -443,7 +443,7 @@ async function tlsSuite(t: Test, server: PostgresServer): Promise<void> {
   const { url } = server
   t.equal(await query(url), false, 'as libpq without a mode, but never in the clear when one is said')
   t.equal(await query(url, 'disable'), false)
-  t.equal(await query(url, 'require'), true, 'encrypted, whoever signed the certificate')
+  t.equal(await query(url, 'require'), true, 'encrypted, with any certificate')
   t.equal(await query(url, 'no-verify'), true)
   await t.rejects(query(url, 'verify-full'), {
     code: 'STORE_DOWN',
@@ -481,7 +481,7 @@ async function outageSuite(t: Test, server: PostgresServer): Promise<void> {
   const users = makeUserStore(db, makeManualClock())
   const lookingUp = ['1', '2', '3'].map(users.findById)
   await Promise.allSettled(lookingUp)
-  for (const each of lookingUp) await t.rejects(each, down, 'all who look somebody up in a turn are told')
+  for (const each of lookingUp) await t.rejects(each, down, 'all lookups of the turn fail')
   await server.restart()
   t.same(await db.query('SELECT 1 AS one'), [{ one: 1 }], 'it recovers by itself')
 

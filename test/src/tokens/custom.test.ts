@@ -12,7 +12,7 @@ import { aModule } from '../../support/modules.ts'
 const names = claimNames(loadConfig({}))
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)
 
-/** A module whose function gives what `app.answers` was given last: it is looked up anew for each token. */
+/** A module whose function returns the latest `app.answers`, looked up for each token. */
 const steered = `
   export default (user, context) => {
     globalThis.claimsAsked.push([user, context])
@@ -53,7 +53,7 @@ t.test('a module gives claims at each login and each refresh', async (t) => {
   t.match(claimsOf(next.access), { grant: 'refresh', name: 'vitor' })
   t.same(steering.claimsAsked[1]?.[1], { grant: 'refresh', sid: claimsOf(refresh).sid })
   t.equal((await service.post('/api/token/verify/', { token: next.access })).statusCode, 200)
-  t.notMatch(JSON.stringify(steering.claimsAsked), /argon2/, 'nobody is told of the password hash')
+  t.notMatch(JSON.stringify(steering.claimsAsked), /argon2/, 'no function gets the password hash')
 
   steering.claimsAnswer = () => ({ at: new Date(0), left: undefined, call: () => 1, not: Number.NaN })
   const { access: written } = (await service.post('/api/token/refresh/', { refresh: next.refresh })).json()
