@@ -85,7 +85,7 @@ const introspections = ({ authorization, mintAccess }: Stage, path: string): Loa
 
 /* Who is asked */
 
-/** The floor's endpoint against ours, with a load each. */
+/** The floor's door against ours, with a load each. */
 async function againstFloor(scope: Scope, stage: Stage, floor: Load, ours: Load): Promise<Pair> {
   return {
     floor: await openSide(scope, await openFloor(scope, stage), floor),

@@ -1,4 +1,4 @@
-import { blank, type ReadDigest, type Writer } from './form.ts'
+import { decoyPart, type ReadDigest, type Writer } from './form.ts'
 
 export interface Argon2Costs {
   /** KiB. */
@@ -45,7 +45,7 @@ export const readArgon2: ReadDigest = (digest) => {
       const { hash } = await argon2()
       return (await hash(password, options)).toString('base64').replace(/=+$/, '')
     },
-    decoy: `${head}$${blank(salt)}$${blank(stored)}`,
+    decoy: `${head}$${decoyPart(salt)}$${decoyPart(stored)}`,
     isFast: false
   }
 }

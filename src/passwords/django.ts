@@ -6,7 +6,7 @@ import { createHash, pbkdf2, type ScryptOptions, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
 import { hash as bcryptHash } from 'bcryptjs'
 import { randomId } from '../random.ts'
-import { blank, type ReadDigest, type Writer } from './form.ts'
+import { decoyPart, type ReadDigest, type Writer } from './form.ts'
 
 const derivePbkdf2 = promisify(pbkdf2)
 const deriveScrypt = promisify<string, string, number, ScryptOptions, Buffer>(scrypt)
@@ -24,7 +24,7 @@ export const readPbkdf2: ReadDigest = (digest) => {
   return {
     hash,
     compute: async (password) => (await derivePbkdf2(password, salt, count, length, name)).toString('base64'),
-    decoy: `pbkdf2_${name}$${iterations}$${blank(salt)}$${blank(hash)}`,
+    decoy: `pbkdf2_${name}$${iterations}$${decoyPart(salt)}$${decoyPart(hash)}`,
     isFast: false
   }
 }
@@ -42,7 +42,7 @@ export const readScrypt: ReadDigest = (digest) => {
     // Without `maxmem`, Node refuses to use more than 32 MiB.
     compute: async (password) =>
       (await deriveScrypt(password, salt, 64, { ...costs, maxmem: 2 ** 29 })).toString('base64'),
-    decoy: `scrypt$${n}$${blank(salt)}$${r}$${p}$${blank(hash)}`,
+    decoy: `scrypt$${n}$${decoyPart(salt)}$${r}$${p}$${decoyPart(hash)}`,
     isFast: false
   }
 }
@@ -67,7 +67,7 @@ export const readBcrypt: ReadDigest = (digest) => {
   return {
     hash,
     compute: async (password) => (await bcryptHash(secretOf(password), costs + salt)).slice(-hash.length),
-    decoy: `bcrypt${before}$${costs}${blank(salt)}${blank(hash)}`,
+    decoy: `bcrypt${before}$${costs}${decoyPart(salt)}${decoyPart(hash)}`,
     isFast: false
   }
 }
@@ -83,7 +83,7 @@ export const readFast: ReadDigest = (digest) => {
   return {
     hash,
     compute: async (password) => hexOf(name, salt + password),
-    decoy: `${name}$${blank(salt)}$${blank(hash)}`,
+    decoy: `${name}$${decoyPart(salt)}$${decoyPart(hash)}`,
     isFast: true
   }
 }

@@ -26,5 +26,5 @@ export interface Writer {
   readonly decoy: string
 }
 
-/** A salt or hash of the same length, not of any user; the padding of base64 stays. */
-export const blank = (text: string): string => text.replace(/[^=]/g, 'a')
+/** A salt or hash of the same length that belongs to no user; keeps the padding of base64. */
+export const decoyPart = (text: string): string => text.replace(/[^=]/g, 'a')

@@ -23,7 +23,7 @@ export interface RevocableClaims {
 
 /**
  * This worker's replica of the revocation list: every id revoked so lately that an access token of it may still be alive.
- * A follower keeps it up to date (src/stores/redis/feed.ts, src/stores/embedded/feed.ts); verifying asks nobody else.
+ * A follower keeps it up to date (src/stores/redis/feed.ts, src/stores/embedded/feed.ts); verification needs no other source.
  */
 export interface Revocations {
   /**
@@ -50,7 +50,7 @@ export interface Revocations {
   demandFresh(): void
   /** The feed has answered just now: all that was revoked until then is known. */
   heard(): void
-  /** The feed could not be read. It is tried again; when it has been silent for too long, this is told as the reason. */
+  /** The feed could not be read. It is retried; once it has been silent for too long, this is logged as the reason. */
   lost(error: unknown): void
   /** Whether the feed has been silent for longer than REVOCATION_STALENESS. */
   isStale(): boolean

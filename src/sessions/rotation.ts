@@ -77,7 +77,7 @@ function moveOn(session: Session, presented: number, now: number, policy: Sessio
   if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now, lateGeneration }
   const burstIsOver = now - session.anchorAt > policy.grace
   const [second, third] = session.supersededAt
-  // Beyond what the store knows, nobody can tell when the ones before were superseded.
+  // The store has no record of when the generations before were superseded.
   const isKnown = presented === session.generation
   return {
     ...session,

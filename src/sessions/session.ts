@@ -75,7 +75,7 @@ export interface SessionPolicy {
   readonly adopts: boolean
 }
 
-/** Nobody's refresh tokens live longer, in whole seconds: a year. */
+/** The maximum lifetime of a refresh token of another issuer, in whole seconds: a year. */
 export const longestForeignLife = 31_536_000
 
 /** A session as it is when it starts. */

@@ -159,7 +159,7 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
     await closed.follower.close()
   })
 
-  await t.test('silence is no news, and no fault', async (t) => {
+  await t.test('silence is neither a revocation nor a fault', async (t) => {
     const { feed } = await open()
     const steady = makeManualClock(0)
     const replica = makeRevocations({ window, staleness: 30 }, systemClock, steady)

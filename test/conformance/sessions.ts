@@ -184,7 +184,7 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     const bystander = (await store.start(other, aDevice)).session.sid
     const [kept = ''] = sids
     for (const odd of ['', 'zz', kept.slice(2), `${kept}00`]) t.equal(await store.revoke(userId, odd), false)
-    t.equal((await store.list(userId)).length, 5, 'what is no sid ends nothing')
+    t.equal((await store.list(userId)).length, 5, 'an invalid sid ends no session')
     t.same(new Set(await store.revokeAll(userId, kept)), new Set(sids.slice(1)))
     t.equal((await store.rotate({ userId, sid: kept, generation: 0 })).kind, 'rotated')
     t.same(await store.revokeAll(userId), [kept])

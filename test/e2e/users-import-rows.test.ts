@@ -99,7 +99,7 @@ t.test('each refused row is reported, and the others are imported', async (t) =>
   t.match(
     noted.find(({ line }) => line === 7),
     { row: 6 },
-    'a blank line is no row'
+    'an empty line is not a row'
   )
   t.equal(statSync(report).mode & 0o777, 0o600)
 
@@ -171,7 +171,7 @@ t.test('a model of one\u2019s own', async (t) => {
   t.same(wrong.users, [])
 })
 
-t.test('what is no dump', async (t) => {
+t.test('a file that is not a dump is refused', async (t) => {
   const env = { DATA_DIR: aDataDir(t) }
   const refused = async (input: string | Buffer, why: RegExp, ...options: string[]) => {
     const run = await runKeyturn(['users', 'import', '-', ...options], env, input)

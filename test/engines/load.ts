@@ -73,7 +73,7 @@ export interface LoadOptions {
   readonly clients: number
   /** Users of the clients, one each. */
   readonly userOf?: (client: number) => string
-  /** Refreshes between login and logout; Infinity is no logout. */
+  /** Refreshes between login and logout; Infinity means none. */
   readonly refreshes?: number
   /** Between calls of one client, in milliseconds. */
   readonly pause?: number

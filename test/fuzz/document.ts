@@ -60,7 +60,7 @@ export function faultOf({ status, headers, body }: Answer): string | undefined {
   if (headers['x-request-id'] === undefined) return 'no X-Request-ID'
   if (status < 400) return undefined
   if (!/^application\/json$/.test(String(headers['content-type']))) return 'a refusal that is not JSON'
-  return body === '' || isObject(body) ? undefined : 'a refusal that is no object'
+  return body === '' || isObject(body) ? undefined : 'an error that is not an object'
 }
 
 function isObject(body: string): boolean {

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/time.ts'
 
 /**
  * Redis' clock, replaced by a key that is stepped a second at a time, concurrently with everything else. The second at which
- * a script ran is then known: it is no earlier than the last step that Redis had confirmed when the operation began, and no
+ * a script ran is then known: it is not earlier than the last step that Redis had confirmed when the operation began, and not
  * later than the last one that was sent when it ended.
  */
 export interface SteppedClock {

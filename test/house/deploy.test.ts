@@ -18,7 +18,7 @@ const command = (name: string): string => `node ${manifest.bin.keyturn} ${name}`
 
 const rows = new Map((Object.keys(settings) as SettingName[]).map((name) => [variableOf(name), settings[name]]))
 
-/** What is no setting of ours: read by Node, by systemd's protocol, or before the settings. */
+/** Variables that are not settings: read by Node, by systemd's protocol, or before the settings. */
 const others: Readonly<Record<string, RegExp>> = {
   NODE_ENV: /^production$/,
   ENV_FILE: /^\//,

@@ -233,7 +233,7 @@ t.test('a store that fails is 503 with Retry-After, and no session is harmed', a
   t.equal((await post('/api/token/refresh/', { refresh })).statusCode, 200, 'the token was not used up')
 })
 
-t.test('what is no request is answered in our words too', async (t) => {
+t.test('malformed HTTP gets a response in our format', async (t) => {
   const { app, log, logIn } = await openApp(t)
   const { access } = await logIn()
   const headers = { authorization: `Bearer ${access}` }
@@ -331,7 +331,7 @@ t.test('a defect is a 500 that tells nothing, and its stack is in the log', asyn
   const { app, log, post } = await openApp(t)
   t.intercept(app.stores.users, 'findByUsername', {
     value: async () => {
-      throw new TypeError('undefined is no user')
+      throw new TypeError('undefined is not a user')
     }
   })
   const answer = await post('/api/token/', { username: 'vitor', password: aPassword })
@@ -341,7 +341,7 @@ t.test('a defect is a 500 that tells nothing, and its stack is in the log', asyn
   t.match(log.at(-2), {
     level: 50,
     code: 'SERVER_ERROR',
-    err: { type: 'TypeError', stack: /undefined is no user\n.*at / }
+    err: { type: 'TypeError', stack: /undefined is not a user\n.*at / }
   })
   t.match(log.at(-1), { level: 30, status: 500, refusal: 'SERVER_ERROR', msg: 'request' })
 })

@@ -236,7 +236,7 @@ t.test('a scope that is required', async (t) => {
 
   const lists = await openApp(t)
   const list = (await logInWith(lists, { scope: ['orders.read'] })).access
-  t.equal((await ask(lists, bearer(list), `${endpoint}?scope=orders.read`)).statusCode, 403, 'a list is no scope')
+  t.equal((await ask(lists, bearer(list), `${endpoint}?scope=orders.read`)).statusCode, 403, 'a list is not a scope')
 })
 
 t.test('headers of one line of ASCII, which decode to what they were', async (t) => {

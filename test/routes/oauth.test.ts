@@ -111,7 +111,7 @@ t.test('{"active":false} and nothing else, whatever is wrong', async (t) => {
     ['no ASCII', 'tökén'],
     ['a forged signature', `${access.slice(0, -8)}AAAAAAAA`],
     ['no type', sign({ user_id: userId })],
-    ['a type that is no use', sign({ token_type: 'id', user_id: userId })],
+    ['an unknown type', sign({ token_type: 'id', user_id: userId })],
     ['a refresh token of somebody else, which is not adopted', sign({ token_type: 'refresh', user_id: userId })],
     ['a refresh token that claims to be ours', sign({ token_type: 'refresh', user_id: userId, sid: 'x', gen: 0 })],
     ['no user and no client', sign({ token_type: 'access' })],
@@ -192,7 +192,7 @@ t.test('revocation of an access token is of that one alone', async (t) => {
   t.equal((await service.app.inject({ url: '/api/sessions/', headers })).statusCode, 401)
 })
 
-t.test('revocation of what is no good is 200 too', async (t) => {
+t.test('revocation of an invalid token is 200 too', async (t) => {
   const secret = 'a secret that other services hold as well'
   const service = await openApp(t, { SIGNING_KEY: secret })
   const gateway = await addClient(service)
@@ -202,7 +202,13 @@ t.test('revocation of what is no good is 200 too', async (t) => {
   const jti = '0123456789abcdef0123456789abcdef'
   const nothing = ['x', `${access.slice(0, -8)}AAAAAAAA`, sign({ exp: now, jti }), sign({ exp: now + 60 })]
   for (const token of nothing) t.equal((await gateway.post('/oauth/revoke', { token })).statusCode, 200)
-  refused(t, await gateway.post('/oauth/revoke', { token: '' }), 400, 'invalid_request', 'no value is no parameter')
+  refused(
+    t,
+    await gateway.post('/oauth/revoke', { token: '' }),
+    400,
+    'invalid_request',
+    'an empty parameter counts as absent'
+  )
 
   // The feed remembers a revocation for 300 + 60 seconds.
   const longest = sign({ exp: now + 360, jti })
@@ -250,7 +256,11 @@ t.test('a client’s own token', async (t) => {
   t.match(service.log.at(-1), { event: 'client_token', client_id: 'billing', status: 200 })
 
   t.match((await grant({ scope: 'orders.read' })).json(), { scope: 'orders.read' })
-  t.match((await grant({ scope: '' })).json(), { scope: 'orders.read orders.write' }, 'no value is no parameter')
+  t.match(
+    (await grant({ scope: '' })).json(),
+    { scope: 'orders.read orders.write' },
+    'an empty parameter counts as absent'
+  )
   for (const scope of ['orders.delete', 'orders.read admin', 'orders.read "', '\u00e4'])
     refused(t, await grant({ scope }), 400, 'invalid_scope', scope)
   t.notOk('scope' in (await grant({}, gateway)).json(), 'a client without scopes gets a token without')
@@ -665,7 +675,7 @@ t.test('RFC 7662 has its names, whatever claims are called', async (t) => {
   await service.app.stores.users.create('billing', 'x')
   for (const url of ['/api/sessions/', '/api/token/forward-auth/']) {
     const answer = await service.app.inject({ url, headers: { authorization: `Bearer ${token}` } })
-    t.match(answer.json(), { detail: 'Token contained no recognizable user identification' }, 'a client is no user')
+    t.match(answer.json(), { detail: 'Token contained no recognizable user identification' }, 'a client is not a user')
   }
   t.equal((await billing.post('/oauth/revoke', { token })).statusCode, 200)
   t.equal(await toldOnceHeard(billing, token), inactive)

@@ -58,7 +58,7 @@ t.test('who is let in', async (t) => {
     ['none', undefined, notProvided],
     ['empty', '', notProvided],
     ['another type', 'Basic dTpw', notProvided],
-    ['in small letters', `bearer ${access}`, notProvided],
+    ['in lower case', `bearer ${access}`, notProvided],
     ['in capitals', `BEARER ${access}`, notProvided],
     ['the bare token', access, notProvided],
     ['the type alone', 'Bearer', malformed],

@@ -15,7 +15,7 @@ t.test('an error has the status and the body of its row', async (t) => {
 t.test('only a fault of ours says where it was thrown', async (t) => {
   t.notMatch(new KeyturnError('BUSY').stack, /\n {4}at /)
   t.match(new KeyturnError('SERVER_ERROR').stack, /\n {4}at /)
-  t.match(new Error('any other').stack, /\n {4}at /, 'as does what is no KeyturnError')
+  t.match(new Error('any other').stack, /\n {4}at /, 'as does any other error')
   const cause = new Error('inner')
   t.match((new KeyturnError('STORE_DOWN', { cause }).cause as Error).stack, /\n {4}at /)
 })

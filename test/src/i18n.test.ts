@@ -37,7 +37,7 @@ t.test('the language a header likes best', async (t) => {
     ['en;q=0, de;q=0, *;q=0.1', 'es'],
     ['*;q=0', 'en'],
     ['nl, sv, fi', 'en'],
-    // What is no range is passed over.
+    // Invalid ranges are ignored.
     ['', 'en'],
     [',,de,', 'de'],
     ['d e, es', 'es'],
@@ -66,7 +66,7 @@ t.test('a sentence keeps its value', async (t) => {
   const throttled = (seconds: string) => translate(`Request was throttled. Expected available in ${seconds}.`, 'de')
   t.match(throttled('1 second'), /in 1 Sekunde\.$/)
   t.match(throttled('12 seconds'), /in 12 Sekunden\.$/)
-  t.equal(translate('Token is expired.', 'de'), 'Token is expired.', 'a text that is no sentence stays')
+  t.equal(translate('Token is expired.', 'de'), 'Token is expired.', 'an unknown text stays unchanged')
   t.equal(translate('Token is expired', 'en'), 'Token is expired')
 })
 

@@ -19,7 +19,7 @@ export interface Footprint {
   readonly cpu: number
 }
 
-/** The name may contain blanks, and stands in brackets. User and system time are fields 14 and 15, in hundredths. Source: proc(5). */
+/** The name may contain spaces, and is in brackets. User and system time are fields 14 and 15, in hundredths. Source: proc(5). */
 function cpuOf(pid: number): number {
   const fields = read(pid, 'stat')
     .replace(/^.*\) /s, '')

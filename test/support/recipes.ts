@@ -98,7 +98,7 @@ async function exportKey(env: Record<string, string>): Promise<KeyPair> {
   return readKeyPair((await runKeyturn(['keys', 'export', kid, '--private'], env)).stdout)
 }
 
-/** Beside a login's tokens those that are no good: each is the access token but for one thing. */
+/** A login's tokens and invalid ones, which differ from the access token in one thing each. */
 function variantsOf(login: Omit<Login, 'userId'>, key: KeyPair): Tokens {
   const [header = '', payload = '', signature = ''] = login.access.split('.')
   const claims = decodePart(login.access, 1)

@@ -1,7 +1,7 @@
 /*
  * npm run timing: whether the time of a refused login tells who exists. A real Keyturn, over HTTP, at the costs it
  * comes with; KEYTURN_TRIES (300) tries of each kind, one at a time and in random order within each round, so that
- * whatever else the machine does meets all kinds alike. Tries of one kind after all of another are no measure: on a
+ * whatever else the machine does meets all kinds alike. Running all attempts of one kind after another would measure nothing: on a
  * machine that others use, the medians of two such blocks of the same kind were up to 16 % apart.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -31,7 +31,7 @@ const kinds: Readonly<Record<string, () => string>> = {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
-/** Milliseconds from the request to the end of its answer. Rejects when that is no refused login. */
+/** Milliseconds from the request to the end of its answer. Rejects if that is not a refused login. */
 function time(url: string, username: string): Promise<number> {
   const text = JSON.stringify({ username, password: 'wrong horse battery' })
   const headers = { 'content-type': 'application/json', 'content-length': text.length }

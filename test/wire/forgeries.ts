@@ -675,7 +675,7 @@ const claimValues: Group = function* claimValues({ now, isAddressed }, { claims,
   for (const [name, changes] of rows) yield [name, sign({ ...claims, ...changes })]
 }
 
-/** Headers and payloads that are no JSON objects. All signed rightly. */
+/** Headers and payloads that are not JSON objects, with valid signatures. */
 const payloads: Group = function* payloads({ algorithm }, { header, claims, sign }) {
   const body = JSON.stringify(claims)
   const head = JSON.stringify(header)
@@ -699,7 +699,7 @@ const payloads: Group = function* payloads({ algorithm }, { header, claims, sign
     ['behind a byte order mark', `\ufeff${json}`],
     ['in UTF-16', Buffer.from(json, 'utf16le')],
     ['in UTF-16 with a mark', Buffer.from(`\ufeff${json}`, 'utf16le')],
-    ['with a byte that is no UTF-8', withBytes(json, [0xff])],
+    ['with a byte that is not UTF-8', withBytes(json, [0xff])],
     ['with UTF-8 too long for its character', withBytes(json, [0xc0, 0x80])],
     ['with a surrogate in UTF-8', withBytes(json, [0xed, 0xa0, 0x80])],
     ['with half a character', withBytes(json, [0xe2, 0x82])],

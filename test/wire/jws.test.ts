@@ -2,7 +2,7 @@
  * The codec against the signature examples of the RFCs, and against jose for every algorithm.
  *
  * Where an example's payload is a JSON object (RFC 7515 A.1 to A.3) the codec itself reads it, under the RFC's key as
- * SIGNING_KEY. The others sign a sentence or a word, which is no token: the codec must refuse them, so the imported key is
+ * SIGNING_KEY. The others sign a sentence or a word, which is not a token: the codec must refuse them, so the imported key is
  * tried on their signature by node:crypto, and then signs a token through the codec, which jose reads under the RFC's key.
  */
 import { createHmac, createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'

@@ -103,5 +103,5 @@ t.test('without Accept-Language, and with English, every byte is as it was', asy
   const { access } = await logIn('reader')
   const good = await post('/api/token/verify/', { token: access }, { 'accept-language': 'de' })
   t.equal(good.body, '{}')
-  t.match(good.headers, { vary: 'Accept', 'content-language': undefined }, 'what is no refusal is in no language')
+  t.match(good.headers, { vary: 'Accept', 'content-language': undefined }, 'a success has no language')
 })

@@ -253,7 +253,7 @@ t.test('bodies', async (t) => {
         answer: required
       },
       { name: 'JSON cut short', headers: json, body: `{${members}`, status: 400, answer: unreadable },
-      { name: 'only blanks', headers: json, body: ' \n', status: 400, answer: unreadable },
+      { name: 'only white space', headers: json, body: ' \n', status: 400, answer: unreadable },
       { name: 'NaN', headers: json, body: `{${members},"n":NaN}`, status: 400, answer: unreadable },
       { name: 'Infinity', headers: json, body: `{${members},"n":-Infinity}`, status: 400, answer: unreadable },
       { name: 'a byte order mark', headers: json, body: `\ufeff{${members}}`, status: 400, answer: unreadable },
@@ -318,7 +318,7 @@ t.test('bodies', async (t) => {
         answer: tooDeep
       })),
       {
-        name: 'brackets in a string are no levels',
+        name: 'brackets in a string are not levels',
         headers: json,
         body: `{"a":"\\"${'['.repeat(40)}\\\\"}`,
         status: 400,

@@ -82,7 +82,7 @@ t.test('invalid tokens are refused by every endpoint, and their faults found in 
     ['Keyturn: padding of the signature is refused, not repaired', `${token}=`, invalid],
     ['Keyturn: padding of the payload', signParts(head, `${body}=`), invalid],
     ['Keyturn: padding of the header', signParts(`${head}==`, body), invalid],
-    ['a blank inside', signParts(head, `${body.slice(0, 8)} ${body.slice(8)}`), invalid],
+    ['a space inside', signParts(head, `${body.slice(0, 8)} ${body.slice(8)}`), invalid],
     ['a line break inside', `${head}.${body}.${signature.slice(0, 8)}\n${signature.slice(8)}`, invalid],
     ['a character of another alphabet at the end', `${token}!`, invalid],
     ['with the word Bearer', `Bearer ${token}`, invalid],
@@ -94,21 +94,21 @@ t.test('invalid tokens are refused by every endpoint, and their faults found in 
     ['RS256 in the header only', sign(claims(), { alg: 'RS256', typ: 'JWT' }), invalid],
     ['an algorithm in lower case', sign(claims(), { alg: 'hs256' }), invalid],
     ['no algorithm', sign(claims(), { typ: 'JWT' }), invalid],
-    ['an algorithm that is no text', sign(claims(), { alg: 256 }), invalid],
-    ['kid is no text', sign(claims(), { ...hs256, kid: 5 }), invalid],
+    ['an algorithm that is not a string', sign(claims(), { alg: 256 }), invalid],
+    ['kid is not a string', sign(claims(), { ...hs256, kid: 5 }), invalid],
     ['unknown crit', sign(claims(), { ...hs256, crit: ['x'], x: 1 }), invalid],
     ['crit of a claim', sign(claims(), { ...hs256, crit: ['exp'], exp: 1 }), invalid],
     ['the header is an array', sign(claims(), [hs256]), invalid],
     ['the header is null', sign(claims(), null), invalid],
-    ['the header is no JSON', sign(claims(), 'HS256'), invalid],
+    ['the header is not JSON', sign(claims(), 'HS256'), invalid],
     ['the payload is an array', sign([claims()]), invalid],
     ['the payload is a text', sign('"x"'), invalid],
     ['the payload is a number', sign('1'), invalid],
     ['the payload is null', sign('null'), invalid],
-    ['the payload is no JSON', sign('{'), invalid],
+    ['the payload is not JSON', sign('{'), invalid],
     ['the payload is empty', sign(''), invalid],
     ['nbf in the future', sign(claims({ nbf: now + 1 })), invalid],
-    ['nbf is no number', sign(claims({ nbf: 'x' })), invalid],
+    ['nbf is not a number', sign(claims({ nbf: 'x' })), invalid],
     ['exp is a word', sign(claims({ exp: 'x' })), invalid],
     ['exp is null', sign(claims({ exp: null })), invalid],
     ['exp is an array', sign(claims({ exp: [now + 60] })), invalid],
@@ -124,8 +124,8 @@ t.test('invalid tokens are refused by every endpoint, and their faults found in 
     ['jti is null', sign(claims({ jti: null })), invalid],
     ['Keyturn: user_id is an object, not a 500', sign(claims({ user_id: {} })), invalid],
     ['Keyturn: user_id is a fraction, not a 500', sign(claims({ user_id: 1.5 })), invalid],
-    ['Keyturn: sid is no text', sign(claims({ sid: 1 })), invalid],
-    ['Keyturn: gen is no whole number', sign(claims({ gen: 0.5 })), invalid],
+    ['Keyturn: sid is not a string', sign(claims({ sid: 1 })), invalid],
+    ['Keyturn: gen is not an integer', sign(claims({ gen: 0.5 })), invalid],
     ['Keyturn: longer than 4096 characters', sign(claims({ x: 'x'.repeat(3000) })), invalid],
     ['expired', sign(claims({ exp: now - 1 })), expired],
     ['expired just now', sign(claims({ exp: now })), expired],
@@ -153,7 +153,7 @@ t.test('invalid tokens are refused by every endpoint, and their faults found in 
   }
   const ahead = 'Keyturn: iat in the future, by more than the 5 seconds that clocks may differ'
   t.equal(await show(service, verify, sign(claims({ iat: now + 6 }))), invalid, ahead)
-  t.equal(await show(service, verify, sign(claims({ iat: 'x' }))), invalid, 'iat is no number')
+  t.equal(await show(service, verify, sign(claims({ iat: 'x' }))), invalid, 'iat is not a number')
   t.equal(await show(service, verify, token), good)
   for (const iat of [now + 6, 'x']) {
     const name = "Keyturn: at refresh iat does not count, it is the session store's time"
@@ -169,7 +169,7 @@ t.test('what verify takes: any type, and whatever Simple JWT takes', async (t) =
     ['a refresh token that the server never recorded', sign(foreign())],
     ['an unknown type', sign(foreign({ token_type: 'fake' }))],
     ['no type', sign(foreign({ token_type: undefined }))],
-    ['a type that is no text', sign(foreign({ token_type: null }))],
+    ['a type that is not a string', sign(foreign({ token_type: null }))],
     ['white space around', ` \n${sign(access)}\u00a0`],
     ['a foreign kid', sign(access, { ...hs256, kid: 'somebody' })],
     ['an empty kid', sign(access, { ...hs256, kid: '' })],
@@ -244,7 +244,7 @@ t.test('AUDIENCE and ISSUER are demanded, and written last', async (t) => {
     ['another aud', { ...ours, aud: 'shops' }, invalid],
     ['others in a list', { ...ours, aud: ['bank'] }, invalid],
     ['an empty list', { ...ours, aud: [] }, invalid],
-    ['aud is no text', { ...ours, aud: { shop: true } }, invalid],
+    ['aud is not a string', { ...ours, aud: { shop: true } }, invalid],
     ['no iss', { aud: 'shop' }, invalid],
     ['another iss', { ...ours, iss: 'https://id.example.com/' }, invalid],
     ['iss in a list', { ...ours, iss: [ours.iss] }, invalid]

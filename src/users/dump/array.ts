@@ -22,11 +22,11 @@ type Place = 'array' | 'object or end' | 'object' | 'inside' | 'comma or end' | 
 const code = (sign: string): number => sign.charCodeAt(0)
 const [newline, quote, backslash, comma] = [code('\n'), code('"'), code('\\'), code(',')]
 const [openArray, closeArray, openObject, closeObject] = [code('['), code(']'), code('{'), code('}')]
-const blanks: readonly number[] = [...' \t\r\n'].map(code)
+const whiteSpace: readonly number[] = [...' \t\r\n'].map(code)
 
 /** Which place a byte between objects leads to; undefined when it may not stand there. */
 function step(place: Place, byte: number): Place | undefined {
-  if (blanks.includes(byte)) return place
+  if (whiteSpace.includes(byte)) return place
   if (place === 'array') return byte === openArray ? 'object or end' : undefined
   if (byte === openObject && (place === 'object' || place === 'object or end')) return 'inside'
   if (byte === comma && place === 'comma or end') return 'object'

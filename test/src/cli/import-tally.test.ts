@@ -11,7 +11,7 @@ const created = (passwordHash: string): IntakeOutcome => ({
 })
 const aTally = (changes: object = {}) => makeTally({ model: 'auth.user', update: false, dryRun: false, ...changes })
 
-t.test('nothing, and nothing but other models, is no success', async (t) => {
+t.test('a dump without users fails, also with entries of other models', async (t) => {
   const tally = aTally()
   t.same(tally.lines(), ['0 created, 0 skipped, 0 refused.'])
   t.equal(tally.fault(), 'The file has no users.')

@@ -285,7 +285,7 @@ t.test('JWK and JWKS', async (t) => {
   t.match(
     load(oct(bytes), 'HS512'),
     { secretBytes: bytes, privateText: bytes.toString('base64url') },
-    'bytes that are no text'
+    'bytes that are not UTF-8'
   )
   t.not(load(oct(bytes), 'HS512').kid, load(oct(randomBytes(64)), 'HS512').kid)
   t.equal(publicJwk(load(oct(bytes), 'HS512')), undefined, 'and a secret is not shown')

@@ -89,7 +89,7 @@ t.test('no digest, however mangled, makes it throw or answer true', async (t) =>
   t.pass('500 of them')
 })
 
-/** Another spelling of the salt's bytes, in its last character's unused bits or with `argon2` before it, is no other digest. */
+/** Another spelling of the salt's bytes, in its last character's unused bits or with `argon2` before it, is the same digest. */
 const isSame = (a: string, b: string): boolean => {
   const read = (text: string) =>
     text.split('$').map((part, index) => {

@@ -8,7 +8,7 @@ const policy = passwordPolicy(loadConfig({}))
 t.test('what may be set', async (t) => {
   for (const password of [
     'a horse!',
-    'inner blanks are fine',
+    'inner spaces are fine',
     '\u{1f511}\u{1f512}'.repeat(4),
     'ab'.repeat(maxPasswordBytes / 2),
     '\u{1f511}\u{1f512}'.repeat(maxPasswordBytes / 8),
@@ -88,5 +88,5 @@ t.test('so are the username and the name of the service, and little more than th
   const named = passwordPolicy(loadConfig({ ISSUER: 'https://login.example.com/tenant' }))
   for (const password of ['Example123', 'login.example.com'])
     t.match(await passwordFault(password, 'ann', named), close, password)
-  t.same(passwordPolicy(loadConfig({ ISSUER: 'the issuer' })).serviceNames, ['keyturn'], 'one that is no URL')
+  t.same(passwordPolicy(loadConfig({ ISSUER: 'the issuer' })).serviceNames, ['keyturn'], 'one that is not a URL')
 })

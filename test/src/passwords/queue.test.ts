@@ -1,7 +1,7 @@
 import t from 'tap'
 import { makeQueue } from '../../../src/passwords/queue.ts'
 
-/** A task that runs until it is let go, and says when it ran. */
+/** A task that runs until it is released, and records when it ran. */
 function aTask(log: string[], name: string) {
   let end = () => {}
   const promise = new Promise<string>((resolve) => {

@@ -126,7 +126,7 @@ t.test('an entry outlasts the tokens that were made while the wall clock was ahe
   }
 })
 
-t.test('the clock it has by itself is no wall clock', async (t) => {
+t.test('its default clock is monotonic', async (t) => {
   const replica = makeRevocations({ window, staleness: 2 }, makeManualClock())
   replica.heard()
   const { now } = Date

@@ -196,7 +196,7 @@ t.test('users looked up in one turn are one query where ids can be checked befor
   t.same(
     await lookUp('code', ['2.50', 'abc', '1.5']),
     { names: ['two', undefined, 'one'], queries: 2 },
-    'what is no value of the type fails no other lookup'
+    'an invalid value of the type does not fail other lookups'
   )
 })
 

@@ -107,7 +107,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
     await delay(2000)
     await announce(redis, names, 1, 'sid', [randomId()])
     const kept = await redis.xlen(names.feed)
-    t.ok(kept <= 101, `${kept} entries: whole nodes of a hundred are let go, so one may be left`)
+    t.ok(kept <= 101, `${kept} entries: whole nodes of a hundred are dropped, so one may be left`)
   })
 })
 

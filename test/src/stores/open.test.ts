@@ -1,4 +1,4 @@
-/* Of two servers, the one that can be used is let go when the other cannot. */
+/* If one of two servers cannot be used, the connection to the other is closed. */
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { loadConfig } from '../../../src/config/load.ts'
@@ -25,7 +25,7 @@ const toPostgres = async (): Promise<number> =>
 const nowhere = { postgres: 'postgres://keyturn@127.0.0.1:1/nowhere', redis: 'redis://127.0.0.1:1' }
 const isPrivate = redis.isPrivate ? {} : { skip: 'others are connected to this Redis' }
 
-t.test('Redis is let go when PostgreSQL is away', isPrivate, async (t) => {
+t.test('the connection to Redis is closed if PostgreSQL is unreachable', isPrivate, async (t) => {
   const opening = open({ DATABASE_URL: nowhere.postgres, REDIS_URL: redis.url })
   await t.rejects(opening, { name: 'StoreError', message: /^DATABASE_URL: cannot be used/ })
   await until(async () => (await toRedis()) === 0, 2000)
@@ -36,7 +36,7 @@ t.test('and when the tables are missing', isPrivate, async (t) => {
   await until(async () => (await toRedis()) === 0 && (await toPostgres()) === 0, 2000)
 })
 
-t.test('PostgreSQL is let go when Redis is away', async (t) => {
+t.test('the connection to PostgreSQL is closed if Redis is unreachable', async (t) => {
   const own = openPostgres(url)
   await migrate(own)
   await own.close()

@@ -94,7 +94,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
     ['hides a class behind', () => ({ toJSON: () => [1] }), /no object/],
     ['gives too much', () => ({ text: 'x'.repeat(2048 - 10) }), /longer than 2048 bytes/],
     ['gives too much in few characters', () => ({ text: 'é'.repeat(1024) }), /longer than 2048 bytes/],
-    ['gives what is no JSON', () => ({ big: 1n }), /cannot be written as JSON/],
+    ['returns a value that is not JSON', () => ({ big: 1n }), /cannot be written as JSON/],
     ['gives a circle', () => circular, /cannot be written as JSON/]
   ]
   for (const [name, answer, logged] of failures) {
@@ -123,7 +123,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
   t.equal((await service.post('/api/token/verify/', { token: longest })).statusCode, 200)
 })
 
-t.test('values that are no objects', async (t) => {
+t.test('values that are not objects', async (t) => {
   for (const value of [undefined, null, 5, 'x', true, [], [{}]])
     t.match(claimsFault(value, names), /no object/, JSON.stringify(value))
   for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value, names), undefined)

@@ -130,7 +130,7 @@ t.test('names', async (t) => {
   for (const username of [7, true, ['ann'], {}]) t.equal(reasonOf(aRow({ username })), 'username is not a string')
 })
 
-t.test('a password in clear is refused, and not repeated', async (t) => {
+t.test('a plaintext password is refused, and not repeated', async (t) => {
   for (const password of ['hunter2', 'my_hasher$1$salt$hunter2', 7, { hunter2: 1 }]) {
     t.match(reasonOf(aRow({ password })), /^password is not a digest of Django or Keyturn/)
     t.notMatch(JSON.stringify(read(aRow({ password }))), 'hunter2')
