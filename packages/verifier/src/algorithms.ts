@@ -5,7 +5,7 @@ const pss = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RS
 /** RFC 7518 §3.4: the two numbers of a signature one after the other, not as ASN.1. */
 const ecdsa = { dsaEncoding: 'ieee-p1363' } as const
 
-/** One row per JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A shared secret is not among them: whoever verifies could sign. */
+/** One row per JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1). A shared secret is not among them: a service that verifies with it could sign. */
 const rows = {
   ES256: { hash: 'sha256', options: ecdsa },
   ES384: { hash: 'sha384', options: ecdsa },

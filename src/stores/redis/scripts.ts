@@ -31,19 +31,19 @@ type RotateReply = readonly [
   expiresAt: number
 ]
 
-/** Gives a script's text by its name. */
+/** Reads the text of a script. */
 export type ReadScript = (name: string) => string
 
 const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
 
-/** Lua has no Infinity: a grace longer than any time stands for it. */
+/** Lua has no Infinity; this grace is longer than any time. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
-/** Each script with the number of its keys. Those of sessions begin with what lua/record.lua defines. */
+/** The scripts with their numbers of keys. lua/record.lua precedes those of sessions. */
 const sessionScripts = { start: 2, adopt: 3, rotate: 1, revoke: 1, detach: 3 }
 const otherScripts = { announce: 2, epoch: 2, count: 1, spend: 1 }
 
-/** Defines the scripts as commands of `redis`: sent by their digest, and whole only to a server that does not have them. */
+/** Defines the scripts as commands of `redis`: sent by digest, and in full only to a server that does not have them. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
   const define = (name: string, numberOfKeys: number, lua: string): void =>
     redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua })
@@ -53,7 +53,7 @@ export function defineScripts(redis: Connection, read: ReadScript = readLua): vo
 }
 
 /**
- * Starts a session: the time by Redis' clock, the sids of sessions that are marked as ended, and whether an end of all
+ * Starts a session; returns the time by Redis' clock, the sids of sessions marked as ended, and whether an end of all
  * sessions is not finished.
  */
 export async function start(
@@ -77,7 +77,7 @@ export async function start(
   return { now, ended: ended.map((each) => each.toString('hex')), isEnding: isEnding === 1 }
 }
 
-/** Starts the session of a refresh token of another issuer; false when that was done before, or may not be. */
+/** Starts the session of a refresh token of another issuer; false if it was adopted before, or must not be. */
 export async function adopt(
   redis: Connection,
   [sessions, adopted, ended]: readonly [sessions: string, adopted: string, ended: string],
@@ -101,7 +101,7 @@ export async function adopt(
   )
 }
 
-/** The verdict on a presented generation, carried out; `ended` for a session whose end is not yet in the feed. */
+/** Decides on a presented generation and carries it out; `ended` for a session whose end is not in the feed yet. */
 export async function rotate(
   redis: Connection,
   key: string,
@@ -121,13 +121,13 @@ export async function rotate(
   return { kind, newest: { number, issuedAt, expiresAt } }
 }
 
-/** Marks a session as ended; false when there is none. */
+/** Marks a session as ended; false if it does not exist. */
 export const revoke = async (redis: Connection, sessions: string, sid: string): Promise<boolean> =>
   (await redis.keyturnRevoke(sessions, Buffer.from(sid, 'hex'))) === 1
 
 /**
- * Ends all sessions but the one that is `kept`, under the second key; false when an earlier end must be finished first.
- * `memory` is how long the time of it is kept under the third key, in whole seconds.
+ * Ends all sessions except `kept` by moving them to the second key; false if an earlier end must be finished first. `memory` is how
+ * long the time of the end is kept under the third key, in whole seconds.
  */
 export const detach = async (
   redis: Connection,
@@ -139,7 +139,7 @@ export const detach = async (
 /** The keys of the feed. */
 export type FeedNames = Pick<Names, 'feed' | 'epoch'>
 
-/** Writes ids into the feed; `window` is how long they matter, in whole seconds. */
+/** Writes ids to the feed; `window` is how long they are kept, in whole seconds. */
 export async function announce(
   redis: Connection,
   { feed, epoch }: FeedNames,
@@ -150,18 +150,18 @@ export async function announce(
   await redis.keyturnAnnounce(feed, epoch, window, kind, ...ids.map((id) => Buffer.from(id, 'hex')))
 }
 
-/** The second at which the feed began, 0 when nothing of it was ever lost, and the time, both by Redis' clock. */
+/** The second in which the feed began (0 if it never lost data) and the current time, both by Redis' clock. */
 export async function readEpoch(redis: Connection, names: FeedNames): Promise<{ epoch: number; now: number }> {
   const [epoch, now] = await redis.keyturnEpoch(names.feed, names.epoch)
   return { epoch, now }
 }
 
-/** Counts one more at `key`; `window` is in whole seconds. */
+/** Increments the counter at `key`; `window` is in whole seconds. */
 export async function count(redis: Connection, key: string, window: number): Promise<Count> {
   const [number, leftMs] = await redis.keyturnCount(key, window)
   return { number, left: leftMs / 1000 }
 }
 
-/** Takes a try from a budget of guesses, or gives one back (-1): 0, or the whole seconds until there is one. */
+/** Takes a try from a guess budget, or returns one (-1): 0, or the whole seconds until a try is available. */
 export const spend = (redis: Connection, guesses: string, { tries, window }: Budget, amount: 1 | -1): Promise<number> =>
   redis.keyturnSpend(guesses, tries, window, amount)

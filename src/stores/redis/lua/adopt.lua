@@ -1,15 +1,14 @@
--- Starts the session of a refresh token that another issuer signed, unless that has been done before: the token is its
--- generation 0.
+-- Starts the session of a refresh token of another issuer, unless it has been adopted before. The token is generation 0.
 -- KEYS[1]  {user}: the user's sessions
--- KEYS[2]  {user}:adopted:sid: there once the token has been adopted, until it expires
--- KEYS[3]  {user}:ended: when all sessions of the user were ended; absent when that has not happened
+-- KEYS[2]  {user}:adopted:sid: exists from the adoption of the token until it expires
+-- KEYS[3]  {user}:ended: when all sessions of the user were ended, if ever
 -- ARGV[1]  sid, 16 bytes
--- ARGV[2]  the client's address and user agent, as the session list shows them
+-- ARGV[2]  the client's address and user agent
 -- ARGV[3]  lifetime of a refresh token, seconds
 -- ARGV[4]  absolute lifetime of a session, seconds
--- ARGV[5]  when the token was issued; 0 is unknown
+-- ARGV[5]  when the token was issued; 0 if unknown
 -- ARGV[6]  when the token expires
--- returns  1 when the session was started, otherwise 0
+-- returns  1 if the session was started, otherwise 0
 local sessions, adopted, ended = KEYS[1], KEYS[2], KEYS[3]
 local sid, client, lifetime, absolute = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local issued_at, token_exp = tonumber(ARGV[5]), ARGV[6]

@@ -1,8 +1,8 @@
--- Writes revocations into the feed, and deletes those that no access token can outlive. The clock is Redis' own.
+-- Writes revocations to the feed, and deletes those older than any valid access token. Uses Redis' own clock.
 -- KEYS[1]  the feed, a stream of entries {sid or jti: 16 bytes}
 -- KEYS[2]  the epoch of the feed: lua/epoch.lua
--- ARGV[1]  how long an entry matters, seconds
--- ARGV[2]  what the ids are: sid or jti
+-- ARGV[1]  how long an entry is kept, seconds
+-- ARGV[2]  the type of the ids: sid or jti
 -- ARGV[3]  and on: the ids, 16 bytes each
 -- returns  nothing
 local feed, epoch, window, kind = KEYS[1], KEYS[2], tonumber(ARGV[1]), ARGV[2]

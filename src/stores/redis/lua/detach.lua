@@ -1,11 +1,11 @@
--- Ends all sessions of a user, or all but one, at once and in constant time: their hash gets another name, under which no
--- refresh token is found. From there they are written to the feed and deleted, step by step (src/stores/redis/sessions.ts).
+-- Ends all sessions of a user, or all but one, at once and in constant time: renames their hash, so that no refresh token finds
+-- them. From there they are written to the feed and deleted step by step (src/stores/redis/sessions.ts).
 -- KEYS[1]  {user}: the user's sessions
--- KEYS[2]  {user}:ending: that other name
+-- KEYS[2]  {user}:ending: the new name
 -- KEYS[3]  {user}:ended: when all sessions of the user were ended, for tokens that are adopted later (lua/adopt.lua)
--- ARGV[1]  the sid of the session that is kept, 16 bytes; empty for none
--- ARGV[2]  how long the time in KEYS[3] is kept, seconds; 0 is not at all
--- returns  1; 0 when an earlier end is not finished, which must be finished first
+-- ARGV[1]  the sid of the session to keep, 16 bytes; empty for none
+-- ARGV[2]  how long the time in KEYS[3] is kept, seconds; 0 does not write it
+-- returns  1; 0 if an earlier end must be finished first
 local sessions, ending, all_ended = KEYS[1], KEYS[2], KEYS[3]
 local kept, memory = ARGV[1], tonumber(ARGV[2])
 

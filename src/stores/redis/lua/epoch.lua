@@ -1,5 +1,5 @@
--- The second at which the feed began. It is written once, so a server that does not have it has lost its data, or is new: what
--- was revoked there before is not known. A feed without it is of a version that had none, and has lost nothing: 0.
+-- The second in which the feed began. It is written once, so a server without it has lost its data or is new, and earlier
+-- revocations are unknown. A feed without an epoch belongs to a version that had none, and has lost nothing: 0.
 -- KEYS[1]  the feed
 -- KEYS[2]  its epoch
 -- returns  the second, by Redis' own clock, and the time by the same clock

@@ -1,4 +1,4 @@
--- What the scripts of sessions share; it is put before each of them (src/stores/redis/scripts.ts).
+-- The common part of the session scripts, which precedes each of them (src/stores/redis/scripts.ts).
 -- A user's sessions are a hash of sid -> record and sid .. 'c' -> client: src/stores/redis/record.ts.
 local FORMAT = '>I4I4I4I4I4I4I4I4I4I4I4I4'
 -- In place of the generation of a session that has ended but is not yet in the revocation feed.
@@ -15,7 +15,7 @@ local function mark_ended(sessions, sid, record)
   redis.call('HSET', sessions, sid, '\255\255\255\255' .. string.sub(record, 5))
 end
 
--- The key lives as long as its last session.
+-- The key expires with its last session.
 local function keep_until(sessions, expires_at)
   if redis.call('TTL', sessions) < expires_at - now then redis.call('EXPIREAT', sessions, expires_at) end
 end

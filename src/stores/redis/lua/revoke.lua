@@ -1,8 +1,8 @@
--- Marks a session as ended: no refresh token of it works from now on. The mark stays until the end has been written to the
--- feed as well; a call that meets the mark before that finishes the work.
+-- Marks a session as ended: none of its refresh tokens works from now on. The mark stays until the end is in the feed; a call
+-- that finds the mark before that completes the work.
 -- KEYS[1]  {user}: the user's sessions
 -- ARGV[1]  sid, 16 bytes
--- returns  1 when the session is marked now, 0 when there is no such session
+-- returns  1 if the session is now marked, 0 if it does not exist
 local sessions, sid = KEYS[1], ARGV[1]
 local record = #sid == 16 and redis.call('HGET', sessions, sid)
 if not record then return 0 end

@@ -1,14 +1,14 @@
--- Decides what a presented refresh token may become, and makes it so: the atomic twin of decide() in
--- src/sessions/rotation.ts, which says why.
+-- Decides on a presented refresh token and carries the decision out: the atomic twin of decide() in src/sessions/rotation.ts,
+-- which explains why.
 -- KEYS[1]  {user}: the user's sessions
 -- ARGV[1]  sid, 16 bytes
 -- ARGV[2]  the generation presented
 -- ARGV[3]  lifetime of a refresh token, seconds
--- ARGV[4]  reuse grace, seconds; 0 is none
--- ARGV[5]  1 when a refresh hands out a successor
--- ARGV[6]  how long after its rotation a late retry may come, seconds; 0 is never
--- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} when nothing is handed out: besides decide's
---          own, `ended` for a session that is marked as ended (lua/revoke.lua)
+-- ARGV[4]  reuse grace, seconds; 0 for none
+-- ARGV[5]  1 if a refresh issues a successor
+-- ARGV[6]  how long after its rotation a late retry is accepted, seconds; 0 for never
+-- returns  {verdict, newest generation, its issue time, its expiry}; {verdict} if no token is issued: one of decide's, or
+--          `ended` for a session that is marked as ended (lua/revoke.lua)
 local sessions = KEYS[1]
 local sid, presented, lifetime, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local rotates, late_retry = ARGV[5] == '1', tonumber(ARGV[6])

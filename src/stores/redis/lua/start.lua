@@ -1,20 +1,20 @@
--- Starts a session, and marks the user's oldest ones as ended where there would be too many. It looks at no more than
--- some 1,200 sessions, and ends no more than 100, whatever the user has.
+-- Starts a session, and marks the user's oldest ones as ended if there are too many. Reads at most about 1,200 sessions and ends at
+-- most 100, however many the user has.
 -- KEYS[1]  {user}: the user's sessions
 -- KEYS[2]  {user}:ending: sessions that are being ended (lua/detach.lua)
 -- ARGV[1]  sid, 16 bytes
--- ARGV[2]  the client's address and user agent, as the session list shows them
--- ARGV[3]  how long it lives unless it is refreshed, seconds
+-- ARGV[2]  the client's address and user agent
+-- ARGV[3]  lifetime unless it is refreshed, seconds
 -- ARGV[4]  absolute lifetime of a session, seconds
--- ARGV[5]  sessions the user may have
--- ARGV[6]  a random number: where this login begins to look
--- returns  {the time, sids of sessions that are marked as ended, now or before, whether KEYS[2] is there: 0 or 1}
+-- ARGV[5]  maximum sessions of the user
+-- ARGV[6]  a random number: where this login begins to read
+-- returns  {the time, sids of sessions that are marked as ended, now or before, whether KEYS[2] exists: 0 or 1}
 local sessions, ending = KEYS[1], KEYS[2]
 local sid, client, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local random = ARGV[6]
 local live, ended = {}, {}
 
--- Fields do not expire by themselves: what is over is deleted wherever it is met.
+-- Fields do not expire individually: expired sessions are deleted whenever they are read.
 local function look_at(fields)
   for i = 1, #fields, 2 do
     local field, record = fields[i], fields[i + 1]
@@ -31,8 +31,8 @@ local function look_at(fields)
   end
 end
 
--- The field `oldest` saves a login at the limit from looking at all sessions. It holds the sids of the oldest sessions,
--- oldest first, after the time at which the first of all others expires: from then on it no longer tells how many live.
+-- The field `oldest` saves a login at the limit from reading all sessions. It contains the sids of the oldest sessions, oldest
+-- first, after the time at which the first of all others expires: from then on the number of live sessions is unknown.
 local function save_oldest(first)
   local sids, others_expire = {}, now + lifetime
   for i = first, #live do
@@ -45,7 +45,7 @@ local function save_oldest(first)
   redis.call('HSET', sessions, 'oldest', struct.pack('>I4', others_expire) .. table.concat(sids))
 end
 
--- Ends the first session of `oldest`; false when that cannot be done without looking at all.
+-- Ends the first session of `oldest`; false if that requires reading all sessions.
 local function end_oldest()
   local oldest = redis.call('HGET', sessions, 'oldest')
   local others_expire = oldest and struct.unpack('>I4', oldest) or 0
@@ -67,7 +67,7 @@ local function end_oldest()
   return false
 end
 
--- Ends the oldest of all sessions; of more than 1,200, the oldest of some 400 that are met by chance.
+-- Ends the oldest of all sessions; of more than 1,200, the oldest of about 400 read at random.
 local function end_surplus(count)
   local from, fields_read = '0', 2400
   if count > 1200 then from, fields_read = random, 800 end
