@@ -29,7 +29,7 @@ export async function serve(): Promise<void> {
     },
     print: say,
     greet({ url, management, hasNoUsers, workers, hashers }) {
-      log.info({ workers, hashers, management }, `Keyturn listening on ${url}`)
+      log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
       const adoption = explainAdoption(config, systemClock())
       if (adoption.isOn) log.warn(adoption.sentence)

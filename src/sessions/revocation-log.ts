@@ -11,7 +11,7 @@ export interface Revocation {
   readonly revokedAt: number
 }
 
-/** When an entry may be forgotten: whole seconds of the wall clock, and of the one that nobody can set. */
+/** When an entry may be dropped: whole seconds of the wall clock and of the monotonic clock. */
 export interface Term {
   readonly wall: number
   readonly steady: number

@@ -125,7 +125,7 @@ t.test('the Procfile on Heroku', { skip }, async (t) => {
   await t.test('web listens on the port it is given, and fits into a small dyno', async (t) => {
     const ms = await until(() => web.output().includes('Keyturn listens'), bootTimeout)
     t.comment(`after ${Math.round(ms)} ms`)
-    const greeting = logOf(web.output()).find(({ msg }) => msg === `Keyturn listening on http://[::]:${port}`)
+    const greeting = logOf(web.output()).find(({ msg }) => msg === `Keyturn listens on http://[::]:${port}`)
     const { pid, workers, hashers } = greeting as { pid: number; workers: number[]; hashers: number[] }
     pids = [pid, ...workers, ...hashers]
     t.equal(pids.length, 3, 'an arbiter, a worker and a hasher')

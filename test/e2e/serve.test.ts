@@ -82,7 +82,7 @@ t.test('from the first start to the second, with nothing configured', async (t) 
   const first = await startKeyturn(t, env)
   while (!first.output().stdout.includes('Then log in')) await delay(10)
   t.match(messagesOf(first), [
-    /^Keyturn listening on http:/,
+    /^Keyturn listens on http:/,
     `DATABASE_URL is not set: users and keys are stored in ${env.DATA_DIR}`,
     `REDIS_URL is not set: sessions are stored in ${env.DATA_DIR}`,
     /^No users exist yet\. .* users create vitor$/,

@@ -27,7 +27,7 @@ export interface EventReader {
   close(): void
 }
 
-/** Opens the stream at `url`; closed with `t`. What is no stream is read as text. */
+/** Opens the stream at `url`; closed with `t`. Any other response is read as text. */
 export async function readEvents(
   t: Pick<Test, 'teardown'>,
   url: string,

@@ -137,7 +137,7 @@ t.test('a heartbeat is written when the feed has been heard, never without, and 
   streams.tick()
   replica.add(Array.from({ length: 3000 }, (_, each) => at(`${each + 1}-0`)))
   await reader.has('revoked', 3)
-  t.equal(streams.lag > 0, true, 'nobody reads the other stream')
+  t.equal(streams.lag > 0, true, 'no client reads the other stream')
   t.equal(reader.names().filter((name) => name === 'heartbeat').length, 1, 'they are two seconds apart')
   await delay(1950)
   replica.heard()
