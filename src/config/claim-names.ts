@@ -27,5 +27,5 @@ export function claimNameFaults(config: Config): readonly string[] {
   const names = claimNames(config)
   return claims
     .filter((claim, index) => claims.findIndex((other) => names[other] === names[claim]) < index)
-    .map((claim) => `${variableOf(renaming[claim])}: got "${names[claim]}", expected a name that no other claim has.`)
+    .map((claim) => `${variableOf(renaming[claim])}: got "${names[claim]}", expected a claim name that is not in use.`)
 }

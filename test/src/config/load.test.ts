@@ -208,6 +208,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['CHECK_REVOKE_TOKEN', ['on'], ['y']],
     ['REVOKE_TOKEN_CLAIM', ['pw'], ['none', 'aud']],
     ['SLIDING_TOKENS', ['true'], ['yes']],
+    ['MAX_REVOCATION_STREAMS', ['0', '100000'], ['100001', '-1']],
     ['SLIDING_TOKEN_LIFETIME', ['1', '365d'], ['0', '366d']],
     ['SLIDING_TOKEN_REFRESH_LIFETIME', ['1', '365d'], ['0', '366d']],
     ['SLIDING_TOKEN_REFRESH_EXP_CLAIM', ['until'], ['none', 'exp']],
@@ -443,6 +444,6 @@ t.test('a secret is never printed', async (t) => {
 t.test('the table of the documentation has a row a setting', async (t) => {
   const rows = settingsTable().split('\n').slice(2)
   t.equal(rows.length, Object.keys(settings).length)
-  t.match(rows[1], /^\| `HOST` \| 127\.0\.0\.1 \(0\.0\.0\.0 in production\) \| Address to listen on \| a text \|$/)
+  t.match(rows[1], /^\| `HOST` \| 127\.0\.0\.1 \(0\.0\.0\.0 in production\) \| Address to listen on \| a string \|$/)
   for (const row of rows) t.equal(row.split('|').length, 6, row)
 })
