@@ -12,14 +12,14 @@ export interface ErrorsOptions {
   readonly scheme: string
 }
 
-/** The only writer of error bodies: a KeyturnError as its table row says, Fastify's own refusals in the same words, all else 500. */
+/** The only writer of error bodies: a KeyturnError as in its table row, Fastify's own errors in the same form, all others as 500. */
 async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<void> {
-  const tell = makeTell()
+  const logError = makeErrorLogger()
   const send = (error: KeyturnError, request: FastifyRequest, reply: FastifyReply): void => {
     request.refusal = error
     const { userId: user_id, sid, verdict } = error
     if (user_id !== undefined) request.outcome = { ...request.outcome, user_id, sid, verdict }
-    if (error.status >= 500) tell(error, request)
+    if (error.status >= 500) logError(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
     const isByClient = isOAuth || error.code === 'CLIENT_INVALID'
     const challenge = isByClient ? basicChallenge(error) : bearerChallenge(error, scheme)
@@ -35,27 +35,27 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
   })
 }
 
-/** How often it is told that too many wait, in milliseconds. */
-const tellBusyEvery = 10_000
+/** How often a full queue is logged, in milliseconds. */
+const busyInterval = 10_000
 
 /**
- * Tells of what the operator may have to mend. That too many wait is refused hundreds of times a second, at little
- * cost: each has its line as a request, and all of them together one in a while, with their number.
+ * Logs errors that the operator may have to fix. A full queue refuses hundreds of logins per second: each has its request
+ * line, and all together have one error line per interval, with their number.
  */
-function makeTell(): (error: KeyturnError, request: FastifyRequest) => void {
+function makeErrorLogger(): (error: KeyturnError, request: FastifyRequest) => void {
   let busy = 0
-  let busyToldAt = Number.NEGATIVE_INFINITY
+  let busyLoggedAt = Number.NEGATIVE_INFINITY
   return ({ cause, code, message }, request) => {
     if (code !== 'BUSY') {
-      // An error of ours without a cause says all in its message.
+      // The message of our own error without a cause is complete.
       request.log.error({ ...whichRequest(request), code, ...(cause === undefined ? {} : { err: cause }) }, message)
       return
     }
     busy += 1
-    if (performance.now() - busyToldAt < tellBusyEvery) return
+    if (performance.now() - busyLoggedAt < busyInterval) return
     request.log.error({ code, requests: busy }, message)
     busy = 0
-    busyToldAt = performance.now()
+    busyLoggedAt = performance.now()
   }
 }
 
@@ -63,15 +63,15 @@ function makeTell(): (error: KeyturnError, request: FastifyRequest) => void {
 const basicChallenge = ({ oauthStatus }: KeyturnError): string | undefined =>
   oauthStatus === 401 ? 'Basic realm="api"' : undefined
 
-/** As Django REST framework has it; after a bad token it says so, and after no token it does not (RFC 6750 §3). */
+/** As in Django REST framework; with an error code after an invalid token, and without one after no token (RFC 6750 §3). */
 function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): string | undefined {
   if (bearer !== undefined) return `${scheme} realm="api", error="${bearer}"`
   return status === 401 ? `${scheme} realm="api"` : undefined
 }
 
 /**
- * The body in the language that the request likes best. A request that says nothing of languages gets the answer it always got,
- * to the byte: what comes from Simple JWT's clients in the field is compared with it.
+ * The body in the preferred language of the request. A request without Accept-Language gets exactly the response of Simple JWT,
+ * which its clients compare byte for byte.
  */
 function sendBody({ status, body }: KeyturnError, request: FastifyRequest, reply: FastifyReply): void {
   reply.code(status)
@@ -100,10 +100,10 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
   }
 }
 
-/** What Node cannot parse never becomes a request: too long a header block (431), a client too slow (408), no HTTP at all (400). */
+/** Answers what Node cannot parse: a header block that is too large (431), a client that is too slow (408), malformed HTTP (400). */
 export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
-  const [status, text] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'The request is no HTTP.']
+  const [status, text] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'Malformed HTTP request.']
   const body = JSON.stringify({ detail: text })
   if (socket.writable) {
     const fields = {

@@ -62,7 +62,7 @@ const noFields = {
   'retry-after': false
 }
 
-/** The network that is counted. It is empty once the client has closed the connection. */
+/** The network by which requests are counted; empty once the client has closed the connection. */
 export const clientNetwork = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => networkOf(ip)
 
 /** A refusal for so many seconds, rounded up, or a client that waits for as long would come too early. */

@@ -11,7 +11,7 @@ const messages: Readonly<Record<CircuitState, string>> = {
   closed: 'circuit closed'
 }
 
-/** Opens the stores, and closes them after the last request. */
+/** Opens the stores and closes them after the last request. */
 async function stores(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const report: CircuitReport = (store, state, err) => {
     if (state === 'open') app.log.warn({ store, err }, messages.open)

@@ -6,16 +6,16 @@ import { openRefusals } from '../schemas/errors.ts'
 
 export interface MetricsRouteOptions {
   readonly token: string | undefined
-  /** The metrics of all processes, where there are others. */
+  /** The metrics of all processes, if there are several. */
   readonly scrape: (() => Promise<string>) | undefined
 }
 
-/** GET /metrics: Prometheus text, all workers together, for whoever bears METRICS_TOKEN; without one, for this host only. */
+/** GET /metrics: Prometheus text for all workers together. Requires METRICS_TOKEN; without one, only this host has access. */
 export default async function metrics(app: FastifyInstance, { token, scrape }: MetricsRouteOptions): Promise<void> {
   const schema = {
     tags: ['ops'],
     summary: 'Metrics',
-    description: 'The figures of all workers together. Without METRICS_TOKEN for this host only.',
+    description: 'The metrics of all workers together. Without METRICS_TOKEN, only this host has access.',
     security: [{ metricsToken: [] }, {}],
     response: {
       200: {
@@ -33,7 +33,7 @@ export default async function metrics(app: FastifyInstance, { token, scrape }: M
   })
 }
 
-/** One of these is on what a proxy passed on, unless it was told to leave them all out. */
+/** A proxy adds one of these headers, unless it is configured to omit all of them. */
 const signsOfProxies = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip', 'forwarded', 'via']
 
 const isLoopback = makeAddressSet(['127.0.0.0/8', '::1'])

@@ -1,7 +1,7 @@
 import { digestKind } from '../passwords/digest.ts'
 import type { IntakeOutcome } from '../users/intake.ts'
 
-/** What the operator should see to: a row that is not in, or a user who cannot log in. As --report writes it. */
+/** Needs the operator's attention: a refused row, or a user who cannot log in. As --report writes it. */
 export interface Note {
   readonly row: number
   readonly line: number
@@ -11,32 +11,32 @@ export interface Note {
   readonly reason: string
 }
 
-/** What came of a whole dump, counted. */
+/** Counts the outcomes of an import. */
 export interface Tally {
-  /** Counts one row in, and gives what there is to note about it. */
+  /** Counts a row; returns a note if it needs attention. */
   add(outcome: IntakeOutcome): Note | undefined
-  /** How many rows were counted in. */
+  /** How many rows were counted. */
   rows(): number
-  /** Lines for people, the first one with all the counts. */
+  /** A summary for people; the first line has all the counts. */
   lines(): readonly string[]
-  /** Why the import was no success, as one sentence; undefined when it was. */
+  /** Why the import failed, in one sentence; undefined if it succeeded. */
   fault(): string | undefined
 }
 
-/** Refused rows that are told one by one. */
-const toldAtMost = 10
-/** What is counted each on its own: a strange file must not fill the memory. */
-const namesAtMost = 20
+/** Refused rows that are listed individually. */
+const maxListed = 10
+/** Distinct labels that are counted separately, so that no file can fill the memory. */
+const maxLabels = 20
 
 export function makeTally({ model, update, dryRun }: { model: string; update: boolean; dryRun: boolean }): Tally {
   const count = { created: 0, updated: 0, skipped: 0, refused: 0, other: 0 }
-  const told: string[] = []
+  const listedRows: string[] = []
   const models = new Map<string, number>()
   const closed = new Map<string, number>()
 
   const refuse = ({ row, line, id, username, reason }: IntakeOutcome & { kind: 'refused' }): Note => {
     const who = username === undefined ? (id === undefined ? '' : `, id ${id}`) : `, ${JSON.stringify(username)}`
-    if (told.length < toldAtMost) told.push(`Row ${row}, line ${line}${who}: ${reason}.`)
+    if (listedRows.length < maxListed) listedRows.push(`Row ${row}, line ${line}${who}: ${reason}.`)
     return { row, line, outcome: 'refused', ...(id && { id }), ...(username && { username }), reason }
   }
   return {
@@ -45,7 +45,7 @@ export function makeTally({ model, update, dryRun }: { model: string; update: bo
       if (outcome.kind === 'refused') return refuse(outcome)
       if (outcome.kind === 'other') countIn(models, outcome.model)
       if (outcome.kind !== 'created' && outcome.kind !== 'updated') return undefined
-      const reason = whyClosed(outcome.user.passwordHash)
+      const reason = loginObstacle(outcome.user.passwordHash)
       if (reason === undefined) return undefined
       countIn(closed, reason)
       const { id, username } = outcome.user
@@ -59,34 +59,36 @@ export function makeTally({ model, update, dryRun }: { model: string; update: bo
         `${number(count.skipped)} skipped`,
         `${number(count.refused)} refused`
       ]
-      const more = count.refused - told.length
+      const more = count.refused - listedRows.length
       return [
         `${counts.join(', ')}.`,
-        ...told,
-        ...(more > 0 ? [`${number(more)} more were refused: --report FILE writes them all.`] : []),
-        ...(closed.size > 0 ? [`Some cannot log in before they have a new password: ${listed(closed)}.`] : []),
-        ...(models.size > 0 ? [`Entries of other models were passed over: ${listed(models)}.`] : [])
+        ...listedRows,
+        ...(more > 0 ? [`${number(more)} more were refused; --report FILE lists all of them.`] : []),
+        ...(closed.size > 0 ? [`Users who need a new password before they can log in: ${listed(closed)}.`] : []),
+        ...(models.size > 0 ? [`Entries of other models were ignored: ${listed(models)}.`] : [])
       ]
     },
     fault() {
       if (count.created + count.updated + count.skipped + count.refused === 0)
-        return models.size === 0 ? 'It has no users.' : `It has no entry of the model ${model}: --model names another.`
+        return models.size === 0
+          ? 'The file has no users.'
+          : `The file has no entries of the model ${model}: choose another with --model.`
       if (count.refused === 0) return undefined
-      return 'Not every row is in. Put those right and import the file again: who is in is skipped.'
+      return 'Some rows were refused. Correct them and import the file again; users already imported are skipped.'
     }
   }
 }
 
-/** Why nobody can log in with this digest; undefined when somebody can. */
-function whyClosed(digest: string): string | undefined {
+/** Why no password matches this digest; undefined if one can. */
+function loginObstacle(digest: string): string | undefined {
   const kind = digestKind(digest)
   if (kind === 'unusable') return 'no password'
-  return kind === 'unverifiable' ? `${digest.slice(0, digest.indexOf('$'))} is not verified here` : undefined
+  return kind === 'unverifiable' ? `${digest.slice(0, digest.indexOf('$'))} is not supported` : undefined
 }
 
 function countIn(counts: Map<string, number>, name: string): void {
-  // Labels of a dump are shown on a terminal: only those that look like one.
-  const isShown = counts.has(name) || (counts.size < namesAtMost && /^[\w. ]{1,100}$/.test(name))
+  // Labels come from the file and are printed on a terminal, so only well-formed ones are.
+  const isShown = counts.has(name) || (counts.size < maxLabels && /^[\w. ]{1,100}$/.test(name))
   const key = isShown ? name : 'others'
   counts.set(key, (counts.get(key) ?? 0) + 1)
 }

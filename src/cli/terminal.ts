@@ -1,7 +1,7 @@
 import { OperatorError } from '../errors.ts'
 import { printableLine, printableText } from '../printable.ts'
 
-/** A command that was understood and refused. The message is a plain sentence that says why, or what to do. */
+/** A valid command that was refused. The message is a sentence that gives the reason or the remedy. */
 export class Refusal extends OperatorError {
   override readonly name = 'Refusal'
   readonly exitCode = 1
@@ -17,20 +17,20 @@ export const printLines = (text: string): void => void process.stdout.write(`${p
 export const say = (text: string): void => void process.stderr.write(`${printableText(text)}\n`)
 
 /**
- * A secret, never echoed: asked twice on a terminal, otherwise the whole of standard input without its last newline.
+ * Reads a secret without echo: twice on a terminal, otherwise all of standard input without its last newline.
  * Throws Refusal when the two differ, at Ctrl-C, and when the input is not UTF-8.
  */
 export async function readSecret(prompt: string): Promise<string> {
   if (!process.stdin.isTTY) return await readInput()
   const secret = await ask(`${prompt}:`, { isHidden: true })
   if ((await ask(`${prompt}, again:`, { isHidden: true })) !== secret)
-    throw new Refusal('The two are not the same: nothing was changed.')
+    throw new Refusal('The two entries differ; nothing was changed.')
   return secret
 }
 
-/** Asks for a yes. Throws Refusal when it is not given, or when nobody can be asked: `option` then says yes. */
+/** Asks for confirmation. Throws Refusal if it is denied, or without a terminal, where `option` confirms. */
 export async function confirm(question: string, option: string): Promise<void> {
-  if (!process.stdin.isTTY) throw new Refusal(`${question} Nobody can be asked here: ${option} says yes.`)
+  if (!process.stdin.isTTY) throw new Refusal(`${question} Standard input is not a terminal; confirm with ${option}.`)
   const answer = await ask(`${question} [y/N]`, { isHidden: false })
   if (!/^y(es)?$/i.test(answer)) throw new Refusal('Nothing was changed.')
 }
@@ -42,24 +42,24 @@ export async function readInput(): Promise<string> {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
   } catch {
-    // Decoded leniently, each foreign byte would become the same character, and nobody could type it at a login.
-    throw new Refusal('Standard input is not UTF-8: nothing was changed.')
+    // Lenient decoding would turn every invalid byte into the same character, which no user could type at a login.
+    throw new Refusal('Standard input is not UTF-8; nothing was changed.')
   }
 }
 
 async function ask(prompt: string, { isHidden }: { readonly isHidden: boolean }): Promise<string> {
   const { read } = await import('read')
-  // At Ctrl-D `read` never settles: nothing is left to wait for, and the process ends.
+  // At Ctrl-D `read` never settles, and the process ends when its event loop is empty.
   const cancel = () => {
-    say('\nCancelled: nothing was changed.')
+    say('\nCancelled; nothing was changed.')
     process.exitCode = 1
   }
   process.once('beforeExit', cancel)
   try {
-    // `terminal`, since without it the terminal itself would echo the secret where standard error is a file.
+    // Without `terminal` the terminal itself would echo the secret when standard error is a file.
     return await read({ prompt: printableText(prompt), silent: isHidden, terminal: true, output: process.stderr })
   } catch {
-    throw new Refusal('Cancelled: nothing was changed.')
+    throw new Refusal('Cancelled; nothing was changed.')
   } finally {
     process.removeListener('beforeExit', cancel)
     if (isHidden) say('') // the newline that was typed is hidden too

@@ -22,7 +22,7 @@ export interface Hooks {
    * hook's have the same name. Throws KeyturnError CLAIMS_FAILED.
    */
   claims(user: User, context: ClaimsContext, carried?: CustomClaims): Promise<CustomClaims>
-  /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: who cannot be asked about is not let in. */
+  /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: without a decision the user is refused. */
   mayAuthenticate(user: User): Promise<boolean>
   /** Never throws: a failing notification does not fail the login. The same applies to onLoginFailed. */
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
@@ -76,7 +76,9 @@ export function makeHooks(
         throw new KeyturnError('RULE_FAILED', { detail: 'userAuthenticationRule failed', cause })
       })
       if (typeof answer === 'boolean') return answer
-      throw new KeyturnError('RULE_FAILED', { detail: `userAuthenticationRule gave ${typeof answer}, no boolean` })
+      throw new KeyturnError('RULE_FAILED', {
+        detail: `userAuthenticationRule returned ${typeof answer}, expected a boolean`
+      })
     },
     onLoginSuccess: (user, login) => tell('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
     onLoginFailed: ({ username }, device) =>
@@ -89,7 +91,7 @@ export function makeHooks(
 async function answerWithin<T>(timeoutMs: number, ask: () => T | Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    timer = setTimeout(() => reject(new Error(`no result within ${timeoutMs} ms`)), timeoutMs)
   })
   try {
     return await Promise.race([ask(), late])

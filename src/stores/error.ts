@@ -1,6 +1,6 @@
 import { OperatorError } from '../errors.ts'
 
-/** A store that cannot be used at a start. The message is one line for people, and names the variable. */
+/** A store cannot be used at the start. The message is one line that names the setting. */
 export class StoreError extends OperatorError {
   override readonly name = 'StoreError'
   readonly exitCode = 1

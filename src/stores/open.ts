@@ -26,7 +26,7 @@ import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
 import { makeUserStore } from './sql/users.ts'
 
-/** Everything that is kept outside the process. */
+/** All stores of the service. */
 export interface Stores {
   readonly database: SqlDatabase
   readonly users: UserStore
@@ -34,23 +34,23 @@ export interface Stores {
   readonly clients: ClientStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
-  /** What Simple JWT has revoked itself, in the same database. */
+  /** Simple JWT's own blacklist in the same database. */
   readonly foreignBlacklist: ForeignBlacklist
   readonly feed: RevocationFeed
-  /** What all processes count together; undefined where nothing is fast enough for it. */
+  /** Counters shared by all processes; undefined without Redis. */
   readonly counters: Counters | undefined
   readonly guesses: GuessStore
-  /** What seals the keys at rest. */
+  /** The secret that encrypts stored keys. */
   readonly keySecret: string
-  /** What the operator should know about a store that is in use, for the log. */
+  /** Warnings about the stores, for the log. */
   readonly warnings: readonly string[]
-  /** Which stores answer. */
+  /** Which stores respond. */
   check(): Promise<Readonly<Record<'database' | 'sessions', 'up' | 'down'>>>
   close(): Promise<void>
 }
 
 /**
- * Opens the stores that the configuration asks for: PostgreSQL and Redis where a URL is given, otherwise one embedded file,
+ * Opens the configured stores: PostgreSQL and Redis if they have a URL, otherwise one embedded file, which is migrated here.
  * which is brought up to date here. `report` learns how the circuits in front of them change. Throws StoreError naming the
  * variable when a store cannot be reached or is not migrated.
  */
@@ -96,8 +96,7 @@ export async function openStores(config: Config, clock: Clock, report?: CircuitR
 }
 
 /**
- * Both at once: while the one is waited for, the modules of the other are loaded. When one cannot be used, the other is
- * closed again.
+ * Opens both concurrently, so that the modules of one load while the other connects. If one fails, the other is closed.
  */
 async function openEngines(
   config: Config,
@@ -110,7 +109,7 @@ async function openEngines(
   throw database.status === 'rejected' ? database.reason : (redis as PromiseRejectedResult).reason
 }
 
-/** PostgreSQL when DATABASE_URL is set, otherwise the embedded file. Throws StoreError when it cannot be reached. */
+/** PostgreSQL if DATABASE_URL is set, otherwise the embedded file. Throws StoreError if it is unreachable. */
 export async function openDatabase(config: Config, report?: CircuitReport): Promise<SqlDatabase> {
   const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
   return reached(variable, async () => {
@@ -126,7 +125,7 @@ export async function openDatabase(config: Config, report?: CircuitReport): Prom
   })
 }
 
-// Engines are loaded where they are used: each is a twentieth to a tenth of a second of a start.
+// Engines are loaded on demand, since each takes 50 to 100 ms of a start.
 const openFile = async ({ dataDir }: Config): Promise<EmbeddedEngine> =>
   (await import('./embedded/engine.ts')).openEmbedded(dataDir)
 
@@ -136,7 +135,7 @@ const openServer = async (
   report: CircuitReport | undefined
 ): Promise<SqlDatabase> => (await import('./sql/postgres.ts')).openPostgres(url, { sslmode, pool, report })
 
-/** Users in Keyturn's own table, or in Django's. Throws StoreError when that is not there or lacks a column. */
+/** Users in Keyturn's own table, or in Django's. Throws StoreError if that is missing or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
   const table = await openDjangoTable(config, database)
   return table === undefined
@@ -144,7 +143,7 @@ export async function openUsers(config: Config, database: SqlDatabase, clock: Cl
     : makeDjangoUsers(database, table, config.userIdField)
 }
 
-/** Where Django keeps its users, when USERS_TABLE says so. Throws StoreError when that is not there or lacks a column. */
+/** Django's table of users, if USERS_TABLE is set. Throws StoreError if it is missing or lacks a column. */
 export async function openDjangoTable(
   { usersTable, usersColumns }: Config,
   database: SqlDatabase
@@ -175,14 +174,14 @@ async function bringUpToDate(database: SqlDatabase): Promise<void> {
 }
 
 /**
- * How long a revocation matters, in whole seconds: as long as an access token made just before it can live, by a host whose
+ * How long a revocation is kept, in whole seconds: the lifetime of an access token that was issued just before it by a host whose
  * clock is up to a minute ahead.
  */
 export const revocationWindow = ({ accessTokenLifetime, leeway }: Config): number => accessTokenLifetime + leeway + 60
 
 type SessionStores = Pick<Stores, 'sessions' | 'feed' | 'counters' | 'guesses'>
 
-/** How sessions live, by the settings. */
+/** The session policy from the settings. */
 export const sessionPolicy = (config: Config): SessionPolicy => ({
   lifetime: config.refreshTokenLifetime,
   absoluteLifetime: config.sessionAbsoluteLifetime,
@@ -217,18 +216,18 @@ async function openInFile(config: Config, database: SqlDatabase, clock: Clock): 
 
 const isEmbedded = (database: SqlDatabase): database is EmbeddedEngine => database.dialect === 'sqlite'
 
-/** What seals the keys at rest. Beside an embedded file it does not change when SIGNING_KEY comes or goes. */
+/** The secret that encrypts stored keys. With an embedded file it does not depend on SIGNING_KEY. */
 export const keySecret = ({ keyEncryptionSecret, databaseUrl, signingKey, dataDir }: Config): string =>
   keyEncryptionSecret ?? (databaseUrl === undefined ? undefined : signingKey) ?? embeddedSecret(dataDir)
 
-/** What seals the keys where nobody configured it: made at the first start, beside the embedded file, for its owner only. */
+/** The secret if none is configured: generated at the first start beside the embedded file, readable by its owner only. */
 function embeddedSecret(dataDir: string): string {
   const file = join(dataDir, 'key-encryption-secret')
   if (existsSync(file)) return readFileSync(file, 'utf8').trim()
   const draft = `${file}.${process.pid}`
   writeFileSync(draft, `${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 })
   try {
-    // A link appears with its whole content or not at all: of several processes that start at once, one wins.
+    // A link appears with its whole content or not at all, so one of several concurrent processes wins.
     linkSync(draft, file)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
@@ -238,7 +237,7 @@ function embeddedSecret(dataDir: string): string {
   return embeddedSecret(dataDir)
 }
 
-/** A store that does not answer at the start is told with the variable that names it. */
+/** Reports a store that does not respond at the start under the setting that names it. */
 async function reached<T>(variable: string, open: () => Promise<T>): Promise<T> {
   try {
     return await open()

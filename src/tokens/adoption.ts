@@ -1,17 +1,17 @@
 import type { Config } from '../config/settings.ts'
 import { showTime } from '../time.ts'
 
-/** Which tokens of another issuer are adopted: whole seconds since 1970. */
+/** Which tokens of another issuer are adopted, in whole seconds since 1970. */
 export interface AdoptionRules {
-  /** The last second in which they were issued. */
+  /** The last second in which an adopted token may have been issued. */
   readonly issuedUntil: number
-  /** The last second in which they are adopted. */
+  /** The last second in which tokens are adopted. */
   readonly adoptedUntil: number
 }
 
 /**
- * ADOPT_REFRESH_TOKENS; undefined when it is off. Anyone who has the key can write an earlier `iat` into a token, so an end
- * of adoption that went by `iat` alone would not be one: when the last honest token has expired, nothing is adopted.
+ * ADOPT_REFRESH_TOKENS; undefined if it is off. Anyone who has the key can backdate the `iat` of a token, so adoption cannot
+ * end by `iat` alone: it ends when the last honest token has expired.
  */
 export function adoptionRules({
   adoptRefreshTokens,
@@ -23,7 +23,7 @@ export function adoptionRules({
   return { issuedUntil: until, adoptedUntil: until + Math.max(refreshTokenLifetime, slidingTokenLifetime) }
 }
 
-/** What ADOPT_REFRESH_TOKENS means at `now`, in a sentence, and whether anything is adopted. */
+/** Describes the effect of ADOPT_REFRESH_TOKENS at `now` in a sentence, and whether tokens are adopted. */
 export function explainAdoption(config: Config, now: number): { readonly isOn: boolean; readonly sentence: string } {
   const adoption = adoptionRules(config)
   const tokens = 'Refresh tokens of Simple JWT are'
@@ -32,7 +32,7 @@ export function explainAdoption(config: Config, now: number): { readonly isOn: b
     return { isOn: false, sentence: `${tokens} not adopted: SIGNING_KEY and SIGNING_KEY_PREVIOUS are not set.` }
   const risk = 'anyone who has the key that Simple JWT signs with can log in as any user'
   if (adoption.issuedUntil === Number.POSITIVE_INFINITY)
-    return { isOn: true, sentence: `${tokens} adopted, without an end (ADOPT_REFRESH_TOKENS): ${risk}.` }
+    return { isOn: true, sentence: `${tokens} adopted without a time limit (ADOPT_REFRESH_TOKENS): ${risk}.` }
   const end = showTime(adoption.adoptedUntil)
   return now > adoption.adoptedUntil
     ? { isOn: false, sentence: `${tokens} no longer adopted since ${end}: unset ADOPT_REFRESH_TOKENS.` }

@@ -11,15 +11,15 @@ export const withoutPassword = ({ id, username, isActive, claims }: User): Claim
   claims
 })
 
-/** Longest custom claims, as bytes of JSON: with them a token stays within the 4096 characters that are ever read. */
+/** Maximum size of custom claims in bytes of JSON, so that a token stays within the limit of 4096 characters. */
 const longestClaims = 2048
 
-/** Gives the custom claims of a user's next access token. */
+/** Returns the custom claims of a user's next access token. */
 export type CustomClaimsOf = (user: User, context: ClaimsContext) => Promise<CustomClaims>
 
 /**
- * Asks `claimsOf`, and takes of its answer only what can be claims. Throws KeyturnError CLAIMS_FAILED (500, and no token) when
- * the function fails, or gives a reserved name, no object, or too much.
+ * Calls `claimsOf` and validates the result. Throws KeyturnError CLAIMS_FAILED (500, and no token) if the function fails, or its
+ * result has a reserved name, is not an object, or is too large.
  */
 export function makeCustomClaims(claimsOf: ClaimsFunction, names: ClaimNames): CustomClaimsOf {
   const failed = (detail: string, cause?: unknown) => new KeyturnError('CLAIMS_FAILED', { detail, cause })
@@ -32,12 +32,12 @@ export function makeCustomClaims(claimsOf: ClaimsFunction, names: ClaimNames): C
     }
     const fault = claimsFault(custom, names)
     if (fault !== undefined) throw failed(fault)
-    // Plain members only: a toJSON among them would speak for the whole token.
+    // Plain members only: a toJSON among them would replace the whole token.
     return JSON.parse(JSON.stringify(custom))
   }
 }
 
-/** Why a value, or what JSON makes of it, cannot be custom claims; undefined when it can. */
+/** Why a value, or its JSON form, cannot be custom claims; undefined if it can. */
 export function claimsFault(value: unknown, names: ClaimNames): string | undefined {
   let json: string | undefined
   try {
@@ -47,7 +47,7 @@ export function claimsFault(value: unknown, names: ClaimNames): string | undefin
   }
   const claims: unknown = json === undefined ? undefined : JSON.parse(json)
   if (json === undefined || typeof claims !== 'object' || claims === null || Array.isArray(claims))
-    return 'the claims are no object'
+    return 'the claims are not an object'
   const reserved = reservedClaims(names)
   const taken = Object.keys(claims).find((name) => reserved.has(name))
   if (taken !== undefined) return `the claim ${taken} is Keyturn's own`

@@ -19,16 +19,16 @@ import {
 } from './claims.ts'
 import type { Payload, TokenCodec } from './codec.ts'
 
-/** What the other issuer refuses itself. */
+/** Tokens that the other issuer has blacklisted. */
 export interface ForeignBlacklist {
-  /** Throws KeyturnError STORE_DOWN when that cannot be told. */
+  /** Throws KeyturnError STORE_DOWN. */
   has(jti: string): Promise<boolean>
 }
 
-/** Makes and reads refresh tokens. */
+/** Makes and validates refresh tokens. */
 export interface RefreshTokens {
   /**
-   * The refresh token of one generation: a pure function of its arguments and the key, so it can be handed out twice
+   * The refresh token of a generation: a pure function of its arguments and the key, so it can be issued twice
    * without being stored.
    */
   issue(user: TokenUser, sid: string, generation: Generation, carried?: CustomClaims): string
@@ -42,8 +42,8 @@ export interface RefreshTokens {
 }
 
 /**
- * A refresh token's `jti` is derived from its place in the line under a secret that nobody else holds. It proves that the
- * token is ours even where SIGNING_KEY is shared with other services, who could otherwise sign a `gen` of their choice.
+ * The `jti` of a refresh token is derived from its position in the chain under a secret that never leaves Keyturn. It proves that
+ * the token is ours even if SIGNING_KEY is shared with other services, which could otherwise sign any `gen`.
  */
 export function makeRefreshTokens(
   codec: TokenCodec,
@@ -62,13 +62,17 @@ export function makeRefreshTokens(
     if (sid === undefined && generation === undefined) {
       const place = adopted.placeOf(claims, claims.exp)
       if (place !== undefined) return { ...place, carried: customClaimsIn(payload, reserved) }
-      throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of another issuer, which is not adopted' })
+      throw new KeyturnError('TOKEN_INVALID', {
+        detail: 'a refresh token of another issuer; adoption is off or has ended'
+      })
     }
     if (userId !== undefined && sid !== undefined && generation !== undefined) {
       const carried = carriedIn({ userId, sid, generation }, jti, payload)
       if (carried !== undefined) return { userId, sid, generation, carried }
     }
-    throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of ours by its claims, and not by its jti' })
+    throw new KeyturnError('TOKEN_INVALID', {
+      detail: 'its claims are those of our refresh tokens, but its jti is not ours'
+    })
   }
 
   return {
@@ -92,7 +96,7 @@ export function makeRefreshTokens(
     read(token) {
       const payload = codec.read(token)
       const isForeign = payload.sid === undefined && payload.gen === undefined
-      // In a token of ours `iat` is the session store's time, which may be ahead: the jti proves that we wrote it.
+      // In our tokens `iat` is the session store's time, which may be ahead; the jti proves that we issued it.
       const claims = checkClaims(isForeign ? payload : { ...payload, iat: undefined }, clock(), rules)
       demandType(claims, 'refresh', rules)
       const place = placeOf(claims, payload)
@@ -114,8 +118,8 @@ function makeDerivedIds(jtiSecret: Buffer, reserved: ReadonlySet<string>) {
     )
 
   /**
-   * The custom claims that a token of ours carries; undefined when its jti is not ours. Those that its jti does not cover, which
-   * another holder of SIGNING_KEY has added, are ignored.
+   * The custom claims of a token of ours; undefined if its jti is not ours. Claims that its jti does not cover, which another
+   * holder of SIGNING_KEY has added, are ignored.
    */
   const carriedIn = (place: PresentedGeneration, jti: string, payload: Payload): CustomClaims | undefined => {
     const custom = customClaimsIn(payload, reserved)

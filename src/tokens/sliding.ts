@@ -19,12 +19,12 @@ import type { TokenCodec } from './codec.ts'
 import { type Adopted, makeAdopted, type PresentedToken, type RefreshPlace } from './adopted.ts'
 
 /**
- * Makes and reads sliding tokens: one token that is sent with requests, as an access token is, and refreshed, as a refresh token
- * is. A refresh makes a later one with the same `jti` and `refresh_exp`, and the earlier one stays good until it expires: so
- * their session has one generation, and nothing to rotate.
+ * Makes and validates sliding tokens, which are sent with requests like access tokens and exchanged like refresh tokens. A refresh
+ * issues one that expires later, with the same `jti` and `refresh_exp`, and the earlier one stays valid until it expires: their
+ * session has one generation and is not rotated.
  */
 export interface SlidingTokens {
-  /** How long a session of theirs lives, in whole seconds: until the last token that can be made in it has expired. */
+  /** The lifetime of their sessions in whole seconds: until the last token that can be issued has expired. */
   readonly sessionLifetime: number
   /**
    * A token of `session`, valid from now for SLIDING_TOKEN_LIFETIME, but not beyond the session. `jti` and `refresh_exp` are those
@@ -56,9 +56,9 @@ export interface SlidingSettings {
 }
 
 /**
- * Services verify sliding tokens as they do access tokens, so they are signed with the same key. Where that is a shared secret,
- * others can sign them too: but only we can derive the `jti` that goes with a session (or, where a token of Simple JWT was adopted,
- * the session's id that goes with its `jti`), and so a sliding token never passes for one in the session of a refresh token.
+ * Services verify sliding tokens like access tokens, so both are signed with the same key. If that is a shared secret, others can
+ * sign them too; but only we can derive the `jti` of a session (or, for an adopted token of Simple JWT, the session id of its
+ * `jti`), so a sliding token is never accepted in the session of a refresh token.
  */
 export function makeSlidingTokens(
   codec: TokenCodec,
@@ -68,7 +68,7 @@ export function makeSlidingTokens(
   clock: Clock
 ): SlidingTokens {
   const reserved = reservedClaims(rules.names)
-  // The leeway counts twice: when the last token is made, and when it expires.
+  // The leeway counts twice: when the last token is issued, and when it expires.
   const sessionLifetime = refreshLifetime + lifetime + 2 * rules.leeway
   const adopted = makeAdopted('sliding', jtiSecret, adoption, rules, clock)
   const { jtiOf, isAdopted, placeOf } = makePlaces(jtiSecret, adopted, { lifetime, sessionLifetime })
@@ -94,8 +94,10 @@ export function makeSlidingTokens(
       demandType(claims, 'sliding', rules)
       const place = placeOf(claims)
       if (place === undefined)
-        throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of another issuer, which is not adopted' })
-      // Of a token of ours they are those of its last refresh, and made again.
+        throw new KeyturnError('TOKEN_INVALID', {
+          detail: 'a sliding token of another issuer; adoption is off or has ended'
+        })
+      // For our own tokens the custom claims are computed again at each refresh.
       const isCarrier = place.foreign !== undefined || isAdopted(claims)
       return isCarrier ? { ...place, claims, carried: customClaimsIn(payload, reserved) } : { ...place, claims }
     },
@@ -116,7 +118,7 @@ function makePlaces(
 ) {
   const jtiOf = (userId: string, sid: string): string => derivedId(jtiSecret, `sliding.${sid}.${userId}`)
 
-  /** Whether a token of ours comes from one of Simple JWT: it keeps the `jti`, from which its session's id is derived. */
+  /** Whether a token of ours descends from one of Simple JWT: it keeps the `jti`, from which the session id is derived. */
   const isAdopted = ({ user_id = '', sid = '', jti = '' }: Claims): boolean =>
     equalInConstantTime(sid, adopted.sidOf(jti, user_id))
 
@@ -129,7 +131,9 @@ function makePlaces(
     }
     if (userId !== undefined && (equalInConstantTime(jti, jtiOf(userId, sid)) || isAdopted(claims)))
       return { userId, sid, generation: 0 }
-    throw new KeyturnError('TOKEN_INVALID', { detail: 'a sliding token of ours by its claims, and not by its jti' })
+    throw new KeyturnError('TOKEN_INVALID', {
+      detail: 'its claims are those of our sliding tokens, but its jti is not ours'
+    })
   }
 
   return { jtiOf, isAdopted, placeOf }

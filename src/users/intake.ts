@@ -3,7 +3,7 @@ import { type GivenUser, type ImportOptions, readUser } from './import.ts'
 import type { Placing } from './placing.ts'
 import { importBatch, type UserImport } from './store.ts'
 
-/** What became of one row; `row` counts from one, as `line` does. */
+/** The result of a row; `row` and `line` count from one. */
 export type IntakeOutcome = { readonly row: number; readonly line: number } & (
   | Exclude<Placing, { readonly kind: 'refused' }>
   | { readonly kind: 'refused'; readonly reason: string; readonly id?: string; readonly username?: string }
@@ -17,8 +17,8 @@ interface Waiting {
 }
 
 /**
- * Takes the users of a dump in, and tells what became of each row, not quite in their order: users wait until there are enough
- * for a batch. Those that were read before `rows` or the store failed are in, and told, before it throws.
+ * Imports the users of a dump and yields the outcome of each row, not strictly in order, since users are collected into batches.
+ * Before an error of `rows` or the store is thrown, the users read so far are imported and their outcomes yielded.
  */
 export async function* takeIn(
   rows: AsyncIterable<Row>,

@@ -4,23 +4,23 @@ import { KeyturnError } from '../../errors.ts'
 import { type Circuit, CircuitBreaker, type CircuitReport } from '../circuit.ts'
 
 export interface RedisOptions {
-  /** Whether the certificate of a rediss:// server is checked. */
+  /** Whether the certificate of a rediss:// server is verified. */
   readonly verifyTls: boolean
 }
 
 type ClientOptions = Omit<IoredisOptions, 'replyMapping'>
 
-/** A connection to one server, to the master that Sentinels name, or to a Cluster. */
+/** A connection to one server, to the master of Sentinels, or to a Cluster. */
 export type Connection = Redis | Cluster
 
-/** Milliseconds before the next attempt to connect: up to a second, less a part by chance, so that not all come at once. */
+/** Milliseconds before the next attempt to connect: up to a second, with jitter so that workers do not reconnect at once. */
 const reconnectAfter = (attempt: number): number => Math.min(attempt * 50, 1000) * (1 - Math.random() / 2)
 
 /**
- * Every command is answered or fails within about two seconds: better a 503 now than a client that waits. Milliseconds.
- * It is sent at once and once. ioredis would keep it for the next connection, and send again what was not answered on the
- * last: a refresh that comes so late, when its client has long had another answer, is taken for a theft.
- * A connection over which an answer is overdue is given up: its server may be gone without a word, and another the master.
+ * Every command completes or fails within about two seconds, since an early 503 is better than a waiting client. Milliseconds.
+ * It is sent at once and only once. By default ioredis would queue it for the next connection and resend unanswered commands: a
+ * refresh that arrives so late, after its client got another response, would count as theft.
+ * A connection on which a response is overdue is closed: its server may be down, and another one the master.
  */
 const forRequests: ClientOptions = {
   commandTimeout: 2000,
@@ -31,8 +31,8 @@ const forRequests: ClientOptions = {
 }
 
 /**
- * A blocking read waits for the server, and for a connection that is broken; one over which nothing has come for five
- * seconds, though every read is answered after one, is given up for a new one.
+ * A blocking read waits for the server and for a broken connection to return. A connection without data for five seconds is
+ * replaced, since every read is answered after one second.
  */
 const forReader: ClientOptions = {
   socketTimeout: 5000,
@@ -41,8 +41,8 @@ const forReader: ClientOptions = {
 }
 
 /**
- * Connects to `url` (redis-address.ts). A lost connection comes back by itself, to whichever server is the master by then.
- * Throws KeyturnError STORE_DOWN when the first connection fails.
+ * Connects to `url` (redis-address.ts), and reconnects automatically to the current master. Throws KeyturnError STORE_DOWN if the
+ * first connection fails.
  */
 export const openRedis = (url: string, options: RedisOptions): Promise<Connection> => connect(url, options, forRequests)
 
@@ -55,12 +55,12 @@ async function connect(url: string, { verifyTls }: RedisOptions, purpose: Client
     ...purpose,
     connectTimeout: 2000,
     connectionName: 'keyturn',
-    // A master that has become a replica: ask again who the master is.
+    // The master has become a replica: reconnect to find the new master.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
     ...(address.tls ? { tls: { rejectUnauthorized: verifyTls } } : {})
   })
-  // Without a listener a lost connection ends the process; each command that meets it reports it. The first error is why a
-  // connection does not come about: connecting itself then only says that it is closed, and asks Sentinels for ever.
+  // Without a listener a lost connection would end the process; each failing command reports it. The first error is the cause of
+  // a failed connection: connect() itself only reports that it is closed, and queries Sentinels forever.
   const failed = new Promise<never>((_, reject) => connection.on('error', reject))
   try {
     await Promise.race([connection.connect(), failed])
@@ -72,7 +72,7 @@ async function connect(url: string, { verifyTls }: RedisOptions, purpose: Client
   }
 }
 
-/** What helps when a certificate is not trusted. Of a Cluster and of Sentinels it is only heard that they closed the connection. */
+/** Advice if a certificate is not trusted. With a Cluster or Sentinels the only symptom is a closed connection. */
 const aboutCertificates = {
   when: /certificate|altnames|closed/i,
   advice: '; trust who signed its certificate with NODE_EXTRA_CA_CERTS, or accept any with REDIS_TLS_VERIFY=false'
@@ -97,7 +97,7 @@ function makeConnection(
         db: address.db,
         failoverDetector: true,
         sentinelCommandTimeout: 2000,
-        // Without these ioredis speaks in the clear, whatever `tls` says.
+        // Without these, ioredis does not use TLS, whatever `tls` is.
         ...(options.tls === undefined ? {} : { enableTLSForSentinelMode: true, sentinelTLS: options.tls })
       })
     case 'cluster':
@@ -105,15 +105,15 @@ function makeConnection(
         redisOptions: common,
         lazyConnect: true,
         slotsRefreshTimeout: 2000,
-        // While no node answers: a command that waits for one has no timeout here.
+        // For when no node responds: a command that waits for one has no time-out here.
         enableOfflineQueue: options.enableOfflineQueue ?? true
       })
   }
 }
 
 /**
- * What is wrong with the server's maxmemory-policy: one that evicts keys ends sessions, and may forget revocations. Undefined when it
- * keeps them all. INFO says it, since managed servers refuse CONFIG; a server that refuses INFO too is not judged.
+ * A warning if the server's maxmemory-policy evicts keys, which ends sessions and can lose revocations; otherwise undefined. Read
+ * from INFO, since managed servers refuse CONFIG; a server that refuses INFO too is not checked.
  */
 export async function evictionWarning(redis: Connection): Promise<string | undefined> {
   const policy = /^maxmemory_policy:(\S+)/m.exec(await redis.info('memory').catch(() => ''))?.[1]
@@ -125,20 +125,20 @@ export async function evictionWarning(redis: Connection): Promise<string | undef
 const replicationTimeout = 1000
 
 /**
- * Resolves when a replica has what this connection wrote to the server of `key`, and at once where that has none in use.
- * Throws when no replica answers in time: the write stands, but a failover could lose it.
+ * Resolves when a replica has the writes of this connection to the server of `key`, or at once if that has no replica. Throws if no
+ * replica responds in time: the write has taken effect, but a failover could lose it.
  */
 export async function untilReplicated(redis: Connection, key: string): Promise<void> {
-  // INFO and WAIT name no key: in one pipeline with a command that does, they go to its server and connection. That command
-  // fails where a Cluster is moving the key away, and then the others have asked the wrong server.
+  // INFO and WAIT have no key: in one pipeline with a command that has one, they are sent to its server on the same connection.
+  // That command fails if a Cluster is moving the key, in which case the others have reached the wrong server.
   const [, about] = await replies(redis.pipeline().exists(key).info('replication'))
-  // One that is still loading its first copy has acknowledged nothing, and cannot be promoted.
+  // A replica that is still loading its first copy has acknowledged nothing and cannot be promoted.
   if (!/state=online,offset=[1-9]/.test(String(about))) return
   const [, waited] = await replies(redis.pipeline().exists(key).wait(1, replicationTimeout))
   if (!(Number(waited) >= 1)) throw new Error('no replica has acknowledged the write')
 }
 
-/** What the commands of a pipeline answered. Throws when any of them failed. */
+/** The results of the commands of a pipeline. Throws if any of them failed. */
 async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]> {
   const results = (await pipeline.exec()) ?? []
   return results.map(([error, reply]) => {
@@ -147,30 +147,30 @@ async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]
   })
 }
 
-/** Whatever Redis fails with, the caller is told that the store is down: identity fails closed. */
+/** Every failure of Redis becomes STORE_DOWN: identity fails closed. */
 export function redisDown(cause: unknown, about?: typeof aboutCertificates): KeyturnError {
   const reason = explain(cause as RedisFailure)
   const advice = about?.when.test(reason) ? about.advice : ''
   return new KeyturnError('STORE_DOWN', { detail: `Redis: ${reason}${advice}`, retryAfter: 1, cause })
 }
 
-/** `lastNodeError`: what the last node of a Cluster failed with, none of which could be reached. */
+/** `lastNodeError` is the error of the last node if no node of a Cluster is reachable. */
 type RedisFailure = NodeJS.ErrnoException & { readonly lastNodeError?: NodeJS.ErrnoException }
 
 function explain(failure: RedisFailure): string {
   const { message, code } = failure.lastNodeError ?? failure
-  // ioredis names the options that let it say so.
+  // ioredis' own message only names the options that made it give up.
   if (/enableOfflineQueue|maxRetriesPerRequest/.test(message)) return 'not connected'
   return message === '' ? String(code) : message.replace(/\.$/, '')
 }
 
-/** One for all that is sent over `redis`: what one store learns of the server, the others need not find out. */
+/** One circuit for all commands over `redis`, so that all stores share what one learns about the server. */
 export const makeRedisCircuit = (redis: Connection, report?: CircuitReport): Circuit =>
   new CircuitBreaker({ name: 'Redis', probe: () => redis.ping(), report })
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 
-/** The same store behind `circuit`, with every failure of Redis told as STORE_DOWN. */
+/** The same store behind `circuit`, with every failure of Redis as STORE_DOWN. */
 export function failClosed<Store extends { [Name in keyof Store]: (...args: never[]) => Promise<unknown> }>(
   circuit: Circuit,
   store: Store

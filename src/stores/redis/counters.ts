@@ -7,7 +7,7 @@ import { count } from './scripts.ts'
 /** How long a request waits for its count, in milliseconds. */
 const patienceMs = 250
 
-/** Counters in Redis: one command a count. `redis` knows the scripts (openRedisSessions teaches them). */
+/** Counters in Redis: one command per count. openRedisSessions has defined the scripts of `redis`. */
 export const openRedisCounters = (
   redis: Connection,
   names: Names,

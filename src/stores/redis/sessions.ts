@@ -10,24 +10,24 @@ import { adopt, announce, defineScripts, detach, type ReadScript, revoke, rotate
 
 export interface RedisSessionsOptions {
   readonly names?: Names
-  /** Shared with whatever else uses the connection. */
+  /** Shared with all other users of the connection. */
   readonly circuit?: Circuit
   /**
    * For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the
    * time.
    */
   readonly clock?: Clock
-  /** Tests put another clock into the scripts. */
+  /** Tests replace the clock in the scripts. */
   readonly readScript?: ReadScript
 }
 
-/** Sessions announced with one command: about a millisecond of Redis. */
+/** Sessions announced with one command, which takes Redis about a millisecond. */
 const batch = 200
 
 /** Fields that one HSCAN reads, two per session: less than a millisecond of Redis, and two of this process. */
 const step = 400
 
-/** Where a scan begins, and where it is back when it has met everything. */
+/** The cursor at which a scan begins and ends. */
 const beginning = '0'
 
 /**
@@ -41,7 +41,7 @@ export function openRedisSessions(
   { names = makeNames(), circuit = makeRedisCircuit(redis), clock = systemClock, readScript }: RedisSessionsOptions = {}
 ): SessionStore {
   defineScripts(redis, readScript)
-  // Fields of a hash do not expire by themselves.
+  // Fields of a hash do not expire individually.
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
@@ -89,7 +89,7 @@ export function openRedisSessions(
       await redis.ping()
     }
   })
-  // To close is not for the circuit to refuse.
+  // The circuit must not refuse a close.
   return { ...store, close: async () => redis.disconnect() }
 }
 
@@ -124,7 +124,7 @@ function makeEnds(redis: Connection, names: Names, { adopts }: SessionPolicy, wi
     } while (cursor !== beginning)
   }
 
-  /** The same for one session; false when it has not been set aside. */
+  /** The same for one session; false if it has not been set aside. */
   const finishOne = async (userId: string, sid: string): Promise<boolean> => {
     const [field] = fieldsOf(sid)
     const [record] = field.length === 16 ? await redis.hmgetBuffer(names.ending(userId), field) : []
@@ -199,7 +199,7 @@ interface Scanned {
   readonly fields: readonly Buffer[]
 }
 
-/** A step through a hash of sessions. A field may be met twice; one that is there all the while is met at least once. */
+/** One step of a scan of a hash of sessions. A field may be returned twice; one that exists throughout is returned at least once. */
 async function scan(redis: Connection, key: string, cursor: string): Promise<Scanned> {
   const [next, flat] = await redis.hscanBuffer(key, cursor, 'COUNT', step)
   const fields = flat.filter((_, index) => index % 2 === 0)

@@ -14,9 +14,9 @@ interface UserRow {
 }
 
 /**
- * Users where Django keeps them, looked up anew each time: what is changed there counts here from the next look on.
- * Written are only a password, in a form that Django reads, whether a user is active, and the last login. `key` is the
- * column that tokens carry. Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
+ * Users in Django's table. They are read each time, so changes there take effect at the next lookup. Keyturn only writes
+ * passwords in a format that Django reads, the activation, and the last login. `key` is the column whose value tokens contain.
+ * Source: django.contrib.auth, AbstractBaseUser and AbstractUser.
  */
 export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' | 'username' = 'id'): UserStore {
   const { name, column, has } = table
@@ -106,27 +106,27 @@ function makeFinders(
     return rows[0] && toUser(rows[0])
   }
   return {
-    // A name is stored as it was sent to Django, or in NFKC, depending on who created the user. The one sent comes first.
+    // A username is stored as sent or in NFKC, depending on how the user was created. The one as sent takes precedence.
     async findByUsername(username) {
       if (username.includes('\0')) return undefined
       const sql = `${users} WHERE ${column('username')} IN ($1, $2) ORDER BY ${column('username')} = $1 DESC LIMIT 1`
       const [row] = await db.query<UserRow>(sql, [username, normalizeUsername(username)])
       return row && toUser(row)
     },
-    // Without a shape PostgreSQL may refuse a value, which would fail all that are asked about with it.
+    // Without a known form PostgreSQL may refuse a value, which would fail all lookups combined with it.
     findById: hasShape(type) ? findByShape : findByText
   }
 }
 
-/** Users whose digests are drawn. */
+/** The number of users from whom a decoy is taken. */
 const few = 8
 
-/** Ids in an order in which lots can be drawn, and the one that a lot, $1, falls on: between the first and the last, or anywhere. */
+/** How to order ids and find the one for a lot, $1: between the first and the last id, or anywhere. */
 function lotsOf({ name, column, type }: DjangoTable): { readonly key: string; readonly place: string } {
   const key = column('id')
   const idType = type('id') ?? ''
   if (integerBits[idType] !== undefined) {
-    // As numeric: the difference of the first and the last id may not fit into their type.
+    // As numeric, since the difference of the first and the last id may overflow their type.
     const place = `min(${key}) + floor($1::float8::numeric * (max(${key})::numeric - min(${key})))`
     return { key, place: `(SELECT (${place})::${idType} FROM ${name})` }
   }
@@ -143,7 +143,7 @@ const uuidShape = /^[\da-f]{8}(-?[\da-f]{4}){3}-?[\da-f]{12}$/i
 
 const hasShape = (type: string): boolean => type === 'uuid' || integerBits[type] !== undefined
 
-/** Reads an id out of a token for a column of this type; undefined for what PostgreSQL would refuse, since no user has it. */
+/** Parses an id from a token for a column of this type; undefined for values that PostgreSQL would refuse, which no user has. */
 function makeKeyParser(type: string): (id: string) => string | undefined {
   if (type === 'uuid') return (id) => (uuidShape.test(id) ? id : undefined)
   const bits = integerBits[type]
@@ -156,13 +156,13 @@ function makeKeyParser(type: string): (id: string) => string | undefined {
   }
 }
 
-/** Class 22: the text is not a value of the column's type, so no row has it. */
+/** SQLSTATE class 22: the text is not a value of the column's type, so no row has it. */
 function noRowsIfMalformed(error: { readonly code?: string }): readonly UserRow[] {
   if (/^22...$/.test(error.code ?? '')) return []
   throw error
 }
 
-/** Django writes the name of its hasher before what argon2 gives. */
+/** Django prefixes argon2's digests with the name of its hasher. */
 const inDjangosForm = (digest: string): string => (digest.startsWith('$argon2') ? `argon2${digest}` : digest)
 
 const toUser = (row: UserRow): User => ({

@@ -15,8 +15,7 @@ interface UserRow {
 }
 
 /**
- * Users in the table keyturn_users; `clock` dates them. Their id is the column `key`, USER_ID_FIELD: nobody
- * outside knows another one.
+ * Users in the table keyturn_users. The column `key`, USER_ID_FIELD, is the only id that other modules see.
  */
 export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'username' = 'id'): UserStore {
   const columns = `${key} AS id, username, password_hash, is_active, created_at, last_login_at, claims`
@@ -45,7 +44,7 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
       return rows.length > 0
     },
     async drawPasswordHashes(lot) {
-      // Fifteen digits fall among ids that are UUIDs, and among ids that are numbers, as users of Django have them.
+      // Fifteen digits sort among UUIDs and also among numeric ids, as imported from Django.
       const from = lot.toFixed(15).slice(2)
       const next = async (where: '>=' | '<', limit: number): Promise<readonly string[]> => {
         const sql = `SELECT password_hash FROM keyturn_users WHERE id ${where} $1 ORDER BY id LIMIT $2`

@@ -1,13 +1,13 @@
 import { type Chunks, DumpError, jsonRow, longestRow, type Row } from './row.ts'
 
 /**
- * The objects in one JSON array, as Django's `dumpdata` writes it, however long that is: memory holds one object and one chunk.
+ * The objects of one JSON array, as written by Django's `dumpdata`, of any length: memory holds one object and one chunk.
  *
- * This finds where each object begins and ends, and JSON.parse reads it. The libraries that read a stream lack what an
- * operator needs: stream-json 3.8 cannot say where something is broken, @streamparser/json 0.0.26 can, but neither bounds a
- * text that is never closed. They take 12 µs of CPU for a user, this takes 7 (bench/results.md).
+ * This finds the bounds of each object, and JSON.parse parses it. The streaming libraries lack what an operator needs:
+ * stream-json 3.8 does not report the position of an error, @streamparser/json 0.0.26 does, but neither bounds a string that is
+ * never closed. They take 12 µs of CPU per user, this takes 7 (bench/results.md).
  *
- * Throws DumpError where the brackets and commas between objects are not those of an array, or an object is not JSON: after
+ * Throws DumpError if the brackets and commas between objects are not those of an array, or an object is not JSON: after
  * that the start of the next one is unknown.
  */
 export async function* readArray(chunks: Chunks): AsyncGenerator<Row> {
@@ -16,7 +16,7 @@ export async function* readArray(chunks: Chunks): AsyncGenerator<Row> {
   scanner.end()
 }
 
-/** Where the scanner is: within an object, or what may come next. */
+/** The state of the scanner: inside an object, or what may come next. */
 type Place = 'array' | 'object or end' | 'object' | 'inside' | 'comma or end' | 'nothing more'
 
 const code = (sign: string): number => sign.charCodeAt(0)
@@ -24,7 +24,7 @@ const [newline, quote, backslash, comma] = [code('\n'), code('"'), code('\\'), c
 const [openArray, closeArray, openObject, closeObject] = [code('['), code(']'), code('{'), code('}')]
 const whiteSpace: readonly number[] = [...' \t\r\n'].map(code)
 
-/** Which place a byte between objects leads to; undefined when it may not stand there. */
+/** The next state after a byte between objects; undefined if the byte is not allowed. */
 function step(place: Place, byte: number): Place | undefined {
   if (whiteSpace.includes(byte)) return place
   if (place === 'array') return byte === openArray ? 'object or end' : undefined
@@ -39,10 +39,10 @@ class Scanner {
   #depth = 0
   #isText = false
   #isEscaped = false
-  /** How many bytes came before this chunk, and the line that is being read. */
+  /** The number of bytes before this chunk, and the current line. */
   #before = 0
   #line = 1
-  /** The object that is being read: where it began, and its bytes out of earlier chunks. */
+  /** The current object: where it began, and its bytes from earlier chunks. */
   #beganLine = 1
   #beganByte = 0
   #held: Buffer[] = []
@@ -52,7 +52,7 @@ class Scanner {
   end(): void {
     if (this.#place === 'inside') throw this.#brokenObject('does not end.')
     if (this.#place !== 'nothing more')
-      throw broken(this.#before, this.#line, `expected ${descriptions[this.#place]}, and there is nothing more.`)
+      throw broken(this.#before, this.#line, `expected ${descriptions[this.#place]}, got the end of the file.`)
   }
 
   /** The objects that end within the next bytes. */
@@ -120,7 +120,7 @@ class Scanner {
 }
 
 const broken = (byte: number, line: number, reason: string): DumpError =>
-  new DumpError(`It breaks off at byte ${byte + 1}, on line ${line}: ${reason}`)
+  new DumpError(`Invalid at byte ${byte + 1}, line ${line}: ${reason}`)
 
 const descriptions: Readonly<Record<Place, string>> = {
   array: 'an array',
