@@ -85,7 +85,7 @@ const introspections = ({ authorization, mintAccess }: Stage, path: string): Loa
 
 /* Who is asked */
 
-/** The floor's door against ours, with a load each. */
+/** The floor's endpoint against ours, with a load each. */
 async function againstFloor(scope: Scope, stage: Stage, floor: Load, ours: Load): Promise<Pair> {
   return {
     floor: await openSide(scope, await openFloor(scope, stage), floor),
@@ -110,7 +110,7 @@ async function addSessions(url: string, count: number): Promise<number> {
   try {
     const sessions = openRedisSessions(redis, aPolicy(), 300)
     const addBatch = () => Promise.all(Array.from({ length: batch }, () => sessions.start(randomUUID(), aDevice)))
-    // The first batch brings the scripts and the buffers of the connection too, which are no session's.
+    // The first batch brings the scripts and the buffers of the connection too, which do not belong to a session.
     await addBatch()
     const before = await redisMemory(redis)
     for (let made = batch; made < count; made += batch) await addBatch()

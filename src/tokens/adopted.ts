@@ -23,7 +23,7 @@ const endOfTime = 253_402_300_799
 
 /** Makes sessions for tokens of Simple JWT, which name none. */
 export interface Adopted {
-  /** The id of the session that only this token has, known to nobody without our secret. */
+  /** The id of the session of this token alone. It cannot be computed without our secret. */
   sidOf(jti: string, userId: string): string
   /**
    * The first place of that session; undefined when the token is not adopted. `lastExp` is the end of the last token with this

@@ -12,7 +12,7 @@ export const withoutPassword = ({ id, username, isActive, claims }: User): Claim
 })
 
 /** Maximum size of custom claims in bytes of JSON, so that a token stays within the limit of 4096 characters. */
-const longestClaims = 2048
+const maxClaimsBytes = 2048
 
 /** Returns the custom claims of a user's next access token. */
 export type CustomClaimsOf = (user: User, context: ClaimsContext) => Promise<CustomClaims>
@@ -51,5 +51,5 @@ export function claimsFault(value: unknown, names: ClaimNames): string | undefin
   const reserved = reservedClaims(names)
   const taken = Object.keys(claims).find((name) => reserved.has(name))
   if (taken !== undefined) return `the claim ${taken} is Keyturn's own`
-  return Buffer.byteLength(json) > longestClaims ? `the claims are longer than ${longestClaims} bytes` : undefined
+  return Buffer.byteLength(json) > maxClaimsBytes ? `the claims are longer than ${maxClaimsBytes} bytes` : undefined
 }

@@ -62,17 +62,13 @@ export function makeRefreshTokens(
     if (sid === undefined && generation === undefined) {
       const place = adopted.placeOf(claims, claims.exp)
       if (place !== undefined) return { ...place, carried: customClaimsIn(payload, reserved) }
-      throw new KeyturnError('TOKEN_INVALID', {
-        detail: 'a refresh token of another issuer; adoption is off or has ended'
-      })
+      throw new KeyturnError('TOKEN_INVALID', { detail: 'a refresh token of another issuer, which is not adopted' })
     }
     if (userId !== undefined && sid !== undefined && generation !== undefined) {
       const carried = carriedIn({ userId, sid, generation }, jti, payload)
       if (carried !== undefined) return { userId, sid, generation, carried }
     }
-    throw new KeyturnError('TOKEN_INVALID', {
-      detail: 'its claims are those of our refresh tokens, but its jti is not ours'
-    })
+    throw new KeyturnError('TOKEN_INVALID', { detail: 'the claims of a refresh token of ours, but not its jti' })
   }
 
   return {

@@ -109,7 +109,7 @@ t.test('long outages', { skip, timeout: 600_000 }, async (t) => {
     return ended.members.flatMap(({ refresh, superseded }) => [refresh, ...superseded])
   }
 
-  /** Each client presents its newest token twice: both times there is the same successor, and then nobody has another. */
+  /** Each client presents its newest token twice: both times there is the same successor, and no client has another. */
   const presentTwice = async (crowd: Crowd): Promise<number> => {
     const pairs = await Promise.all(
       crowd.members.map(async ({ refresh }) => [await presentOnce(refresh), await presentOnce(refresh)] as const)

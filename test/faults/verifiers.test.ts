@@ -2,7 +2,7 @@
  * Verifiers of packages/verifier through what happens to the service, its Redis and the network between: none accepts what has
  * been revoked, none refuses what Keyturn accepts, and each answers 503 exactly while it cannot know.
  *
- * A verifier may be behind by what it was told of last: its staleness. KEYTURN_SECONDS (8) is how long the partition lasts.
+ * A verifier may be behind the last revocation that it received: its staleness. KEYTURN_SECONDS (8) is how long the partition lasts.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -112,7 +112,7 @@ t.test('RATE_LIMIT_ALLOW', async (t) => {
   for (let each = 0; each < 12; each++) {
     const answer = await one.app.inject({
       ...{ method: 'POST', url: introspect, remoteAddress: '192.0.2.9' },
-      headers: { authorization: basic('nobody', 'guess'), 'content-type': 'application/x-www-form-urlencoded' },
+      headers: { authorization: basic('unknown', 'guess'), 'content-type': 'application/x-www-form-urlencoded' },
       payload: 'token=x'
     })
     t.equal(answer.statusCode, 401, 'a client that cannot authenticate too')

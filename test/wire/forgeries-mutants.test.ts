@@ -189,8 +189,8 @@ const mutants: readonly Mutant[] = [
     edits: [
       [
         refresh,
-        "throw new KeyturnError('TOKEN_INVALID', { detail: 'its claims are those of our refresh tokens",
-        "return undefined && ({ detail: 'its claims are those of our refresh tokens"
+        "throw new KeyturnError('TOKEN_INVALID', { detail: 'the claims of a refresh token of ours",
+        "return undefined && ({ detail: 'the claims of a refresh token of ours"
       ]
     ],
     lets: /^sessions: a refresh token/

@@ -27,7 +27,7 @@
  *     repeated once.
  * R5  429, 503, network errors and unexpected answers keep the tokens. The client waits, for Retry-After or with backoff.
  * R6  Only a 401 of the refresh endpoint ends the session.
- * R7  A logout counts at once and stays, whatever is in flight. The service is told until it confirms, after a reload too.
+ * R7  A logout counts at once and stays, whatever is in flight. The service is notified until it confirms, after a reload too.
  * R8  Every call settles within its timeout. Timers measure it, never the clock, which may jump.
  * R9  An instance that was never called holds nothing; `close` ends its subscription, its timers and its requests.
  */
@@ -89,7 +89,7 @@ export interface Client {
   readonly state: ClientState
   /** @throws InvalidCredentials, Throttled, Unavailable; LoggedOut if `logout` was called meanwhile */
   login(username: string, password: string): Promise<void>
-  /** Counts at once. @throws Unavailable if the service could not be told yet; a logout, a login or a page load tells it again */
+  /** Counts at once. @throws Unavailable if the service could not be reached yet; a logout, a login or a page load tries again */
   logout(): Promise<void>
   /** As the global fetch, with the access token: only for services that may see it. @throws LoggedOut, Unavailable */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>

@@ -256,7 +256,7 @@ t.test('R7: a logout during a refresh stays a logout, and settles the calls that
   await t.rejects(tab.client.fetch(api), LoggedOut)
 })
 
-t.test('R7: the service is told of a logout that did not reach it, after a reload too', async (t) => {
+t.test('R7: the service is notified of a logout that did not reach it, after a reload too', async (t) => {
   const { world, tab } = await aLoggedInTab()
   world.fate = () => ({ lost: 'request' })
   const logout = tab.call('logout', (client) => client.logout())

@@ -53,7 +53,7 @@ export async function readDjangoTable(
   if (lost.length > 0) {
     const list = lost.map((column) => `${names[column]} for ${column}`).join(', ')
     throw new StoreError(
-      `USERS_TABLE: ${table} has no column ${list}. USERS_COLUMNS tells other names: id=uuid,username=email`
+      `USERS_TABLE: ${table} has no column ${list}. USERS_COLUMNS can set other names: id=uuid,username=email`
     )
   }
   return {

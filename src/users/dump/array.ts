@@ -1,4 +1,4 @@
-import { type Chunks, DumpError, jsonRow, longestRow, type Row } from './row.ts'
+import { type Chunks, DumpError, jsonRow, maxRowBytes, type Row } from './row.ts'
 
 /**
  * The objects of one JSON array, as written by Django's `dumpdata`, of any length: memory holds one object and one chunk.
@@ -111,7 +111,7 @@ class Scanner {
   #hold(bytes: Buffer): void {
     this.#held.push(bytes)
     this.#heldBytes += bytes.length
-    if (this.#heldBytes > longestRow) throw this.#brokenObject(`does not end within ${longestRow} bytes.`)
+    if (this.#heldBytes > maxRowBytes) throw this.#brokenObject(`does not end within ${maxRowBytes} bytes.`)
   }
 
   #brokenObject(reason: string): DumpError {

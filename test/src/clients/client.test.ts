@@ -43,7 +43,7 @@ t.test('who is proven by what', async (t) => {
   t.equal(isProvenBy(aDevice(), { ...good, secret: '' }, 0), false)
   t.equal(isProvenBy(aDevice({ id: 'billing' }), { ...good, id: 'billing' }, 0), false, 'a hash moved to another row')
   t.equal(isProvenBy(undefined, good, 0), false)
-  t.equal(isProvenBy(undefined, { id: '', secret: '' }, 0), false, 'nobody is not proven by nothing')
+  t.equal(isProvenBy(undefined, { id: '', secret: '' }, 0), false, 'empty credentials without a client are refused')
   t.equal(isProvenBy(aDevice(), { id: '', secret: '' }, 0), false)
   const rotated = aDevice({
     secretHash: hashSecret({ id: 'gateway', secret: 'the next' }),
@@ -100,7 +100,7 @@ t.test('the directory: as old as it was asked, and closed when it is too old', a
   t.throws(() => directory.find('gateway'), { code: 'STORE_DOWN' }, 'it was never read')
   await directory.update()
   t.same(directory.find('gateway'), aDevice())
-  t.equal(directory.find('nobody'), undefined)
+  t.equal(directory.find('unknown'), undefined)
   t.equal(directory.find('__proto__'), undefined)
 
   kept = []

@@ -1,4 +1,4 @@
-/* A deployment's own functions at a login and a refresh: what they are told, what their answer does, and what happens when they fail. */
+/* Custom functions at a login and a refresh: their arguments, the effect of their result, and their failures. */
 import type { HooksModule } from '../../../src/hooks.ts'
 import t, { type Test } from 'tap'
 import { claimRules } from '../../../src/tokens/claims.ts'
@@ -9,15 +9,15 @@ import { aPassword, openApp, type TestApp } from '../../support/app.ts'
 import { aModule } from '../../support/modules.ts'
 
 const steered = `
-  const ask = (hook) => (...told) => globalThis.hooks[hook]?.(...told)
+  const ask = (hook) => (...reported) => globalThis.hooks[hook]?.(...reported)
   export const claims = ask('claims')
   export const userAuthenticationRule = ask('userAuthenticationRule')
   export const onLoginSuccess = ask('onLoginSuccess')
   export const onLoginFailed = ask('onLoginFailed')
   export const onRefreshVerdict = ask('onRefreshVerdict')`
 
-/** What the hooks of the application do, looked up anew at each call. */
-type Steering = Partial<Record<keyof HooksModule, (...told: unknown[]) => unknown>>
+/** What the hooks of the application do, looked up at each call. */
+type Steering = Partial<Record<keyof HooksModule, (...reported: unknown[]) => unknown>>
 
 /** An application whose hooks call `hooks` of what comes back. */
 async function openSteered(t: Test, env: Record<string, string> = {}): Promise<TestApp & { hooks: Steering }> {
@@ -52,13 +52,13 @@ t.test('the rule is asked of users whose password or token is right', async (t) 
   const service = await openSteered(t)
   const asked: unknown[][] = []
   let answer: unknown = true
-  service.hooks.userAuthenticationRule = (...told) => {
-    asked.push(told)
+  service.hooks.userAuthenticationRule = (...reported) => {
+    asked.push(reported)
     return answer
   }
   const { userId, access, refresh } = await service.logIn()
   t.same(asked, [[{ id: userId, username: 'vitor', isActive: true, claims: {} }]], 'never with the password hash')
-  await logIn(service, 'nobody')
+  await logIn(service, 'unknown')
   await logIn(service, 'vitor', 'wrong horse')
   t.equal(asked.length, 1, 'a wrong password is wrong')
 
@@ -105,32 +105,32 @@ t.test('a rule without an answer refuses the login', async (t) => {
 
 t.test('login hooks are called', async (t) => {
   const service = await openSteered(t)
-  const told: unknown[][] = []
-  service.hooks.onLoginSuccess = (...each) => void told.push(['success', ...each])
-  service.hooks.onLoginFailed = (...each) => void told.push(['failed', ...each])
+  const reported: unknown[][] = []
+  service.hooks.onLoginSuccess = (...each) => void reported.push(['success', ...each])
+  service.hooks.onLoginFailed = (...each) => void reported.push(['failed', ...each])
   const { userId, access } = await service.logIn()
   const { sid } = JSON.parse(Buffer.from(access.split('.')[1]!, 'base64url').toString())
   const user = { id: userId, username: 'vitor', isActive: true, claims: {} }
-  t.same(told, [['success', user, { sid, ip: '127.0.0.1', userAgent: 'lightMyRequest' }]])
+  t.same(reported, [['success', user, { sid, ip: '127.0.0.1', userAgent: 'lightMyRequest' }]])
 
   const device = { ip: '127.0.0.1', userAgent: 'curl/8' }
   const stars = '*'.repeat(20)
-  told.length = 0
-  await logIn(service, 'nobody')
+  reported.length = 0
+  await logIn(service, 'unknown')
   await logIn(service, 'vitor', 'wrong horse')
   service.hooks.userAuthenticationRule = () => false
   await logIn(service)
-  t.same(told, [
-    ['failed', { username: 'nobody', password: stars }, device],
+  t.same(reported, [
+    ['failed', { username: 'unknown', password: stars }, device],
     ['failed', { username: 'vitor', password: stars }, device],
     ['failed', { username: 'vitor', password: stars }, device]
   ])
-  told.length = 0
+  reported.length = 0
   await logIn(service, '')
   await logIn(service, 'vitor', 'x'.repeat(1025))
   service.hooks.userAuthenticationRule = () => 'no answer'
   await logIn(service)
-  t.same(told, [], 'what is no login, or no answer, is not told')
+  t.same(reported, [], 'no hook is called without a login or a result')
 })
 
 t.test('a failing login hook does not fail the login', async (t) => {
@@ -201,12 +201,12 @@ t.test('a hook that never answers is waited for so long', async (t) => {
   )
   const user = { id: '1', username: 'vitor', isActive: true, claims: {} } as User
   const device = { ip: '192.0.2.1', userAgent: '' }
-  const late = 'Error: no answer within 20 ms'
+  const late = 'Error: no result within 20 ms'
   await t.rejects(hooks.claims(user, { grant: 'login', sid: undefined }), {
     code: 'CLAIMS_FAILED',
-    cause: { message: 'no answer within 20 ms' }
+    cause: { message: 'no result within 20 ms' }
   })
-  await t.rejects(hooks.mayAuthenticate(user), { code: 'RULE_FAILED', cause: { message: 'no answer within 20 ms' } })
+  await t.rejects(hooks.mayAuthenticate(user), { code: 'RULE_FAILED', cause: { message: 'no result within 20 ms' } })
   await hooks.onLoginSuccess(user, { sid: '2', ...device })
   await hooks.onLoginFailed({ username: 'vitor', password: 'x' }, device)
   await hooks.onRefreshVerdict(user, { sid: '2', verdict: 'late', loginIp: '192.0.2.1', ...device })

@@ -182,7 +182,7 @@ t.test('the commands', async (t) => {
     { code: 1, stdout: '', stderr: /already in the keyring/ },
     'a key that is there'
   )
-  t.match(await keys('import', {}, newKey('P-256')), { code: 1, stderr: /a next key already/ })
+  t.match(await keys('import', {}, newKey('P-256')), { code: 1, stderr: /already has a next key/ })
   t.match(await keys(`retire ${first.kid}`), { code: 1, stderr: /is active\. Replace it first with keys rotate --now/ })
   t.match(await keys(`retire ${next}`), { code: 0, stdout: '' })
   t.match(await keys('import', {}, newKey('P-384')), {
@@ -204,7 +204,7 @@ t.test('the commands', async (t) => {
   t.match(await keys('list', changed), { code: 78, stdout: '', stderr: /^KEY_ENCRYPTION_SECRET: does not open/ })
   const both = { ...changed, KEY_ENCRYPTION_SECRET_PREVIOUS: secret }
   t.equal((await list(both)).length, 2)
-  t.match(await keys('reseal', both), { code: 0, stderr: /^Sealed 3 keys/ }, 'the internal one too')
+  t.match(await keys('reseal', both), { code: 0, stderr: /^Encrypted 3 keys/ }, 'the internal one too')
   t.equal((await list(changed)).length, 2, 'the former secret is not needed any more')
   t.match(await keys('list'), { code: 78 }, 'and opens nothing')
 
@@ -217,7 +217,7 @@ t.test('the commands', async (t) => {
   }
   t.match(
     await keys('reseal', again),
-    { code: 0, stderr: /^Sealed 3 keys/ },
+    { code: 0, stderr: /^Encrypted 3 keys/ },
     'with SIGNING_KEY there is a sealed key as well'
   )
   t.equal((await list()).length, 2)

@@ -91,7 +91,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
       .map((name) => [`names ${name}`, () => ({ [name]: 'x' }), new RegExp(`${name} is Keyturn's own`)] as const),
     ['names __proto__', () => JSON.parse('{"__proto__":1}'), /__proto__ is Keyturn's own/],
     ['hides a name from sight', () => ({ toJSON: () => ({ user_id: 'admin' }) }), /user_id is Keyturn's own/],
-    ['hides a class behind', () => ({ toJSON: () => [1] }), /no object/],
+    ['hides a class behind', () => ({ toJSON: () => [1] }), /not an object/],
     ['gives too much', () => ({ text: 'x'.repeat(2048 - 10) }), /longer than 2048 bytes/],
     ['gives too much in few characters', () => ({ text: 'é'.repeat(1024) }), /longer than 2048 bytes/],
     ['returns a value that is not JSON', () => ({ big: 1n }), /cannot be written as JSON/],
@@ -125,7 +125,7 @@ t.test('a function that fails is a 500 without a detail, and nothing has happene
 
 t.test('values that are not objects', async (t) => {
   for (const value of [undefined, null, 5, 'x', true, [], [{}]])
-    t.match(claimsFault(value, names), /no object/, JSON.stringify(value))
+    t.match(claimsFault(value, names), /not an object/, JSON.stringify(value))
   for (const value of [{}, { a: null }, Object.create(null)]) t.equal(claimsFault(value, names), undefined)
   const service = await openSteered(t)
   for (const value of [undefined, null, {}]) {
@@ -153,7 +153,7 @@ t.test('claims kept with a user', async (t) => {
   t.match(await runKeyturn(['users', 'set-claims', 'ann'], env, '{"team":"red"}'), { code: 0 })
   const refusals: readonly (readonly [string, RegExp])[] = [
     ['{"exp":1}', /exp is Keyturn's own/],
-    ['[]', /no object/],
+    ['[]', /not an object/],
     ['{', /./],
     [JSON.stringify({ text: 'x'.repeat(2048) }), /longer than 2048 bytes/]
   ]
