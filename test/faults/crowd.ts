@@ -78,7 +78,7 @@ const tallyOf = (replies: readonly Reply[]): Tally => {
 }
 
 /** Waits as it is asked to, and sends again, until the answer is not that of an outage. */
-async function insist(ask: () => Promise<Reply>): Promise<Reply> {
+export async function insist(ask: () => Promise<Reply>): Promise<Reply> {
   for (;;) {
     const reply = await ask()
     if (reply.status !== 503 && reply.status !== 0) return reply

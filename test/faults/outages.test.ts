@@ -7,7 +7,7 @@ import t from 'tap'
 import { login, startArbiter, until } from '../support/arbiter.ts'
 import { withoutPostgres, withoutRedis } from '../support/needs.ts'
 import type { Tunnel } from '../support/proxy.ts'
-import { age, type Crowd, gather, restoreAll, saveAll, send, type Tally } from './crowd.ts'
+import { age, type Crowd, gather, insist, restoreAll, saveAll, send, type Tally } from './crowd.ts'
 import { openScope, openServers, type ServersWorld } from './worlds.ts'
 
 const areGiven = process.env.TEST_REDIS_URL !== undefined || process.env.TEST_DATABASE_URL !== undefined
@@ -116,7 +116,8 @@ t.test('long outages', { skip, timeout: 600_000 }, async (t) => {
     )
     return pairs.filter(([first, second]) => first === second && first !== '').length
   }
-  const presentOnce = async (token: string) => (await send(`${url}/api/token/refresh/`, { refresh: token })).refresh
+  const presentOnce = async (token: string) =>
+    (await insist(() => send(`${url}/api/token/refresh/`, { refresh: token }))).refresh
 
   const chosen = Object.entries(outages).filter(([name]) => name.includes(process.env.KEYTURN_OUTAGE ?? ''))
   for (const [name, outage] of chosen) {
