@@ -16,7 +16,7 @@ import { loadConfig } from '../src/config/load.ts'
 import type { Parts } from '../src/flows/parts.ts'
 import { makeVerify } from '../src/flows/verify.ts'
 import { type AlgorithmName, algorithms, isSecretAlgorithm } from '../src/keys/algorithms.ts'
-import { makeRevocations } from '../src/sessions/revocations.ts'
+import { RevocationReplica } from '../src/sessions/revocations.ts'
 import { systemClock } from '../src/time.ts'
 import { claimRules } from '../src/tokens/claims.ts'
 import type { Codec, TokenCodec } from '../src/tokens/codec.ts'
@@ -165,7 +165,7 @@ async function compare({ codec, keyring }: FastifyInstance, bare: Bare): Promise
 /** The flow of POST /api/token/verify/ with what it needs for an access token; a list of 10,000 revocations beside it. */
 function makeVerifyFlow(codec: TokenCodec): (token: string) => Promise<unknown> {
   const rules = claimRules(loadConfig({}))
-  const revocations = makeRevocations({ window: 3600, staleness: 3600 }, systemClock)
+  const revocations = new RevocationReplica({ window: 3600, staleness: 3600 }, systemClock)
   revocations.add(
     Array.from({ length: 10_000 }, (_, index) => ({
       kind: 'sid' as const,

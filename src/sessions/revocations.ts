@@ -75,98 +75,137 @@ export interface RevocationLimits {
 }
 
 /**
- * An empty replica: stale until its follower has read the feed for the first time.
+ * The replica; empty and stale until its follower has read the feed for the first time.
  *
  * An entry is forgotten once its time has passed by both clocks. Tokens expire by the wall clock, which may be set: were it
  * alone, an hour forward would forget what is needed again an hour back; were it ignored, a token that was made while it was
  * ahead would outlive its entry.
  */
-export function makeRevocations(
-  { window, staleness, most = 1_000_000 }: RevocationLimits,
-  clock: Clock,
-  monotonic: Clock = monotonicClock
-): Revocations {
+export class RevocationReplica implements Revocations {
+  readonly log = new RevocationLog()
   // Each in the order in which they were heard, so that what has expired is at the front.
-  const [sids, jtis] = [new Map<string, Term>(), new Map<string, Term>()]
-  const log = new RevocationLog()
-  let heardAt = Number.NEGATIVE_INFINITY
-  let heardAtMs = Number.NEGATIVE_INFINITY
-  let listener: RevocationListener | undefined
-  let reason: unknown
-  let loss: (Term & { readonly before: number }) | undefined
-  let read: (() => void) | undefined
-  const isStale = (): boolean =>
-    monotonic() - heardAt > staleness || sids.size + jtis.size > most || log.end - log.first > 2 * most
-  const isPast = ({ wall, steady }: Term): boolean => clock() >= wall && monotonic() >= steady
-  const termOf = (revokedAt: number): Term => ({
-    wall: Math.max(revokedAt, clock()) + window,
-    steady: monotonic() + window
-  })
-  const forgetExpired = (terms: Map<string, Term>): void => {
+  readonly #sids = new Map<string, Term>()
+  readonly #jtis = new Map<string, Term>()
+  readonly #limits: Required<RevocationLimits>
+  readonly #clock: Clock
+  readonly #monotonic: Clock
+  #heardAt = Number.NEGATIVE_INFINITY
+  #heardAtMs = Number.NEGATIVE_INFINITY
+  #listener: RevocationListener | undefined
+  #reason: unknown
+  #loss: (Term & { readonly before: number }) | undefined
+  #read: (() => void) | undefined
+
+  constructor(limits: RevocationLimits, clock: Clock, monotonic: Clock = monotonicClock) {
+    this.#limits = { most: 1_000_000, ...limits }
+    this.#clock = clock
+    this.#monotonic = monotonic
+  }
+
+  has(claims: RevocableClaims): boolean {
+    this.demandFresh()
+    const { sid, jti } = claims
+    return (
+      (sid !== undefined && this.#sids.has(sid)) ||
+      (jti !== undefined && this.#jtis.has(jti)) ||
+      this.#mayBeLost(claims)
+    )
+  }
+
+  add(revocations: readonly Revocation[]): void {
+    for (const revocation of revocations) {
+      const { kind, id } = revocation
+      const term = this.#termOf(revocation.revokedAt)
+      this.log.append({ ...revocation, term })
+      if (kind !== 'jti') moveToEnd(this.#sids, id, term)
+      if (kind !== 'sid') moveToEnd(this.#jtis, id, term)
+    }
+    this.#listener?.added()
+  }
+
+  began(epoch: number): void {
+    if (this.log.began(epoch)) this.#listener?.restarted()
+  }
+
+  lostBefore(second: number, now = this.#clock()): void {
+    const before = second + this.#clock() - now
+    if (before > (this.#loss?.before ?? 0)) this.#loss = { before, ...this.#termOf(before) }
+  }
+
+  readFirst(reader: (() => void) | undefined): void {
+    this.#read = reader
+  }
+
+  catchUp(): void {
+    this.#read?.()
+  }
+
+  demandFresh(): void {
+    this.#read?.()
+    if (this.isStale())
+      throw new KeyturnError('STORE_DOWN', {
+        detail: 'the revocation feed is silent',
+        retryAfter: 1,
+        cause: this.#reason
+      })
+  }
+
+  heard(): void {
+    this.#heardAt = this.#monotonic()
+    this.#heardAtMs = performance.now()
+    this.#forgetExpired(this.#sids)
+    this.#forgetExpired(this.#jtis)
+    this.log.forget((term) => this.#isPast(term))
+    if (this.#loss !== undefined && this.#isPast(this.#loss)) this.#loss = undefined
+    this.#listener?.heard()
+  }
+
+  lost(error: unknown): void {
+    this.#reason = error
+  }
+
+  isStale(): boolean {
+    const { staleness, most } = this.#limits
+    if (this.#monotonic() - this.#heardAt > staleness) return true
+    return this.#sids.size + this.#jtis.size > most || this.log.end - this.log.first > 2 * most
+  }
+
+  ageMs(): number {
+    return Math.ceil(performance.now() - this.#heardAtMs)
+  }
+
+  lossBefore(): number | undefined {
+    return this.#loss?.before
+  }
+
+  listen(listener: RevocationListener): void {
+    this.#listener = listener
+  }
+
+  /** Only our own tokens could have been revoked here by their session or client, and ours always have an `iat`. */
+  #mayBeLost({ sid, client_id, iat }: RevocableClaims): boolean {
+    const before = this.#loss?.before
+    return before !== undefined && iat !== undefined && iat < before && (sid !== undefined || client_id !== undefined)
+  }
+
+  #termOf(revokedAt: number): Term {
+    const { window } = this.#limits
+    return { wall: Math.max(revokedAt, this.#clock()) + window, steady: this.#monotonic() + window }
+  }
+
+  #isPast({ wall, steady }: Term): boolean {
+    return this.#clock() >= wall && this.#monotonic() >= steady
+  }
+
+  #forgetExpired(terms: Map<string, Term>): void {
     for (const [id, term] of terms) {
-      if (!isPast(term)) return
+      if (!this.#isPast(term)) return
       terms.delete(id)
     }
   }
-  const silent = (): KeyturnError =>
-    new KeyturnError('STORE_DOWN', { detail: 'the revocation feed is silent', retryAfter: 1, cause: reason })
-  const demandFresh = (): void => {
-    read?.()
-    if (isStale()) throw silent()
-  }
-  /** Only our own tokens could have been revoked here by their session or client, and ours always have an `iat`. */
-  const mayBeLost = ({ sid, client_id, iat }: RevocableClaims): boolean =>
-    loss !== undefined && iat !== undefined && iat < loss.before && (sid !== undefined || client_id !== undefined)
-  return {
-    log,
-    demandFresh,
-    catchUp() {
-      read?.()
-    },
-    has(claims) {
-      demandFresh()
-      const { sid, jti } = claims
-      return (sid !== undefined && sids.has(sid)) || (jti !== undefined && jtis.has(jti)) || mayBeLost(claims)
-    },
-    add(revocations) {
-      for (const revocation of revocations) {
-        const { kind, id } = revocation
-        const term = termOf(revocation.revokedAt)
-        log.append({ ...revocation, term })
-        for (const terms of kind === 'any' ? [sids, jtis] : kind === 'sid' ? [sids] : [jtis]) {
-          terms.delete(id)
-          terms.set(id, term)
-        }
-      }
-      listener?.added()
-    },
-    began(epoch) {
-      if (log.began(epoch)) listener?.restarted()
-    },
-    lostBefore(second, now = clock()) {
-      const before = second + clock() - now
-      if (before > (loss?.before ?? 0)) loss = { before, ...termOf(before) }
-    },
-    readFirst(reader) {
-      read = reader
-    },
-    heard() {
-      heardAt = monotonic()
-      heardAtMs = performance.now()
-      forgetExpired(sids)
-      forgetExpired(jtis)
-      log.forget(isPast)
-      if (loss !== undefined && isPast(loss)) loss = undefined
-      listener?.heard()
-    },
-    lost(error) {
-      reason = error
-    },
-    isStale,
-    ageMs: () => Math.ceil(performance.now() - heardAtMs),
-    lossBefore: () => loss?.before,
-    listen(another) {
-      listener = another
-    }
-  }
+}
+
+function moveToEnd(terms: Map<string, Term>, id: string, term: Term): void {
+  terms.delete(id)
+  terms.set(id, term)
 }

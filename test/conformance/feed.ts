@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { randomId } from '../../src/random.ts'
-import { makeRevocations, type RevocableClaims, type Revocations } from '../../src/sessions/revocations.ts'
+import { RevocationReplica, type RevocableClaims, type Revocations } from '../../src/sessions/revocations.ts'
 import type { SessionPolicy } from '../../src/sessions/session.ts'
 import type { RevocationFeed, RevocationFollower, SessionStore } from '../../src/sessions/store.ts'
 import { makeManualClock, systemClock } from '../../src/time.ts'
@@ -19,7 +19,7 @@ export type OpenFeed = () => Promise<OpenedFeed>
 /** How long a revocation matters, in seconds. */
 export const window = 360
 
-export const aReplica = (staleness = 30): Revocations => makeRevocations({ window, staleness }, systemClock)
+export const aReplica = (staleness = 30): Revocations => new RevocationReplica({ window, staleness }, systemClock)
 
 /** What a token issued just now, after any loss of the list, says of its session. */
 export const aToken = (sid: string | undefined): RevocableClaims => ({ sid, iat: systemClock() + 60 })
@@ -162,7 +162,7 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
   await t.test('silence is neither a revocation nor a fault', async (t) => {
     const { feed } = await open()
     const steady = makeManualClock(0)
-    const replica = makeRevocations({ window, staleness: 30 }, systemClock, steady)
+    const replica = new RevocationReplica({ window, staleness: 30 }, systemClock, steady)
     await follow(t, feed, replica)
     steady.advance(31)
     t.equal(replica.isStale(), true)

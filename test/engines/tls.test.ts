@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import t from 'tap'
 import { randomId } from '../../src/random.ts'
-import { makeRevocations } from '../../src/sessions/revocations.ts'
+import { RevocationReplica } from '../../src/sessions/revocations.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { openRedisStore } from '../../src/stores/redis/open.ts'
 import { systemClock } from '../../src/time.ts'
@@ -211,8 +211,8 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
   const opened = await Promise.all([open(1), open(1000)]).catch(lost)
   if (opened === undefined) return failures
   const [{ sessions: limited, feed }, { sessions, counters, guesses }] = opened
-  const replica = makeRevocations({ window, staleness: 30 }, systemClock)
-  const follower = await feed.follow({ ...replica, lost }).catch(lost)
+  const replica = new RevocationReplica({ window, staleness: 30 }, systemClock)
+  const follower = await feed.follow(Object.assign(replica, { lost })).catch(lost)
   const aUser = () => `user-${Math.random()}`
   const steps = [
     async (userId: string) => {

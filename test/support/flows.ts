@@ -8,7 +8,7 @@ import type { Parts } from '../../src/flows/parts.ts'
 import type { GuessStore } from '../../src/passwords/guessing.ts'
 import { makePasswordHasher } from '../../src/passwords/hasher.ts'
 import { passwordPolicy } from '../../src/passwords/policy.ts'
-import { makeRevocations } from '../../src/sessions/revocations.ts'
+import { RevocationReplica } from '../../src/sessions/revocations.ts'
 import { revocationWindow, sessionPolicy } from '../../src/stores/open.ts'
 import { makeManualClock } from '../../src/time.ts'
 import { makeAccessTokens } from '../../src/tokens/access.ts'
@@ -58,7 +58,7 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
   const rules = claimRules(config)
   const [secret, policy] = [Buffer.alloc(32, 'secret'), sessionPolicy(config)]
   const users = makeMemoryUsers(clock)
-  const revocations = makeRevocations({ window: revocationWindow(config), staleness: 3600 }, clock)
+  const revocations = new RevocationReplica({ window: revocationWindow(config), staleness: 3600 }, clock)
   revocations.heard()
   const usual: Parts = {
     users,

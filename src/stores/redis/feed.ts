@@ -23,82 +23,92 @@ export async function followRedisFeed(
   names: FeedNames,
   replica: Revocations
 ): Promise<RevocationFollower> {
-  const { feed } = names
-  let position = start
-  let closed = false
-  let epochReadAt = Number.NEGATIVE_INFINITY
-  let knownEpoch: number | undefined
-  defineScripts(reader)
+  const follower = new RedisFeedFollower(reader, names, replica)
+  try {
+    await follower.load()
+  } catch (error) {
+    reader.disconnect()
+    throw redisDown(error)
+  }
+  void follower.follow()
+  return follower
+}
 
-  const lookAtEpoch = async (): Promise<void> => {
-    const { epoch, now } = await readEpoch(reader, names)
-    // One second earlier, since clocks are read in whole seconds: a token that is issued right after the start is not refused.
-    if (epoch !== knownEpoch) {
-      replica.lostBefore(epoch - 1, now)
-      replica.began(epoch)
-    }
-    knownEpoch = epoch
-    epochReadAt = performance.now()
+class RedisFeedFollower implements RevocationFollower {
+  readonly #reader: Connection
+  readonly #names: FeedNames
+  readonly #replica: Revocations
+  /** The id of the last entry seen. */
+  #position = start
+  #closed = false
+  #epochReadAt = Number.NEGATIVE_INFINITY
+  #knownEpoch: number | undefined
+
+  constructor(reader: Connection, names: FeedNames, replica: Revocations) {
+    this.#reader = reader
+    this.#names = names
+    this.#replica = replica
+    defineScripts(reader)
   }
 
-  /** Takes in the entries after `position`, waiting for one so many milliseconds; how many there were. */
-  const read = async (wait?: number): Promise<number> => {
-    const reply = await (wait === undefined
-      ? reader.xreadBuffer('COUNT', page, 'STREAMS', feed, position)
-      : reader.xreadBuffer('COUNT', page, 'BLOCK', wait, 'STREAMS', feed, position))
+  async load(): Promise<void> {
+    while ((await this.#readPage()) > 0) {}
+    await this.#confirm()
+  }
+
+  /** Resolves once the follower is closed. */
+  async follow(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        const count = await this.#readPage(block)
+        if (count === 0) await this.#resumeAfterLoss()
+        // A full page may not be all that there is.
+        else if (count < page && performance.now() - this.#epochReadAt > block) await this.#confirm()
+      } catch (error) {
+        this.#replica.lost(error)
+        await delay(100)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    // A read that waits for a connection is not answered after this, not even with an error: so it is not waited for.
+    this.#reader.disconnect()
+  }
+
+  /** Takes in the entries after the position, waiting up to `waitMs` for one; returns how many there were. */
+  async #readPage(waitMs?: number): Promise<number> {
+    const { feed } = this.#names
+    const reply = await (waitMs === undefined
+      ? this.#reader.xreadBuffer('COUNT', page, 'STREAMS', feed, this.#position)
+      : this.#reader.xreadBuffer('COUNT', page, 'BLOCK', waitMs, 'STREAMS', feed, this.#position))
     const entries = reply?.[0]?.[1] ?? []
-    replica.add(entries.map(toRevocation))
-    position = entries.at(-1)?.[0].toString() ?? position
+    this.#replica.add(entries.map(toRevocation))
+    this.#position = entries.at(-1)?.[0].toString() ?? this.#position
     return entries.length
   }
 
   /** The epoch is read last: if it is as before, then nothing was lost before what has just been read. */
-  const confirm = async (): Promise<void> => {
-    await lookAtEpoch()
-    replica.heard()
-  }
-
-  const load = async (): Promise<void> => {
-    while ((await read()) > 0) {}
-    await confirm()
+  async #confirm(): Promise<void> {
+    const { epoch, now } = await readEpoch(this.#reader, this.#names)
+    // One second earlier, since clocks are read in whole seconds: a token that is issued right after the start is not refused.
+    if (epoch !== this.#knownEpoch) {
+      this.#replica.lostBefore(epoch - 1, now)
+      this.#replica.began(epoch)
+    }
+    this.#knownEpoch = epoch
+    this.#epochReadAt = performance.now()
+    this.#replica.heard()
   }
 
   /**
    * A stream that ends before the last entry seen has lost data: the server was restarted empty, or a replica that had less
    * took over. What is known stays known; the rest is read from the start.
    */
-  const resumeAfterLoss = async (): Promise<void> => {
-    if (comesBefore(await newestId(reader, feed), position)) position = start
-    await load()
-  }
-
-  const follow = async (): Promise<void> => {
-    while (!closed) {
-      try {
-        const count = await read(block)
-        if (count === 0) await resumeAfterLoss()
-        // A full page may not be all that there is.
-        else if (count < page && performance.now() - epochReadAt > block) await confirm()
-      } catch (error) {
-        replica.lost(error)
-        await delay(100)
-      }
-    }
-  }
-
-  try {
-    await load()
-  } catch (error) {
-    reader.disconnect()
-    throw redisDown(error)
-  }
-  void follow()
-  return {
-    async close() {
-      closed = true
-      // A read that waits for a connection is not answered after this, not even with an error: so it is not waited for.
-      reader.disconnect()
-    }
+  async #resumeAfterLoss(): Promise<void> {
+    if (comesBefore(await newestId(this.#reader, this.#names.feed), this.#position)) this.#position = start
+    await this.load()
   }
 }
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Parts } from '../../../src/flows/parts.ts'
-import { makeRevocations } from '../../../src/sessions/revocations.ts'
+import { RevocationReplica } from '../../../src/sessions/revocations.ts'
 import { openFlows } from '../../support/flows.ts'
 import { aDevice } from '../../support/makers.ts'
 
@@ -39,7 +39,7 @@ t.test('verify: a refresh token is valid as long as a refresh would take it', as
 })
 
 t.test('verify: an access token cannot be verified while the revocation feed is silent', async (t) => {
-  const unheard = ({ clock }: Parts) => ({ revocations: makeRevocations({ window: 360, staleness: 30 }, clock) })
+  const unheard = ({ clock }: Parts) => ({ revocations: new RevocationReplica({ window: 360, staleness: 30 }, clock) })
   const { flows, logIn } = openFlows({ change: unheard })
   const { access } = await logIn()
   await t.rejects(flows.verify(access), { code: 'STORE_DOWN' })

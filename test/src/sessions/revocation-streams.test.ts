@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Readable } from 'node:stream'
 import t from 'tap'
 import { RevocationStreams } from '../../../src/sessions/revocation-streams.ts'
-import { makeRevocations } from '../../../src/sessions/revocations.ts'
+import { RevocationReplica } from '../../../src/sessions/revocations.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { until } from '../../conformance/feed.ts'
 import { aRevocation } from '../../support/makers.ts'
@@ -13,7 +13,7 @@ const [window, staleness] = [360, 30]
 /** A replica that has been loaded, and its streams. */
 function open({ maxStreams = 10 } = {}) {
   const [wall, monotonic] = [makeManualClock(), makeManualClock(0)]
-  const replica = makeRevocations({ window, staleness }, wall, monotonic)
+  const replica = new RevocationReplica({ window, staleness }, wall, monotonic)
   replica.began(1000)
   replica.heard()
   const streams = new RevocationStreams(replica, { window, maxStreams, clock: wall })

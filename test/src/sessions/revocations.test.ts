@@ -1,5 +1,5 @@
 import t from 'tap'
-import { makeRevocations, type RevocationLimits } from '../../../src/sessions/revocations.ts'
+import { RevocationReplica, type RevocationLimits } from '../../../src/sessions/revocations.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import { aRevocation } from '../../support/makers.ts'
 
@@ -9,7 +9,7 @@ const down = { name: 'KeyturnError', code: 'STORE_DOWN', retryAfter: 1 }
 /** A replica with a wall clock and a monotonic clock that are stepped. */
 function open(limits: Partial<RevocationLimits> = {}) {
   const [wall, monotonic] = [makeManualClock(), makeManualClock(0)]
-  const replica = makeRevocations({ window, staleness, ...limits }, wall, monotonic)
+  const replica = new RevocationReplica({ window, staleness, ...limits }, wall, monotonic)
   const tick = (seconds: number) => {
     wall.advance(seconds)
     monotonic.advance(seconds)
@@ -127,7 +127,7 @@ t.test('an entry outlasts the tokens that were made while the wall clock was ahe
 })
 
 t.test('its default clock is monotonic', async (t) => {
-  const replica = makeRevocations({ window, staleness: 2 }, makeManualClock())
+  const replica = new RevocationReplica({ window, staleness: 2 }, makeManualClock())
   replica.heard()
   const { now } = Date
   t.teardown(() => {
