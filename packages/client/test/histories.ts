@@ -9,6 +9,7 @@ import type { SessionStorage } from '../src/storage.ts'
 import { type Fate, readToken, type Sent, type Tab, World } from './world.ts'
 
 const timeoutMs = 30_000
+const refreshPath = '/api/token/refresh/'
 const tabs = 3
 
 interface TabCommand {
@@ -74,15 +75,15 @@ class History {
   readonly world = new World()
   readonly open: Tab[] = []
   readonly broken: Broken
-  hasJumped = false
+  /** The clock was set, or a login was answered while its tab was frozen: a token may be older than anyone can know. */
+  hasUnknownAge = false
   readonly #violations: string[] = []
-  readonly #patience = new Map<Tab, number>()
   #fates: readonly Fate[] = []
   #sent = 0
 
   constructor(broken: Broken) {
     this.broken = broken
-    this.world.fate = (sent) => this.#decide(sent)
+    this.world.fate = () => this.#decide()
     this.world.inspect = (sent) => this.#inspect(sent)
     for (let index = 0; index < tabs; index++) this.open.push(this.#openTab())
   }
@@ -99,12 +100,8 @@ class History {
     this.#violations.push(promise)
   }
 
-  #decide(sent: Sent): Fate {
-    const fate = this.#fates[this.#sent++ % Math.max(1, this.#fates.length)] ?? {}
-    if (sent.path !== '/api/token/refresh/') return fate
-    const wait = Number(fate.instead?.headers?.['retry-after'] ?? 0) * 1000
-    if (wait > 0) this.#patience.set(sent.tab, this.world.clock.time + 40 + wait)
-    return fate
+  #decide(): Fate {
+    return this.#fates[this.#sent++ % Math.max(1, this.#fates.length)] ?? {}
   }
 
   /** What must hold of each request when it is sent. */
@@ -113,10 +110,10 @@ class History {
     if (path === '/orders') {
       const { exp } = readToken(String(authorization).slice('Bearer '.length))
       const isExpired = world.clock.time / 1000 >= Number(exp) + 1
-      if (isExpired && !this.hasJumped) this.fail('R4: no request has a token that has expired')
+      if (isExpired && !this.hasUnknownAge) this.fail('R4: no request has a token that has expired')
       if (tab.client.state === 'loggedOut') this.fail('R7: no request after a logout')
     }
-    if (path !== '/api/token/refresh/') return
+    if (path !== refreshPath) return
     if (world.sent.some((each) => each !== world.sent.at(-1) && each.tab === tab && each.path === path && each.isOpen))
       this.fail('R1: one refresh at a time')
     const { stored } = world
@@ -124,7 +121,19 @@ class History {
     const newest = readToken(stored?.refresh ?? '')
     if (presented.sid === newest.sid && Number(presented.gen) < Number(newest.gen))
       this.fail('R2: the newest token is presented')
-    if (world.clock.time < (this.#patience.get(tab) ?? 0)) this.fail('R5: Retry-After is respected')
+    if (this.#mustWait(tab)) this.fail('R5: Retry-After is respected')
+  }
+
+  /** Whether the service has asked this tab for patience. A login or a logout begins again. */
+  #mustWait(tab: Tab): boolean {
+    const { sent, calls, clock } = this.world
+    const isOfTab = (each: { readonly tab: Tab }) => each.tab === tab
+    const answered = sent.filter((each) => isOfTab(each) && each.path === refreshPath && each.answeredAt !== undefined)
+    const { reply, answeredAt = 0 } = answered.at(-1) ?? {}
+    const hasBegunAgain = calls.some(
+      ({ name, endedAt = clock.time, ...call }) => isOfTab(call) && /^log/.test(name) && endedAt >= answeredAt
+    )
+    return !hasBegunAgain && clock.time < answeredAt + 1000 * Number(reply?.headers?.['retry-after'] ?? 0)
   }
 
   async apply(step: Command): Promise<void> {
@@ -135,7 +144,7 @@ class History {
       this.#sent = 0
     } else if (step.do === 'jump') {
       world.clock.wall += step.ms
-      this.hasJumped = true
+      this.hasUnknownAge = true
     } else if (step.do === 'end') {
       for (const sid of world.service.sessions.keys()) world.service.end(sid, 'an operator')
     } else if ('tab' in step) await this.#applyToTab(step)
@@ -143,7 +152,10 @@ class History {
 
   async #applyToTab({ do: name, tab: index }: TabCommand): Promise<void> {
     const tab = this.open[index] as Tab
-    if (name === 'freeze') return tab.freeze()
+    if (name === 'freeze') {
+      this.hasUnknownAge ||= this.world.calls.some((call) => call.tab === tab && call.name === 'login' && !call.outcome)
+      return tab.freeze()
+    }
     if (name === 'thaw') return tab.thaw()
     if (name === 'replace') {
       tab.kill()

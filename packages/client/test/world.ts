@@ -156,6 +156,8 @@ export interface Sent {
   readonly authorization: string | null
   isOpen: boolean
   reply?: Reply
+  /** When the tab has the reply. */
+  answeredAt?: number
 }
 
 export interface Call {
@@ -317,6 +319,7 @@ export class Tab {
     return new Promise((resolve, reject) => {
       const end = (finish: () => void) =>
         this.#run(() => {
+          if (!sent.isOpen) return
           sent.isOpen = false
           finish()
         })
@@ -329,7 +332,10 @@ export class Tab {
         if (lost === 'answer') return
         const body = reply.body === undefined ? null : JSON.stringify(reply.body)
         world.clock.set(back, () =>
-          end(() => resolve(new Response(body, { status: reply.status, headers: reply.headers ?? {} })))
+          end(() => {
+            sent.answeredAt ??= world.clock.time
+            resolve(new Response(body, { status: reply.status, headers: reply.headers ?? {} }))
+          })
         )
       })
     })
