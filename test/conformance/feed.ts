@@ -32,7 +32,7 @@ export async function follow(
 ): Promise<Revocations & { readonly follower: RevocationFollower }> {
   const follower = await feed.follow(replica)
   t.teardown(() => follower.close())
-  return { ...replica, follower }
+  return Object.assign(replica, { follower })
 }
 
 /** Milliseconds until `isSo`, looked at every millisecond. Rejects when `atMost(most)` is over. */
