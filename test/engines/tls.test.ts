@@ -36,7 +36,7 @@ t.test('TLS', { skip }, async (t) => {
     const { code, stdout } = await runKeyturn(['check-config'], { DATA_DIR: aDataDir(t), REDIS_URL: url, ...env })
     return { code, words: /^Sessions: (.*)$/m.exec(stdout)?.[1] ?? stdout }
   }
-  const good = { code: 0, words: 'Redis answers.' }
+  const good = { code: 0, words: 'Redis responds.' }
   const trusting = { NODE_EXTRA_CA_CERTS: certificates.authority.certificate }
   const untrusted = (reason: RegExp) => ({ code: 'STORE_DOWN', detail: reason })
 

@@ -204,7 +204,7 @@ const address = fc.oneof(
 
 /** The credentials that an endpoint requires. */
 const usualAuthorization = (path: string): string =>
-  path.startsWith('/oauth/') ? 'Basic {{basic}}' : 'Bearer {{access}}'
+  path.startsWith('/oauth/') || path === '/api/revocations/' ? 'Basic {{basic}}' : 'Bearer {{access}}'
 
 const authorizationFor = (path: string): Arbitrary<string | undefined> =>
   fc.oneof(

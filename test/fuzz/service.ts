@@ -29,7 +29,7 @@ export async function openFuzzed(t: Test, env: Record<string, string>): Promise<
   const limits = { RATE_LIMIT_ALLOW: '127.0.0.1', LOGIN_BACKOFF: 'off' }
   const service = await openApp(t, { SLIDING_TOKENS: 'true', ...limits, ...env })
   const { app } = service
-  const client = await addClient(service, 'gateway', ['orders'])
+  const client = await addClient(service, 'gateway', ['orders', 'keyturn.revocations'])
   const user = await service.addUser('vitor', aPassword)
   const given: Record<Treasure, string> = {
     ...(await logIn(service)),

@@ -111,6 +111,15 @@ export async function untilAnswering({ store }: Worker): Promise<void> {
   }
 }
 
+/** A circuit that is half-open refuses calls for a part of each slice of time: resolves after a second in which none was refused. */
+export async function untilAllPass({ store }: Worker): Promise<void> {
+  for (let since = performance.now(); performance.now() - since < 1000; ) {
+    const calls = await Promise.allSettled([store.ping(), store.ping()])
+    if (calls.some(({ status }) => status === 'rejected')) since = performance.now()
+    await sleep(5)
+  }
+}
+
 function track(set: Set<Promise<void>>, promise: Promise<void>): void {
   set.add(promise)
   void promise.finally(() => set.delete(promise))

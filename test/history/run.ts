@@ -28,7 +28,7 @@ import { type Choices, makeChoices } from './choices.ts'
 import { live, type Stage } from './clients.ts'
 import { openForDelays } from './delay-stores.ts'
 import { expectations, playDelays } from './delays.ts'
-import { makeRecorder, type Operation, type Recorder, untilAnswering } from './history.ts'
+import { makeRecorder, type Operation, type Recorder, untilAllPass } from './history.ts'
 import type { Violation } from './invariants.ts'
 import { countOutcomes, countTimes, describe } from './report.ts'
 import { type Disturbance, disturb, type Fault, openWorld, restart, type World } from './world.ts'
@@ -67,7 +67,7 @@ export async function playHistory(server: RedisServer, options: HistoryOptions):
     const recorder = makeRecorder(world.clock)
     const disturbed = await play(world, recorder, options, choices)
     if (options.restarts > 0) await restart(world)
-    await Promise.all(world.workers.map(untilAnswering))
+    await Promise.all(world.workers.map(untilAllPass))
     await lookOnceMore(world, recorder)
     const operations = recorder.operations()
     return {

@@ -4,13 +4,14 @@ import type { Session } from '../../sessions/session.ts'
 /*
  * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):
  *   sid (16 bytes)          -> twelve 32-bit numbers, big-endian, in the order below
- *   sid and the letter c    -> the device: address, a space, user agent; 64 bytes at most
+ *   sid and the letter c    -> the device: address, a space, user agent; 60 bytes at most
  * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
  * expiry included. A key a session with an index beside it took 440.
  */
 /** In place of the generation of a session that has ended but is not yet in the revocation feed. */
 const endedMark = 2 ** 32 - 1
-const longestDevice = 64
+/** With a record of 48 bytes, a session of this size just fits an allocation of 160 bytes; the next one has 192. */
+const longestDevice = 60
 
 /** What the scripts in lua/ write with struct.pack('>I4I4I4I4I4I4I4I4I4I4I4I4', ...); undefined for a session that has ended. */
 export function decodeRecord(userId: string, sid: string, record: Buffer, device: Buffer | null): Session | undefined {
@@ -40,7 +41,7 @@ export const createdAtOf = (record: Buffer): number => record.readUInt32BE(8)
 /** When the session of a record is over, whether it has been ended before or not. */
 export const expiryOf = (record: Buffer): number => record.readUInt32BE(16)
 
-/** Address and user agent in 64 bytes: a longer user agent is cut at a whole character. */
+/** Address and user agent in 60 bytes: a longer user agent is cut at a whole character. */
 export function encodeDevice({ ip, userAgent }: SessionDevice): Buffer {
   const bytes = Buffer.from(`${ip} ${userAgent}`)
   let end = Math.min(bytes.length, longestDevice)

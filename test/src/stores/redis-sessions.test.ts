@@ -48,7 +48,7 @@ t.test('by its own clock, a session is what its tokens say', async (t) => {
   t.ok(Math.abs(session.createdAt - systemClock()) <= 1)
   const found = await store.find('{odd} user%', session.sid)
   t.same({ ...found, device: session.device }, session)
-  t.match(found?.device, { ip: '2001:db8::1', userAgent: /^ü{26}$/ }, 'cut at a whole character')
+  t.match(found?.device, { ip: '2001:db8::1', userAgent: /^ü{24}$/ }, 'cut at a whole character')
   await store.close()
 })
 
