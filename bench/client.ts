@@ -73,7 +73,7 @@ function askOn(socket: Socket, line: Line, load: Load, end: number, latencies: n
       sentAt = performance.now()
       socket.write(requestText(load, body))
     }
-    const fail = (words: string): void => reject(new Error(`${load.method} ${load.path}: ${words}`))
+    const fail = (reason: string): void => reject(new Error(`${load.method} ${load.path}: ${reason}`))
     for (const event of ['data', 'error', 'close']) socket.removeAllListeners(event)
     socket.on('error', reject)
     socket.on('close', () => fail('the connection was closed'))

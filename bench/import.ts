@@ -51,9 +51,9 @@ async function measure(args: readonly string[], env: Record<string, string>, out
     env: testSettings(env),
     stdio: ['ignore', openSync(output, 'w'), 'pipe']
   })
-  let words = ''
+  let printed = ''
   child.stderr?.setEncoding('utf8').on('data', (text) => {
-    words += text
+    printed += text
   })
   let used = { cpu: 0, memory: 0 }
   const watch = setInterval(() => {
@@ -61,7 +61,7 @@ async function measure(args: readonly string[], env: Record<string, string>, out
   }, 20)
   const [code] = await once(child, 'close')
   clearInterval(watch)
-  if (code !== 0) throw new Error(`keyturn ${args.join(' ')} ended with ${code}: ${words}`)
+  if (code !== 0) throw new Error(`keyturn ${args.join(' ')} ended with ${code}: ${printed}`)
   return { seconds: (performance.now() - began) / 1000, ...used }
 }
 

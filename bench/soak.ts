@@ -55,7 +55,7 @@ try {
       `${(elapsed / 1000).toFixed(0).padStart(5)} s  ${answered} served, ${ended} logouts, failed: ${countKinds(failed)};`,
       `longest ${longest.toFixed(0)} ms; MB ${describe(now)}; loop p99 ${lag}`
     )
-    for (const words of wrong) console.error(`wrong: ${words}`)
+    for (const message of wrong) console.error(`wrong: ${message}`)
     if (failed.length > 0 || wrong.length > 0) process.exitCode = 1
     if (elapsed < minutes * 15_000) continue
     for (const each of now) {

@@ -37,7 +37,7 @@ export function readFields(body: unknown, rules: Readonly<Record<string, FieldRu
   return Object.keys(messages).length > 0 ? { messages } : { fields }
 }
 
-/** A field's value, or its errors as Django REST framework words them. */
+/** A field's value, or its errors, in the form of Django REST framework. */
 type Read<T> = { readonly value: T } | { readonly faults: readonly FieldMessage[] }
 
 /** A list of strings (ListField). Their content is not validated: one invalid token must not fail the whole batch. */

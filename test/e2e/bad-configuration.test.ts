@@ -65,13 +65,13 @@ async function outcomeOf(t: Test, command: string, env: Readonly<Record<string, 
     process.exitCode = undefined
     return {
       exitCode,
-      words: errors()
+      message: errors()
         .map(({ args }) => String(args[0]))
         .join('')
     }
   } catch (error) {
     const { exitCode, message } = explain(error) ?? { exitCode: undefined, message: String((error as Error).stack) }
-    return { exitCode, words: message }
+    return { exitCode, message }
   } finally {
     ;[process.argv, process.env] = former
     errors.restore()
@@ -84,9 +84,9 @@ t.test('every command answers a bad configuration with 78', async (t) => {
     // Commands that look at no key leave it to those that do.
     if (bad.variables.some((variable) => variable.startsWith('SIGNING_KEY'))) continue
     const command = commands[index % commands.length] ?? ''
-    const { exitCode, words } = await outcomeOf(t, command, bad.env)
+    const { exitCode, message } = await outcomeOf(t, command, bad.env)
     t.equal(exitCode, 78, command)
-    checkFaults(t, words, bad)
+    checkFaults(t, message, bad)
   }
 })
 
@@ -107,9 +107,9 @@ t.test('wrong usage exits with 2, and never with a stack', async (t) => {
       'users import - --format xml'
     ]
   ]) {
-    const { exitCode, words } = await outcomeOf(t, command, {})
+    const { exitCode, message } = await outcomeOf(t, command, {})
     t.equal(exitCode, 2, command)
-    t.notMatch(words, /^\s+at /m)
+    t.notMatch(message, /^\s+at /m)
   }
 })
 

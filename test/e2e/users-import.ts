@@ -128,9 +128,9 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     const dump = aDump(count)
     const stopped = async (...options: string[]) => {
       const child = spawnKeyturn(['users', 'import', '-', ...options], { ...env, TMPDIR: temporary })
-      let words = ''
+      let output = ''
       child.stderr.setEncoding('utf8').on('data', (text) => {
-        words += text
+        output += text
       })
       const closed = once(child, 'close')
       child.stdin.write(dump.slice(0, dump.lastIndexOf('{"model"')))
@@ -139,14 +139,14 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
       while (!(await isUnderWay())) await sleep(20)
       child.kill('SIGINT')
       t.same(await closed, [1, null])
-      t.match(words, /(^|\n)Standard input: reading was interrupted\.\n$/)
-      return words
+      t.match(output, /(^|\n)Standard input: reading was interrupted\.\n$/)
+      return output
     }
     t.notMatch(await stopped('--dry-run'), 'Run the same command again')
     t.equal(await countUsers(db), 0)
-    const words = await stopped()
+    const output = await stopped()
     t.match(
-      words,
+      output,
       `Standard input: ${number(await countUsers(db))} created, 0 skipped, 0 refused.\nRun the same command again`
     )
     t.same(readdirSync(temporary), [])

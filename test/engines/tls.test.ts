@@ -1,5 +1,5 @@
 /*
- * Redis over TLS, and with accounts: what is accepted, what is refused and in which words, and the least rights that do.
+ * Redis over TLS, and with accounts: what is accepted, what is refused and with which message, and the least rights that do.
  * The private servers are Debian's redis-server; TEST_REDIS_URL is not used.
  */
 import { readFileSync } from 'node:fs'
@@ -34,24 +34,24 @@ t.test('TLS', { skip }, async (t) => {
   /** What `keyturn check-config` says of sessions, and its exit status. */
   const check = async (url: string, env: Record<string, string>) => {
     const { code, stdout } = await runKeyturn(['check-config'], { DATA_DIR: aDataDir(t), REDIS_URL: url, ...env })
-    return { code, words: /^Sessions: (.*)$/m.exec(stdout)?.[1] ?? stdout }
+    return { code, message: /^Sessions: (.*)$/m.exec(stdout)?.[1] ?? stdout }
   }
-  const good = { code: 0, words: 'Redis responds.' }
+  const good = { code: 0, message: 'Redis responds.' }
   const trusting = { NODE_EXTRA_CA_CERTS: certificates.authority.certificate }
   const untrusted = (reason: RegExp) => ({ code: 'STORE_DOWN', detail: reason })
 
   await t.test('a certificate of an unknown authority is refused, with advice', async (t) => {
-    const { code, words } = await check(`rediss://${server.host}`, {})
+    const { code, message } = await check(`rediss://${server.host}`, {})
     t.equal(code, 1)
     for (const part of [/self-signed certificate/, /NODE_EXTRA_CA_CERTS/, /REDIS_TLS_VERIFY=false/])
-      t.match(words, part)
-    t.comment(words)
+      t.match(message, part)
+    t.comment(message)
     await t.rejects(open(`rediss://${selfSigned.host}`), untrusted(/self-signed certificate; .*REDIS_TLS_VERIFY/))
   })
 
   await t.test('it is accepted when its authority is known, for its host', async (t) => {
     t.same(await check(`rediss://${server.host}`, trusting), good)
-    t.match(await check(`rediss://${elsewhere.host}`, trusting), { code: 1, words: /altnames.*REDIS_TLS_VERIFY/ })
+    t.match(await check(`rediss://${elsewhere.host}`, trusting), { code: 1, message: /altnames.*REDIS_TLS_VERIFY/ })
   })
 
   await t.test('any is accepted with REDIS_TLS_VERIFY=false', async (t) => {

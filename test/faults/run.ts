@@ -22,8 +22,8 @@ for (const [name, play] of Object.entries(suites)) {
   if (wanted.length > 0 && !wanted.some((part) => name.toLowerCase().includes(part.toLowerCase()))) continue
   await play('long', (outcome) => {
     console.log(rowOf(outcome))
-    for (const words of outcome.wrong) {
-      console.error(`wrong: ${words}`)
+    for (const message of outcome.wrong) {
+      console.error(`wrong: ${message}`)
       process.exitCode = 1
     }
   })

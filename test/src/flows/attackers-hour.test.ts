@@ -103,7 +103,7 @@ async function anHour(
     hashed,
     most,
     refused,
-    words: `${3600 * aSecond} guesses, of which ${hashed} reached the hasher, at most ${most} of one account; ${visits} logins of owners, ${refused.length} refused`
+    summary: `${3600 * aSecond} guesses, of which ${hashed} reached the hasher, at most ${most} of one account; ${visits} logins of owners, ${refused.length} refused`
   }
 }
 
@@ -113,8 +113,8 @@ const anAddress = (index: number): string => `10.${index >> 16}.${(index >> 8) &
 async function besiege(t: Test, opened: OpenedGuesses, username: string, addresses: number) {
   const aSecond = addresses === 1 ? 1 : 3
   const guess = (index: number) => ({ username, ip: anAddress(index % addresses) })
-  const { words, hashed, most, statuses, refused } = await anHour(await openLogins(t, opened), aSecond, guess, [victim])
-  t.comment(words)
+  const { summary, hashed, most, statuses, refused } = await anHour(await openLogins(t, opened), aSecond, guess, [victim])
+  t.comment(summary)
   t.ok(most > 60 && most < 100, `${most} guesses`)
   t.same(statuses, { 401: hashed, 429: 3600 * aSecond - hashed })
   t.same(refused, [], 'the owner logs in at the first try')
@@ -158,15 +158,15 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   })
 
   await t.test('one account, from the address of its owner', async (t) => {
-    const { words, most } = await anHour(await openLogins(t, await open()), 1, () => victim)
-    t.comment(words)
+    const { summary, most } = await anHour(await openLogins(t, await open()), 1, () => victim)
+    t.comment(summary)
     t.ok(most > 80 && most < 100, `${most} guesses`)
   })
 
   await t.test('a hundred accounts in turn, from 10,000 addresses', async (t) => {
     const guess = (index: number) => ({ username: `owner-${index % 100}`, ip: anAddress(index % 10_000) })
-    const { words, most, refused } = await anHour(await openLogins(t, await open()), 3, guess, owners)
-    t.comment(words)
+    const { summary, most, refused } = await anHour(await openLogins(t, await open()), 3, guess, owners)
+    t.comment(summary)
     t.ok(most < 100, `${most} guesses`)
     t.same(refused, [], 'no owner is locked out')
   })

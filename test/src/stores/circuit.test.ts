@@ -74,7 +74,7 @@ t.test('closed: three time-outs in a row open the circuit, and no further call r
 })
 
 t.test('closed: the time-outs of each driver and of the system count', async (t) => {
-  const words = [
+  const messages = [
     'Command timed out',
     "Socket timeout. Expecting data, but didn't receive any in 2500ms.",
     'Query read timeout',
@@ -82,7 +82,7 @@ t.test('closed: the time-outs of each driver and of the system count', async (t)
     'Connection terminated due to connection timeout',
     'connect ETIMEDOUT 10.0.0.1:6379'
   ]
-  for (const message of words) {
+  for (const message of messages) {
     const { circuit, call } = open()
     for (let each = 0; each < 3; each++) await circuit.run(() => Promise.reject(new Error(message))).catch(() => {})
     await t.rejects(call(), down, message)

@@ -157,10 +157,10 @@ t.test('claims kept with a user', async (t) => {
     ['{', /./],
     [JSON.stringify({ text: 'x'.repeat(2048) }), /longer than 2048 bytes/]
   ]
-  for (const [input, words] of refusals) {
+  for (const [input, expected] of refusals) {
     const { code, stderr } = await runKeyturn(['users', 'set-claims', 'ann'], env, input)
     t.equal(code, 1, stderr)
-    t.match(stderr, words)
+    t.match(stderr, expected)
   }
 })
 
