@@ -113,7 +113,9 @@ const anAddress = (index: number): string => `10.${index >> 16}.${(index >> 8) &
 async function besiege(t: Test, opened: OpenedGuesses, username: string, addresses: number) {
   const aSecond = addresses === 1 ? 1 : 3
   const guess = (index: number) => ({ username, ip: anAddress(index % addresses) })
-  const { summary, hashed, most, statuses, refused } = await anHour(await openLogins(t, opened), aSecond, guess, [victim])
+  const { summary, hashed, most, statuses, refused } = await anHour(await openLogins(t, opened), aSecond, guess, [
+    victim
+  ])
   t.comment(summary)
   t.ok(most > 60 && most < 100, `${most} guesses`)
   t.same(statuses, { 401: hashed, 429: 3600 * aSecond - hashed })
