@@ -7,6 +7,7 @@ import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import type { KeyStore } from '../keys/store.ts'
 import type { Counters } from '../limits/counters.ts'
+import type { OneTimeTokenStore } from '../one-time-tokens/store.ts'
 import type { GuessStore } from '../passwords/guessing.ts'
 import type { SessionPolicy } from '../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
@@ -24,6 +25,7 @@ import { makeDjangoUsers } from './sql/django-users.ts'
 import { openForeignBlacklist } from './sql/foreign-blacklist.ts'
 import { makeKeyStore } from './sql/keys.ts'
 import { migrate, pendingMigrations } from './sql/migrate.ts'
+import { makeOneTimeTokenStore } from './sql/one-time-tokens.ts'
 import { makeUserStore } from './sql/users.ts'
 
 /** All stores of the service. */
@@ -32,6 +34,7 @@ export interface Stores {
   readonly users: UserStore
   readonly keys: KeyStore
   readonly clients: ClientStore
+  readonly oneTimeTokens: OneTimeTokenStore
   readonly audit: AuditStore
   readonly sessions: SessionStore
   /** Simple JWT's own blacklist in the same database. */
@@ -63,6 +66,7 @@ export async function openStores(config: Config, clock: Clock, report?: CircuitR
       users: await openUsers(config, database, clock),
       keys: makeKeyStore(database),
       clients: makeClientStore(database, clock),
+      oneTimeTokens: makeOneTimeTokenStore(database, clock),
       audit: makeAuditStore(database),
       sessions,
       foreignBlacklist: await openForeignBlacklist(database),

@@ -24,6 +24,7 @@ const modules = [
   'keys',
   'passwords',
   'users',
+  'one-time-tokens',
   'clients',
   'audit',
   'limits',
@@ -39,7 +40,18 @@ const entryPoints = ['src/app', 'src/cluster', 'src/cli']
 /**
  * The modules of which a route may import values: plain functions. What has parts, as flows and stores, arrives on `app`.
  */
-const openToRoutes = ['errors', 'parameters', 'time', 'random', 'addresses', 'keys', 'clients', 'sessions', 'tokens']
+const openToRoutes = [
+  'errors',
+  'parameters',
+  'time',
+  'random',
+  'addresses',
+  'keys',
+  'one-time-tokens',
+  'clients',
+  'sessions',
+  'tokens'
+]
 
 /** Packages that only some folders may import. */
 const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [

@@ -9,6 +9,7 @@ export const ownRights: Readonly<Record<string, readonly Right[]>> = {
   keyturn_keys: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   keyturn_clients: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   keyturn_audit: ['SELECT', 'INSERT'],
+  keyturn_one_time_tokens: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   keyturn_migrations: ['SELECT']
 }
 

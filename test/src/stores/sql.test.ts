@@ -17,6 +17,7 @@ import { makeAuditStore } from '../../../src/stores/sql/audit.ts'
 import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
+import { makeOneTimeTokenStore } from '../../../src/stores/sql/one-time-tokens.ts'
 import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { missingRights, ownRights } from '../../../src/stores/sql/rights.ts'
@@ -26,6 +27,7 @@ import { makeManualClock } from '../../../src/time.ts'
 import type { User } from '../../../src/users/user.ts'
 import { until } from '../../conformance/feed.ts'
 import { clientStoreSuite } from '../../conformance/clients.ts'
+import { oneTimeTokenStoreSuite } from '../../conformance/one-time-tokens.ts'
 import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
@@ -80,6 +82,8 @@ t.test('the rights that are checked are those that the statements need', async (
       found.add(`${{ 'INSERT INTO': 'INSERT', UPDATE: 'UPDATE', 'DELETE FROM': 'DELETE' }[verb] ?? 'SELECT'} ${table}`)
       if (verb === 'DELETE FROM' || verb === 'UPDATE') found.add(`SELECT ${table}`)
     }
+    for (const [, table] of source.matchAll(/INSERT INTO (keyturn_\w+)[^`]*DO UPDATE SET/g))
+      found.add(`UPDATE ${table}`)
   }
   const checked = Object.entries(ownRights).flatMap(([table, rights]) => rights.map((right) => `${right} ${table}`))
   t.same(checked.toSorted(), [...found].toSorted())
@@ -319,6 +323,17 @@ async function databaseSuite(
     clientStoreSuite(t, async () => {
       const clock = makeManualClock()
       return { store: makeClientStore(await openMigrated(t), clock), now: clock, advance: clock.advance }
+    })
+  )
+
+  await t.test('one-time tokens', (t) =>
+    oneTimeTokenStoreSuite(t, async () => {
+      const { address, db } = await openEmpty(t)
+      await migrate(db)
+      const clock = makeManualClock()
+      const [store, other] = [db, reopen(t, db, address)].map((each) => makeOneTimeTokenStore(each, clock))
+      if (store === undefined || other === undefined) throw new Error('there are two')
+      return { store, other, now: clock, advance: clock.advance }
     })
   )
 

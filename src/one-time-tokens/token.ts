@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto'
+import { randomSecret } from '../random.ts'
+import { parseDuration } from '../time.ts'
+import type { User } from '../users/user.ts'
+
+/** What a one-time token is for: to reset a password, to verify an address, or to accept an invitation. */
+export const oneTimePurposes = ['password_reset', 'verify', 'invite'] as const
+export type OneTimePurpose = (typeof oneTimePurposes)[number]
+
+/** A one-time token as it is stored: without its secret. */
+export interface OneTimeToken {
+  readonly userId: string
+  readonly purpose: OneTimePurpose
+  /** The result of hashOneTimeToken. */
+  readonly hash: string
+  /** The result of userState when the token was issued. */
+  readonly userState: string
+  /** Whole seconds since 1970. */
+  readonly expiresAt: number
+}
+
+/** The longest lifetime, in whole seconds: a day. */
+export const maxOneTimeLifetime = 86_400
+
+/**
+ * How long a token is valid unless the caller chooses, in whole seconds. A password reset is requested by someone who waits for
+ * the mail, so an hour suffices; the other mails are read when there is time.
+ */
+const defaultLifetimes: Readonly<Record<OneTimePurpose, number>> = {
+  password_reset: 3600,
+  verify: maxOneTimeLifetime,
+  invite: maxOneTimeLifetime
+}
+
+/** The purpose of that name; undefined for any other text. */
+export const parseOneTimePurpose = (text: string): OneTimePurpose | undefined =>
+  oneTimePurposes.find((purpose) => purpose === text)
+
+/** Whole seconds from a duration such as 3600 or 12h; undefined unless it is between a second and a day. */
+export function parseOneTimeLifetime(text: string): number | undefined {
+  const lifetime = parseDuration(text)
+  return lifetime !== undefined && lifetime >= 1 && lifetime <= maxOneTimeLifetime ? lifetime : undefined
+}
+
+/**
+ * The stored form of a token. A fast hash suffices: a slow one makes guessing expensive, and 256 random bits cannot be guessed at
+ * any price. A plain one too, since equal tokens do not occur. So a copy of the database contains nothing that can be redeemed.
+ */
+export const hashOneTimeToken = (token: string): string => createHash('sha256').update(token).digest('base64url')
+
+/**
+ * A hash of the facts about a user that a token was issued under: the password digest and the activation. A token is valid while
+ * they are unchanged (isUnchanged), so a new password revokes it however it was set: over HTTP, by a command, by another worker, or by
+ * Django in its own table. A digest that a login replaces (PASSWORD_REHASH) counts as a new password.
+ */
+export const userState = ({ passwordHash, isActive }: Pick<User, 'passwordHash' | 'isActive'>): string =>
+  createHash('sha256')
+    .update(JSON.stringify([isActive, passwordHash]))
+    .digest('base64url')
+
+export interface OneTimeOptions {
+  /** Whole seconds, at most maxOneTimeLifetime; by default according to the purpose. */
+  readonly lifetime?: number | undefined
+  /** Whole seconds since 1970. */
+  readonly now: number
+}
+
+/** A new token of a user: 256 random bits, and what is stored of it. */
+export function makeOneTimeToken(
+  user: Pick<User, 'id' | 'passwordHash' | 'isActive'>,
+  purpose: OneTimePurpose,
+  { lifetime = defaultLifetimes[purpose], now }: OneTimeOptions
+): { readonly token: string; readonly stored: OneTimeToken } {
+  const token = randomSecret()
+  const stored = {
+    userId: user.id,
+    purpose,
+    hash: hashOneTimeToken(token),
+    userState: userState(user),
+    expiresAt: now + lifetime
+  }
+  return { token, stored }
+}
