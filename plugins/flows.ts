@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
-import { makeTryPassword } from '../src/flows/guessing.ts'
+import { makeChargeReset, makeTryPassword } from '../src/flows/guessing.ts'
 import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
@@ -24,6 +24,11 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     checkUserIsActive: config.checkUserIsActive,
     failed: (hook, error) => app.log.error({ err: error, hook }, 'hook failed; request continued without it')
   })
+  const guessLimits = {
+    isOn: config.loginBackoff,
+    address: config.loginFailuresAddress,
+    everybody: config.loginFailuresAll
+  }
   app.decorate(
     'flows',
     makeFlows({
@@ -35,11 +40,11 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       revocationWindow: revocationWindow(config),
       hasher,
       decoySecret: keyring.keys().decoySecret,
-      tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, {
-        isOn: config.loginBackoff,
-        address: config.loginFailuresAddress,
-        everybody: config.loginFailuresAll
-      }),
+      tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, guessLimits),
+      chargeReset: makeChargeReset(stores.guesses, keyring.keys().guessSecret, guessLimits),
+      trail: app.auditTrail,
+      failed: (error) => app.log.error({ err: error }, 'password reset could not be sent'),
+      oneTimeTokens: stores.oneTimeTokens,
       codec,
       access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
       refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, adoptionRules(config)),
@@ -65,6 +70,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
       sessionPolicy: sessionPolicy(config)
     })
   )
+  app.addHook('onClose', () => app.flows.passwordForgotten?.settled())
 }
 
 declare module 'fastify' {

@@ -12,6 +12,8 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   logout: ['keyturn_logouts_total', 'Sessions ended by their refresh token'],
   session_end: ['keyturn_session_ends_total', 'Requests that ended sessions from the list'],
   password_change: ['keyturn_password_changes_total', 'Password changes'],
+  password_reset: ['keyturn_password_resets_total', 'Passwords set with a one-time token'],
+  password_reset_request: ['keyturn_password_reset_requests_total', 'Requests for a password reset'],
   client_token: ['keyturn_client_tokens_total', 'Access tokens issued to clients for themselves'],
   introspect: ['keyturn_introspections_total', 'Introspections'],
   revoke: ['keyturn_revocations_total', 'Tokens that clients revoked'],

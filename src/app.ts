@@ -34,7 +34,9 @@ import revoke from '../routes/oauth/revoke.ts'
 import grantToken from '../routes/oauth/token.ts'
 import health from '../routes/ops/health.ts'
 import serveMetrics from '../routes/ops/metrics.ts'
-import password from '../routes/password.ts'
+import changePassword from '../routes/password/change.ts'
+import forgotPassword from '../routes/password/forgot.ts'
+import resetPassword from '../routes/password/reset.ts'
 import revocations from '../routes/revocations.ts'
 import endAllSessions from '../routes/sessions/end-all.ts'
 import endSession from '../routes/sessions/end.ts'
@@ -156,7 +158,9 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
   await app.register(listSessions)
   await app.register(endSession)
   await app.register(endAllSessions)
-  await app.register(password)
+  await app.register(changePassword)
+  await app.register(resetPassword)
+  await app.register(forgotPassword)
   await app.register(async (oauth) => {
     await oauth.register(form)
     await oauth.register(grantToken)

@@ -73,6 +73,7 @@ export const errorTable = {
     text: "The user's password has been changed.",
     bearer: 'invalid_token'
   },
+  ONE_TIME_TOKEN_INVALID: { status: 400, text: 'This token is invalid, has expired, or was already used.' },
   CROSS_SITE: { status: 403, text: 'This origin may not use the refresh cookie.' },
   CLIENT_INVALID: { status: 401, text: 'Client authentication failed.', oauth: 'invalid_client' },
   CLIENT_OTHER: { status: 400, text: 'This token was issued to another client.', oauth: 'unauthorized_client' },

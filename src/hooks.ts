@@ -15,6 +15,11 @@ export interface HooksModule {
   readonly onLoginFailed?: (credentials: Credentials, device: SessionDevice) => unknown
   /** Called before the response to a refresh that may be a thief's, so that the user can be warned. */
   readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
+  /**
+   * Called after the response to a request for a password reset, if the user may reset the password: sends the token to the user,
+   * for example by putting a mail into a queue. With this hook, POST /api/password/forgot/ exists.
+   */
+  readonly onPasswordResetRequested?: (user: ClaimsUser, reset: PasswordResetContext) => unknown
 }
 
 /** `claims` of HOOKS_MODULE, or the default export of CLAIMS_MODULE. */
@@ -53,6 +58,13 @@ export interface SessionDevice {
 
 export interface LoginContext extends SessionDevice {
   readonly sid: string
+}
+
+/** A token with which the user can set a password once, and where it was requested. */
+export interface PasswordResetContext extends SessionDevice {
+  readonly token: string
+  /** Whole seconds since 1970. */
+  readonly expiresAt: number
 }
 
 /** Where a suspicious refresh came from. */

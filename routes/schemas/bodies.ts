@@ -21,6 +21,26 @@ export const PasswordBody = {
   examples: [{ current_password: 'correct-horse-battery', new_password: 'staple-under-the-bridge' }]
 } as const
 
+/** A one-time token in examples, shortened. */
+export const aOneTimeToken = 'mB2iUQ3j8mXn…'
+
+export const PasswordResetBody = {
+  type: 'object',
+  required: ['token', 'new_password'],
+  properties: {
+    token: text('A one-time token for a password reset or an invitation'),
+    new_password: text('New password')
+  },
+  examples: [{ token: aOneTimeToken, new_password: 'staple-under-the-bridge' }]
+} as const
+
+export const UsernameBody = {
+  type: 'object',
+  required: ['username'],
+  properties: { username: text('Username') },
+  examples: [{ username: 'vitor' }]
+} as const
+
 export const TokenBody = {
   type: 'object',
   required: ['token'],

@@ -6,6 +6,8 @@ export type EventName =
   | 'logout'
   | 'session_end'
   | 'password_change'
+  | 'password_reset'
+  | 'password_reset_request'
   | 'client_token'
   | 'introspect'
   | 'revoke'
@@ -20,6 +22,8 @@ export type ActName =
   | 'user_deactivate'
   | 'user_delete'
   | 'user_claims'
+  | 'one_time_token'
+  | 'one_time_token_redeem'
   | 'users_import'
   | 'users_export'
   | 'session_revoke'
@@ -62,6 +66,8 @@ const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
   session_end: ['ok'],
   // Someone may be guessing the current password.
   password_change: ['ok', 'fields_invalid'],
+  // A token that was used before may have been intercepted. A request for a reset is recorded by its flow, which knows the user.
+  password_reset: ['ok', 'one_time_token_invalid'],
   revoke: ['ok']
 }
 
@@ -73,7 +79,14 @@ export const isAudited = (event: EventName, result: string): boolean =>
   result === 'client_invalid' || audited[event]?.includes(result) === true
 
 /** Results of requests whose sender proved nothing, or only that it once had a session. */
-const failures = ['client_invalid', 'login_failed', 'unknown', 'user_gone', 'password_changed']
+const failures = [
+  'client_invalid',
+  'login_failed',
+  'unknown',
+  'user_gone',
+  'password_changed',
+  'one_time_token_invalid'
+]
 
 /** Whether an entry may be omitted while the trail is behind: only a failure, since an act must be recorded. */
 export const isSheddable = (result: string): boolean => failures.includes(result)

@@ -83,11 +83,21 @@ export const makeRecheckCredentials =
 const lotOf = (secret: Buffer, username: string): number =>
   hmac(secret, normalizeUsername(username)).readUIntBE(0, 6) / 2 ** 48
 
+/** Throws KeyturnError FIELDS_INVALID for a username that is too long. */
+export function demandShortUsername(username: string): void {
+  const fault = usernameFault(username)
+  if (fault !== undefined) throw new KeyturnError('FIELDS_INVALID', { fields: { username: [fault] } })
+}
+
+const usernameFault = (username: string): FieldMessage | undefined =>
+  [...normalizeUsername(username)].length > maxUsernameLength
+    ? `Ensure this field has no more than ${maxUsernameLength} characters.`
+    : undefined
+
 function refuseOverlong({ username, password }: Credentials): void {
   const fields: Record<string, readonly FieldMessage[]> = {}
-  if ([...normalizeUsername(username)].length > maxUsernameLength) {
-    fields.username = [`Ensure this field has no more than ${maxUsernameLength} characters.`]
-  }
+  const fault = usernameFault(username)
+  if (fault !== undefined) fields.username = [fault]
   if (Buffer.byteLength(password) > maxPasswordBytes) {
     fields.password = [`Ensure this field has no more than ${maxPasswordBytes} bytes.`]
   }

@@ -24,14 +24,29 @@ export interface GuessLimits {
   readonly everybody: Rate
 }
 
-/**
- * Of one account, by all strangers together: ten at once, then one a minute. With that of a known source these are
- * fewer than 100 in any hour.
- */
-const ofAccount: Budget = { tries: 10, window: 600 }
+/** A budget, and the name of its kind in keys. */
+interface NamedBudget {
+  readonly name: string
+  readonly budget: Budget
+}
 
-/** Of one account, by one source that is known to it. */
-const ofKnownSource: Budget = { tries: 10, window: 3600 }
+/** The budgets of one account: of all strangers together, and of each source that is known to it. */
+interface AccountBudgets {
+  readonly strangers: NamedBudget
+  readonly source: NamedBudget
+}
+
+/** Ten guesses at once, then one a minute: with those of a known source fewer than 100 in any hour. */
+const ofGuesses: AccountBudgets = {
+  strangers: { name: 'account', budget: { tries: 10, window: 600 } },
+  source: { name: 'source', budget: { tries: 10, window: 3600 } }
+}
+
+/** Each request may send a mail, and no user needs many: five at once, then one in twelve minutes. */
+const ofResets: AccountBudgets = {
+  strangers: { name: 'reset account', budget: { tries: 5, window: 3600 } },
+  source: { name: 'reset source', budget: { tries: 5, window: 3600 } }
+}
 
 /**
  * Charges the guess to the user that its name matched; undefined for none, which costs the same. It is called before the
@@ -48,12 +63,77 @@ export type TryPassword = <T extends { readonly isRight: boolean }>(
   check: (chargeUser: ChargeUser) => Promise<T>
 ) => Promise<T>
 
+/**
+ * Charges a request for a password reset to the account that it names, whether there is such a user or not, with budgets of its
+ * own: it neither uses up guesses nor is refused because of them. Returns what charges the user that the name matched. Throws
+ * KeyturnError RATE_LIMITED.
+ */
+export type ChargeReset = (request: Pick<Guess, 'username' | 'ip'>) => Promise<ChargeUser>
+
 /** Where a guess comes from, as far as budgets go. */
 interface Source {
+  /** The name as sent, folded. */
+  readonly name: string
   readonly network: string
   readonly sid: string | undefined
   /** Whether the right password of this name has come from the network before. */
   readonly isKnown: boolean
+}
+
+/** Takes tries from the budgets of accounts and networks. */
+class Accounts {
+  readonly #guesses: GuessStore
+  readonly #secret: Buffer
+
+  constructor(guesses: GuessStore, secret: Buffer) {
+    this.#guesses = guesses
+    this.#secret = secret
+  }
+
+  charge(budget: Budget, ...parts: readonly string[]): Charge {
+    return { key: this.#keyOf(...parts), budget }
+  }
+
+  /** Looked up with a session too, so that it takes as long. */
+  async findSource({ username, ip, sid }: Guess): Promise<Source> {
+    const [name, network] = [foldUsername(username), networkOf(ip)]
+    return { name, network, sid, isKnown: await this.#guesses.isKnown(this.#keyOf('source', name, network)) }
+  }
+
+  async remember({ name, network }: Source): Promise<void> {
+    await this.#guesses.remember(this.#keyOf('source', name, network))
+  }
+
+  /** The account of a name as sent. */
+  takeOfName(budgets: AccountBudgets, source: Source, others: readonly Charge[] = []): Promise<readonly Charge[]> {
+    return this.#take(budgets, [source.name], source, others)
+  }
+
+  /** The account of the user that the name matched. */
+  takeOfUser(budgets: AccountBudgets, source: Source, userId: string | undefined): Promise<readonly Charge[]> {
+    return this.#take(budgets, userId === undefined ? ['unknown', source.name] : ['user', userId], source)
+  }
+
+  /** Takes a try of `account` as its known source; otherwise as a stranger, and then one of each of `others` too. */
+  async #take(
+    { strangers, source: known }: AccountBudgets,
+    account: readonly string[],
+    { network, sid, isKnown }: Source,
+    others: readonly Charge[] = []
+  ): Promise<readonly Charge[]> {
+    if (isKnown || sid !== undefined) {
+      const own = [this.charge(known.budget, known.name, ...account, sid ?? network)]
+      if ((await this.#guesses.take(own)) === 0) return own
+    }
+    const all = [this.charge(strangers.budget, strangers.name, ...account), ...others]
+    const wait = await this.#guesses.take(all)
+    if (wait > 0) throw new KeyturnError('RATE_LIMITED', { detail: String(wait), retryAfter: wait })
+    return all
+  }
+
+  #keyOf(...parts: readonly string[]): string {
+    return hmac(this.#secret, JSON.stringify(parts)).toString('base64url', 0, 16)
+  }
 }
 
 /**
@@ -71,50 +151,39 @@ interface Source {
  * would otherwise have a budget. Keys are keyed hashes, so that the store holds no names.
  */
 export function makeTryPassword(guesses: GuessStore, secret: Buffer, limits: GuessLimits): TryPassword {
-  const keyOf = (...parts: readonly string[]): string =>
-    hmac(secret, JSON.stringify(parts)).toString('base64url', 0, 16)
-  const charge = (budget: Budget, ...parts: readonly string[]): Charge => ({ key: keyOf(...parts), budget })
-
-  /** Takes a try of `account` as its known source; otherwise as a stranger, and then one of each of `others` too. */
-  const take = async (
-    account: readonly string[],
-    { network, sid, isKnown }: Source,
-    others: readonly Charge[] = []
-  ): Promise<readonly Charge[]> => {
-    if (isKnown || sid !== undefined) {
-      const known = [charge(ofKnownSource, 'source', ...account, sid ?? network)]
-      if ((await guesses.take(known)) === 0) return known
-    }
-    const strangers = [charge(ofAccount, 'account', ...account), ...others]
-    const wait = await guesses.take(strangers)
-    if (wait > 0) throw new KeyturnError('RATE_LIMITED', { detail: String(wait), retryAfter: wait })
-    return strangers
-  }
-
+  const accounts = new Accounts(guesses, secret)
   if (!limits.isOn) return (_guess, check) => check(async () => {})
-  return async ({ username, ip, sid }, check) => {
-    const [name, network] = [foldUsername(username), networkOf(ip)]
-    const knownSource = keyOf('source', name, network)
-    // Looked up with a session too, so that it takes as long.
-    const source = { network, sid, isKnown: await guesses.isKnown(knownSource) }
+  return async (guess, check) => {
+    const source = await accounts.findSource(guess)
     const charges = [
-      ...(await take([name], source, [
-        ...budgetOf(limits.address).map((budget) => charge(budget, 'network', network)),
-        ...budgetOf(limits.everybody).map((budget) => charge(budget, 'everybody'))
+      ...(await accounts.takeOfName(ofGuesses, source, [
+        ...budgetOf(limits.address).map((budget) => accounts.charge(budget, 'network', source.network)),
+        ...budgetOf(limits.everybody).map((budget) => accounts.charge(budget, 'everybody'))
       ]))
     ]
     try {
       const answer = await check(async (userId) => {
-        charges.push(...(await take(userId === undefined ? ['unknown', name] : ['user', userId], source)))
+        charges.push(...(await accounts.takeOfUser(ofGuesses, source, userId)))
       })
       if (!answer.isRight) return answer
-      await Promise.all([guesses.giveBack(charges), guesses.remember(knownSource)])
+      await Promise.all([guesses.giveBack(charges), accounts.remember(source)])
       return answer
     } catch (error) {
       // A password that was not looked at was not a guess. If the store is down, the tries come back by themselves.
       await guesses.giveBack(charges).catch(() => {})
       throw error
     }
+  }
+}
+
+/** Off with LOGIN_BACKOFF; the limit by address is that of its endpoint. */
+export function makeChargeReset(guesses: GuessStore, secret: Buffer, { isOn }: Pick<GuessLimits, 'isOn'>): ChargeReset {
+  const accounts = new Accounts(guesses, secret)
+  if (!isOn) return async () => async () => {}
+  return async (request) => {
+    const source = await accounts.findSource(request)
+    await accounts.takeOfName(ofResets, source)
+    return async (userId) => void (await accounts.takeOfUser(ofResets, source, userId))
   }
 }
 

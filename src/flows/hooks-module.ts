@@ -10,7 +10,8 @@ const hookNames = Object.keys({
   userAuthenticationRule: true,
   onLoginSuccess: true,
   onLoginFailed: true,
-  onRefreshVerdict: true
+  onRefreshVerdict: true,
+  onPasswordResetRequested: true
 } satisfies Record<keyof HooksModule, true>)
 
 /** What Node adds to the exports of a CommonJS module. */

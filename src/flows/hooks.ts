@@ -6,6 +6,7 @@ import type {
   CustomClaims,
   HooksModule,
   LoginContext,
+  PasswordResetContext,
   RefreshContext,
   SessionDevice
 } from '../hooks.ts'
@@ -28,6 +29,9 @@ export interface Hooks {
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
   onLoginFailed(credentials: Credentials, device: SessionDevice): Promise<void>
   onRefreshVerdict(user: User, refresh: RefreshContext): Promise<void>
+  onPasswordResetRequested(user: User, reset: PasswordResetContext): Promise<void>
+  /** Whether the deployment has onPasswordResetRequested. */
+  readonly sendsPasswordResets: boolean
 }
 
 export interface HooksOptions {
@@ -42,11 +46,12 @@ export interface HooksOptions {
 const stars = '*'.repeat(20)
 
 export function makeHooks(
-  { claims, userAuthenticationRule: rule, onLoginSuccess, onLoginFailed, onRefreshVerdict }: HooksModule,
+  { claims, userAuthenticationRule: rule, ...notified }: HooksModule,
   { rules, checkUserIsActive, failed, timeoutMs = 5000 }: HooksOptions
 ): Hooks {
   const inTime = <T>(ask: () => T | Promise<T>): Promise<T> => answerWithin(timeoutMs, ask)
-  const tell = (hook: keyof HooksModule, ask: () => unknown): Promise<void> =>
+  const { onLoginSuccess, onLoginFailed, onRefreshVerdict, onPasswordResetRequested } = notified
+  const notify = (hook: keyof HooksModule, ask: () => unknown): Promise<void> =>
     inTime(ask).then(
       () => {},
       (error) => failed(hook, error)
@@ -80,11 +85,14 @@ export function makeHooks(
         detail: `userAuthenticationRule returned ${typeof answer}, expected a boolean`
       })
     },
-    onLoginSuccess: (user, login) => tell('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
+    onLoginSuccess: (user, login) => notify('onLoginSuccess', () => onLoginSuccess?.(withoutPassword(user), login)),
     onLoginFailed: ({ username }, device) =>
-      tell('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, device)),
+      notify('onLoginFailed', () => onLoginFailed?.({ username, password: stars }, device)),
     onRefreshVerdict: (user, refresh) =>
-      tell('onRefreshVerdict', () => onRefreshVerdict?.(withoutPassword(user), refresh))
+      notify('onRefreshVerdict', () => onRefreshVerdict?.(withoutPassword(user), refresh)),
+    onPasswordResetRequested: (user, reset) =>
+      notify('onPasswordResetRequested', () => onPasswordResetRequested?.(withoutPassword(user), reset)),
+    sendsPasswordResets: onPasswordResetRequested !== undefined
   }
 }
 

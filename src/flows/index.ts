@@ -5,8 +5,11 @@ import { makeGrants } from './grants.ts'
 import { makeIntrospect } from './introspect.ts'
 import { makeLogIn, makeObtain } from './login.ts'
 import { makeLogout } from './logout.ts'
+import { makeOneTimeTokens } from './one-time-tokens.ts'
 import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
+import { makePasswordForgotten } from './password-forgotten.ts'
+import { makeResetPassword } from './password-reset.ts'
 import { makeFindHolder, makeRefresh } from './refresh.ts'
 import { makeSessions } from './sessions.ts'
 import { makeNewestFirst, tryEach } from './try-each.ts'
@@ -29,6 +32,10 @@ export function makeFlows(parts: Parts) {
     forwardAuth: makeForwardAuth(parts),
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),
+    oneTimeTokens: makeOneTimeTokens(parts),
+    resetPassword: makeResetPassword(parts),
+    /** Only where a hook sends the token. */
+    ...(parts.hooks.sendsPasswordResets && { passwordForgotten: makePasswordForgotten(parts) }),
     grants: makeGrants(parts, refreshes),
     newestFirst: makeNewestFirst(parts),
     tryEach

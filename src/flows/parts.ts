@@ -1,4 +1,6 @@
+import type { AuditTrail } from '../audit/trail.ts'
 import type { ClientDirectory } from '../clients/directory.ts'
+import type { OneTimeTokenStore } from '../one-time-tokens/store.ts'
 import type { PasswordHasher } from '../passwords/hasher.ts'
 import type { PasswordPolicy } from '../passwords/policy.ts'
 import type { Revocations } from '../sessions/revocations.ts'
@@ -12,7 +14,7 @@ import type { ForeignBlacklist, RefreshTokens } from '../tokens/refresh.ts'
 import type { SlidingTokens } from '../tokens/sliding.ts'
 import type { RecentUsers } from '../users/recent.ts'
 import type { UserStore } from '../users/store.ts'
-import type { TryPassword } from './guessing.ts'
+import type { ChargeReset, TryPassword } from './guessing.ts'
 import type { Hooks } from './hooks.ts'
 
 /** All that the use cases need; each takes what it uses. */
@@ -22,6 +24,7 @@ export interface Parts {
   readonly recentUsers: RecentUsers
   readonly clients: Pick<ClientDirectory, 'find'>
   readonly sessions: SessionStore
+  readonly oneTimeTokens: OneTimeTokenStore
   /** Refresh tokens of another issuer that it has revoked itself. */
   readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
@@ -33,6 +36,12 @@ export interface Parts {
   readonly decoySecret: Buffer
   /** Under which a password is tried: one guess. */
   readonly tryPassword: TryPassword
+  /** Limits how often a password reset is requested for an account. */
+  readonly chargeReset: ChargeReset
+  /** For what happens after the answer of its request, and so cannot be recorded with it. */
+  readonly trail: Pick<AuditTrail, 'record'>
+  /** Reports that work after an answer has failed. */
+  readonly failed: (error: unknown) => void
   readonly codec: TokenCodec
   readonly access: AccessTokens
   readonly refresh: RefreshTokens

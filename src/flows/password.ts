@@ -1,5 +1,5 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
-import { passwordFault } from '../passwords/policy.ts'
+import { type PasswordPolicy, passwordFault } from '../passwords/policy.ts'
 import type { Caller } from './caller.ts'
 import type { LoginDevice } from './login.ts'
 import type { Parts } from './parts.ts'
@@ -30,14 +30,19 @@ export const makeChangePassword =
         return { isRight: await hasher.verify(current, user?.passwordHash, signal), user }
       })
       if (!isRight || user === undefined) throw invalid('current_password', 'This is not the current password.')
-      const fault = await passwordFault(wanted, user.username, passwordPolicy)
-      if (fault !== undefined) throw invalid('new_password', fault)
+      await demandAllowedPassword(wanted, user.username, passwordPolicy)
       digest ??= await hasher.hash(wanted, signal)
       // Only over the digest that was verified. Another one may be of the same password, rehashed by a login: look again.
       isSet = await users.replacePasswordHash(user.id, user.passwordHash, digest)
     }
     await sessions.revokeAll(caller.userId, sid)
   }
+
+/** Throws KeyturnError FIELDS_INVALID naming `new_password` if the policy refuses it. */
+export async function demandAllowedPassword(wanted: string, username: string, policy: PasswordPolicy): Promise<void> {
+  const fault = await passwordFault(wanted, username, policy)
+  if (fault !== undefined) throw invalid('new_password', fault)
+}
 
 const invalid = (field: string, message: FieldMessage): KeyturnError =>
   new KeyturnError('FIELDS_INVALID', { fields: { [field]: [message] } })

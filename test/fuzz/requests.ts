@@ -13,7 +13,17 @@ export interface FuzzedRequest {
 }
 
 /** What only the service can give stands as `{{access}}` in a request until it is sent. */
-export const treasures = ['access', 'refresh', 'sliding', 'password', 'sid', 'basic', 'secret', 'etag'] as const
+export const treasures = [
+  'access',
+  'refresh',
+  'sliding',
+  'password',
+  'sid',
+  'basic',
+  'secret',
+  'etag',
+  'invite'
+] as const
 export type Treasure = (typeof treasures)[number]
 
 const treasure: Arbitrary<string> = fc.constantFrom(...treasures).map((name) => `{{${name}}}`)
@@ -75,7 +85,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
   password: ['{{password}}', 'wrong'],
   current_password: ['{{password}}', 'wrong'],
   new_password: ['another horse', 'short'],
-  token: ['{{access}}', '{{refresh}}', '{{sliding}}'],
+  token: ['{{access}}', '{{refresh}}', '{{sliding}}', '{{invite}}'],
   refresh: ['{{refresh}}'],
   refresh_token: ['{{refresh}}'],
   grant_type: ['refresh_token', 'client_credentials'],
@@ -331,7 +341,7 @@ export function usualRequest(endpoint: Endpoint): FuzzedRequest {
   const { method, path, fields } = endpoint
   const names =
     path === '/oauth/token' ? ['grant_type', 'refresh_token'] : fields.filter((name) => !name.startsWith('client_'))
-  const token = path.includes('sliding') ? '{{sliding}}' : '{{access}}'
+  const token = path.includes('sliding') ? '{{sliding}}' : path.includes('reset') ? '{{invite}}' : '{{access}}'
   const pairs = names.map((name) => [name, { token, tokens: [token] }[name] ?? expected[name]?.[0]] as const)
   const isForm = path.startsWith('/oauth/')
   return {

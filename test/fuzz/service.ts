@@ -6,6 +6,7 @@ import type { InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { addClient } from '../support/client.ts'
+import { aModule } from '../support/modules.ts'
 import type { Answer, OpenApi } from './document.ts'
 import type { FuzzedRequest, Treasure } from './requests.ts'
 
@@ -27,12 +28,15 @@ const ends = /^(DELETE|POST) .*(blacklist|sessions|password|revoke|refresh|oauth
 export async function openFuzzed(t: Test, env: Record<string, string>): Promise<FuzzedService> {
   // Only clients that claim another address are limited, and none for wrong passwords, or most responses would be 429.
   const limits = { RATE_LIMIT_ALLOW: '127.0.0.1', LOGIN_BACKOFF: 'off' }
-  const service = await openApp(t, { SLIDING_TOKENS: 'true', ...limits, ...env })
+  // With the hook, there is an endpoint that calls it.
+  const hooks = aModule(t, 'export const onPasswordResetRequested = () => {}')
+  const service = await openApp(t, { SLIDING_TOKENS: 'true', HOOKS_MODULE: hooks, ...limits, ...env })
   const { app } = service
   const client = await addClient(service, 'gateway', ['orders', 'keyturn.revocations'])
   const user = await service.addUser('vitor', aPassword)
   const given: Record<Treasure, string> = {
     ...(await logIn(service)),
+    ...(await invite(service, user.id)),
     basic: client.authorization.replace('Basic ', ''),
     secret: client.secret,
     password: aPassword,
@@ -49,7 +53,7 @@ export async function openFuzzed(t: Test, env: Record<string, string>): Promise<
   const mend = async (line: string): Promise<void> => {
     if (!ends.test(line)) return
     if (line.includes('password')) await app.stores.users.setPassword(user.id, user.passwordHash)
-    Object.assign(given, await logIn(service))
+    Object.assign(given, await logIn(service), await invite(service, user.id))
   }
 
   let port: number | undefined
@@ -113,6 +117,11 @@ async function listen({ app }: TestApp): Promise<number> {
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
 }
+
+/** A one-time token that sets the user's password. */
+const invite = async ({ app }: TestApp, userId: string): Promise<Pick<Record<Treasure, string>, 'invite'>> => ({
+  invite: (await app.flows.oneTimeTokens.issue(userId, 'invite')).token
+})
 
 async function logIn({
   app,

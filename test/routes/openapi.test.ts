@@ -7,6 +7,7 @@ import { Check } from 'typebox/schema'
 import { type ErrorCode, KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { addClient } from '../support/client.ts'
+import { aModule } from '../support/modules.ts'
 
 interface Media {
   readonly schema: object
@@ -41,6 +42,12 @@ interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
   readonly components: { readonly schemas: Readonly<Record<string, object>> }
 }
+
+/** Settings with which every endpoint exists. */
+const everything = (t: Test): Record<string, string> => ({
+  SLIDING_TOKENS: 'true',
+  HOOKS_MODULE: aModule(t, 'export const onPasswordResetRequested = () => {}')
+})
 
 const documentOf = async ({ app }: TestApp): Promise<Document> => (await app.inject('/openapi.json')).json()
 
@@ -87,9 +94,7 @@ t.test('the validators would find something', async (t) => {
 })
 
 t.test('every endpoint is documented once, with what a reader needs', async (t) => {
-  const operations = operationsOf(
-    await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m', SLIDING_TOKENS: 'true' }))
-  )
+  const operations = operationsOf(await documentOf(await openApp(t, { RATE_LIMIT_OBTAIN: '20/m', ...everything(t) })))
   t.same(
     [...operations.keys()],
     [
@@ -105,6 +110,8 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'DELETE /api/sessions/',
       'DELETE /api/sessions/{id}/',
       'POST /api/password/',
+      'POST /api/password/reset/',
+      'POST /api/password/forgot/',
       'POST /oauth/token',
       'POST /oauth/introspect',
       'POST /oauth/revoke',
@@ -180,8 +187,8 @@ const resolve = ({ components }: Document, schema: { readonly $ref?: string }): 
 t.test('answers are as it says', async (t) => {
   const service = await openApp(t, {
     ISSUER: 'https://auth.example',
-    RATE_LIMIT_OBTAIN: '15/m',
-    SLIDING_TOKENS: 'true'
+    RATE_LIMIT_OBTAIN: '25/m',
+    ...everything(t)
   })
   const { app, post } = service
   const document = await documentOf(service)
@@ -242,6 +249,11 @@ t.test('answers are as it says', async (t) => {
   const path = '/api/password/'
   check(`POST ${path}`, await post(path, { current_password: 'wrong', new_password: 'short' }, headers))
   check(`POST ${path}`, await post(path, { current_password: aPassword, new_password: 'staple-battery' }, headers))
+  const { user_id: userId } = JSON.parse(Buffer.from(again.access.split('.')[1], 'base64url').toString())
+  const { token: once } = await service.app.flows.oneTimeTokens.issue(userId, 'password_reset')
+  for (const body of [{ token: once, new_password: 'short' }, { token: 'x', new_password: 'staple-battery' }, {}])
+    check(`POST ${path}reset/`, await post(`${path}reset/`, body))
+  for (const body of [{ username: 'unknown' }, {}]) check(`POST ${path}forgot/`, await post(`${path}forgot/`, body))
   for (const id of [sessions[0].id, 'none']) {
     const options = { method: 'DELETE', url: `/api/sessions/${id}/`, headers } as const
     check('DELETE /api/sessions/{id}/', await app.inject(options))
@@ -249,7 +261,7 @@ t.test('answers are as it says', async (t) => {
   check('DELETE /api/sessions/', await app.inject({ method: 'DELETE', url: '/api/sessions/?keep=all', headers }))
   check('POST /api/token/blacklist/', await post('/api/token/blacklist/', { refresh: again.refresh }))
   check('POST /api/token/blacklist/', await post('/api/token/blacklist/', { refresh: again.refresh }))
-  for (let tries = 0; tries < 15; tries++) await logIn({})
+  for (let tries = 0; tries < 25; tries++) await logIn({})
   t.equal((await logIn({})).statusCode, 429)
 
   const jwks = await get('/.well-known/jwks.json')
@@ -276,7 +288,7 @@ function wrongValues({ name, schema: { type, const: only, minimum = 0, maximum =
 const readsItself = ['GET /api/token/forward-auth/']
 
 t.test('the parameters of every operation are enforced as the document says, and others are ignored', async (t) => {
-  const service = await openApp(t, { SLIDING_TOKENS: 'true', ISSUER: 'https://auth.example' })
+  const service = await openApp(t, { ...everything(t), ISSUER: 'https://auth.example' })
   const document = await documentOf(service)
   const { access } = await service.logIn()
   const client = await addClient(service, 'gateway', ['keyturn.revocations'])

@@ -1,7 +1,7 @@
 import type { HooksModule } from '../../src/hooks.ts'
 import { type Environment, loadConfig } from '../../src/config/load.ts'
 import { KeyturnError } from '../../src/errors.ts'
-import { makeTryPassword } from '../../src/flows/guessing.ts'
+import { makeChargeReset, makeTryPassword } from '../../src/flows/guessing.ts'
 import { makeHooks } from '../../src/flows/hooks.ts'
 import { type Flows, makeFlows } from '../../src/flows/index.ts'
 import type { Parts } from '../../src/flows/parts.ts'
@@ -20,7 +20,7 @@ import { makeSlidingTokens } from '../../src/tokens/sliding.ts'
 import { makeRecentUsers } from '../../src/users/recent.ts'
 import type { User } from '../../src/users/user.ts'
 import { aDevice, aRevocation } from './makers.ts'
-import { makeMemorySessions, makeMemoryUsers } from './memory.ts'
+import { makeMemoryOneTimeTokens, makeMemorySessions, makeMemoryUsers } from './memory.ts'
 
 export interface TestFlows extends Parts {
   readonly flows: Flows
@@ -29,6 +29,8 @@ export interface TestFlows extends Parts {
   /** Logs the user in; without one adds a user first. */
   logIn(username?: string): Promise<{ access: string; refresh: string; sid: string; userId: string }>
 }
+
+const noLimits = { isOn: false, address: null, everybody: null }
 
 export const thePassword = 'correct horse'
 
@@ -73,7 +75,11 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     revocationWindow: revocationWindow(config),
     hasher: makePasswordHasher({ memory: 8, time: 1, parallelism: 1, queue: 64, form: 'argon2id', rehash: true }),
     decoySecret: secret,
-    tryPassword: makeTryPassword({} as GuessStore, secret, { isOn: false, address: null, everybody: null }),
+    tryPassword: makeTryPassword({} as GuessStore, secret, noLimits),
+    chargeReset: makeChargeReset({} as GuessStore, secret, noLimits),
+    trail: { record: async () => {} },
+    failed: () => {},
+    oneTimeTokens: makeMemoryOneTimeTokens(clock),
     codec: unsignedCodec,
     access: makeAccessTokens(unsignedCodec, config.accessTokenLifetime, rules, clock),
     refresh: makeRefreshTokens(unsignedCodec, secret, rules, clock, adoptionRules(config)),

@@ -1,5 +1,7 @@
 /** Stores in memory, for tests of the flows. The conformance suites run over them too (test/src/stores/memory.test.ts). */
 import { randomUUID } from 'node:crypto'
+import { maxExpiredPerPut, type OneTimeTokenStore } from '../../src/one-time-tokens/store.ts'
+import type { OneTimeToken } from '../../src/one-time-tokens/token.ts'
 import { randomId } from '../../src/random.ts'
 import { decide } from '../../src/sessions/rotation.ts'
 import { type Session, type SessionPolicy, startSession } from '../../src/sessions/session.ts'
@@ -152,6 +154,37 @@ export function makeMemoryUsers(clock: Clock): UserStore {
     async list(afterUsername, limit) {
       const byName = [...users.values()].toSorted((a, b) => (a.username < b.username ? -1 : 1))
       return byName.filter(({ username }) => username > afterUsername).slice(0, limit)
+    }
+  }
+}
+
+export function makeMemoryOneTimeTokens(clock: Clock): OneTimeTokenStore {
+  const tokens = new Map<string, OneTimeToken>()
+  const find = (hash: string): OneTimeToken | undefined => {
+    const token = tokens.get(hash)
+    return token !== undefined && token.expiresAt > clock() ? token : undefined
+  }
+  const isExpired = ({ expiresAt }: OneTimeToken): boolean => expiresAt <= clock()
+  const remove = (isOld: (token: OneTimeToken) => boolean): void => {
+    for (const token of tokens.values()) if (isOld(token)) tokens.delete(token.hash)
+  }
+  return {
+    async put(token) {
+      remove(({ userId, purpose }) => userId === token.userId && purpose === token.purpose)
+      tokens.set(token.hash, token)
+      for (const { hash } of [...tokens.values()].filter(isExpired).slice(0, maxExpiredPerPut)) tokens.delete(hash)
+    },
+    async find(hash) {
+      return find(hash)
+    },
+    async take(hash, purpose) {
+      const token = find(hash)
+      if (token?.purpose !== purpose) return undefined
+      tokens.delete(hash)
+      return token
+    },
+    async deleteOf(userId) {
+      remove((token) => token.userId === userId)
     }
   }
 }

@@ -13,7 +13,9 @@ export const documentPath = fileURLToPath(new URL('../../../docs/openapi.json', 
 export async function describeApi(): Promise<string> {
   const dataDir = mkdtempSync(join(tmpdir(), 'keyturn-openapi-'))
   try {
-    const config = loadConfig({ DATA_DIR: dataDir, SLIDING_TOKENS: 'true' })
+    const hooks = join(dataDir, 'hooks.mjs')
+    writeFileSync(hooks, 'export const onPasswordResetRequested = () => {}')
+    const config = loadConfig({ DATA_DIR: dataDir, SLIDING_TOKENS: 'true', HOOKS_MODULE: hooks })
     const app = await buildApp(config, { log: pino({ level: 'silent' }) })
     const { body } = await app.inject('/openapi.json')
     await app.close()

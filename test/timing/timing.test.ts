@@ -5,6 +5,7 @@
 import t from 'tap'
 import type { PasswordHasher } from '../../src/passwords/hasher.ts'
 import { aPassword, openApp } from '../support/app.ts'
+import { aModule } from '../support/modules.ts'
 import { compareRanks, median } from './mann-whitney.ts'
 
 t.test('the rank test', async (t) => {
@@ -24,15 +25,10 @@ t.test('the rank test', async (t) => {
   t.equal(median([4, 1, 2, 3]), 2.5)
 })
 
-t.test('a refused login does the same work for any username', async (t) => {
-  const { app, addUser, post } = await openApp(t)
-  const done: string[] = []
+/** Lists the calls of parts of an application: `users.findByUsername`. */
+function makeWatch(done: string[]) {
   /** Notes the calls of a part, and passes them on. */
-  const watch = <Part extends object>(
-    name: string,
-    part: Part,
-    note = (_args: readonly unknown[]): string => ''
-  ): void => {
+  return <Part extends object>(name: string, part: Part, note = (_args: readonly unknown[]): string => ''): void => {
     for (const [method, call] of Object.entries(part)) {
       if (typeof call !== 'function') continue
       Object.assign(part, {
@@ -43,6 +39,12 @@ t.test('a refused login does the same work for any username', async (t) => {
       })
     }
   }
+}
+
+t.test('a refused login does the same work for any username', async (t) => {
+  const { app, addUser, post } = await openApp(t)
+  const done: string[] = []
+  const watch = makeWatch(done)
   const { id } = await addUser('inactive', aPassword)
   await app.stores.users.setActive(id, false)
   await app.stores.users.create('unusable', '!no password')
@@ -68,3 +70,39 @@ t.test('a refused login does the same work for any username', async (t) => {
   t.match(ofKnown.join(), /hasher\.verify \$argon2id\$v=19\$m=8192,t=1,p=1\$22\$43/)
   for (const username of ['unknown', 'inactive', 'unusable', 'known']) t.same(await work(username), ofKnown, username)
 })
+
+t.test(
+  'a request for a password reset does the same work for any username, and looks up no user before the answer',
+  async (t) => {
+    const hook = aModule(t, 'export const onPasswordResetRequested = () => {}')
+    const { app, addUser, post } = await openApp(t, { HOOKS_MODULE: hook })
+    const done: string[] = []
+    const watch = makeWatch(done)
+    const { id } = await addUser('inactive', aPassword)
+    await app.stores.users.setActive(id, false)
+    await app.stores.users.create('unusable', '!no password')
+    await addUser('known', aPassword)
+    watch('users', app.stores.users)
+    watch('guesses', app.stores.guesses)
+    watch('oneTimeTokens', app.stores.oneTimeTokens)
+
+    const work = async (username: string) => {
+      done.length = 0
+      const send = await app.flows.passwordForgotten?.accept({
+        username,
+        ip: '127.0.0.1',
+        userAgent: '',
+        requestId: ''
+      })
+      const before = [...done]
+      send?.()
+      await app.flows.passwordForgotten?.settled()
+      return { before, all: [...done] }
+    }
+    const ofKnown = await work('known')
+    t.same(ofKnown.before, ['guesses.isKnown', 'guesses.take'])
+    t.same(ofKnown.all.slice(2), ['users.findByUsername', 'guesses.take', 'oneTimeTokens.put'])
+    for (const username of ['unknown', 'inactive', 'unusable', 'known']) t.same(await work(username), ofKnown, username)
+    t.equal((await post('/api/password/forgot/', { username: 'known' })).statusCode, 202)
+  }
+)

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { nothing, PasswordBody } from './schemas/bodies.ts'
-import { bearerRefusals, bodyRefusals, missing, refusals } from './schemas/errors.ts'
+import { nothing, PasswordBody } from '../schemas/bodies.ts'
+import { bearerRefusals, bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
 /** POST /api/password/: changes the caller's password, which requires the current one; all other sessions end. */
-const password: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+const change: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['sessions'],
     summary: 'Password Change',
@@ -23,4 +23,4 @@ const password: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     return reply.code(204).send(null)
   })
 }
-export default password
+export default change

@@ -1,0 +1,39 @@
+import { KeyturnError } from '../errors.ts'
+import { hashOneTimeToken } from '../one-time-tokens/token.ts'
+import { findPasswordOwner } from './one-time-tokens.ts'
+import type { Outcome } from './outcome.ts'
+import type { Parts } from './parts.ts'
+import { demandAllowedPassword } from './password.ts'
+
+export interface PasswordReset {
+  readonly token: string
+  readonly wanted: string
+}
+
+/**
+ * Sets the password of the user to whom a one-time token was sent, and ends all of the user's sessions. Of any number of
+ * requests with one token, one succeeds. Throws KeyturnError ONE_TIME_TOKEN_INVALID, FIELDS_INVALID for a password that the policy
+ * refuses, BUSY when too many logins wait for a hash, and STORE_DOWN.
+ *
+ * The token is taken last: neither a weak password, nor a full queue, nor a session store that is down costs the user the token.
+ * That is why sessions end twice. Ending them before the change shows that the store works; afterwards it ends the session of a
+ * login that read the old digest meanwhile (flows/login.ts).
+ */
+export const makeResetPassword = (parts: Parts) => {
+  const { users, oneTimeTokens, hasher, sessions, passwordPolicy } = parts
+  return async ({ token, wanted }: PasswordReset, signal?: AbortSignal): Promise<Outcome> => {
+    const hash = hashOneTimeToken(token)
+    const owner = await findPasswordOwner(parts, hash)
+    if (owner === undefined) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
+    const { user, purpose } = owner
+    await demandAllowedPassword(wanted, user.username, passwordPolicy)
+    const digest = await hasher.hash(wanted, signal)
+    await sessions.revokeAll(user.id)
+    // Only over the digest that the token was issued under, so that no other change of the password is lost.
+    const isTaken = (await oneTimeTokens.take(hash, purpose)) !== undefined
+    if (!isTaken || !(await users.replacePasswordHash(user.id, user.passwordHash, digest)))
+      throw new KeyturnError('ONE_TIME_TOKEN_INVALID', { userId: user.id })
+    await sessions.revokeAll(user.id)
+    return { user_id: user.id }
+  }
+}
