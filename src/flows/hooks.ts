@@ -29,7 +29,8 @@ export interface Hooks {
   onLoginSuccess(user: User, login: LoginContext): Promise<void>
   onLoginFailed(credentials: Credentials, device: SessionDevice): Promise<void>
   onRefreshVerdict(user: User, refresh: RefreshContext): Promise<void>
-  onPasswordResetRequested(user: User, reset: PasswordResetContext): Promise<void>
+  /** Without a user it does the same except calling the hook, so that it takes as long. */
+  onPasswordResetRequested(user: User | undefined, reset: PasswordResetContext): Promise<void>
   /** Whether the deployment has onPasswordResetRequested. */
   readonly sendsPasswordResets: boolean
 }
@@ -91,7 +92,7 @@ export function makeHooks(
     onRefreshVerdict: (user, refresh) =>
       notify('onRefreshVerdict', () => onRefreshVerdict?.(withoutPassword(user), refresh)),
     onPasswordResetRequested: (user, reset) =>
-      notify('onPasswordResetRequested', () => onPasswordResetRequested?.(withoutPassword(user), reset)),
+      notify('onPasswordResetRequested', () => user && onPasswordResetRequested?.(withoutPassword(user), reset)),
     sendsPasswordResets: onPasswordResetRequested !== undefined
   }
 }

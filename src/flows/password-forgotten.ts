@@ -23,7 +23,7 @@ const decoyUser = { id: '', passwordHash: '', isActive: false }
 /**
  * Requests for a password reset. The answer must not reveal whether the user exists, so nothing that depends on the user
  * happens before it: `accept` only charges limits, and the work that it returns is to be run after the answer. That work writes the same
- * rows for every name; only the hook and the audit entry are the user's alone.
+ * rows for every name, since the worker's next requests wait for it too: only the hook is not called for an unknown one.
  */
 export const makePasswordForgotten = (parts: Parts) => {
   const { chargeReset, failed } = parts
@@ -76,16 +76,10 @@ function makeSend({ users, oneTimeTokens, hooks, clock, trail }: Parts) {
     await chargeUser(user?.id)
     const { token, stored } = makeOneTimeToken(user ?? decoyUser, 'password_reset', { now: clock() })
     await oneTimeTokens.put(stored)
-    if (user === undefined) return
     // A token without an entry in the trail is never sent.
-    await trail.record({
-      event: 'password_reset_request',
-      result: 'ok',
-      userId: user.id,
-      at: clock(),
-      ip: device.ip,
-      requestId
-    })
+    const result = user === undefined ? 'not_sent' : 'ok'
+    const { ip } = device
+    await trail.record({ event: 'password_reset_request', result, userId: found?.id, at: clock(), ip, requestId })
     await hooks.onPasswordResetRequested(user, { token, expiresAt: stored.expiresAt, ...device })
   }
 }

@@ -195,6 +195,15 @@ t.test('forgot: the answer is the same for every user, and only some may reset t
   await until(async () => service.calls.length === 2)
   await service.settled()
   t.match(service.calls, [[{ username: 'vitor' }], [{ username: 'unverifiable' }]])
+  const { audit } = service.app.stores
+  const entries = (await audit.list(0, 100)).filter(({ event }) => event === 'password_reset_request')
+  t.same(entries.map(({ result, userId }) => [result, userId !== undefined]).toSorted(), [
+    ['not_sent', false],
+    ['not_sent', true],
+    ['not_sent', true],
+    ['ok', true],
+    ['ok', true]
+  ])
   t.match(await service.forgot('x'.repeat(255)), /^400 .*no more than 254 characters/)
   t.match(await service.forgot(''), /^400 /)
 })
