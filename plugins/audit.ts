@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { type AuditEvent, type EventName, isAudited, isSheddable } from '../src/audit/event.ts'
+import { type AuditEvent, type EventName, isAct, isAudited, isSheddable } from '../src/audit/event.ts'
 import { isShed } from '../src/audit/shedding.ts'
 import { type AuditTrail, makeAuditTrail } from '../src/audit/trail.ts'
 import type { Config } from '../src/config/settings.ts'
@@ -14,8 +14,8 @@ import { eventOf, resultOf, whichRequest } from './requests.ts'
 const minute = 60
 
 /**
- * Writes security events to the audit trail, in parallel with the response. An entry that cannot be written is logged, and the
- * request continues.
+ * Writes security events to the audit trail: acts before their answer (plugins/acts.ts), everything else in parallel with it. An
+ * entry that cannot be written is logged; only an act is then refused.
  */
 async function audit(
   app: FastifyInstance,
@@ -33,20 +33,21 @@ async function audit(
     recorded.keep(network, { number: 1, left: minute })
     return false
   }
-  const record = async (event: EventName, request: FastifyRequest): Promise<void> => {
+  app.decorate('recordRequest', async (event: EventName, request: FastifyRequest): Promise<void> => {
     const facts = { event, ...describe(request), ...lateRetry(request) }
     try {
       await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
     } catch (error) {
       app.tallies.auditLost += 1
       app.log.error({ ...whichRequest(request), err: error, ...facts }, 'audit entry could not be written')
+      throw error
     }
-  }
+  })
   app.addHook('onSend', (request, _reply, payload, done) => {
-    const event = eventOf(request)
-    if (event !== undefined && isAudited(event, resultOf(request))) {
+    const [event, result] = [eventOf(request), resultOf(request)]
+    if (event !== undefined && isAudited(event, result) && !isAct(event, result)) {
       if (shed(request)) app.tallies.auditShed += 1
-      else void record(event, request)
+      else app.recordRequest(event, request).catch(() => {})
     }
     done(null, payload)
   })
@@ -65,6 +66,8 @@ const lateRetry = ({ outcome }: FastifyRequest): Pick<AuditEvent, 'event' | 'res
 declare module 'fastify' {
   interface FastifyInstance {
     auditTrail: AuditTrail
+    /** Writes the entry of a request. Throws KeyturnError STORE_DOWN; what could not be written is in the log. */
+    recordRequest(event: EventName, request: FastifyRequest): Promise<void>
   }
 }
 

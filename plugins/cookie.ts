@@ -1,4 +1,4 @@
-import fastifyCookie, { type CookieSerializeOptions } from '@fastify/cookie'
+import fastifyCookie, { type SerializeOptions } from '@fastify/cookie'
 import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
@@ -39,7 +39,7 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
   app.decorate('cookiesOf', ({ headers: { cookie = '' } }: FastifyRequest, name: string) =>
     cookie.split(';').flatMap((pair) => app.parseCookie(pair)[name] ?? [])
   )
-  const hostOnly: CookieSerializeOptions = {
+  const hostOnly: SerializeOptions = {
     httpOnly: true,
     secure: true,
     path: '/',
@@ -68,7 +68,9 @@ async function cookie(app: FastifyInstance, { config }: { config: Config }): Pro
     find,
     handOver(reply, pair) {
       if (!enabled || pair.refresh === undefined) return pair
-      reply.setCookie(name, pair.refresh, { ...attributes, maxAge: config.refreshTokenLifetime })
+      // A header, which plugins/acts.ts can remove; the cookies of setCookie are added after its hook.
+      const cookie = app.serializeCookie(name, pair.refresh, { ...attributes, maxAge: config.refreshTokenLifetime })
+      reply.header('set-cookie', cookie)
       // One of them was set before COOKIE_DOMAIN.
       if (domain !== undefined && find(reply.request).length > 1) reply.clearCookie(name, hostOnly)
       return { access: pair.access }

@@ -2,6 +2,7 @@ import { maxHeaderSize, type Server } from 'node:http'
 import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
+import acts from '../plugins/acts.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
@@ -121,6 +122,7 @@ async function registerPlugins(
   await app.register(forwarded)
   await app.register(drain)
   await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
+  await app.register(acts)
   await app.register(requests, { isLogged: log.isLevelEnabled('info') })
   await app.register(headers)
   await app.register(cors, { config })

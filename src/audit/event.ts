@@ -68,7 +68,8 @@ const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
   password_change: ['ok', 'fields_invalid'],
   // A token that was used before may have been intercepted. A request for a reset is recorded by its flow, which knows the user.
   password_reset: ['ok', 'one_time_token_invalid'],
-  revoke: ['ok']
+  // `ended`: the client may be repeating a revocation that was answered 503, whose entry could not be written.
+  revoke: ['ok', 'ended']
 }
 
 /**
@@ -77,6 +78,13 @@ const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
  */
 export const isAudited = (event: EventName, result: string): boolean =>
   result === 'client_invalid' || audited[event]?.includes(result) === true
+
+/**
+ * Whether a request changed who has access. Its entry is written before its answer is sent, so that no crash can lose the entry
+ * of an act that a client knows of.
+ */
+export const isAct = (event: EventName, result: string): boolean =>
+  (result === 'ok' || result === 'ended') && isAudited(event, result)
 
 /** Results of requests whose sender proved nothing, or only that it once had a session. */
 const failures = [

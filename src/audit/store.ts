@@ -12,8 +12,11 @@ export interface AuditEntry extends AuditEvent {
 export interface AuditStore {
   /** The newest entry; undefined if the trail is empty. */
   last(): Promise<AuditEntry | undefined>
-  /** Adds an entry unless its position is taken; returns whether it was added. One of several concurrent processes wins. */
-  add(entry: AuditEntry): Promise<boolean>
+  /**
+   * Adds entries at consecutive positions, all or none: none if the first position is taken. Returns whether they were added. One
+   * of several concurrent processes wins.
+   */
+  add(entries: readonly AuditEntry[]): Promise<boolean>
   /** At most `limit` entries after position `seq`, oldest first. */
   list(seq: number, limit: number): Promise<readonly AuditEntry[]>
   /** How many entries have no position, since an earlier version wrote them. */

@@ -1,10 +1,13 @@
 import { KeyturnError } from '../errors.ts'
 import { beginning, type Link, link } from './chain.ts'
 import type { AuditEvent } from './event.ts'
-import type { AuditStore } from './store.ts'
+import type { AuditEntry, AuditStore } from './store.ts'
 
 /** How many entries of a process may wait for the store: about 5 MB. */
 const maxWaiting = 10_000
+
+/** How many entries are written at once. */
+const batchSize = 500
 
 /** Writes to the audit trail. */
 export interface AuditTrail {
@@ -16,38 +19,58 @@ export interface AuditTrail {
   settled(): Promise<void>
 }
 
+interface Pending {
+  readonly event: AuditEvent
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
 /**
- * Processes share one chain without a lock: each tries the position after the newest entry that it knows, and reads the newest
- * entry again if another process was faster. A process adds one event at a time, so it competes only with others.
+ * Processes share one chain without a lock: each tries the positions after the newest entry that it knows, and reads the newest
+ * entry again if another process was faster. A process adds all events that wait at once, so that they share one round trip, and
+ * it competes only with others.
  */
 export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
   let newest: Link | undefined
-  let line = Promise.resolve()
+  const queue: Pending[] = []
   let waiting = 0
-  const add = async (event: AuditEvent): Promise<void> => {
+  let writing: Promise<void> | undefined
+  const add = async (batch: readonly Pending[]): Promise<void> => {
     for (;;) {
-      const entry = link(newest ?? (await store.last()) ?? beginning, event, secret)
-      // After an error it is unknown whether the entry was added.
+      const entries: AuditEntry[] = []
+      const before = newest ?? (await store.last()) ?? beginning
+      for (const { event } of batch) entries.push(link(entries.at(-1) ?? before, event, secret))
+      // After an error it is unknown whether the entries were added.
       newest = undefined
-      if (!(await store.add(entry))) continue
-      newest = entry
+      if (!(await store.add(entries))) continue
+      newest = entries.at(-1)
       return
     }
+  }
+  const writeAll = async (): Promise<void> => {
+    // Requests that are answered in the same turn of the event loop share a batch.
+    await undefined
+    while (queue.length > 0) {
+      const batch = queue.splice(0, batchSize)
+      try {
+        await add(batch)
+        for (const { resolve } of batch) resolve()
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+      waiting -= batch.length
+    }
+    writing = undefined
   }
   return {
     async record(event) {
       if (waiting >= maxWaiting) throw new KeyturnError('STORE_DOWN', { detail: `${waiting} events are waiting` })
       waiting += 1
-      const added = line.then(() => add(event))
-      line = added.then(
-        () => {},
-        () => {}
-      )
-      await added.finally(() => {
-        waiting -= 1
-      })
+      const added = new Promise<void>((resolve, reject) => queue.push({ event, resolve, reject }))
+      writing ??= writeAll()
+      await added
     },
     waiting: () => waiting,
-    settled: () => line
+    settled: async () => writing
   }
 }

@@ -53,7 +53,7 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
         const { userId, sid } = presented
         // Unless its issuer has revoked it.
         await unlessRefused(() => adopt(presented, device))
-        return (await sessions.revoke(userId, sid)) ? { user_id: userId, sid } : { verdict: 'unknown' }
+        return { user_id: userId, sid, ...((await sessions.revoke(userId, sid)) ? {} : { verdict: 'ended' }) }
       }
       const claims = await unlessRefused(() => checkClaims(codec.read(token), clock(), rules))
       if (claims === undefined) return { verdict: 'unknown' }

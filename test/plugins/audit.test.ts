@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import { openApp, type TestApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 import { basic } from '../support/client.ts'
 
 /** An application whose audit trail waits until `release` is called. */
@@ -16,9 +17,9 @@ async function openStalled(t: Test) {
     release = resolve
   })
   Object.assign(audit, {
-    async add(entry: Parameters<typeof add>[0]) {
+    async add(entries: Parameters<typeof add>[0]) {
       await stalled
-      return add(entry)
+      return add(entries)
     }
   })
   /** Whatever is written once the database answers again, in its order. */
@@ -52,12 +53,14 @@ const shed = async ({ app }: Pick<TestApp, 'app'>): Promise<number> =>
 t.test('a slow trail keeps every logout, and one failure a minute of each address', async (t) => {
   const service = await openStalled(t)
   for (const address of ['192.0.2.1', '192.0.2.2']) await fail(service, address, 1000)
-  t.equal((await service.post('/api/token/blacklist/', { refresh: service.login.refresh })).statusCode, 200)
+  const logout = service.post('/api/token/blacklist/', { refresh: service.login.refresh })
+  await until(() => service.app.auditTrail.waiting() === 102)
   const wrong = { username: 'vitor', password: 'wrong' }
   t.equal((await service.post('/api/token/', wrong)).statusCode, 401, 'the first of its address')
   t.equal((await service.post('/api/token/', wrong)).statusCode, 401)
   t.equal(await shed(service), 900 + 999 + 1, 'all but the first hundred, and one of each further address')
   const entries = await service.written()
+  t.equal((await logout).statusCode, 200, 'the logout was answered after its entry was written')
   t.same(
     entries.slice(100).map(({ event, ip }) => [event, ip]),
     [
@@ -80,8 +83,10 @@ t.test('a slow trail keeps thousands of acts behind failures from thousands of a
       url: '/api/sessions/?keep=current',
       headers: { authorization: `Bearer ${access}` }
     })
-  for (let each = 0; each < 1200; each++) await end()
+  const ended = Promise.all(Array.from({ length: 1200 }, end))
+  await until(() => service.app.auditTrail.waiting() === 1700)
   const entries = await service.written()
+  t.ok((await ended).every(({ statusCode }) => statusCode === 204))
   t.equal(entries.filter(({ event }) => event === 'introspect').length, 500, 'failures have at most 500 places')
   t.equal(entries.filter(({ event }) => event === 'session_end').length, 1200)
   t.equal(await shed(service), 700)

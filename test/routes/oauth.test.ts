@@ -167,11 +167,14 @@ t.test('revocation of a refresh token ends its session', async (t) => {
   t.equal((await service.post('/api/token/refresh/', { refresh: next.refresh })).statusCode, 401)
   t.equal(await toldOnceHeard(gateway, access), inactive)
   t.equal((await gateway.post('/oauth/revoke', { token: refresh })).statusCode, 200, 'again')
-  t.match(service.log.at(-1), { event: 'revoke', verdict: 'unknown' })
+  t.match(service.log.at(-1), { event: 'revoke', verdict: 'ended' })
   const trail = await service.app.stores.database.query(
     "SELECT event, result, user_id FROM keyturn_audit WHERE event = 'revoke'"
   )
-  t.same(trail, [{ event: 'revoke', result: 'ok', user_id: userId }], 'in the audit trail once')
+  t.same(trail, [
+    { event: 'revoke', result: 'ok', user_id: userId },
+    { event: 'revoke', result: 'ended', user_id: userId }
+  ])
 })
 
 t.test('revocation of an access token is of that one alone', async (t) => {
@@ -576,7 +579,7 @@ t.test('a refresh token of another issuer, before and after it is adopted', asyn
   t.same(await reported(unused), { active: false })
   t.equal(await status(unused), 401, 'and it cannot be adopted any more')
   t.equal(await revoke(unused), 200, 'again')
-  t.match(service.log.at(-1), { verdict: 'unknown' })
+  t.match(service.log.at(-1), { verdict: 'ended' })
 
   const used = foreign('b')
   const grant = { grant_type: 'refresh_token', refresh_token: used }
@@ -592,7 +595,7 @@ t.test('a refresh token of another issuer, before and after it is adopted', asyn
   t.intercept(service.app.stores.foreignBlacklist, 'has', { value: async (jti: string) => jti === 'c' })
   t.same(await reported(listed), { active: false }, 'on the blacklist of its issuer')
   t.equal(await revoke(listed), 200)
-  t.match(service.log.at(-1), { verdict: 'unknown' })
+  t.match(service.log.at(-1), { verdict: 'ended' })
 })
 
 t.test('introspection with CHECK_REVOKE_TOKEN asks for the password a token was made under', async (t) => {

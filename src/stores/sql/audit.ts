@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { AuditEvent } from '../../audit/event.ts'
 import type { AuditEntry, AuditStore } from '../../audit/store.ts'
-import type { SqlQueries } from './connection.ts'
+import type { SqlDatabase } from './connection.ts'
 
 interface AuditRow {
   readonly seq: number
@@ -19,33 +19,49 @@ interface AuditRow {
 
 const columns = 'seq, hash, at, event, result, user_id, sid, object, actor, ip, request_id'
 
+/**
+ * Adds the entries of the JSON list $1, of which $2 is the first position. The other positions follow an entry that is added here,
+ * so no process can have taken them. ON CONFLICT on all of them would add the end of a batch whose start was too late.
+ */
+const addToPostgres = `
+  WITH given AS (
+    SELECT * FROM json_populate_recordset(NULL::keyturn_audit, $1::json)
+  ), started AS (
+    INSERT INTO keyturn_audit (id, ${columns}) SELECT id, ${columns} FROM given WHERE seq = $2::bigint
+    ON CONFLICT (seq) DO NOTHING RETURNING seq
+  ), continued AS (
+    INSERT INTO keyturn_audit (id, ${columns})
+    SELECT id, ${columns} FROM given WHERE seq > $2::bigint AND EXISTS (SELECT 1 FROM started)
+  )
+  SELECT seq FROM started`
+
+/** The same. SQLite has one writer at a time, so the condition holds until the statement ends. */
+const addToSqlite = `
+  INSERT INTO keyturn_audit (id, ${columns})
+  SELECT ${`id, ${columns}`.replace(/\w+/g, (name) => `json_extract(value, '$.${name}')`)} FROM json_each($1)
+  WHERE NOT EXISTS (SELECT 1 FROM keyturn_audit WHERE seq >= $2) RETURNING seq`
+
 /** The audit trail in the table keyturn_audit. */
-export const makeAuditStore = (db: SqlQueries): AuditStore => ({
+export const makeAuditStore = (db: Pick<SqlDatabase, 'query' | 'dialect'>): AuditStore => ({
   async last() {
     const [row] = await db.query<AuditRow>(
       `SELECT ${columns} FROM keyturn_audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1`
     )
     return row === undefined ? undefined : toEntry(row)
   },
-  async add({ seq, hash, at, event, result, userId, sid, object, actor, ip, requestId }) {
-    const added = await db.query(
-      `INSERT INTO keyturn_audit (id, ${columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-       ON CONFLICT (seq) DO NOTHING RETURNING seq`,
-      [
-        randomUUID(),
-        seq,
-        hash,
-        at,
-        event,
-        result,
-        userId ?? null,
-        sid ?? null,
-        object ?? null,
-        actor ?? null,
-        ip,
-        requestId
-      ]
-    )
+  async add(entries) {
+    const [first] = entries
+    if (first === undefined) return true
+    const rows = entries.map(({ userId, requestId, ...entry }) => ({
+      ...entry,
+      id: randomUUID(),
+      user_id: userId,
+      request_id: requestId
+    }))
+    const added = await db.query(db.dialect === 'postgres' ? addToPostgres : addToSqlite, [
+      JSON.stringify(rows),
+      first.seq
+    ])
     return added.length > 0
   },
   async list(seq, limit) {

@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import { beginning, chainFault } from '../../../src/audit/chain.ts'
-import type { AuditStore } from '../../../src/audit/store.ts'
+import type { AuditEntry, AuditStore } from '../../../src/audit/store.ts'
 import { makeAuditTrail } from '../../../src/audit/trail.ts'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
@@ -380,6 +380,9 @@ async function databaseSuite(
       )
     t.same(await store.last(), entries.at(-1))
     t.same(await store.list(58, 1), [entries[58]])
+    const late = [0, 1].map((each) => ({ ...(entries[59] as AuditEntry), seq: 60 + each }))
+    t.equal(await store.add(late), false, 'of a batch whose first position is taken, nothing is added')
+    t.equal((await store.list(0, 100)).length, 60)
     t.match(entries[0], { userId: 'ann', sid: undefined, object: undefined, actor: undefined })
     t.equal(await store.countUnplaced(), 0)
     await db.query(
