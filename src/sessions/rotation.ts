@@ -77,6 +77,8 @@ function moveOn(session: Session, presented: number, now: number, policy: Sessio
   if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now, lateGeneration }
   const burstIsOver = now - session.anchorAt > policy.grace
   const [second, third] = session.supersededAt
+  // A late retry is an answer like that of a rotation, so the grace of its token begins with it: the last use until now.
+  const predecessorAt = session.lateGeneration === session.generation ? session.lastUsedAt : session.rotatedAt
   // The store has no record of when the generations before were superseded.
   const isKnown = presented === session.generation
   return {
@@ -85,7 +87,7 @@ function moveOn(session: Session, presented: number, now: number, policy: Sessio
     rotatedAt: now,
     lastUsedAt: now,
     expiresAt: Math.min(now + policy.lifetime, session.absoluteExp),
-    supersededAt: isKnown ? [session.rotatedAt, second, third] : [0, 0, 0],
+    supersededAt: isKnown ? [predecessorAt, second, third] : [0, 0, 0],
     anchorGeneration: burstIsOver ? presented : session.anchorGeneration,
     anchorAt: burstIsOver ? now : session.anchorAt
   }

@@ -120,6 +120,25 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal((await present(10)).kind, 'unknown')
   })
 
+  await t.test('a late retry begins the grace of its token again, which a rotation then leaves as it is', async (t) => {
+    for (const [seconds, expected] of [
+      [10, 'retried'],
+      [11, 'reused']
+    ] as const) {
+      const { store, advance } = await open(aPolicy({ lateRetry: 3600 }))
+      const userId = user()
+      const { sid } = (await store.start(userId, aDevice)).session
+      const present = async (generation: number) => (await store.rotate({ userId, sid, generation })).kind
+      await present(0)
+      await advance(60)
+      t.equal(await present(0), 'late')
+      await advance(5)
+      t.equal(await present(1), 'rotated')
+      await advance(seconds - 5)
+      t.equal(await present(0), expected, `${seconds} seconds after the late retry`)
+    }
+  })
+
   await t.test(
     'fifty late retries at once get one successor, and fifty of another generation end the session once',
     async (t) => {

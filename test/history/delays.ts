@@ -29,6 +29,9 @@ class Chain {
   #newest = 0
   #isOver = false
   #lateGeneration: number | undefined
+  /** When the grace of each superseded generation began. */
+  readonly #graceFrom: number[] = []
+  #lateAt = 0
   readonly #supersededAt: number[] = []
   readonly #opened: OpenedSessions
   readonly #verifyPolicy: SessionPolicy
@@ -75,7 +78,7 @@ class Chain {
     if (this.#isOver || now >= newestGeneration(this.#session).expiresAt) return 'unknown'
     if (generation === this.#newest) return 'rotated'
     const since = now - (this.#supersededAt[generation] ?? Number.NEGATIVE_INFINITY)
-    if (since <= delayPolicy.grace) return 'retried'
+    if (now - (this.#graceFrom[generation] ?? Number.NEGATIVE_INFINITY) <= delayPolicy.grace) return 'retried'
     const rested = this.#lateGeneration === undefined || this.#newest - this.#lateGeneration >= spacing
     const isAllowed = rested || this.#lateGeneration === this.#newest
     return generation === this.#newest - 1 && since <= delayPolicy.lateRetry && isAllowed ? 'late' : 'reused'
@@ -87,9 +90,12 @@ class Chain {
     if (kind === 'late') {
       this.late += 1
       this.#lateGeneration = this.#newest
+      this.#lateAt = now
     }
     if (kind !== 'rotated') return
     this.#supersededAt[generation] = now
+    this.#graceFrom[generation] = now
+    if (this.#lateGeneration === generation) this.#graceFrom[generation - 1] = this.#lateAt
     this.#newest = generation + 1
     const expiresAt = Math.min(now + delayPolicy.lifetime, this.#session.absoluteExp)
     this.#session = { ...this.#session, generation: this.#newest, rotatedAt: now, expiresAt }

@@ -154,7 +154,7 @@ const ancestorEndsIt: Check = (line, policy) => {
   for (const each of line.presentations) {
     const { generation } = each.command
     const since = supersededAt.get(generation)
-    const isTheft = since !== undefined && each.began.clock - since > grace
+    const isTheft = since !== undefined && each.began.clock - since > grace && !mayFollowLateRetry(line, each, grace)
     if (isTheft && handedOut(each) !== undefined && !isLateRetry(line, each, since, policy)) {
       const what = `generation ${generation} let someone in, superseded more than the grace before`
       violations.push({ invariant: 2, what, line })
@@ -169,6 +169,17 @@ const ancestorEndsIt: Check = (line, policy) => {
   }
   return violations
 }
+
+/** Whether a late retry of the same token may have begun its grace again. One that failed may have been one. */
+const mayFollowLateRetry = (line: Line, each: Presentation, grace: number): boolean =>
+  line.presentations.some(
+    (other) =>
+      other !== each &&
+      other.command.generation === each.command.generation &&
+      (verdictOf(other) === 'late' || other.outcome.kind === 'failed') &&
+      isBefore(other, each) &&
+      each.began.clock - other.settled.clock <= grace
+  )
 
 /** Rotations between two late retries. */
 const lateSpacing = 8

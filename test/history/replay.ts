@@ -184,6 +184,7 @@ export function stateKey(state: State): string {
     supersededAt,
     anchorGeneration,
     anchorAt,
+    lastUsedAt,
     lateGeneration
   } = state
   return [
@@ -195,7 +196,9 @@ export function stateKey(state: State): string {
     supersededAt,
     anchorGeneration,
     anchorAt,
-    lateGeneration
+    lateGeneration,
+    // The grace of a late retry counts from its last one.
+    lateGeneration === generation ? lastUsedAt : 0
   ].join()
 }
 

@@ -110,8 +110,11 @@ export class Service {
       session.gen++
       this.verdicts.push('rotated')
     } else if (this.#clock.time - (session.superseded[gen] ?? 0) <= grace * 1000) this.verdicts.push('retried')
-    else if (gen === session.gen - 1) this.verdicts.push('late')
-    else {
+    else if (gen === session.gen - 1) {
+      // The grace begins again.
+      session.superseded[gen] = this.#clock.time
+      this.verdicts.push('late')
+    } else {
       this.end(sid, 'reuse')
       return this.#refuse('reused')
     }

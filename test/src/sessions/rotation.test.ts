@@ -227,6 +227,7 @@ t.test('whatever comes, in whatever order', async (t) => {
       const born = start(policy)
       let [session, now]: [Session | undefined, number] = [born, born.createdAt]
       const supersededAt = new Map<number, number>()
+      const lateGrants = new Map<number, number>()
       for (const { wait, back } of steps) {
         now += wait
         const before: Session | undefined = session
@@ -237,14 +238,16 @@ t.test('whatever comes, in whatever order', async (t) => {
         if (after !== undefined && after.absoluteExp !== born.absoluteExp) return false
         if (after !== undefined && after.expiresAt > born.absoluteExp) return false
         const since = supersededAt.get(presented)
+        const graceFrom = lateGrants.get(presented) ?? since
         // An ancestor never gets in later than the grace after it was superseded, and never a successor of its own.
-        if (verdict.kind === 'retried' && (since === undefined || now - since > grace)) return false
+        if (verdict.kind === 'retried' && (graceFrom === undefined || now - graceFrom > grace)) return false
         if (verdict.kind === 'retried' && after?.generation !== before.generation) return false
         if (verdict.kind === 'late') {
           if (after?.generation !== before.generation || presentedMost >= before.generation) return false
           if (presented !== before.generation - 1 || since === undefined || now - since > lateRetry) return false
           if (before.generation !== lateAt && before.generation - lateAt < 8) return false
           lateAt = before.generation
+          lateGrants.set(presented, now)
         }
         if (verdict.kind !== 'reused') presentedMost = Math.max(presentedMost, presented)
         // The immediate predecessor always gets in within the grace.

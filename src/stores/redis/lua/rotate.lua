@@ -15,8 +15,8 @@ local rotates, late_retry = ARGV[5] == '1', tonumber(ARGV[6])
 
 local record = redis.call('HGET', sessions, sid)
 if not record then return {'unknown'} end
-local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, _, second_at, third_at, fourth_at,
-  late_generation = read_record(record)
+local generation, rotated_at, created_at, absolute_exp, expires_at, anchor_generation, anchor_at, last_used_at,
+  second_at, third_at, fourth_at, late_generation = read_record(record)
 if now >= expires_at then return {'unknown'} end
 if generation == ENDED then return {'ended'} end
 
@@ -53,7 +53,8 @@ elseif presented >= generation then
     anchor_generation, anchor_at = presented, now
   end
   if verdict == 'rotated' then
-    second_at, third_at, fourth_at = rotated_at, second_at, third_at
+    local predecessor_at = late_generation == generation and last_used_at or rotated_at
+    second_at, third_at, fourth_at = predecessor_at, second_at, third_at
   else
     second_at, third_at, fourth_at = 0, 0, 0
   end
