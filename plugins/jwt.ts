@@ -43,6 +43,21 @@ async function jwt(app: FastifyInstance, { config, clock }: { config: Config; cl
     onOutage: (error) => app.log.warn({ err: error }, 'keys could not be read; keeping the current ones')
   })
   app.addHook('onClose', () => poller.close())
+  app.addGauge({
+    name: 'keyturn_signing_key_age_seconds',
+    help: 'How long the signing key has been active; absent with SIGNING_KEY',
+    aggregator: 'max',
+    read() {
+      const { signingSince } = keyring.keys()
+      return signingSince === undefined ? undefined : clock() - signingSince
+    }
+  })
+  app.addGauge({
+    name: 'keyturn_signing_key_rotation_interval_seconds',
+    help: 'KEY_ROTATION_INTERVAL; absent with SIGNING_KEY, and if it is 0',
+    aggregator: 'max',
+    read: () => (keyring.keys().signingSince === undefined ? undefined : config.keyRotationInterval || undefined)
+  })
 }
 
 /**
@@ -71,4 +86,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(jwt, { name: 'jwt', dependencies: ['stores', 'audit'] })
+export default fp(jwt, { name: 'jwt', dependencies: ['stores', 'audit', 'metrics'] })

@@ -1,7 +1,8 @@
-import type { Registry } from '@platformatic/prom-client'
+import type { Metric, Registry } from '@platformatic/prom-client'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
+import { requestBounds, Timings, type TimingsOptions } from '../src/timings.ts'
 import { eventOf, resultOf } from './requests.ts'
 
 /** The counter of each event; its `result` is a verdict, `ok`, or an error code in lower case. */
@@ -44,26 +45,51 @@ export interface GaugeOptions {
   readonly name: string
   readonly help: string
   readonly aggregator: 'sum' | 'max'
-  read(): number
+  /** The name of its only label, if it has one; `read` then returns a value for each of the label's values. */
+  readonly label?: string
+  /** Undefined if there is no value. */
+  read(): number | ReadonlyMap<string, number> | undefined
 }
 
 /** Counts per event and result. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
-/** Counts the outcome of every request by event, for /metrics. */
+/** How often the delay of the event loop is measured, in milliseconds. */
+const lagInterval = 100
+
+/** Counts the outcome of every request by event, and its duration by route, for /metrics. */
 async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: MetricsOptions): Promise<void> {
   const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
   const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0, streamsCut: 0 }
   const gauges: GaugeOptions[] = []
+  const histograms: Timings[] = []
+  const addTimings = (options: TimingsOptions): Timings => {
+    const timings = new Timings(options)
+    histograms.push(timings)
+    return timings
+  }
   let registry: Promise<Registry> | undefined
   app.decorate('tallies', totals)
   app.decorate('addGauge', (gauge: GaugeOptions) => void gauges.push(gauge))
+  app.decorate('addTimings', addTimings)
   app.decorate('metrics', () => {
     totals.logDropped = droppedLines()
-    registry ??= openRegistry(counts, totals, gauges)
+    registry ??= openRegistry(counts, totals, gauges, histograms)
     return registry
   })
-  app.addHook('onSend', (request, _reply, payload, done) => {
+  const durations = addTimings({
+    name: 'http_server_request_duration_seconds',
+    help: 'Duration of requests until their response is sent, by route',
+    labels: ['http_route', 'http_request_method', 'http_response_status_class'],
+    bounds: requestBounds
+  })
+  app.addHook('onSend', (request, reply, payload, done) => {
+    durations.add(
+      reply.elapsedTime / 1000,
+      request.routeOptions.url ?? 'none',
+      methods.has(request.method) ? request.method : '_OTHER',
+      statusClasses[Math.floor(reply.statusCode / 100)] ?? 'none'
+    )
     const event = eventOf(request)
     if (event !== undefined) {
       const result = resultOf(request)
@@ -71,10 +97,39 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
     }
     done(null, payload)
   })
+  measureLag(app)
+}
+
+/** Methods that the service knows; a client could make up others. Source: OpenTelemetry, http.request.method. */
+const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx']
+
+/** Measures how late a timer fires: for as long the event loop was busy with other work. */
+function measureLag(app: FastifyInstance): void {
+  const lag = app.addTimings({
+    name: 'keyturn_event_loop_lag_seconds',
+    help: 'How late a timer fired in a worker, measured ten times per second',
+    labels: [],
+    bounds: requestBounds
+  })
+  let expectedAt = performance.now() + lagInterval
+  const timer = setInterval(() => {
+    const now = performance.now()
+    lag.add(Math.max(0, now - expectedAt) / 1000)
+    expectedAt = now + lagInterval
+  }, lagInterval)
+  timer.unref()
+  app.addHook('onClose', async () => clearInterval(timer))
 }
 
 /** Loaded on the first scrape: it takes a twentieth of a start, and many services are never scraped. */
-async function openRegistry(counts: Counts, totals: Tallies, gauges: readonly GaugeOptions[]): Promise<Registry> {
+async function openRegistry(
+  counts: Counts,
+  totals: Tallies,
+  gauges: readonly GaugeOptions[],
+  histograms: readonly Timings[]
+): Promise<Registry> {
   const { Counter, Gauge, collectDefaultMetrics, Registry } = await import('@platformatic/prom-client')
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -101,17 +156,24 @@ async function openRegistry(counts: Counts, totals: Tallies, gauges: readonly Ga
       }
     })
   }
-  for (const { name, help, aggregator, read } of gauges) {
+  for (const { name, help, aggregator, label, read } of gauges) {
     new Gauge({
       name,
       help,
       aggregator,
+      labelNames: label === undefined ? [] : [label],
       registers: [registry],
       collect() {
-        this.set(read())
+        this.reset()
+        const value = read()
+        if (typeof value === 'number') this.set(value)
+        else for (const [of, each] of value ?? []) this.set({ [String(label)]: of }, each)
       }
     })
   }
+  // Its histograms count in maps keyed by label; ours are cheaper, and only read here.
+  for (const timings of histograms)
+    registry.registerMetric({ ...timings.read(), get: async () => timings.read() } as unknown as Metric)
   return registry
 }
 
@@ -123,6 +185,8 @@ declare module 'fastify' {
     readonly tallies: Tallies
     /** Before the first scrape. */
     addGauge(gauge: GaugeOptions): void
+    /** Before the first scrape: a histogram of durations. */
+    addTimings(options: TimingsOptions): Timings
   }
 }
 

@@ -1,9 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
-import type { CircuitReport, CircuitState } from '../src/stores/circuit.ts'
+import { KeyturnError } from '../src/errors.ts'
+import type { CircuitState, StoreObserver } from '../src/stores/circuit.ts'
 import { openStores, type Stores } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
+import { shortBounds } from '../src/timings.ts'
 
 const messages: Readonly<Record<CircuitState, string>> = {
   open: 'circuit open; next probe in 1 s',
@@ -13,14 +15,45 @@ const messages: Readonly<Record<CircuitState, string>> = {
 
 /** Opens the stores and closes them after the last request. */
 async function stores(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
-  const report: CircuitReport = (store, state, err) => {
-    if (state === 'open') app.log.warn({ store, err }, messages.open)
-    else app.log.info({ store }, messages[state])
-  }
-  const opened = await openStores(config, clock, report)
+  const opened = await openStores(config, clock, observe(app))
   for (const warning of opened.warnings) app.log.warn(warning)
   app.decorate('stores', opened)
   app.addHook('onClose', () => opened.close())
+}
+
+/** Logs changes of circuits, and measures calls and circuits for /metrics. */
+function observe(app: FastifyInstance): StoreObserver {
+  const isOpen = new Map<string, number>()
+  app.addGauge({
+    name: 'keyturn_store_circuits_open',
+    help: 'Workers that refuse all or some calls to a store because it did not answer in time',
+    aggregator: 'sum',
+    label: 'store',
+    read: () => isOpen
+  })
+  const calls = app.addTimings({
+    name: 'keyturn_store_call_duration_seconds',
+    help: 'Duration of calls to the stores; failed: the store was down or refused',
+    labels: ['store', 'result'],
+    bounds: shortBounds
+  })
+  return {
+    changed(store, state, err) {
+      isOpen.set(store, state === 'closed' ? 0 : 1)
+      if (state === 'open') app.log.warn({ store, err }, messages.open)
+      else app.log.info({ store }, messages[state])
+    },
+    called(store, ms, error) {
+      if (!isOpen.has(store)) isOpen.set(store, 0)
+      calls.add(ms / 1000, store, isOutage(error) ? 'failed' : 'ok')
+    }
+  }
+}
+
+/** Other errors are refusals of ours, or faulty statements: SQLite's have a code of their own, PostgreSQL's an SQLSTATE. */
+const isOutage = (error: unknown): boolean => {
+  if (error instanceof KeyturnError) return error.code === 'STORE_DOWN'
+  return error !== undefined && !/^(\d|ERR_SQLITE)/.test(String((error as { code?: unknown }).code))
 }
 
 declare module 'fastify' {
@@ -29,4 +62,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(stores, { name: 'stores' })
+export default fp(stores, { name: 'stores', dependencies: ['metrics'] })

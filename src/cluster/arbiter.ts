@@ -110,7 +110,7 @@ class Arbiter {
     this.#workers = new Pool('worker', parts.log, sockets)
     this.#hashers = new Pool('hasher', parts.log)
     this.#hashQueue = new HashQueue(settings.hashQueue)
-    this.#scraper = new Scraper({ workers: this.#workers, hashers: this.#hashers })
+    this.#scraper = new Scraper({ workers: this.#workers, hashers: this.#hashers }, this.#hashQueue)
     this.#state = { phase: 'booting', settings }
     this.#connectPools()
   }

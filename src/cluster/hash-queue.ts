@@ -1,3 +1,4 @@
+import { requestBounds, Timings } from '../timings.ts'
 import type { Child, HashJob, HashResult } from './messages.ts'
 
 interface Call {
@@ -8,6 +9,10 @@ interface Call {
   readonly ticket: number
   /** A job that has killed one hasher gets a second one, and no third. */
   readonly isLastTry: boolean
+  /** Milliseconds of a monotonic clock. */
+  readonly queuedAt: number
+  /** Undefined until a hasher works on it. */
+  begunAt: number | undefined
 }
 
 /** The calls of a hasher: the first one is in work, the next one is prefetched. */
@@ -38,6 +43,18 @@ export class HashQueue {
   readonly #hashers = new Map<Child, Assignment>()
   /** Workers that met a full queue, and do not know yet that it has room again. */
   readonly #refused = new Set<Child>()
+  readonly #waits = new Timings({
+    name: 'keyturn_hash_queue_duration_seconds',
+    help: 'How long passwords waited for a hasher',
+    labels: [],
+    bounds: requestBounds
+  })
+  readonly #works = new Timings({
+    name: 'keyturn_hash_duration_seconds',
+    help: 'How long a hasher worked on a password',
+    labels: [],
+    bounds: requestBounds
+  })
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -53,7 +70,15 @@ export class HashQueue {
       return
     }
     this.#lastTicket += 1
-    this.#queue.push({ worker, id, job, ticket: this.#lastTicket, isLastTry: false })
+    this.#queue.push({
+      worker,
+      id,
+      job,
+      ticket: this.#lastTicket,
+      isLastTry: false,
+      queuedAt: performance.now(),
+      begunAt: undefined
+    })
     this.#assign()
   }
 
@@ -86,6 +111,8 @@ export class HashQueue {
     const call = assignment?.calls.find((each) => each.ticket === ticket)
     if (assignment === undefined || call === undefined) return
     assignment.calls = assignment.calls.filter((each) => each !== call)
+    if (call.begunAt !== undefined) this.#works.add((performance.now() - call.begunAt) / 1000)
+    this.#begin(assignment)
     this.#assign()
     reply(call, result)
     this.#announceCapacity()
@@ -105,9 +132,25 @@ export class HashQueue {
     const [inWork, ...prefetched] = assignment.calls
     this.#queue.unshift(...prefetched)
     if (inWork?.isLastTry) reply(inWork, { busy: 'two hashers died while hashing this password' })
-    else if (inWork !== undefined) this.#queue.unshift({ ...inWork, isLastTry: true })
+    else if (inWork !== undefined) this.#queue.unshift({ ...inWork, isLastTry: true, begunAt: undefined })
     this.#assign()
     this.#announceCapacity()
+  }
+
+  /** For the metrics: jobs that wait, how many may, and how long jobs have waited and taken. */
+  measure() {
+    return {
+      waiting: this.#countWaiting(),
+      capacity: this.capacity,
+      histograms: [this.#waits.read(), this.#works.read()]
+    }
+  }
+
+  /** The first call of a hasher is in work. */
+  #begin({ calls: [call] }: Assignment): void {
+    if (call === undefined || call.begunAt !== undefined) return
+    call.begunAt = performance.now()
+    this.#waits.add((call.begunAt - call.queuedAt) / 1000)
   }
 
   #countWaiting(): number {
@@ -128,6 +171,7 @@ export class HashQueue {
       if (call === undefined) return
       const [hasher, { calls }] = next
       calls.push(call)
+      this.#begin(next[1])
       hasher.send({ type: 'hash', id: call.ticket, job: call.job })
     }
   }

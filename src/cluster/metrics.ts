@@ -1,3 +1,4 @@
+import type { HashQueue } from './hash-queue.ts'
 import { countDroppedLines } from './log.ts'
 import type { Child, Metrics, Report } from './messages.ts'
 import type { Pool } from './pool.ts'
@@ -13,6 +14,7 @@ type CountedPool = Pick<Pool, 'count' | 'ready'>
  */
 export class Scraper {
   readonly #pools: Readonly<Record<'workers' | 'hashers', CountedPool>>
+  readonly #hashQueue: Pick<HashQueue, 'measure'>
   readonly #latest = new Map<Child, Metrics>()
   /** Counts of workers that have exited. */
   #departed: Metrics = []
@@ -22,8 +24,9 @@ export class Scraper {
   #collection: { readonly missing: Set<Child>; readonly end: () => void } | undefined
   #collected: Promise<void> | undefined
 
-  constructor(pools: Readonly<Record<'workers' | 'hashers', CountedPool>>) {
+  constructor(pools: Readonly<Record<'workers' | 'hashers', CountedPool>>, hashQueue: Pick<HashQueue, 'measure'>) {
     this.#pools = pools
+    this.#hashQueue = hashQueue
   }
 
   /** Takes a worker's report: a request for all metrics is answered, its own metrics are kept. */
@@ -53,9 +56,8 @@ export class Scraper {
       this.#collected = undefined
     })
     await this.#collected
-    return (
-      await sum([countProcesses(this.#pools), ownDroppedLines(), this.#departed, ...this.#latest.values()])
-    ).metrics()
+    const own = [countProcesses(this.#pools), measureQueue(this.#hashQueue), ownDroppedLines()]
+    return (await sum([...own, this.#departed, ...this.#latest.values()])).metrics()
   }
 
   async #collect(): Promise<void> {
@@ -105,4 +107,20 @@ function countProcesses(pools: Readonly<Record<string, CountedPool>>): Metrics {
   ])
   const help = 'Processes of the service: ready, or other (booting or draining)'
   return [{ name: 'keyturn_processes', help, type: 'gauge', aggregator: 'sum', values }] as unknown as Metrics
+}
+
+function measureQueue(queue: Pick<HashQueue, 'measure'>): Metrics {
+  const { waiting, capacity, histograms } = queue.measure()
+  const gauge = (name: string, help: string, value: number) => ({
+    name,
+    help,
+    type: 'gauge',
+    aggregator: 'sum',
+    values: [{ value, labels: {} }]
+  })
+  return [
+    gauge('keyturn_hash_queue_length', 'Passwords that wait for a hasher', waiting),
+    gauge('keyturn_hash_queue_capacity', 'HASH_QUEUE: how many passwords may wait', capacity),
+    ...histograms
+  ] as unknown as Metrics
 }

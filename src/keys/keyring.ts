@@ -13,6 +13,8 @@ import type { KeyPurpose, KeyStore, SealFor, StoredKey } from './store.ts'
 export interface Keys {
   /** Signs access tokens. */
   readonly signing: Key
+  /** When the signing key became active, in whole seconds since the epoch; undefined for SIGNING_KEY. */
+  readonly signingSince: number | undefined
   /**
    * Verify access tokens: the signing key, the next one, the retired ones and SIGNING_KEY_PREVIOUS. Their public halves are in
    * the JWKS.
@@ -95,6 +97,7 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
     const managed = stored.filter(({ purpose }) => purpose === 'access')
     return {
       signing: fixed ?? open(active(stored, 'access') as StoredKey),
+      signingSince: fixed === undefined ? active(stored, 'access')?.activatedAt : undefined,
       verifying: fixed === undefined ? [...managed.map(open), ...given] : given,
       unnamed: given,
       refresh:

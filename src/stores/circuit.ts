@@ -27,13 +27,18 @@ export interface CircuitOptions {
   readonly name: string
   /** Resolves when the store answers. It has a time-out of its own. */
   readonly probe: () => Promise<unknown>
-  /** Called at every change of the state, with the error that opened the circuit. */
-  readonly report?: CircuitReport | undefined
+  readonly observer?: StoreObserver | undefined
   /** Milliseconds of a monotonic clock. */
   readonly now?: () => number
 }
 
-export type CircuitReport = (name: string, state: CircuitState, cause?: unknown) => void
+/** What happens between this process and its stores, for the log, the metrics and the traces. */
+export interface StoreObserver {
+  /** At every change of a circuit's state, with the error that opened it. */
+  changed?(store: string, state: CircuitState, cause?: unknown): void
+  /** After each call: its duration in milliseconds, and how it failed. Called in the asynchronous context of the call. */
+  called?(store: string, ms: number, error?: unknown): void
+}
 
 export interface CallOptions {
   /** How many callers wait for this call. */
@@ -72,7 +77,7 @@ export interface Circuit {
 export class CircuitBreaker implements Circuit {
   readonly #name: string
   readonly #probe: () => Promise<unknown>
-  readonly #report: CircuitReport
+  readonly #observer: StoreObserver
   readonly #now: () => number
   #state: CircuitState = 'closed'
   #since = Number.NEGATIVE_INFINITY
@@ -83,10 +88,10 @@ export class CircuitBreaker implements Circuit {
   /** When a call with patience was last given up or let through since; undefined once the store has answered. */
   #lateAt: number | undefined
 
-  constructor({ name, probe, report = () => {}, now = () => performance.now() }: CircuitOptions) {
+  constructor({ name, probe, observer = {}, now = () => performance.now() }: CircuitOptions) {
     this.#name = name
     this.#probe = probe
-    this.#report = report
+    this.#observer = observer
     this.#now = now
   }
 
@@ -103,9 +108,11 @@ export class CircuitBreaker implements Circuit {
     try {
       const result = await call()
       this.#answered()
+      this.#observer.called?.(this.#name, this.#now() - startedAt)
       return result
     } catch (error) {
       this.#failed(error, startedAt)
+      this.#observer.called?.(this.#name, this.#now() - startedAt, error)
       throw error
     } finally {
       this.#waiting -= callers
@@ -169,7 +176,7 @@ export class CircuitBreaker implements Circuit {
   #become(state: CircuitState, cause?: unknown): void {
     this.#state = state
     this.#since = this.#now()
-    this.#report(this.#name, state, cause)
+    this.#observer.changed?.(this.#name, state, cause)
   }
 
   #refusal(reason: string): KeyturnError {

@@ -14,7 +14,7 @@ import type { RevocationFeed, SessionStore } from '../sessions/store.ts'
 import type { Clock } from '../time.ts'
 import type { ForeignBlacklist } from '../tokens/refresh.ts'
 import type { UserStore } from '../users/store.ts'
-import type { CircuitReport } from './circuit.ts'
+import type { StoreObserver } from './circuit.ts'
 import type { EmbeddedEngine } from './embedded/engine.ts'
 import { StoreError } from './error.ts'
 import { makeAuditStore } from './sql/audit.ts'
@@ -54,13 +54,13 @@ export interface Stores {
 
 /**
  * Opens the configured stores: PostgreSQL and Redis if they have a URL, otherwise one embedded file, which is migrated here.
- * which is brought up to date here. `report` learns how the circuits in front of them change. Throws StoreError naming the
+ * which is brought up to date here. `observer` learns of their calls and of the circuits in front of them. Throws StoreError naming the
  * variable when a store cannot be reached or is not migrated.
  */
-export async function openStores(config: Config, clock: Clock, report?: CircuitReport): Promise<Stores> {
-  const [database, redis] = await openEngines(config, report)
+export async function openStores(config: Config, clock: Clock, observer?: StoreObserver): Promise<Stores> {
+  const [database, redis] = await openEngines(config, observer)
   try {
-    const { sessions, feed, counters, guesses } = redis ?? (await openInFile(config, database, clock))
+    const { sessions, feed, counters, guesses } = redis ?? (await openInFile(config, database, clock, observer))
     return {
       database,
       users: await openUsers(config, database, clock),
@@ -104,9 +104,9 @@ export async function openStores(config: Config, clock: Clock, report?: CircuitR
  */
 async function openEngines(
   config: Config,
-  report: CircuitReport | undefined
+  observer: StoreObserver | undefined
 ): Promise<readonly [SqlDatabase, Awaited<ReturnType<typeof openInRedis>>]> {
-  const [database, redis] = await Promise.allSettled([openMigrated(config, report), openInRedis(config, report)])
+  const [database, redis] = await Promise.allSettled([openMigrated(config, observer), openInRedis(config, observer)])
   if (database.status === 'fulfilled' && redis.status === 'fulfilled') return [database.value, redis.value]
   if (database.status === 'fulfilled') await database.value.close()
   if (redis.status === 'fulfilled') await redis.value?.sessions.close()
@@ -114,11 +114,13 @@ async function openEngines(
 }
 
 /** PostgreSQL if DATABASE_URL is set, otherwise the embedded file. Throws StoreError if it is unreachable. */
-export async function openDatabase(config: Config, report?: CircuitReport): Promise<SqlDatabase> {
+export async function openDatabase(config: Config, observer?: StoreObserver): Promise<SqlDatabase> {
   const variable = config.databaseUrl === undefined ? 'DATA_DIR' : 'DATABASE_URL'
   return reached(variable, async () => {
     const database =
-      config.databaseUrl === undefined ? await openFile(config) : await openServer(config.databaseUrl, config, report)
+      config.databaseUrl === undefined
+        ? await openFile(config, observer)
+        : await openServer(config.databaseUrl, config, observer)
     try {
       await database.query('SELECT 1')
       return database
@@ -130,14 +132,14 @@ export async function openDatabase(config: Config, report?: CircuitReport): Prom
 }
 
 // Engines are loaded on demand, since each takes 50 to 100 ms of a start.
-const openFile = async ({ dataDir }: Config): Promise<EmbeddedEngine> =>
-  (await import('./embedded/engine.ts')).openEmbedded(dataDir)
+const openFile = async ({ dataDir }: Config, observer: StoreObserver | undefined): Promise<EmbeddedEngine> =>
+  (await import('./embedded/engine.ts')).openEmbedded(dataDir, observer)
 
 const openServer = async (
   url: string,
   { pgsslmode: sslmode, databasePool: pool }: Config,
-  report: CircuitReport | undefined
-): Promise<SqlDatabase> => (await import('./sql/postgres.ts')).openPostgres(url, { sslmode, pool, report })
+  observer: StoreObserver | undefined
+): Promise<SqlDatabase> => (await import('./sql/postgres.ts')).openPostgres(url, { sslmode, pool, observer })
 
 /** Users in Keyturn's own table, or in Django's. Throws StoreError if that is missing or lacks a column. */
 export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
@@ -156,8 +158,8 @@ export async function openDjangoTable(
   return await readDjangoTable(database, usersTable, Object.fromEntries(usersColumns.map((pair) => pair.split('='))))
 }
 
-async function openMigrated(config: Config, report: CircuitReport | undefined): Promise<SqlDatabase> {
-  const database = await openDatabase(config, report)
+async function openMigrated(config: Config, observer: StoreObserver | undefined): Promise<SqlDatabase> {
+  const database = await openDatabase(config, observer)
   try {
     await bringUpToDate(database)
     return database
@@ -200,19 +202,24 @@ export const sessionPolicy = (config: Config): SessionPolicy => ({
 /** Undefined without REDIS_URL. */
 async function openInRedis(
   config: Config,
-  report: CircuitReport | undefined
+  observer: StoreObserver | undefined
 ): Promise<(SessionStores & Pick<Stores, 'warnings'>) | undefined> {
   const { redisUrl, redisTlsVerify: verifyTls } = config
   if (redisUrl === undefined) return undefined
   const { openRedisStore } = await import('./redis/open.ts')
   return await reached('REDIS_URL', () =>
-    openRedisStore(redisUrl, { verifyTls, policy: sessionPolicy(config), window: revocationWindow(config), report })
+    openRedisStore(redisUrl, { verifyTls, policy: sessionPolicy(config), window: revocationWindow(config), observer })
   )
 }
 
-async function openInFile(config: Config, database: SqlDatabase, clock: Clock): Promise<SessionStores> {
+async function openInFile(
+  config: Config,
+  database: SqlDatabase,
+  clock: Clock,
+  observer: StoreObserver | undefined
+): Promise<SessionStores> {
   const { openEmbeddedStore } = await import('./embedded/open.ts')
-  const engine = isEmbedded(database) ? database : await openFile(config)
+  const engine = isEmbedded(database) ? database : await openFile(config, observer)
   const store = await openEmbeddedStore(engine, sessionPolicy(config), revocationWindow(config), clock)
   const sessions = engine === database ? store.sessions : { ...store.sessions, close: () => engine.close() }
   return { ...store, sessions, counters: undefined }

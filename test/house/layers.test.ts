@@ -12,6 +12,7 @@ const modules = [
   'i18n',
   'errors',
   'time',
+  'timings',
   'random',
   'fields',
   'parameters',

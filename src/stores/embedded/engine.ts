@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
 import { KeyturnError } from '../../errors.ts'
+import type { StoreObserver } from '../circuit.ts'
 import type { KeyedRows, SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
 
 /** One SQLite file shared by the processes of this host. Its calls block, so statements are short and use keys. */
@@ -21,8 +22,9 @@ export interface EmbeddedEngine extends SqlDatabase {
 /**
  * Opens DATA_DIR/keyturn.db, readable by its owner only, in WAL mode with every commit flushed (synchronous=FULL).
  * Throws KeyturnError STORE_DOWN if the directory or the file cannot be written.
+ * `observer` learns of each transaction, and of each statement outside of one.
  */
-export function openEmbedded(dataDir: string): EmbeddedEngine {
+export function openEmbedded(dataDir: string, observer?: StoreObserver): EmbeddedEngine {
   const file = join(dataDir, 'keyturn.db')
   return guarded(() => {
     makeFolder(dataDir)
@@ -31,7 +33,7 @@ export function openEmbedded(dataDir: string): EmbeddedEngine {
     database.exec(`pragma busy_timeout=${patience}`)
     switchToWal(database)
     for (const pragma of ['synchronous=FULL', 'foreign_keys=on']) database.exec(`pragma ${pragma}`)
-    return makeEngine(file, database)
+    return makeEngine(file, database, observer)
   })
 }
 
@@ -79,27 +81,46 @@ function prepareOnce(
   return statement
 }
 
-function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngine {
+/** Reports the duration of `work` as one call. */
+function observed<T>(observer: StoreObserver | undefined, work: () => T): T {
+  if (observer?.called === undefined) return work()
+  const startedAt = performance.now()
+  try {
+    const result = work()
+    observer.called('SQLite', performance.now() - startedAt)
+    return result
+  } catch (error) {
+    observer.called('SQLite', performance.now() - startedAt, error)
+    throw error
+  }
+}
+
+function transact<T>(database: DatabaseSyncInstance, work: () => T): T {
+  guarded(() => database.exec('BEGIN IMMEDIATE'))
+  try {
+    const result = work()
+    guarded(() => database.exec('COMMIT'))
+    return result
+  } catch (error) {
+    rollBack(database)
+    throw error
+  }
+}
+
+/** Some errors, such as a full disk, have already ended the transaction; another rollback would hide the error. */
+function rollBack(database: DatabaseSyncInstance): void {
+  if (database.isTransaction) database.exec('ROLLBACK')
+}
+
+function makeEngine(file: string, database: DatabaseSyncInstance, observer: StoreObserver | undefined): EmbeddedEngine {
   const statements = new Map<string, StatementSyncInstance>()
   const prepare = (sql: string): StatementSyncInstance => prepareOnce(database, statements, sql)
-  const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
+  const runNow = <Row>(sql: string, values: readonly SqlValue[]): readonly Row[] =>
     guarded(() => prepare(sql).all(...values) as Row[])
+  const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
+    database.isTransaction ? runNow(sql, values) : observed(observer, () => runNow(sql, values))
   const exec = (sql: string): void => guarded(() => database.exec(sql))
-  // Some errors, such as a full disk, have already ended the transaction; another rollback would hide the error.
-  const rollBack = (): void => {
-    if (database.isTransaction) database.exec('ROLLBACK')
-  }
-  const transaction = <T>(work: () => T): T => {
-    exec('BEGIN IMMEDIATE')
-    try {
-      const result = work()
-      exec('COMMIT')
-      return result
-    } catch (error) {
-      rollBack()
-      throw error
-    }
-  }
+  const transaction = <T>(work: () => T): T => observed(observer, () => transact(database, work))
   return {
     dialect: 'sqlite',
     file,
@@ -128,7 +149,7 @@ function makeEngine(file: string, database: DatabaseSyncInstance): EmbeddedEngin
         exec('COMMIT')
         return result
       } catch (error) {
-        rollBack()
+        rollBack(database)
         throw error
       }
     },

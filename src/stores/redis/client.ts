@@ -1,7 +1,7 @@
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { parseRedisUrl, type RedisAddress } from '../../config/redis-address.ts'
 import { KeyturnError } from '../../errors.ts'
-import { type Circuit, CircuitBreaker, type CircuitReport } from '../circuit.ts'
+import { type Circuit, CircuitBreaker, type StoreObserver } from '../circuit.ts'
 
 export interface RedisOptions {
   /** Whether the certificate of a rediss:// server is verified. */
@@ -165,8 +165,8 @@ function explain(failure: RedisFailure): string {
 }
 
 /** One circuit for all commands over `redis`, so that all stores share what one learns about the server. */
-export const makeRedisCircuit = (redis: Connection, report?: CircuitReport): Circuit =>
-  new CircuitBreaker({ name: 'Redis', probe: () => redis.ping(), report })
+export const makeRedisCircuit = (redis: Connection, observer?: StoreObserver): Circuit =>
+  new CircuitBreaker({ name: 'Redis', probe: () => redis.ping(), observer })
 
 type Methods = Record<string, (...args: never[]) => Promise<unknown>>
 

@@ -2,7 +2,7 @@ import type { Counters } from '../../limits/counters.ts'
 import type { GuessStore } from '../../passwords/guessing.ts'
 import type { SessionPolicy } from '../../sessions/session.ts'
 import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
-import type { CircuitReport } from '../circuit.ts'
+import type { StoreObserver } from '../circuit.ts'
 import { openRedisCounters } from './counters.ts'
 import { evictionWarning, makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
 import { followRedisFeed } from './feed.ts'
@@ -14,7 +14,7 @@ export interface RedisStoreOptions extends RedisOptions {
   readonly policy: SessionPolicy
   /** How long a revocation matters, in whole seconds. */
   readonly window: number
-  readonly report?: CircuitReport | undefined
+  readonly observer?: StoreObserver | undefined
 }
 
 /**
@@ -23,7 +23,7 @@ export interface RedisStoreOptions extends RedisOptions {
  */
 export async function openRedisStore(
   url: string,
-  { policy, window, report, ...options }: RedisStoreOptions
+  { policy, window, observer, ...options }: RedisStoreOptions
 ): Promise<{
   sessions: SessionStore
   feed: RevocationFeed
@@ -33,7 +33,7 @@ export async function openRedisStore(
 }> {
   const redis = await openRedis(url, options)
   const warning = await evictionWarning(redis)
-  const [names, circuit] = [makeNames(), makeRedisCircuit(redis, report)]
+  const [names, circuit] = [makeNames(), makeRedisCircuit(redis, observer)]
   return {
     warnings: warning === undefined ? [] : [warning],
     sessions: openRedisSessions(redis, policy, window, { names, circuit }),

@@ -3,7 +3,7 @@ import { type PostgresAddress, parsePostgresUrl } from '../../config/postgres-ad
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import { makeBatch } from '../batch.ts'
-import { CircuitBreaker, type CircuitReport } from '../circuit.ts'
+import { CircuitBreaker, type StoreObserver } from '../circuit.ts'
 import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not
@@ -21,7 +21,7 @@ export interface PostgresOptions {
   readonly sslmode?: Config['pgsslmode']
   /** Maximum connections, which may all be opened at once when the server returns. */
   readonly pool?: number
-  readonly report?: CircuitReport | undefined
+  readonly observer?: StoreObserver | undefined
 }
 
 /**
@@ -29,12 +29,12 @@ export interface PostgresOptions {
  * Error, without the URL, if that is invalid (loadConfig refuses it before); queries throw KeyturnError STORE_DOWN if the server
  * does not respond or refuses for its own reasons (a missing privilege, a lock timeout), and pg's own error for faulty SQL.
  */
-export function openPostgres(url: string, { sslmode, pool: max = 4, report }: PostgresOptions = {}): SqlDatabase {
+export function openPostgres(url: string, { sslmode, pool: max = 4, observer }: PostgresOptions = {}): SqlDatabase {
   const settings = connectionSettings(parsePostgresUrl(url, sslmode))
   const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
   // The pool has already removed a broken idle connection; without a listener the process would exit.
   pool.on('error', () => {})
-  const circuit = new CircuitBreaker({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1'), report })
+  const circuit = new CircuitBreaker({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1'), observer })
   return {
     dialect: 'postgres',
     query: (sql, values) => circuit.run(() => runOn(pool, sql, values)),

@@ -240,3 +240,21 @@ t.test('hash queue: a cancelled job leaves the queue, unless a hasher has it', a
   for (const id of [1, 2, 4, 5]) finish(queue, hasher, `${id}`)
   t.same(given(hasher), ['1', '2', '4', '5'])
 })
+
+t.test(
+  'hash queue: the time in the queue and the time in the hasher are measured, also of a prefetched job',
+  async (t) => {
+    const queue = new HashQueue(3)
+    const [worker, hasher] = [aChild(), aChild()]
+    const counts = () => queue.measure().histograms.map(({ values }) => values.at(-1)?.value)
+    queue.addHasher(hasher)
+    for (const id of [1, 2, 3]) queue.add(worker, id, job(`${id}`))
+    t.match(queue.measure(), { waiting: 2, capacity: 3 })
+    t.same(counts(), [1, undefined], 'the first one is in work')
+    finish(queue, hasher, '1')
+    t.same(counts(), [2, 1], 'then the prefetched one is')
+    finish(queue, hasher, '2')
+    finish(queue, hasher, '3')
+    t.same(counts(), [3, 3])
+  }
+)

@@ -2,6 +2,7 @@ import { mock } from 'node:test'
 import { Counter, Gauge, Registry } from '@platformatic/prom-client'
 import t from 'tap'
 import type { Child } from '../../../src/cluster/messages.ts'
+import { HashQueue } from '../../../src/cluster/hash-queue.ts'
 import { Scraper } from '../../../src/cluster/metrics.ts'
 
 interface Worker extends Child {
@@ -28,7 +29,7 @@ function open(count: number) {
     },
     hashers: { ready: [], count: 0 }
   }
-  const scraper = new Scraper(pools)
+  const scraper = new Scraper(pools, new HashQueue(7))
   for (let n = 0; n < count; n++) workers.push(aWorker(scraper))
   const gone = (worker: Worker): void => {
     workers.splice(workers.indexOf(worker), 1)
@@ -87,6 +88,7 @@ t.test('metrics: a scrape of any worker sums up all workers', async (t) => {
   t.equal(figure(text, 'keyturn_processes{kind="workers",state="ready"}'), 3)
   t.equal(figure(text, 'keyturn_processes{kind="workers",state="other"}'), 1)
   t.equal(figure(text, 'keyturn_processes{kind="hashers",state="ready"}'), 0)
+  t.equal(figure(text, 'keyturn_hash_queue_capacity'), 7)
   two.count()
   t.equal(figure(await three.scrape(), 'requests_total'), 7)
 })

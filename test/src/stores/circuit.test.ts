@@ -10,6 +10,7 @@ function open() {
   let now = 0
   const asked = { calls: 0, probes: 0 }
   const reported: (CircuitState | Error)[] = []
+  const durations: [number, unknown][] = []
   const answer = async (kind: keyof typeof asked): Promise<string> => {
     asked[kind] += 1
     if (state === 'refusing') throw new Error('connect ECONNREFUSED')
@@ -20,13 +21,17 @@ function open() {
   const circuit = new CircuitBreaker({
     name: 'Store',
     probe: () => answer('probes'),
-    report: (_name, state, cause) => reported.push(state, ...(cause === undefined ? [] : [cause as Error])),
+    observer: {
+      changed: (_name, state, cause) => void reported.push(state, ...(cause === undefined ? [] : [cause as Error])),
+      called: (_name, ms, error) => void durations.push([ms, error])
+    },
     now: () => now
   })
   return {
     circuit,
     asked,
     reported,
+    durations,
     call: () => circuit.run(() => answer('calls')),
     become(next: typeof state) {
       state = next
@@ -56,12 +61,17 @@ async function opened() {
 }
 
 t.test('closed: results and errors of the store pass', async (t) => {
-  const { call, become } = open()
+  const { call, become, durations } = open()
   t.equal(await call(), 'answer')
   become('refusing')
   await t.rejects(call(), { message: 'connect ECONNREFUSED' })
   become('hung')
   await t.rejects(call(), late)
+  t.match(durations, [
+    [0, undefined],
+    [0, { message: 'connect ECONNREFUSED' }],
+    [2000, late]
+  ])
 })
 
 t.test('closed: three time-outs in a row open the circuit, and no further call reaches the store', async (t) => {
