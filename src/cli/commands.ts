@@ -268,7 +268,13 @@ function addAuditCommands(group: Command): void {
     .command('verify')
     .description('Verify that the trail is unchanged; prints the link of its newest entry')
     .option('--link <seq:hash>', 'A link printed earlier; its entry must still be unchanged', parseLink)
+    .option('--checkpoint <file>', 'A checkpoint printed earlier; its entry must still be unchanged')
+    .option('--from <file>', 'Verify JSON lines that were copied from the trail, instead of the table')
     .action(async (options) => (await audit()).verifyTrail(options))
+  group
+    .command('checkpoint')
+    .description('Print a signed checkpoint of the newest entry, to be kept in another place')
+    .action(async () => (await audit()).printCheckpoint())
   group
     .command('tail')
     .description('Print the newest entries')

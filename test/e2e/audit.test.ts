@@ -1,5 +1,7 @@
 /* The audit trail as an operator meets it: what the commands and the service write, and what is found when it was changed. */
+import { writeFileSync } from 'node:fs'
 import { hostname, userInfo } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openEmbedded } from '../../src/stores/embedded/engine.ts'
 import { openApp } from '../support/app.ts'
@@ -100,6 +102,48 @@ t.test('who can write to the table cannot hide it', async (t) => {
   await run(['users', 'create', 'fay'], password)
   t.match(await run(['audit', 'verify']), { code: 0 })
   await db.close()
+})
+
+t.test('a copy of the trail is verified as the table is', async (t) => {
+  const { dataDir, run } = onData(t)
+  for (const name of ['ann', 'ben', 'eve']) await run(['users', 'create', name], password)
+  const { stdout } = await run(['audit', 'tail', '--json'])
+  const file = join(dataDir, 'copy.jsonl')
+  const verify = (lines: readonly string[]) => {
+    writeFileSync(file, lines.map((line) => `${line}\n`).join(''))
+    return run(['audit', 'verify', '--from', file])
+  }
+  const [first = '', second = '', third = ''] = stdout.trim().split('\n')
+  const copied = await verify([first, second, third])
+  t.match(copied, { code: 0, stderr: /^3 entries verified/ })
+  t.equal(copied.stdout, (await run(['audit', 'verify'])).stdout, 'with the link of the table')
+  t.match(await verify([first, third]), { code: 1, stderr: /^Entry 2 is missing\./ })
+  t.match(await verify([first, second.replace('user_create', 'user_delete'), third]), {
+    code: 1,
+    stderr: /^Entry 2 is not/
+  })
+  t.match(await verify([first, 'a line']), { code: 1, stderr: /line 2 is not an entry/ })
+  t.match(await run(['audit', 'verify', '--from', `${file}.none`]), { code: 1, stderr: /ENOENT/ })
+})
+
+t.test('a checkpoint reveals that the end of the trail was cut off', async (t) => {
+  const { dataDir, run } = onData(t)
+  for (const name of ['ann', 'ben', 'eve']) await run(['users', 'create', name], password)
+  const file = join(dataDir, 'checkpoint')
+  const { stdout: checkpoint } = await run(['audit', 'checkpoint'])
+  const verify = (text: string) => {
+    writeFileSync(file, text)
+    return run(['audit', 'verify', '--checkpoint', file])
+  }
+  t.match(JSON.parse(checkpoint), { seq: 3, hash: /^[\w-]{43}$/, at: Number, signature: /^[\w-]{43}$/ })
+  t.match(await verify(checkpoint), { code: 0 })
+  const db = openEmbedded(dataDir)
+  await db.query('DELETE FROM keyturn_audit WHERE seq > 1')
+  await db.close()
+  t.match(await run(['audit', 'verify']), { code: 0 }, 'the rest is a whole chain')
+  t.match(await verify(checkpoint), { code: 1, stderr: /^Entry 3 is missing/ })
+  t.match(await verify(checkpoint.replace('"seq":3', '"seq":1')), { code: 1, stderr: /the checkpoint was changed/ })
+  t.match(await verify('{}'), { code: 1, stderr: /expected the output of keyturn audit checkpoint/ })
 })
 
 t.test('keys that rotate by themselves are in it too', async (t) => {

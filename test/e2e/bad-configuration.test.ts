@@ -50,7 +50,8 @@ const commands = [
   'clients rotate-secret shop',
   'clients delete shop --yes',
   'audit verify',
-  'audit tail'
+  'audit tail',
+  'audit checkpoint'
 ]
 
 /** What a command comes to, in this process: the text and the exit status that `main.ts` would give. */
