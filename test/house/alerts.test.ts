@@ -25,7 +25,9 @@ const rules: readonly Rule[] = parse(read(`${folder}keyturn.rules.yaml`)).groups
 /** Names of metrics in `text`, without the suffixes of a histogram. */
 const namesIn = (text: string): ReadonlySet<string> =>
   new Set(
-    (text.match(/\b(keyturn|http_server)_[a-z_]+[a-z]\b/g) ?? []).map((name) => name.replace(/_(bucket|count|sum)$/, ''))
+    (text.match(/\b(keyturn|http_server)_[a-z_]+[a-z]\b/g) ?? []).map((name) =>
+      name.replace(/_(bucket|count|sum)$/, '')
+    )
   )
 
 /** A scrape of one worker by way of the arbiter. */
