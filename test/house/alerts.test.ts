@@ -69,12 +69,16 @@ t.test('alerts: each has a section in the run book and a test', async (t) => {
   }
 })
 
-t.test('alerts: every metric that the rules and the run book name is in a scrape', async (t) => {
+t.test('alerts: every metric that the rules, the dashboard and the run book name is in a scrape', async (t) => {
   const { app, logIn } = await openApp(t)
   await logIn()
   const present = await scrape(await (await app.metrics()).getMetricsAsJSON())
   const named = namesIn(rules.map(({ expr }) => expr).join('\n'))
   t.ok(named.size > 8)
-  for (const name of [...named, ...namesIn(read('docs/operations.md'))])
+  for (const name of [
+    ...named,
+    ...namesIn(read('deploy/grafana/keyturn.json')),
+    ...namesIn(read('docs/operations.md'))
+  ])
     if (name !== 'keyturn_sessions') t.match(present, `# TYPE ${name} `, name)
 })
