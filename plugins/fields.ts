@@ -5,14 +5,24 @@ import { makeReadParameters, type ParametersSchema } from '../src/parameters.ts'
 
 /** The part of a body's schema that the field rules need: its names, which of them must be there, and how long lists may be. */
 interface BodySchema {
-  readonly properties: Readonly<Record<string, { readonly type: string; readonly maxItems?: number }>>
+  readonly properties: Readonly<Record<string, FieldSchema>>
   readonly required?: readonly string[]
+}
+
+interface FieldSchema {
+  readonly type: string
+  readonly maxItems?: number
+  readonly minimum?: number
+  readonly maximum?: number
 }
 
 /** A text is not blank and a list not empty (src/fields.ts); items are texts. */
 const bodyKeywords: Readonly<Record<string, readonly string[]>> = {
   string: ['type', 'description'],
-  array: ['type', 'description', 'items', 'minItems', 'maxItems']
+  array: ['type', 'description', 'items', 'minItems', 'maxItems'],
+  boolean: ['type', 'description'],
+  object: ['type', 'description', 'additionalProperties'],
+  integer: ['type', 'description', 'minimum', 'maximum']
 }
 
 /** Throws Error for a schema with a type or keyword that the field rules would not enforce. */
@@ -21,9 +31,14 @@ function rulesOf({ properties, required = [] }: BodySchema): Readonly<Record<str
     const unknown = Object.keys(schema).find((keyword) => !bodyKeywords[schema.type]?.includes(keyword))
     if (unknown !== undefined) throw new Error(`${name}: ${unknown} of a ${schema.type} is not enforced`)
     const { maxItems } = schema
-    return { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }) }
+    return { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }), ...typeOf(schema) }
   }
   return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, ruleOf(name, schema)]))
+}
+
+function typeOf({ type, minimum = 0, maximum = Number.MAX_SAFE_INTEGER }: FieldSchema): Pick<FieldRule, 'type'> {
+  if (type === 'boolean' || type === 'object') return { type }
+  return type === 'integer' ? { type: { minimum, maximum } } : {}
 }
 
 type Result = { readonly fields: object } | { readonly messages: FieldMessages }

@@ -5,6 +5,7 @@ import { makeChargeReset, makeTryPassword } from '../src/flows/guessing.ts'
 import { makeHooks } from '../src/flows/hooks.ts'
 import { loadHooksModule } from '../src/flows/hooks-module.ts'
 import { type Flows, makeFlows } from '../src/flows/index.ts'
+import type { Parts } from '../src/flows/parts.ts'
 import { passwordPolicy } from '../src/passwords/policy.ts'
 import { revocationWindow, sessionPolicy } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
@@ -29,53 +30,54 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     address: config.loginFailuresAddress,
     everybody: config.loginFailuresAll
   }
-  app.decorate(
-    'flows',
-    makeFlows({
-      users: stores.users,
-      recentUsers: makeRecentUsers(stores.users, clock),
-      clients,
-      sessions: stores.sessions,
-      revocations,
-      revocationWindow: revocationWindow(config),
-      hasher,
-      decoySecret: keyring.keys().decoySecret,
-      tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, guessLimits),
-      chargeReset: makeChargeReset(stores.guesses, keyring.keys().guessSecret, guessLimits),
-      trail: app.auditTrail,
-      failed: (error) => app.log.error({ err: error }, 'password reset could not be sent'),
-      oneTimeTokens: stores.oneTimeTokens,
+  const parts: Parts = {
+    users: stores.users,
+    recentUsers: makeRecentUsers(stores.users, clock),
+    clients,
+    sessions: stores.sessions,
+    revocations,
+    revocationWindow: revocationWindow(config),
+    hasher,
+    decoySecret: keyring.keys().decoySecret,
+    tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, guessLimits),
+    chargeReset: makeChargeReset(stores.guesses, keyring.keys().guessSecret, guessLimits),
+    trail: app.auditTrail,
+    failed: (error) => app.log.error({ err: error }, 'password reset could not be sent'),
+    oneTimeTokens: stores.oneTimeTokens,
+    codec,
+    access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
+    refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, adoptionRules(config)),
+    sliding: makeSlidingTokens(
       codec,
-      access: makeAccessTokens(codec, config.accessTokenLifetime, rules, clock),
-      refresh: makeRefreshTokens(codec, keyring.keys().jtiSecret, rules, clock, adoptionRules(config)),
-      sliding: makeSlidingTokens(
-        codec,
-        keyring.keys().jtiSecret,
-        {
-          lifetime: config.slidingTokenLifetime,
-          refreshLifetime: config.slidingTokenRefreshLifetime,
-          adoption: config.slidingTokens ? adoptionRules(config) : undefined
-        },
-        rules,
-        clock
-      ),
-      foreignBlacklist: stores.foreignBlacklist,
-      slidingTokens: config.slidingTokens,
-      hooks,
+      keyring.keys().jtiSecret,
+      {
+        lifetime: config.slidingTokenLifetime,
+        refreshLifetime: config.slidingTokenRefreshLifetime,
+        adoption: config.slidingTokens ? adoptionRules(config) : undefined
+      },
       rules,
-      checkUserIsActive: config.checkUserIsActive,
-      updateLastLogin: config.updateLastLogin,
-      clock,
-      passwordPolicy: passwordPolicy(config),
-      sessionPolicy: sessionPolicy(config)
-    })
-  )
+      clock
+    ),
+    foreignBlacklist: stores.foreignBlacklist,
+    slidingTokens: config.slidingTokens,
+    hooks,
+    rules,
+    checkUserIsActive: config.checkUserIsActive,
+    updateLastLogin: config.updateLastLogin,
+    clock,
+    passwordPolicy: passwordPolicy(config),
+    sessionPolicy: sessionPolicy(config)
+  }
+  app.decorate('parts', parts)
+  app.decorate('flows', makeFlows(parts))
   app.addHook('onClose', () => app.flows.passwordForgotten?.settled())
 }
 
 declare module 'fastify' {
   interface FastifyInstance {
     flows: Flows
+    /** What the flows are made of. */
+    parts: Parts
   }
 }
 

@@ -38,6 +38,7 @@ const about: NonNullable<FastifyDynamicSwaggerOptions['openapi']> = {
     { name: 'sessions', description: 'Sessions and password of the authenticated user' },
     { name: 'oauth', description: 'OAuth endpoints for services, which authenticate as clients' },
     { name: 'keys', description: 'Public keys for services that verify access tokens locally' },
+    { name: 'management', description: 'Users, sessions, keys and clients, for operators and other services' },
     { name: 'ops', description: 'Health and metrics for operators' }
   ],
   components: {

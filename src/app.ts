@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyI
 import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
 import acts from '../plugins/acts.ts'
+import admin from '../plugins/admin.ts'
 import audit from '../plugins/audit.ts'
 import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
@@ -29,6 +30,10 @@ import requests, { requestIdOf } from '../plugins/requests.ts'
 import revocationStreams from '../plugins/revocation-streams.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import manageClients from '../routes/admin/clients.ts'
+import manageKeys from '../routes/admin/keys.ts'
+import manageSessions from '../routes/admin/sessions.ts'
+import manageUsers from '../routes/admin/users.ts'
 import serveDocs from '../routes/docs.ts'
 import introspect from '../routes/oauth/introspect.ts'
 import revoke from '../routes/oauth/revoke.ts'
@@ -141,6 +146,7 @@ async function registerPlugins(
   await app.register(jwt, { config, clock })
   await app.register(flows, { config, clock })
   await app.register(authentication, { types: config.authHeaderTypes })
+  await app.register(admin, { config, clock })
   await app.register(cookie, { config })
   await app.register(login, { types: config.authHeaderTypes })
   await app.register(docs)
@@ -170,6 +176,10 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
     await oauth.register(revoke)
   })
   await app.register(revocations)
+  await app.register(manageUsers)
+  await app.register(manageSessions)
+  await app.register(manageKeys)
+  await app.register(manageClients)
   await app.register(jwks, { maxAge: config.jwksMaxAge })
   await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
   await app.register(health)

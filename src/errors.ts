@@ -21,6 +21,8 @@ export const errorTable = {
   EXPECTATION: { status: 417, text: 'The request expects more than 100-continue.' },
   NO_METADATA: { status: 404, text: 'There is no metadata, since the setting ISSUER is not a URL.' },
   NOT_FOUND: { status: 404, text: 'Not found.' },
+  NAME_TAKEN: { status: 409, text: 'This name is already taken.' },
+  UNSUPPORTED_CHANGE: { status: 409, text: (reason) => reason },
   METHOD: { status: 405, text: (method) => `Method "${method}" not allowed.` },
   NOT_ACCEPTABLE: { status: 406, text: 'Could not satisfy the request Accept header.' },
   TOO_LARGE: { status: 413, text: (limit) => `The request body is too large: at most ${limit} bytes are read.` },
@@ -121,6 +123,11 @@ export const fieldMessages = [
   'This list may not be empty.',
   'Ensure this field has no more than {} elements.',
   'Item {}: Not a valid string.',
+  'Must be a valid boolean.',
+  'A valid integer is required.',
+  'Ensure this value is less than or equal to {}.',
+  'Ensure this value is greater than or equal to {}.',
+  'Expected a dictionary of items but got type "{}".',
   'Null characters are not allowed.',
   'Surrogate characters are not allowed: U+{}.',
   'Ensure this field has no more than {} characters.',
@@ -244,5 +251,6 @@ export function explain(error: unknown): { readonly message: string; readonly ex
     const message = `A store cannot be reached (${error.detail}). See that it runs and that DATABASE_URL, REDIS_URL or DATA_DIR is right.`
     return { message, exitCode: 1 }
   }
+  if (error instanceof KeyturnError && error.code === 'UNSUPPORTED_CHANGE') return { message: error.text, exitCode: 1 }
   return undefined
 }

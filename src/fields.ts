@@ -5,13 +5,14 @@ import type { FieldMessage, FieldMessages } from './errors.ts'
  * white space is trimmed, all invalid fields are reported at once, and unknown fields are ignored.
  */
 
-/** The type of a field: a string, or with `maxItems` a list of strings. */
+/** The type of a field: a string unless it says otherwise; with `maxItems` a list of strings. */
 export interface FieldRule {
   readonly isRequired: boolean
   readonly maxItems?: number
+  readonly type?: 'boolean' | 'object' | { readonly minimum: number; readonly maximum: number }
 }
 
-type FieldValue = string | readonly string[]
+type FieldValue = string | boolean | number | Readonly<Record<string, unknown>> | readonly string[]
 
 /** The fields of a body, or the errors of each field. */
 export type FieldsResult =
@@ -26,11 +27,11 @@ export function readFields(body: unknown, rules: Readonly<Record<string, FieldRu
   }
   const fields: Record<string, FieldValue> = {}
   const messages: Record<string, readonly FieldMessage[]> = {}
-  for (const [name, { isRequired, maxItems }] of Object.entries(rules)) {
+  for (const [name, rule] of Object.entries(rules)) {
     const value =
       body !== undefined && Object.hasOwn(body as object, name) ? (body as Record<string, unknown>)[name] : undefined
-    if (value === undefined && !isRequired) continue
-    const read = maxItems === undefined ? readText(value) : readTexts(value, maxItems)
+    if (value === undefined && !rule.isRequired) continue
+    const read = readValue(value, rule)
     if ('faults' in read) messages[name] = read.faults
     else fields[name] = read.value
   }
@@ -40,10 +41,36 @@ export function readFields(body: unknown, rules: Readonly<Record<string, FieldRu
 /** A field's value, or its errors, in the form of Django REST framework. */
 type Read<T> = { readonly value: T } | { readonly faults: readonly FieldMessage[] }
 
-/** A list of strings (ListField). Their content is not validated: one invalid token must not fail the whole batch. */
-function readTexts(value: unknown, maxItems: number): Read<readonly string[]> {
+function readValue(value: unknown, { maxItems, type }: FieldRule): Read<FieldValue> {
   if (value === undefined) return { faults: ['This field is required.'] }
   if (value === null) return { faults: ['This field may not be null.'] }
+  if (maxItems !== undefined) return readTexts(value, maxItems)
+  if (type === undefined) return readText(value)
+  if (type === 'boolean') return readBoolean(value)
+  return type === 'object' ? readObject(value) : readInteger(value, type)
+}
+
+/** JSON's own values only: BooleanField also takes `"yes"` and 1, which no client of these endpoints sends. */
+const readBoolean = (value: unknown): Read<boolean> =>
+  typeof value === 'boolean' ? { value } : { faults: ['Must be a valid boolean.'] }
+
+const readObject = (value: unknown): Read<Readonly<Record<string, unknown>>> =>
+  typeof value === 'object' && !Array.isArray(value)
+    ? { value: value as Readonly<Record<string, unknown>> }
+    : { faults: [`Expected a dictionary of items but got type "${pythonTypeOf(value)}".`] }
+
+/** An integer (IntegerField). */
+function readInteger(value: unknown, { minimum, maximum }: { minimum: number; maximum: number }): Read<number> {
+  // JSON numbers arrive as numbers or, where they would lose digits, as their text (src/json.ts).
+  const number = typeof value === 'number' || /^-?\d{1,15}$/.test(String(value)) ? Number(value) : Number.NaN
+  if (!Number.isSafeInteger(number)) return { faults: ['A valid integer is required.'] }
+  if (number > maximum) return { faults: [`Ensure this value is less than or equal to ${maximum}.`] }
+  if (number < minimum) return { faults: [`Ensure this value is greater than or equal to ${minimum}.`] }
+  return { value: number }
+}
+
+/** A list of strings (ListField). Their content is not validated: one invalid token must not fail the whole batch. */
+function readTexts(value: unknown, maxItems: number): Read<readonly string[]> {
   if (!Array.isArray(value)) return { faults: [`Expected a list of items but got type "${pythonTypeOf(value)}".`] }
   if (value.length === 0) return { faults: ['This list may not be empty.'] }
   if (value.length > maxItems) return { faults: [`Ensure this field has no more than ${maxItems} elements.`] }
@@ -53,8 +80,6 @@ function readTexts(value: unknown, maxItems: number): Read<readonly string[]> {
 
 /** A string (CharField). */
 function readText(value: unknown): Read<string> {
-  if (value === undefined) return { faults: ['This field is required.'] }
-  if (value === null) return { faults: ['This field may not be null.'] }
   if (typeof value !== 'string' && typeof value !== 'number') return { faults: ['Not a valid string.'] }
   const text = strip(String(value))
   if (text === '') return { faults: ['This field may not be blank.'] }

@@ -24,6 +24,7 @@ export type ActName =
   | 'user_claims'
   | 'one_time_token'
   | 'one_time_token_redeem'
+  | 'user_rename'
   | 'users_import'
   | 'users_export'
   | 'session_revoke'

@@ -1,12 +1,12 @@
-import { type Client, hashSecret, maxClients, secretFault } from '../clients/client.ts'
-import type { ClientStore } from '../clients/store.ts'
+import { type Client, secretFault } from '../clients/client.ts'
 import { loadConfig } from '../config/load.ts'
+import { makeManageClients } from '../flows/management/clients.ts'
 import { randomSecret } from '../random.ts'
 import { makeClientStore } from '../stores/sql/clients.ts'
 import { showTime, systemClock } from '../time.ts'
 import { withDatabase } from './database.ts'
-import { openRecord, type Record } from './record.ts'
-import { confirm, print, Refusal, readSecret, say } from './terminal.ts'
+import { openRecordAct, operator } from './record.ts'
+import { confirm, print, Refusal, readSecret, refusing, say } from './terminal.ts'
 
 export interface SecretOptions {
   /** Whether the secret is read rather than generated. */
@@ -20,15 +20,8 @@ export async function createClient(
   { scopes = [], ...options }: SecretOptions & { readonly scopes?: readonly string[] }
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
-  await withClients(async (clients, record) => {
-    if ((await clients.list()).length >= maxClients)
-      throw new Refusal(`The limit of ${maxClients} clients is reached: delete one first.`)
-    if ((await clients.create(id, hashSecret({ id, secret }), scopes)) === undefined)
-      throw new Refusal(
-        `The client ${JSON.stringify(id)} already exists. Use clients rotate-secret to replace its secret.`
-      )
-    await record('client_create', { object: id })
-  })
+  const taken = `The client ${JSON.stringify(id)} already exists. Use clients rotate-secret to replace its secret.`
+  await withClients((manage) => refusing({ NAME_TAKEN: taken }, () => manage.create(operator, id, secret, scopes)))
   say(`Created the client ${JSON.stringify(id)}; all processes accept it within 2 seconds.`)
   printCredentials({ client_id: id, client_secret: secret, scope: scopes.join(' ') }, options)
 }
@@ -39,10 +32,7 @@ export async function rotateClientSecret(
   { overlap, ...options }: SecretOptions & { readonly overlap: number }
 ): Promise<void> {
   const secret = await chooseSecret(id, options)
-  await withClients(async (clients, record) => {
-    if (!(await clients.rotateSecret(id, hashSecret({ id, secret }), overlap))) throw unknownClient(id)
-    await record('client_secret', { object: id })
-  })
+  await withClients((manage) => refusing(missing(id), () => manage.rotateSecret(operator, id, secret, overlap)))
   const until = showTime(systemClock() + overlap)
   const fate =
     overlap === 0 ? 'all processes refuse the old one within 2 seconds' : `the old one is valid until ${until}`
@@ -53,10 +43,7 @@ export async function rotateClientSecret(
 /** `keyturn clients delete NAME`: asks first, unless --yes. */
 export async function deleteClient(id: string, { yes }: { readonly yes?: boolean }): Promise<void> {
   if (yes !== true) await confirm(`Delete the client ${JSON.stringify(id)}?`, '--yes')
-  await withClients(async (clients, record) => {
-    if (!(await clients.delete(id))) throw unknownClient(id)
-    await record('client_delete', { object: id })
-  })
+  await withClients((manage) => refusing(missing(id), () => manage.delete(operator, id)))
   say(`Deleted the client ${JSON.stringify(id)}; all processes refuse it within 2 seconds.`)
 }
 
@@ -91,8 +78,7 @@ function printCredentials(
   }
 }
 
-const unknownClient = (id: string): Refusal =>
-  new Refusal(`The client ${JSON.stringify(id)} does not exist. See clients list.`)
+const missing = (id: string) => ({ NOT_FOUND: `The client ${JSON.stringify(id)} does not exist. See clients list.` })
 
 const toJsonLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
   JSON.stringify({
@@ -109,9 +95,10 @@ const tableLine = (id: string, created: string, rotated: string, scopes: string)
   `${id.padEnd(24)}  ${created.padEnd(20)}  ${rotated.padEnd(20)}  ${scopes}`.trimEnd()
 
 /** Opens the clients for `work`. */
-async function withClients(work: (clients: ClientStore, record: Record) => Promise<void>): Promise<void> {
+async function withClients(work: (manage: ReturnType<typeof makeManageClients>) => Promise<void>): Promise<void> {
   const config = loadConfig(process.env)
-  await withDatabase(config, async (database) =>
-    work(makeClientStore(database, systemClock), await openRecord(config, database))
-  )
+  await withDatabase(config, async (database) => {
+    const clients = makeClientStore(database, systemClock)
+    await work(makeManageClients({ clients, record: await openRecordAct(config, database) }))
+  })
 }

@@ -1,14 +1,15 @@
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import type { RecordAct } from '../flows/management/act.ts'
+import { makeManageKeys } from '../flows/management/keys.ts'
 import { type AlgorithmName, algorithms } from '../keys/algorithms.ts'
 import { checkSigningKey, importPrivateKey } from '../keys/import.ts'
 import { publicJwk } from '../keys/jwk.ts'
-import { generateKey } from '../keys/key.ts'
 import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy, sealFor } from '../keys/keyring.ts'
 import type { StoredKey } from '../keys/store.ts'
 import { showTime } from '../time.ts'
 import { keyringOptions, withDatabase } from './database.ts'
-import { openRecord, type Record } from './record.ts'
+import { openRecordAct, operator } from './record.ts'
 import { print, printLines, Refusal, readInput, say } from './terminal.ts'
 
 /** `keyturn keys list`. */
@@ -29,27 +30,16 @@ export async function listKeys({ json }: { readonly json?: boolean }): Promise<v
 /** `keyturn keys rotate [--now]`: prints the kid of the new key. */
 export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<void> {
   await withKeys(async (options, config, record) => {
-    const next = await findNext(options, record)
-    const { publishAhead } = rotationPolicy(config)
-    if (now === true) {
-      if (await options.store.activate(next.kid, options.clock(), sealFor(options)))
-        await record('key_activate', { object: next.kid })
-      say(
-        `The key below signs from now on. Verifiers with a cached JWKS may refuse its tokens for up to ${publishAhead} seconds.`
-      )
-    } else {
-      say(`The key below is published and signs from ${showTime(next.createdAt + publishAhead)} on.`)
-    }
-    print(next.kid)
+    const rotation = rotationPolicy(config)
+    const manage = makeManageKeys({ keyring: options, isFixed: false, rotation, record })
+    const { key, signsFrom } = await manage.rotate(operator, { isImmediate: now === true })
+    say(
+      now === true
+        ? `The key below signs from now on. Verifiers with a cached JWKS may refuse its tokens for up to ${rotation.publishAhead} seconds.`
+        : `The key below is published and signs from ${showTime(signsFrom)} on.`
+    )
+    print(key.kid)
   })
-}
-
-/** The next key, generated if there is none; tries again if a worker has just activated the one that was published. */
-async function findNext(options: KeyringOptions, record: Record): Promise<StoredKey> {
-  const key = generateKey()
-  if (await publishNext(options, key)) await record('key_publish', { object: key.kid })
-  const next = accessKeys(await options.store.list()).find(({ state }) => state === 'next')
-  return next ?? (await findNext(options, record))
 }
 
 /** `keyturn keys retire KID`: removes a next or retired key from the keyring. */
@@ -58,7 +48,7 @@ export async function retireKey(kid: string): Promise<void> {
     const { state } = await findKey(options, kid)
     if (state === 'active') throw new Refusal(`The key ${kid} is active. Replace it first with keys rotate --now.`)
     await options.store.drop(kid)
-    await record('key_retire', { object: kid })
+    await record('key_retire', operator, { object: kid })
     say(`Removed the key ${kid}; every worker refuses its tokens within seconds.`)
   })
 }
@@ -71,7 +61,7 @@ export async function exportKey(
   await withKeys(async (options, _config, record) => {
     const key = openKey(await findKey(options, kid), options)
     if (jwk === true && isPrivate === true) throw new Refusal('A private key can only be exported as PEM: omit --jwk.')
-    if (isPrivate === true) await record('key_export', { object: kid })
+    if (isPrivate === true) await record('key_export', operator, { object: kid })
     if (jwk === true) print(JSON.stringify(publicJwk(key)))
     else printLines((isPrivate === true ? key.privateText : key.publicText).trimEnd())
   })
@@ -88,7 +78,7 @@ export async function importKey({ algorithm }: { readonly algorithm: string }): 
       throw new Refusal(`The key ${JSON.stringify(key.kid)} is already in the keyring.`)
     if (!(await publishNext(options, key)))
       throw new Refusal('The keyring already has a next key. Remove it with keys retire, or wait until it is active.')
-    await record('key_publish', { object: key.kid })
+    await record('key_publish', operator, { object: key.kid })
     say('Published the key below; it signs once every verifier can know it.')
     print(key.kid)
   })
@@ -113,23 +103,25 @@ export async function resealKeys(): Promise<void> {
     for (const key of keys) {
       await options.store.reseal(key, sealFor(options)(key, key.state))
     }
-    await record('keys_reseal')
+    await record('keys_reseal', operator)
     say(`Encrypted ${keys.length} keys with KEY_ENCRYPTION_SECRET; the previous secret is no longer needed.`)
   })
 }
 
 /** Opens the managed keys, generating the first ones if none exist. Throws Refusal if SIGNING_KEY is set. */
-async function withKeys<T>(work: (options: KeyringOptions, config: Config, record: Record) => Promise<T>): Promise<T> {
+async function withKeys<T>(
+  work: (options: KeyringOptions, config: Config, record: RecordAct) => Promise<T>
+): Promise<T> {
   const config = loadConfig(process.env, checkSigningKey)
   if (config.signingKey !== undefined) throw new Refusal('SIGNING_KEY is set, so there are no managed keys.')
   return await withKeyring(config, (options, record) => work(options, config, record))
 }
 
-const withKeyring = <T>(config: Config, work: (options: KeyringOptions, record: Record) => Promise<T>): Promise<T> =>
+const withKeyring = <T>(config: Config, work: (options: KeyringOptions, record: RecordAct) => Promise<T>): Promise<T> =>
   withDatabase(config, async (database) => {
     const options = keyringOptions(config, database)
     await openKeyring(config, options)
-    return await work(options, await openRecord(config, database))
+    return await work(options, await openRecordAct(config, database))
   })
 
 async function findKey({ store }: KeyringOptions, kid: string): Promise<StoredKey> {

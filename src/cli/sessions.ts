@@ -1,9 +1,10 @@
 import { loadConfig } from '../config/load.ts'
+import { makeManageSessions } from '../flows/management/sessions.ts'
 import type { Session } from '../sessions/session.ts'
 import { defaultPage, type SessionStore } from '../sessions/store.ts'
 import { showTime } from '../time.ts'
-import { openRecord } from './record.ts'
-import { print, Refusal, say } from './terminal.ts'
+import { openRecordAct, operator } from './record.ts'
+import { print, refusing, say } from './terminal.ts'
 import { withUser } from './users.ts'
 
 /** `keyturn sessions list NAME`: one line per session, newest first, read page by page. */
@@ -30,14 +31,12 @@ async function* sessionPages(sessions: SessionStore, userId: string): AsyncGener
 export async function revokeSessions(username: string, sid: string | undefined): Promise<void> {
   const config = loadConfig(process.env)
   const count = await withUser(config, username, async ({ database, sessions }, { id: userId }) => {
-    const record = await openRecord(config, database)
-    const sids =
-      sid === undefined ? await sessions.revokeAll(userId) : (await sessions.revoke(userId, sid)) ? [sid] : []
-    for (const each of sids) await record('session_revoke', { userId, sid: each })
-    return sids.length
+    const manage = makeManageSessions({ sessions, record: await openRecordAct(config, database) })
+    if (sid === undefined) return (await manage.endAll(operator, userId)).length
+    const missing = `${JSON.stringify(username)} has no session ${JSON.stringify(sid)}. See sessions list.`
+    await refusing({ NOT_FOUND: missing }, () => manage.end(operator, userId, sid))
+    return 1
   })
-  if (sid !== undefined && count === 0)
-    throw new Refusal(`${JSON.stringify(username)} has no session ${JSON.stringify(sid)}. See sessions list.`)
   say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)
 }
 

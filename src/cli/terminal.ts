@@ -1,10 +1,23 @@
-import { OperatorError } from '../errors.ts'
+import { type ErrorCode, KeyturnError, OperatorError } from '../errors.ts'
 import { printableLine, printableText } from '../printable.ts'
 
 /** A valid command that was refused. The message is a sentence that gives the reason or the remedy. */
 export class Refusal extends OperatorError {
   override readonly name = 'Refusal'
   readonly exitCode = 1
+}
+
+/** Runs a flow; the errors that `messages` names become a Refusal with the message. */
+export async function refusing<T>(
+  messages: Readonly<Partial<Record<ErrorCode, string>>>,
+  flow: () => Promise<T>
+): Promise<T> {
+  try {
+    return await flow()
+  } catch (error) {
+    const message = error instanceof KeyturnError ? messages[error.code] : undefined
+    throw message === undefined ? error : new Refusal(message)
+  }
 }
 
 /** Data: a line on standard output. */

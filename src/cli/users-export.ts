@@ -7,7 +7,7 @@ import { openUsers } from '../stores/open.ts'
 import { systemClock } from '../time.ts'
 import { type ExportFormat, exportText } from '../users/export.ts'
 import { withDatabase } from './database.ts'
-import { openRecord } from './record.ts'
+import { openRecordAct, operator } from './record.ts'
 import { say } from './terminal.ts'
 import { userPages } from './users.ts'
 
@@ -20,7 +20,7 @@ export async function exportUsers({ format }: { readonly format: ExportFormat })
   await withDatabase(config, async (database) => {
     const users = await openUsers(config, database, systemClock)
     // Recorded before the first digest is printed.
-    await (await openRecord(config, database))('users_export')
+    await (await openRecordAct(config, database))('users_export', operator)
     say('This export contains password digests: protect it like a backup of the database.')
     // At the reader's pace, and standard output stays open.
     const text = Readable.from(exportText(userPages(users), format))

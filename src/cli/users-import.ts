@@ -22,7 +22,7 @@ import { withDatabase } from './database.ts'
 import { makeTally, type Note, type Tally } from './import-tally.ts'
 import { type Input, openInput } from './input.ts'
 import { openProgress } from './progress.ts'
-import { openRecord } from './record.ts'
+import { openRecordAct, operator } from './record.ts'
 import { Refusal, say } from './terminal.ts'
 
 /** The options of `keyturn users import`. */
@@ -141,7 +141,7 @@ async function withTarget<T>(
 
 /** Recorded before the first user is imported. */
 const recordImport = async (config: Config, database: SqlDatabase): Promise<void> =>
-  (await openRecord(config, database))('users_import')
+  (await openRecordAct(config, database))('users_import', operator)
 
 /** Opens an empty database in a temporary folder and removes both afterwards. */
 async function withScratch<T>(work: (scratch: ReturnType<typeof openEmbedded>) => Promise<T>): Promise<T> {

@@ -1,6 +1,7 @@
 import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { makeCreateUser, UserManagement } from '../flows/management/users.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault, passwordPolicy } from '../passwords/policy.ts'
 import { openStores, openUsers, type Stores } from '../stores/open.ts'
@@ -10,8 +11,8 @@ import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
 import { normalizeUsername, type User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
-import { openRecord } from './record.ts'
-import { confirm, print, Refusal, readInput, readSecret, say } from './terminal.ts'
+import { openRecordAct, operator } from './record.ts'
+import { confirm, print, Refusal, readInput, readSecret, refusing, say } from './terminal.ts'
 
 export interface PasswordOptions {
   /** False with --no-policy. */
@@ -23,31 +24,21 @@ export async function createUser(name: string, options: PasswordOptions): Promis
   const username = normalizeUsername(name)
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  const user = await withUsers(config, async (users, database) => {
-    const record = await openRecord(config, database)
-    const created = await users.create(username, digest)
-    if (created === undefined)
-      throw new Refusal(
-        `The user ${JSON.stringify(username)} already exists. Use users set-password to change the password.`
-      )
-    await record('user_create', { userId: created.id })
-    return created
+  const { id } = await withUsers(config, async (users, database) => {
+    const record = await openRecordAct(config, database)
+    const create = makeCreateUser({ users, record, claimNames: claimNames(config) })
+    const taken = `The user ${JSON.stringify(username)} already exists. Use users set-password to change the password.`
+    return await refusing({ NAME_TAKEN: taken }, () => create(operator, { username, digest }))
   })
   say(`Created the user ${JSON.stringify(username)}. Its id:`)
-  print(user.id)
+  print(id)
 }
 
 /** `keyturn users set-password NAME`: sets the password and ends the user's sessions, since others may know the old one. */
 export async function setPassword(username: string, options: PasswordOptions): Promise<void> {
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  const ended = await withUser(config, username, async ({ database, users, sessions }, user) => {
-    const record = await openRecord(config, database)
-    requireChanged(await users.setPassword(user.id, digest), username)
-    const sids = await sessions.revokeAll(user.id)
-    await record('user_password', { userId: user.id })
-    return sids
-  })
+  const ended = await manageUser(config, username, (manage, { id }) => manage.setPassword(operator, id, digest))
   say(`Set the password of ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
@@ -55,11 +46,7 @@ export async function setPassword(username: string, options: PasswordOptions): P
 export async function setClaims(username: string): Promise<void> {
   const config = loadConfig(process.env)
   const claims = parseClaims(await readInput(), claimNames(config))
-  await withUser(config, username, async ({ database, users }, user) => {
-    const record = await openRecord(config, database)
-    requireChanged(await users.setClaims(user.id, claims), username)
-    await record('user_claims', { userId: user.id })
-  })
+  await manageUser(config, username, (manage, { id }) => manage.setClaims(operator, id, claims))
   say(`Set the claims of ${JSON.stringify(username)}; its access tokens have them from the next login or refresh on.`)
 }
 
@@ -77,24 +64,14 @@ function parseClaims(json: string, names: ClaimNames): User['claims'] {
 
 /** `keyturn users activate NAME`. */
 export async function activateUser(username: string): Promise<void> {
-  const config = loadConfig(process.env)
-  await withUser(config, username, async ({ database, users }, user) => {
-    const record = await openRecord(config, database)
-    requireChanged(await users.setActive(user.id, true), username)
-    await record('user_activate', { userId: user.id })
-  })
+  await manageUser(loadConfig(process.env), username, (manage, { id }) => manage.activate(operator, id))
   say(`Activated ${JSON.stringify(username)}.`)
 }
 
 /** `keyturn users deactivate NAME`: the user can neither log in nor refresh, and is logged out everywhere. */
 export async function deactivateUser(username: string): Promise<void> {
   const config = loadConfig(process.env)
-  const ended = await withUser(config, username, async (stores, user) => {
-    const record = await openRecord(config, stores.database)
-    const sids = await shutOut(stores, user)
-    await record('user_deactivate', { userId: user.id })
-    return sids
-  })
+  const ended = await manageUser(config, username, (manage, { id }) => manage.deactivate(operator, id))
   say(`Deactivated ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
@@ -102,30 +79,22 @@ export async function deactivateUser(username: string): Promise<void> {
 export async function deleteUser(username: string, { yes }: { readonly yes?: boolean }): Promise<void> {
   if (yes !== true) await confirm(`Delete the user ${JSON.stringify(username)}?`, '--yes')
   const config = loadConfig(process.env)
-  const ended = await withUser(config, username, async (stores, user) => {
-    const record = await openRecord(config, stores.database)
-    // In this order the command can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still
-    // start a session until the user is deleted.
-    const sids = await shutOut(stores, user)
-    requireChanged(await stores.users.delete(user.id), username)
-    const late = await stores.sessions.revokeAll(user.id)
-    await record('user_delete', { userId: user.id })
-    return [...sids, ...late]
-  })
+  const ended = await manageUser(config, username, (manage, { id }) => manage.delete(operator, id))
   say(`Deleted ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
-async function shutOut({ users, sessions }: Stores, user: User): Promise<readonly string[]> {
-  requireChanged(await users.setActive(user.id, false), user.username)
-  return await sessions.revokeAll(user.id)
-}
-
-function requireChanged(isChanged: boolean, username: string): void {
-  if (!isChanged)
-    throw new Refusal(
-      `Nothing was changed: the database updated no row for ${JSON.stringify(username)}. Does the user still exist?`
-    )
-}
+/** Finds the user and carries out an act of the management flows. Throws Refusal if the user does not exist (any more). */
+const manageUser = <T>(
+  config: Config,
+  username: string,
+  act: (manage: UserManagement, user: User) => Promise<T>
+): Promise<T> =>
+  withUser(config, username, async ({ database, users, sessions }, user) => {
+    const record = await openRecordAct(config, database)
+    const manage = new UserManagement({ users, sessions, record, claimNames: claimNames(config) })
+    const missing = `Nothing was changed: the database updated no row for ${JSON.stringify(username)}. Does the user still exist?`
+    return await refusing({ NOT_FOUND: missing }, () => act(manage, user))
+  })
 
 const andEnded = (sids: readonly string[]): string =>
   sids.length === 0 ? '' : ` and ended ${sids.length === 1 ? 'one session' : `${sids.length} sessions`}`

@@ -13,7 +13,7 @@ export interface ListedSessions {
 /** The caller's sessions. Each method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export const makeSessions = ({ sessions }: Parts) => ({
   /** Newest first: `limit` of them, beginning after the cursor. Throws KeyturnError FIELDS_INVALID for a cursor of no list. */
-  async list(caller: Caller, limit: number, cursor?: string): Promise<ListedSessions> {
+  async list(caller: Pick<Caller, 'userId'>, limit: number, cursor?: string): Promise<ListedSessions> {
     const after = cursor === undefined ? undefined : parseCursor(cursor)
     // One more shows whether there is another page.
     const found = await sessions.list(caller.userId, { limit: limit + 1, after })

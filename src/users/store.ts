@@ -2,7 +2,10 @@ import type { GivenUser } from './import.ts'
 import type { Placing, PlacingOptions } from './placing.ts'
 import type { User } from './user.ts'
 
-/** Stores users. Every method throws KeyturnError STORE_DOWN if the store is unreachable. */
+/**
+ * Stores users. Every method throws KeyturnError STORE_DOWN if the store is unreachable, and those that write UNSUPPORTED_CHANGE
+ * if the table is another program's and cannot take the change.
+ */
 export interface UserStore {
   /** By the username as sent, and in NFKC. */
   findByUsername(username: string): Promise<User | undefined>
@@ -14,6 +17,8 @@ export interface UserStore {
   setActive(id: string, isActive: boolean): Promise<boolean>
   setClaims(id: string, claims: User['claims']): Promise<boolean>
   delete(id: string): Promise<boolean>
+  /** Changes the username. Throws KeyturnError UNSUPPORTED_CHANGE where tokens carry usernames. */
+  rename(id: string, username: string): Promise<'renamed' | 'taken' | 'missing'>
   /**
    * Sets the digest if it is still `verified`, and returns whether it did: a password that was changed meanwhile, here or by
    * another program that writes to the table, is kept.

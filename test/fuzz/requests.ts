@@ -22,7 +22,11 @@ export const treasures = [
   'basic',
   'secret',
   'etag',
-  'invite'
+  'invite',
+  'admin',
+  'user',
+  'session',
+  'client'
 ] as const
 export type Treasure = (typeof treasures)[number]
 
@@ -81,7 +85,7 @@ const damaged = (text: Arbitrary<string>): Arbitrary<string> =>
 
 /** What usually stands in a field of this name. */
 const expected: Readonly<Record<string, readonly string[]>> = {
-  username: ['vitor', 'unknown'],
+  username: ['vitor', 'unknown', 'kim'],
   password: ['{{password}}', 'wrong'],
   current_password: ['{{password}}', 'wrong'],
   new_password: ['another horse', 'short'],
@@ -90,7 +94,7 @@ const expected: Readonly<Record<string, readonly string[]>> = {
   refresh_token: ['{{refresh}}'],
   grant_type: ['refresh_token', 'client_credentials'],
   scope: ['orders', 'orders invoices'],
-  client_id: ['gateway'],
+  client_id: ['gateway', 'shop'],
   client_secret: ['{{secret}}'],
   keep: ['current', 'none'],
   token_type_hint: ['access_token', 'refresh_token']
@@ -104,9 +108,18 @@ const textFor = (field: string): Arbitrary<string> =>
     { weight: 3, arbitrary: wild }
   )
 
+/** Fields that are not texts. */
+const others: Readonly<Record<string, Arbitrary<unknown>>> = {
+  tokens: fc.array(textFor('token'), { maxLength: 102 }),
+  is_active: fc.boolean(),
+  immediate: fc.boolean(),
+  overlap: fc.integer(),
+  claims: fc.dictionary(fc.string(), fc.jsonValue())
+}
+
 /** A value as JSON has it; of a list of tokens up to more than there may be. */
 const valueFor = (field: string): Arbitrary<unknown> => {
-  const usual: Arbitrary<unknown> = field === 'tokens' ? fc.array(textFor('token'), { maxLength: 102 }) : textFor(field)
+  const usual = others[field] ?? textFor(field)
   return fc.oneof({ weight: 6, arbitrary: usual }, { weight: 1, arbitrary: fc.jsonValue() })
 }
 
@@ -126,8 +139,8 @@ const pairsFor = (fields: readonly string[]): Arbitrary<Pairs> => {
       }
     )
   )
-  const others = fc.array(fc.tuple(fc.oneof(classics, wild), fc.jsonValue()), { maxLength: 2 })
-  return fc.tuple(fc.tuple(...own), others).map(([known, unknown]) => [...known.flat(), ...unknown])
+  const unknown = fc.array(fc.tuple(fc.oneof(classics, wild), fc.jsonValue()), { maxLength: 2 })
+  return fc.tuple(fc.tuple(...own), unknown).map(([known, further]) => [...known.flat(), ...further])
 }
 
 const asText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value))
@@ -213,8 +226,18 @@ const address = fc.oneof(
 )
 
 /** The credentials that an endpoint requires. */
-const usualAuthorization = (path: string): string =>
-  path.startsWith('/oauth/') || path === '/api/revocations/' ? 'Basic {{basic}}' : 'Bearer {{access}}'
+const usualAuthorization = (path: string): string => {
+  if (path.startsWith('/api/admin/')) return 'Bearer {{admin}}'
+  return path.startsWith('/oauth/') || path === '/api/revocations/' ? 'Basic {{basic}}' : 'Bearer {{access}}'
+}
+
+/** The path with ids that exist. */
+const usualPath = (path: string): string => {
+  const owner = path.startsWith('/api/admin/clients/') ? '{{client}}' : '{{user}}'
+  return path.startsWith('/api/admin/')
+    ? path.replace('{id}', owner).replace('{sid}', '{{session}}')
+    : path.replace('{id}', '{{sid}}')
+}
 
 const authorizationFor = (path: string): Arbitrary<string | undefined> =>
   fc.oneof(
@@ -287,10 +310,13 @@ const queryFor = (names: readonly string[]): Arbitrary<string> =>
 /** A documented path, with an id if it has one; or another path. */
 const pathFor = (path: string): Arbitrary<{ readonly path: string; readonly isDocumented: boolean }> => {
   const id = fc.oneof(
-    { weight: 2, arbitrary: fc.constant('{{sid}}') },
-    { weight: 1, arbitrary: wild.filter((each) => each !== '').map(encoded) }
+    { weight: 2, arbitrary: fc.constant(undefined) },
+    {
+      weight: 1, // Clients resolve dot segments themselves (RFC 3986 §5.2.4).
+      arbitrary: wild.filter((each) => !['', '.', '..'].includes(each)).map(encoded)
+    }
   )
-  const reported = id.map((each) => path.replace('{id}', each))
+  const reported = id.map((each) => usualPath(each === undefined ? path : path.replace('{id}', () => each)))
   return fc.oneof(
     { weight: 20, arbitrary: reported.map((each) => ({ path: each, isDocumented: true })) },
     {
@@ -337,17 +363,26 @@ export const requestTo = (endpoints: readonly Endpoint[]): Arbitrary<FuzzedReque
   )
 
 /** A usual request of each endpoint. */
+/** Values of fields that are not texts. */
+const plain = { is_active: true, immediate: true, overlap: 60, claims: { team: 'blue' }, client_id: 'shop' }
+
 export function usualRequest(endpoint: Endpoint): FuzzedRequest {
   const { method, path, fields } = endpoint
   const names =
-    path === '/oauth/token' ? ['grant_type', 'refresh_token'] : fields.filter((name) => !name.startsWith('client_'))
+    path === '/oauth/token'
+      ? ['grant_type', 'refresh_token']
+      : fields.filter((name) => path.startsWith('/api/admin/') || !name.startsWith('client_'))
   const token = path.includes('sliding') ? '{{sliding}}' : path.includes('reset') ? '{{invite}}' : '{{access}}'
-  const pairs = names.map((name) => [name, { token, tokens: [token] }[name] ?? expected[name]?.[0]] as const)
+  const username = path.startsWith('/api/admin/') ? 'kim' : 'vitor'
+  const values: Readonly<Record<string, unknown>> = { token, tokens: [token], username, ...plain }
+  const pairs = names
+    .map((name) => [name, values[name] ?? expected[name]?.[0]] as const)
+    .filter(([, value]) => value !== undefined)
   const isForm = path.startsWith('/oauth/')
   return {
     endpoint,
     method,
-    url: path.replace('{id}', '{{sid}}'),
+    url: usualPath(path),
     headers: {
       authorization: usualAuthorization(path),
       ...(fields.length > 0 && { 'content-type': isForm ? form : json })

@@ -5,7 +5,9 @@ import { type AddressInfo, connect } from 'node:net'
 import type { InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { clientToken } from '../support/admin.ts'
 import { addClient } from '../support/client.ts'
+import { aDevice } from '../support/makers.ts'
 import { aModule } from '../support/modules.ts'
 import type { Answer, OpenApi } from './document.ts'
 import type { FuzzedRequest, Treasure } from './requests.ts'
@@ -34,7 +36,10 @@ export async function openFuzzed(t: Test, env: Record<string, string>): Promise<
   const { app } = service
   const client = await addClient(service, 'gateway', ['orders', 'keyturn.revocations'])
   const user = await service.addUser('vitor', aPassword)
+  const admin = await clientToken(service, 'operator', 'keyturn.admin')
   const given: Record<Treasure, string> = {
+    admin,
+    ...(await mendManaged(service)),
     ...(await logIn(service)),
     ...(await invite(service, user.id)),
     basic: client.authorization.replace('Basic ', ''),
@@ -51,6 +56,7 @@ export async function openFuzzed(t: Test, env: Record<string, string>): Promise<
   })
   /** Logs in again after a request that was granted and may have ended the session, or changed the password. */
   const mend = async (line: string): Promise<void> => {
+    if (/^(POST|PUT|PATCH|DELETE) .*admin/m.test(line)) Object.assign(given, await mendManaged(service))
     if (!ends.test(line)) return
     if (line.includes('password')) await app.stores.users.setPassword(user.id, user.passwordHash)
     Object.assign(given, await logIn(service), await invite(service, user.id))
@@ -134,4 +140,17 @@ async function logIn({
   const { token: sliding } = (await post('/api/token/sliding/', credentials)).json()
   const list = await app.inject({ url: '/api/sessions/', headers: { authorization: `Bearer ${access}` } })
   return { access, refresh, sliding, sid: list.json().sessions[0].id }
+}
+
+/** A user with a session and a client for the management endpoints, with their names free again. */
+async function mendManaged({ app }: TestApp): Promise<Pick<Record<Treasure, string>, 'user' | 'session' | 'client'>> {
+  const { users, sessions, clients } = app.stores
+  const taken = await users.findByUsername('kim')
+  if (taken !== undefined) await users.delete(taken.id)
+  const victim = (await users.findByUsername('ann')) ?? (await users.create('ann', '!'))
+  await sessions.revokeAll(victim?.id ?? '')
+  const { session } = await sessions.start(victim?.id ?? '', aDevice)
+  await clients.delete('shop')
+  await clients.create('stock', 'hash', [])
+  return { user: victim?.id ?? '', session: session.sid, client: 'stock' }
 }

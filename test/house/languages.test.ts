@@ -11,6 +11,8 @@ const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
 const untranslated: readonly ErrorCode[] = [
   // Its text is its detail, which Django REST framework does not translate either.
   'BODY_UNREADABLE',
+  // Its text is a reason that an operator reads.
+  'UNSUPPORTED_CHANGE',
   // Only OAuth endpoints return these, in ASCII (RFC 6749 §5.2) and therefore in English.
   'CLIENT_INVALID',
   'CLIENT_OTHER',

@@ -5,8 +5,10 @@ import type { LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { Check } from 'typebox/schema'
 import { type ErrorCode, KeyturnError } from '../../src/errors.ts'
+import { type Call, callAs, clientToken, userToken } from '../support/admin.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { addClient } from '../support/client.ts'
+import { aDevice } from '../support/makers.ts'
 import { aModule } from '../support/modules.ts'
 
 interface Media {
@@ -116,6 +118,21 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'POST /oauth/introspect',
       'POST /oauth/revoke',
       'GET /api/revocations/',
+      'POST /api/admin/users/',
+      'GET /api/admin/users/',
+      'GET /api/admin/users/{id}/',
+      'PATCH /api/admin/users/{id}/',
+      'DELETE /api/admin/users/{id}/',
+      'PUT /api/admin/users/{id}/password/',
+      'GET /api/admin/users/{id}/sessions/',
+      'DELETE /api/admin/users/{id}/sessions/',
+      'DELETE /api/admin/users/{id}/sessions/{sid}/',
+      'GET /api/admin/keys/',
+      'POST /api/admin/keys/rotate/',
+      'GET /api/admin/clients/',
+      'POST /api/admin/clients/',
+      'DELETE /api/admin/clients/{id}/',
+      'POST /api/admin/clients/{id}/rotate-secret/',
       'GET /.well-known/jwks.json',
       'GET /.well-known/oauth-authorization-server',
       'GET /.well-known/openid-configuration',
@@ -264,6 +281,8 @@ t.test('answers are as it says', async (t) => {
   for (let tries = 0; tries < 25; tries++) await logIn({})
   t.equal((await logIn({})).statusCode, 429)
 
+  await tryManagement(service, check)
+
   const jwks = await get('/.well-known/jwks.json')
   await get('/.well-known/jwks.json', { 'if-none-match': String(jwks.headers.etag) })
   for (const url of ['/.well-known/oauth-authorization-server', '/.well-known/openid-configuration']) await get(url)
@@ -275,6 +294,45 @@ t.test('answers are as it says', async (t) => {
     'and each endpoint was tried'
   )
 })
+
+/** Calls every management endpoint, with success and with each of its usual refusals. */
+async function tryManagement(
+  service: TestApp,
+  check: (name: string, answer: LightMyRequestResponse) => LightMyRequestResponse
+): Promise<void> {
+  const call = callAs(service, await clientToken(service, 'operator', 'keyturn.admin'))
+  const call403 = callAs(service, await clientToken(service, 'visitor'))
+  const tryOne = async (method: Parameters<Call>[0], path: string, ids: readonly string[], body?: object) => {
+    const url = ids.reduce((text, id) => text.replace(/\{\w+\}/, id), path)
+    for (const each of [call403, callAs(service, undefined), call])
+      check(`${method} ${path}`, await each(method, url, body))
+  }
+  const users = '/api/admin/users/'
+  const { id } = check(`POST ${users}`, await call('POST', users, { username: 'ann', password: aPassword })).json()
+  await service.app.stores.sessions.start(id, aDevice)
+  const { results } = (await call('GET', `${users}${id}/sessions/`)).json()
+  await tryOne('POST', users, [], { username: 'ann' })
+  await tryOne('POST', users, [], {})
+  await tryOne('GET', users, [])
+  await tryOne('GET', `${users}{id}/sessions/`, [id])
+  await tryOne('DELETE', `${users}{id}/sessions/{sid}/`, [id, results[0].id])
+  await tryOne('DELETE', `${users}{id}/sessions/{sid}/`, [id, 'none'])
+  await tryOne('DELETE', `${users}{id}/sessions/`, [id])
+  for (const each of [id, 'none']) {
+    await tryOne('GET', `${users}{id}/`, [each])
+    await tryOne('PATCH', `${users}{id}/`, [each], { claims: { team: 'blue' } })
+    await tryOne('PUT', `${users}{id}/password/`, [each], { password: 'another password' })
+    await tryOne('DELETE', `${users}{id}/`, [each])
+  }
+  await tryOne('GET', '/api/admin/keys/', [])
+  await tryOne('POST', '/api/admin/keys/rotate/', [])
+  await tryOne('POST', '/api/admin/clients/', [], { client_id: 'shop', scope: 'stock' })
+  await tryOne('POST', '/api/admin/clients/', [], { client_id: 'shop' })
+  await tryOne('GET', '/api/admin/clients/', [])
+  await tryOne('POST', '/api/admin/clients/{id}/rotate-secret/', ['shop'], {})
+  await tryOne('DELETE', '/api/admin/clients/{id}/', ['shop'])
+  await tryOne('DELETE', '/api/admin/clients/{id}/', ['none'])
+}
 
 /** Values that the schema of a parameter refuses. */
 function wrongValues({ name, schema: { type, const: only, minimum = 0, maximum = 0 } }: Parameter): readonly string[] {
@@ -290,7 +348,7 @@ const readsItself = ['GET /api/token/forward-auth/']
 t.test('the parameters of every operation are enforced as the document says, and others are ignored', async (t) => {
   const service = await openApp(t, { ...everything(t), ISSUER: 'https://auth.example' })
   const document = await documentOf(service)
-  const { access } = await service.logIn()
+  const access = await userToken(service, 'vitor', 'keyturn.admin')
   const client = await addClient(service, 'gateway', ['keyturn.revocations'])
   let tried = 0
   for (const [name, { parameters = [], security, requestBody }] of operationsOf(document)) {

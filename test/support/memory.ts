@@ -127,6 +127,13 @@ export function makeMemoryUsers(clock: Clock): UserStore {
       users.set(user.id, user)
       return user
     },
+    async rename(id, username) {
+      if (!users.has(id)) return 'missing'
+      const holder = findByUsername(username)
+      if (holder !== undefined && holder.id !== id) return 'taken'
+      change(id, { username: normalizeUsername(username) })
+      return 'renamed'
+    },
     async setPassword(id, passwordHash) {
       return change(id, { passwordHash })
     },

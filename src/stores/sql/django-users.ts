@@ -1,6 +1,6 @@
+import { KeyturnError } from '../../errors.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
-import { StoreError } from '../error.ts'
 import type { SqlDatabase, SqlValue } from './connection.ts'
 import type { DjangoTable, UserColumn } from './django-table.ts'
 
@@ -35,15 +35,9 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     const sql = `UPDATE ${name} SET ${column(which)} = $2 WHERE ${column(key)} = $1 RETURNING 1`
     return (await db.query(sql, [parsed, value])).length > 0
   }
-  const refuse = async (advice: string): Promise<never> => {
-    throw new StoreError(`USERS_TABLE: the users of this database are Django's; ${advice}.`)
-  }
-
   return {
     ...makeFinders(db, { table, key, type, columns, users }),
-    create: () => refuse('create them with Django'),
-    delete: () => refuse('delete them with Django'),
-    setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some'),
+    ...refused,
     setPassword: (id, passwordHash) => update(id, 'password', inDjangosForm(passwordHash)),
     async recordLogin(id) {
       const parsed = parseKey(id)
@@ -77,6 +71,20 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
       return rows.map(toUser)
     }
   }
+}
+
+async function refuse(advice: string): Promise<never> {
+  throw new KeyturnError('UNSUPPORTED_CHANGE', {
+    detail: `USERS_TABLE: the users of this database are Django's; ${advice}.`
+  })
+}
+
+/** What Django's table cannot take, or Keyturn must not do to it. */
+const refused: Pick<UserStore, 'create' | 'delete' | 'rename' | 'setClaims'> = {
+  create: () => refuse('create them with Django'),
+  delete: () => refuse('delete them with Django'),
+  rename: () => refuse('rename them with Django'),
+  setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some')
 }
 
 interface FinderOptions {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { KeyturnError } from '../../errors.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
@@ -62,6 +63,7 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
     async delete(id) {
       return (await db.query(`DELETE FROM keyturn_users WHERE ${key} = $1 RETURNING id`, [id])).length > 0
     },
+    rename: key === 'username' ? async () => refuseRename() : makeRename(db, findByName),
     async list(afterUsername, limit) {
       const rows = await db.query<UserRow>(
         `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,
@@ -69,6 +71,30 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
       )
       return rows.map(toUser)
     }
+  }
+}
+
+/** Another process has just taken the name. */
+function noRowsIfTaken(error: Error & { readonly code?: string }): readonly [] {
+  if (error.code === '23505' || /UNIQUE constraint failed/.test(error.message)) return []
+  throw error
+}
+
+/** Tokens would go on carrying the former name. */
+function refuseRename(): never {
+  throw new KeyturnError('UNSUPPORTED_CHANGE', {
+    detail: 'USER_ID_FIELD is username: tokens and sessions carry the username, so a user cannot be renamed.'
+  })
+}
+
+function makeRename(db: SqlDatabase, findByName: (name: string) => Promise<User | undefined>): UserStore['rename'] {
+  return async (id, username) => {
+    const name = normalizeUsername(username)
+    const sql = `UPDATE keyturn_users SET username = $2
+      WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM keyturn_users WHERE username = $2 AND id <> $1) RETURNING id`
+    const rows = await db.query(sql, [id, name]).catch(noRowsIfTaken)
+    if (rows.length > 0) return 'renamed'
+    return (await findByName(name)) === undefined ? 'missing' : 'taken'
   }
 }
 

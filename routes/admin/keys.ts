@@ -1,0 +1,91 @@
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import type { StoredKey } from '../../src/keys/store.ts'
+import { showTime } from '../../src/time.ts'
+import {
+  adminBodyRefusals,
+  adminRefusals,
+  bearer,
+  needs,
+  onManagementPort as config,
+  pageOf
+} from '../schemas/admin.ts'
+import { missing } from '../schemas/errors.ts'
+
+const scope = 'keyturn.keys'
+const timeOrNull = { type: ['string', 'null'], format: 'date-time' }
+const KeyItem = {
+  type: 'object',
+  required: ['kid', 'algorithm', 'state', 'published_at', 'activated_at', 'retired_at'],
+  properties: {
+    kid: { type: 'string' },
+    algorithm: { type: 'string' },
+    state: { type: 'string', enum: ['next', 'active', 'retired'] },
+    published_at: { type: 'string', format: 'date-time' },
+    activated_at: timeOrNull,
+    retired_at: timeOrNull
+  }
+}
+const aKey = {
+  kid: 'Z-fkoUfA',
+  algorithm: 'ES256',
+  state: 'next',
+  published_at: '2026-01-31T12:00:00Z',
+  activated_at: null,
+  retired_at: null
+}
+const Rotated = {
+  title: 'RotatedKey',
+  description: 'The new key, and from when it signs',
+  ...KeyItem,
+  required: [...KeyItem.required, 'signs_from'],
+  properties: { ...KeyItem.properties, signs_from: { type: 'string', format: 'date-time' } },
+  examples: [{ ...aKey, signs_from: '2026-01-31T12:10:05Z' }]
+}
+const RotateBody = {
+  type: 'object',
+  properties: {
+    immediate: {
+      type: 'boolean',
+      description: 'Sign at once: verifiers with a cached JWKS may refuse tokens until they read it again'
+    }
+  },
+  examples: [{ immediate: false }]
+} as const
+
+const show = ({ kid, algorithm, state, createdAt, activatedAt, retiredAt }: StoredKey) => ({
+  kid,
+  algorithm,
+  state,
+  published_at: showTime(createdAt),
+  activated_at: activatedAt === undefined ? null : showTime(activatedAt),
+  retired_at: retiredAt === undefined ? null : showTime(retiredAt)
+})
+
+/** GET /api/admin/keys/ and POST …/rotate/: the managed keys, never their private halves. */
+const keys: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+  const common = { tags: ['management'], security: bearer }
+  const onRequest = app.admit(scope)
+  const list = {
+    ...common,
+    summary: 'Key List',
+    description: needs(scope, 'Lists the keys that sign access tokens; none if SIGNING_KEY is set.'),
+    response: { 200: pageOf('Keys', KeyItem, [aKey]), ...adminRefusals() }
+  }
+  app.get('/api/admin/keys', { schema: list, config, onRequest }, async () => ({
+    results: (await app.manage.keys.list()).map(show),
+    next: null
+  }))
+
+  const rotate = {
+    ...common,
+    summary: 'Key Rotate',
+    description: needs(scope, 'Publishes a new key, which signs once every verifier can know it.'),
+    body: RotateBody,
+    response: { 200: Rotated, ...adminBodyRefusals(missing('immediate'), 'UNSUPPORTED_CHANGE') }
+  }
+  app.post('/api/admin/keys/rotate', { schema: rotate, config, onRequest }, async ({ actor, body }) => {
+    const { key, signsFrom } = await app.manage.keys.rotate(actor, { isImmediate: body.immediate === true })
+    return { ...show(key), signs_from: showTime(signsFrom) }
+  })
+}
+export default keys

@@ -1,0 +1,112 @@
+import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { showTime } from '../../src/time.ts'
+import {
+  adminRefusals,
+  aUserId,
+  bearer,
+  needs,
+  onManagementPort as config,
+  pageOf,
+  pageQuery,
+  UserPath
+} from '../schemas/admin.ts'
+import { aSessionId, nothing } from '../schemas/bodies.ts'
+import { wrongQuery } from '../schemas/errors.ts'
+
+const scope = 'keyturn.sessions'
+const time = { type: 'string', format: 'date-time' }
+const SessionItem = {
+  type: 'object',
+  required: ['id', 'created_at', 'last_used_at', 'expires_at', 'refreshes', 'ip', 'user_agent'],
+  properties: {
+    id: { type: 'string', description: 'Id of the session; the sid claim of its tokens' },
+    created_at: time,
+    last_used_at: time,
+    expires_at: time,
+    refreshes: { type: 'integer', description: 'How often it has been refreshed' },
+    ip: { type: 'string', description: 'Address of the login' },
+    user_agent: { type: 'string' }
+  }
+}
+const aSession = {
+  id: aSessionId,
+  created_at: '2026-01-31T12:00:00Z',
+  last_used_at: '2026-01-31T12:04:00Z',
+  expires_at: '2026-02-01T12:04:00Z',
+  refreshes: 12,
+  ip: '203.0.113.7',
+  user_agent: 'curl/8.5.0'
+}
+const ListQuery = { type: 'object', properties: pageQuery } as const
+const SessionPath = {
+  type: 'object',
+  required: ['id', 'sid'],
+  properties: {
+    id: { type: 'string', description: 'Id of the user', examples: [aUserId] },
+    sid: { type: 'string', description: 'Id of the session', examples: [aSessionId] }
+  }
+} as const
+const Ended = {
+  title: 'EndedSessions',
+  description: 'How many sessions have ended',
+  type: 'object',
+  required: ['ended'],
+  properties: { ended: { type: 'integer' } },
+  examples: [{ ended: 3 }]
+}
+
+/** GET and DELETE /api/admin/users/{id}/sessions/, DELETE …/sessions/{sid}/: the sessions of one user. */
+const sessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+  const common = { tags: ['management'], security: bearer }
+  const onRequest = app.admit(scope)
+
+  const list = {
+    ...common,
+    summary: 'User Session List',
+    description: needs(scope, 'Lists the sessions of a user, newest first, page by page.'),
+    params: UserPath,
+    querystring: ListQuery,
+    response: { 200: pageOf('UserSessions', SessionItem, [aSession]), ...adminRefusals(wrongQuery(ListQuery)) }
+  }
+  app.get('/api/admin/users/:id/sessions', { schema: list, config, onRequest }, async ({ params, query }, reply) => {
+    reply.header('cache-control', 'no-store')
+    const page = await app.flows.sessions.list({ userId: params.id }, query.limit, query.after)
+    return {
+      results: page.sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, generation, device }) => ({
+        id: sid,
+        created_at: showTime(createdAt),
+        last_used_at: showTime(lastUsedAt),
+        expires_at: showTime(expiresAt),
+        refreshes: generation,
+        ip: device.ip,
+        user_agent: device.userAgent
+      })),
+      next: page.next ?? null
+    }
+  })
+
+  const endAll = {
+    ...common,
+    summary: 'User Session End All',
+    description: needs(scope, 'Ends all sessions of a user.'),
+    params: UserPath,
+    response: { 200: Ended, ...adminRefusals() }
+  }
+  app.delete('/api/admin/users/:id/sessions', { schema: endAll, config, onRequest }, async ({ actor, params }) => ({
+    ended: (await app.manage.sessions.endAll(actor, params.id)).length
+  }))
+
+  const end = {
+    ...common,
+    summary: 'User Session End',
+    description: needs(scope, 'Ends one session of a user.'),
+    params: SessionPath,
+    response: { 204: nothing('The session has ended'), ...adminRefusals(404) }
+  }
+  const path = '/api/admin/users/:id/sessions/:sid'
+  app.delete(path, { schema: end, config, onRequest }, async ({ actor, params }, reply) => {
+    await app.manage.sessions.end(actor, params.id, params.sid)
+    return reply.code(204).send(null)
+  })
+}
+export default sessions

@@ -1,0 +1,35 @@
+import type { ClaimNames } from '../../config/claim-names.ts'
+import type { ClientStore } from '../../clients/store.ts'
+import type { KeyringOptions } from '../../keys/keyring.ts'
+import type { RotationPolicy } from '../../keys/rotation.ts'
+import type { SessionStore } from '../../sessions/store.ts'
+import type { UserStore } from '../../users/store.ts'
+import type { RecordAct } from './act.ts'
+import { makeManageClients } from './clients.ts'
+import { makeManageKeys } from './keys.ts'
+import { makeManageSessions } from './sessions.ts'
+import { makeListUsers } from './user-list.ts'
+import { makeCreateUser, UserManagement } from './users.ts'
+
+export interface ManagementParts {
+  readonly users: UserStore
+  readonly sessions: SessionStore
+  readonly clients: ClientStore
+  readonly keyring: KeyringOptions
+  readonly isFixed: boolean
+  readonly rotation: RotationPolicy
+  readonly record: RecordAct
+  readonly claimNames: ClaimNames
+}
+
+/** Everything an operator or another service may do: the management endpoints; commands use the parts that they need. */
+export const makeManagement = (parts: ManagementParts) => ({
+  users: new UserManagement(parts),
+  createUser: makeCreateUser(parts),
+  listUsers: makeListUsers(parts.users),
+  sessions: makeManageSessions(parts),
+  clients: makeManageClients(parts),
+  keys: makeManageKeys(parts)
+})
+
+export type Management = ReturnType<typeof makeManagement>

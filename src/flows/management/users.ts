@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto'
+import type { ClaimNames } from '../../config/claim-names.ts'
+import { type FieldMessage, type FieldMessages, KeyturnError } from '../../errors.ts'
+import { digestKind } from '../../passwords/digest.ts'
+import type { PasswordHasher } from '../../passwords/hasher.ts'
+import { type PasswordPolicy, passwordFault } from '../../passwords/policy.ts'
+import type { SessionStore } from '../../sessions/store.ts'
+import { claimsFault } from '../../tokens/custom.ts'
+import type { UserStore } from '../../users/store.ts'
+import { normalizeUsername, type User, usernameFault } from '../../users/user.ts'
+import { type Actor, demandAuthority, type RecordAct, scopesOf } from './act.ts'
+
+export interface UserParts {
+  readonly users: UserStore
+  readonly sessions: Pick<SessionStore, 'revokeAll'>
+  readonly record: RecordAct
+  readonly claimNames: ClaimNames
+}
+
+export interface PasswordParts {
+  readonly hasher: Pick<PasswordHasher, 'hash'>
+  /** Undefined: only passwords that no login could ever send are refused. */
+  readonly passwordPolicy: PasswordPolicy | undefined
+}
+
+/** A new user, with a password, with the digest of one, or with neither: such a user can only be invited. */
+export interface NewUser {
+  readonly username: string
+  readonly digest: string | undefined
+  readonly isActive?: boolean
+  readonly claims?: User['claims'] | undefined
+}
+
+/** What a management request changes of a user; undefined members stay as they are. */
+export interface UserChanges {
+  readonly username?: string | undefined
+  readonly isActive?: boolean | undefined
+  readonly claims?: User['claims'] | undefined
+}
+
+/**
+ * The digest of a password that an operator chose, as hard to guess as the policy demands. Throws KeyturnError FIELDS_INVALID
+ * naming `password`, and BUSY when too many logins wait for a hash.
+ */
+export async function digestOf(
+  password: string,
+  username: string,
+  { hasher, passwordPolicy }: PasswordParts
+): Promise<string> {
+  const fault = await passwordFault(password, username, passwordPolicy)
+  if (fault !== undefined) throw invalid({ password: [fault] })
+  return await hasher.hash(password)
+}
+
+/** A digest that no password matches, in Django's form: `!` and random text, so that two users never have the same. */
+const unusableDigest = (): string => `!${randomBytes(30).toString('base64url')}`
+
+/**
+ * Adds users. Throws KeyturnError FIELDS_INVALID, SCOPE_MISSING for claims with more scopes than the actor has, NAME_TAKEN,
+ * UNSUPPORTED_CHANGE where the users are Django's, and STORE_DOWN.
+ */
+export const makeCreateUser =
+  ({ users, record, claimNames }: Pick<UserParts, 'users' | 'record' | 'claimNames'>) =>
+  async (by: Actor, { username, digest, isActive = true, claims }: NewUser): Promise<User> => {
+    const name = normalizeUsername(username)
+    demandUsername(name)
+    if (digest !== undefined) demandDigest(digest)
+    if (claims !== undefined) demandClaims(by, claims, claimNames)
+    const unusable = unusableDigest()
+    const created = await users.create(name, (isActive ? digest : undefined) ?? unusable)
+    if (created === undefined) throw new KeyturnError('NAME_TAKEN')
+    const { id } = created
+    if (claims !== undefined) await users.setClaims(id, claims)
+    // The password comes last: an inactive user never logs in.
+    if (!isActive) await users.setActive(id, false)
+    if (!isActive && digest !== undefined) await users.setPassword(id, digest)
+    await record('user_create', by, { userId: id })
+    return { ...created, isActive, claims: claims ?? created.claims }
+  }
+
+/**
+ * What management does to a user who exists. Each method throws KeyturnError NOT_FOUND when the database has no such user (any
+ * more), SCOPE_MISSING for a user with more management scopes than the actor, UNSUPPORTED_CHANGE where the table cannot take the
+ * change, and STORE_DOWN. Those that end sessions return the ids of the sessions that ended.
+ */
+export class UserManagement {
+  readonly #parts: UserParts
+
+  constructor(parts: UserParts) {
+    this.#parts = parts
+  }
+
+  async find(by: Actor, id: string): Promise<User> {
+    const user = await this.#parts.users.findById(id)
+    if (user === undefined) throw new KeyturnError('NOT_FOUND')
+    demandAuthority(by, scopesOf(user))
+    return user
+  }
+
+  /** Sets the password and ends the user's sessions, since others may know the old one. */
+  async setPassword(by: Actor, id: string, digest: string): Promise<readonly string[]> {
+    const { users, sessions, record } = this.#parts
+    await this.find(by, id)
+    demandChanged(await users.setPassword(id, digest))
+    const ended = await sessions.revokeAll(id)
+    await record('user_password', by, { userId: id })
+    return ended
+  }
+
+  /** Throws KeyturnError FIELDS_INVALID for claims that a token cannot have. */
+  async setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
+    const { users, record, claimNames } = this.#parts
+    demandClaims(by, claims, claimNames)
+    await this.find(by, id)
+    demandChanged(await users.setClaims(id, claims))
+    await record('user_claims', by, { userId: id })
+  }
+
+  async activate(by: Actor, id: string): Promise<void> {
+    await this.find(by, id)
+    demandChanged(await this.#parts.users.setActive(id, true))
+    await this.#parts.record('user_activate', by, { userId: id })
+  }
+
+  /** The user can neither log in nor refresh, and is logged out everywhere. */
+  async deactivate(by: Actor, id: string): Promise<readonly string[]> {
+    await this.find(by, id)
+    const ended = await this.#shutOut(id)
+    await this.#parts.record('user_deactivate', by, { userId: id })
+    return ended
+  }
+
+  /** Throws KeyturnError FIELDS_INVALID and NAME_TAKEN. */
+  async rename(by: Actor, id: string, username: string): Promise<void> {
+    const name = normalizeUsername(username)
+    demandUsername(name)
+    await this.find(by, id)
+    const outcome = await this.#parts.users.rename(id, name)
+    if (outcome === 'taken') throw new KeyturnError('NAME_TAKEN')
+    demandChanged(outcome === 'renamed')
+    await this.#parts.record('user_rename', by, { userId: id })
+  }
+
+  /** Several changes; each is an act with an entry of its own. All are checked before the first is made. */
+  async change(by: Actor, id: string, { username, isActive, claims }: UserChanges): Promise<User> {
+    if (username !== undefined) demandUsername(normalizeUsername(username))
+    if (claims !== undefined) demandClaims(by, claims, this.#parts.claimNames)
+    if (username !== undefined) await this.rename(by, id, username)
+    if (claims !== undefined) await this.setClaims(by, id, claims)
+    if (isActive === true) await this.activate(by, id)
+    if (isActive === false) await this.deactivate(by, id)
+    return await this.find(by, id)
+  }
+
+  async delete(by: Actor, id: string): Promise<readonly string[]> {
+    const { users, sessions, record } = this.#parts
+    await this.find(by, id)
+    // In this order it can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still start a session
+    // until the user is deleted.
+    const ended = await this.#shutOut(id)
+    demandChanged(await users.delete(id))
+    const late = await sessions.revokeAll(id)
+    await record('user_delete', by, { userId: id })
+    return [...ended, ...late]
+  }
+
+  async #shutOut(id: string): Promise<readonly string[]> {
+    demandChanged(await this.#parts.users.setActive(id, false))
+    return await this.#parts.sessions.revokeAll(id)
+  }
+}
+
+function demandUsername(username: string): void {
+  const fault = usernameFault(username)
+  if (fault !== undefined) throw invalid({ username: [fault as FieldMessage] })
+}
+
+/** A plaintext password must not be stored, where it would look like a digest that is not supported. */
+function demandDigest(digest: string): void {
+  if (digestKind(digest) === undefined)
+    throw invalid({ password_digest: ['It must be a digest of Django or Keyturn.'] })
+}
+
+function demandClaims(by: Actor, claims: User['claims'], names: ClaimNames): void {
+  const fault = claimsFault(claims, names)
+  if (fault !== undefined)
+    throw new KeyturnError('FIELDS_INVALID', { detail: fault, fields: { claims: [`It is refused: ${fault}.`] } })
+  demandAuthority(by, scopesOf({ claims }))
+}
+
+function demandChanged(isChanged: boolean): void {
+  if (!isChanged) throw new KeyturnError('NOT_FOUND')
+}
+
+const invalid = (fields: FieldMessages): KeyturnError => new KeyturnError('FIELDS_INVALID', { fields })

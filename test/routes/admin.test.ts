@@ -1,0 +1,203 @@
+/* The management endpoints, called by a client with the scopes that they need. */
+import t from 'tap'
+import { auditEntries, callAs, clientToken, userToken } from '../support/admin.ts'
+import { aPassword, openApp } from '../support/app.ts'
+
+t.test('users: a user is created, found, changed and deleted, and each act has its entry', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  const created = await call('POST', '/api/admin/users/', {
+    username: 'vitor',
+    password: aPassword,
+    claims: { team: 'blue' }
+  })
+  t.equal(created.statusCode, 201)
+  const { id } = created.json()
+  t.match(created.json(), { username: 'vitor', is_active: true, last_login_at: null, claims: { team: 'blue' } })
+  t.notMatch(created.body, /argon2/)
+  t.equal((await service.post('/api/token/', { username: 'vitor', password: aPassword })).statusCode, 200)
+  t.match((await call('GET', `/api/admin/users/${id}/`)).json(), { id, username: 'vitor', sessions: 1 })
+
+  t.match((await call('POST', '/api/admin/users/', { username: 'vitor' })).json(), { detail: /already taken/ })
+  t.match((await call('PATCH', `/api/admin/users/${id}/`, { username: 'ann', claims: {} })).json(), {
+    username: 'ann',
+    claims: {}
+  })
+  t.equal((await call('PATCH', `/api/admin/users/${id}/`, { is_active: false })).json().is_active, false)
+  t.equal((await call('GET', `/api/admin/users/${id}/`)).json().sessions, 0, 'deactivation ends all sessions')
+  t.equal((await call('DELETE', `/api/admin/users/${id}/`)).statusCode, 204)
+  t.equal((await call('GET', `/api/admin/users/${id}/`)).statusCode, 404)
+  t.equal((await call('DELETE', `/api/admin/users/${id}/`)).statusCode, 404)
+  for (const event of ['user_create', 'user_rename', 'user_claims', 'user_deactivate', 'user_delete'])
+    t.match(await auditEntries(service, event), [{ userId: id, actor: 'client:signup', result: 'ok' }], event)
+})
+
+t.test('users: a new password ends all sessions, and the policy holds', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.users'))
+  const { userId, refresh } = await service.logIn()
+  const url = `/api/admin/users/${userId}/password/`
+  t.match((await call('PUT', url, { password: 'short' })).json(), { password: [/too short/] })
+  t.equal((await service.post('/api/token/verify/', { token: refresh })).statusCode, 200, 'nothing was changed')
+  t.equal((await call('PUT', url, { password: 'another password' })).statusCode, 204)
+  t.equal((await service.post('/api/token/refresh/', { refresh })).statusCode, 401)
+  t.equal((await service.post('/api/token/', { username: 'vitor', password: 'another password' })).statusCode, 200)
+})
+
+t.test('users: one without a password, or with a digest, and one that is inactive', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  t.equal((await call('POST', '/api/admin/users/', { username: 'invited' })).statusCode, 201)
+  const digest = await service.app.hasher.hash(aPassword)
+  for (const username of ['moved', 'asleep']) {
+    const body = { username, password_digest: digest, is_active: username === 'moved' }
+    t.equal((await call('POST', '/api/admin/users/', body)).json().is_active, username === 'moved')
+  }
+  const plain = { username: 'plain', password_digest: aPassword }
+  t.match((await call('POST', '/api/admin/users/', plain)).json(), { password_digest: [/digest/] })
+  const statuses = ['invited', 'moved', 'asleep'].map(
+    async (username) => (await service.post('/api/token/', { username, password: aPassword })).statusCode
+  )
+  t.same(await Promise.all(statuses), [401, 200, 401])
+})
+
+t.test('users: fields are refused by type, in the form of Simple JWT', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  const body = { username: ' ', is_active: 'yes', claims: ['a'] }
+  t.same((await call('POST', '/api/admin/users/', body)).json(), {
+    username: ['This field may not be blank.'],
+    is_active: ['Must be a valid boolean.'],
+    claims: ['Expected a dictionary of items but got type "list".']
+  })
+  t.match((await call('POST', '/api/admin/users/', { username: 'a', claims: { sub: 'x' } })).json(), {
+    claims: [/sub is Keyturn's own/]
+  })
+  t.match((await call('GET', '/api/admin/users/?limit=201')).json(), { limit: [/1 to 200/] })
+})
+
+t.test('users: the list goes page by page, and by name or prefix', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.users.read'))
+  const names = ['an-n', 'ann', 'anna', 'annika', 'ben', 'bob']
+  for (const name of names.toReversed()) await service.app.stores.users.create(name, '!')
+  const list = async (query: string): Promise<{ names: string[]; next: string | null }> => {
+    const { results, next } = (await call('GET', `/api/admin/users/${query}`)).json()
+    return { names: results.map(({ username }: { username: string }) => username), next }
+  }
+  t.same(await list(''), { names, next: null })
+  const first = await list('?limit=4')
+  t.same(first, { names: names.slice(0, 4), next: 'annika' })
+  t.same(await list(`?limit=4&after=${first.next}`), { names: names.slice(4), next: null })
+  t.same(await list('?search=ann'), { names: ['ann', 'anna', 'annika'], next: null })
+  t.same(await list('?search=ann&limit=2'), { names: ['ann', 'anna'], next: 'anna' })
+  t.same(await list('?search=ann&limit=2&after=anna'), { names: ['annika'], next: null })
+  t.same(await list('?username=ben'), { names: ['ben'], next: null })
+  t.same(await list('?username=be'), { names: [], next: null })
+})
+
+t.test('sessions: one or all of a user end, for access tokens too', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.sessions'))
+  const { userId, access } = await service.logIn()
+  await service.post('/api/token/', { username: 'vitor', password: aPassword })
+  const url = `/api/admin/users/${userId}/sessions/`
+  const { results } = (await call('GET', url)).json()
+  t.equal(results.length, 2)
+  const sid = JSON.parse(Buffer.from(access.split('.')[1] ?? '', 'base64url').toString()).sid
+  t.equal((await call('DELETE', `${url}${sid}/`)).statusCode, 204)
+  t.equal((await call('DELETE', `${url}${sid}/`)).statusCode, 404)
+  t.equal((await service.post('/api/token/verify/', { token: access })).statusCode, 401)
+  t.same((await call('DELETE', url)).json(), { ended: 1 })
+  t.equal((await auditEntries(service, 'session_revoke')).length, 2)
+})
+
+t.test('keys: a rotation publishes one next key, or signs at once', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'ops', 'keyturn.keys'))
+  const published = (await call('POST', '/api/admin/keys/rotate/')).json()
+  t.match(published, { state: 'next', activated_at: null, algorithm: 'ES256' })
+  t.equal((await call('POST', '/api/admin/keys/rotate/')).json().kid, published.kid, 'there is one already')
+  t.equal((await call('POST', '/api/admin/keys/rotate/', { immediate: true })).statusCode, 200)
+  const { results, next } = (await call('GET', '/api/admin/keys/')).json()
+  t.equal(next, null)
+  t.same(results.map(({ kid, state }: { kid: string; state: string }) => [state, kid === published.kid]).toSorted(), [
+    ['active', true],
+    ['retired', false]
+  ])
+  t.notMatch(JSON.stringify(results), /PRIVATE|sealed/)
+})
+
+t.test('keys: with SIGNING_KEY there are none to rotate', async (t) => {
+  const service = await openApp(t, { SIGNING_KEY: 'a secret that is long enough for HS256 to be taken' })
+  const call = callAs(service, await clientToken(service, 'ops', 'keyturn.keys'))
+  t.same((await call('GET', '/api/admin/keys/')).json(), { results: [], next: null })
+  const refused = await call('POST', '/api/admin/keys/rotate/')
+  t.match([refused.statusCode, refused.json()], [409, { detail: /SIGNING_KEY is set/ }])
+})
+
+t.test('clients: one is created, its secret replaced, and deleted', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'ops', 'keyturn.clients'))
+  const created = await call('POST', '/api/admin/clients/', { client_id: 'shop', scope: 'stock.read' })
+  t.equal(created.statusCode, 201)
+  t.match(created.json(), { client_id: 'shop', client_secret: /^.{40,}$/, scope: 'stock.read' })
+  t.equal((await call('POST', '/api/admin/clients/', { client_id: 'shop' })).statusCode, 409)
+  t.match((await call('POST', '/api/admin/clients/', { client_id: 'Shop' })).json(), { client_id: [/lower-case/] })
+  t.match((await call('POST', '/api/admin/clients/', { client_id: 'x', scope: 'a"b' })).json(), { scope: [/scopes/] })
+  const rotated = await call('POST', '/api/admin/clients/shop/rotate-secret/', { overlap: 60 })
+  t.not(rotated.json().client_secret, created.json().client_secret)
+  t.match((await call('POST', '/api/admin/clients/shop/rotate-secret/', { overlap: -1 })).json(), {
+    overlap: ['Ensure this value is greater than or equal to 0.']
+  })
+  t.notMatch((await call('GET', '/api/admin/clients/')).body, /secret_hash|client_secret/)
+  t.equal((await call('DELETE', '/api/admin/clients/shop/')).statusCode, 204)
+  t.equal((await call('DELETE', '/api/admin/clients/shop/')).statusCode, 404)
+})
+
+t.test('an actor gives no management scope that it lacks, and takes over no account that has one', async (t) => {
+  const service = await openApp(t)
+  const { id: admin } = await service.addUser('root', aPassword)
+  await service.app.stores.users.setClaims(admin, { scope: 'keyturn.admin' })
+  const users = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  const clients = callAs(service, await clientToken(service, 'ops', 'keyturn.clients'))
+  await clientToken(service, 'mighty', 'keyturn.admin')
+  const refused = [
+    users('POST', '/api/admin/users/', { username: 'eve', claims: { scope: 'keyturn.keys' } }),
+    users('PATCH', `/api/admin/users/${admin}/`, { claims: {} }),
+    users('PUT', `/api/admin/users/${admin}/password/`, { password: 'taken over by eve' }),
+    users('DELETE', `/api/admin/users/${admin}/`),
+    clients('POST', '/api/admin/clients/', { client_id: 'eve', scope: 'keyturn.users' }),
+    clients('POST', '/api/admin/clients/mighty/rotate-secret/'),
+    clients('DELETE', '/api/admin/clients/mighty/')
+  ]
+  for (const answer of await Promise.all(refused)) t.equal(answer.statusCode, 403)
+  const own = { username: 'kim', claims: { scope: 'keyturn.users shop' } }
+  t.equal((await users('POST', '/api/admin/users/', own)).statusCode, 201, 'its own scope, and those of others')
+})
+
+t.test('a token acts no longer once its client, its scope or its user is gone', async (t) => {
+  const service = await openApp(t)
+  const { stores, clients } = service.app
+  const [deleted, lessened] = [
+    callAs(service, await clientToken(service, 'deleted', 'keyturn.users')),
+    callAs(service, await clientToken(service, 'lessened', 'keyturn.users'))
+  ]
+  const user = callAs(service, await userToken(service, 'operator', 'keyturn.users'))
+  const status = async (call: typeof user) => (await call('GET', '/api/admin/users/')).statusCode
+  t.same([await status(deleted), await status(lessened), await status(user)], [200, 200, 200])
+  await stores.clients.delete('deleted')
+  await stores.clients.delete('lessened')
+  await stores.clients.create('lessened', 'hash', ['keyturn.keys'])
+  await clients.update()
+  const { id = '' } = (await stores.users.findByUsername('operator')) ?? {}
+  await stores.users.setActive(id, false)
+  service.clock.advance(60)
+  t.same([await status(deleted), await status(lessened), await status(user)], [401, 403, 401])
+})
+
+t.test('with MANAGEMENT_PORT the endpoints are not served on the port of the service', async (t) => {
+  const service = await openApp(t, { MANAGEMENT_PORT: '0' })
+  const call = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  t.equal((await call('GET', '/api/admin/users/')).statusCode, 404)
+})
