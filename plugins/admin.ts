@@ -27,6 +27,8 @@ async function admin(app: FastifyInstance, { config, clock }: { config: Config; 
     users: stores.users,
     sessions: stores.sessions,
     clients: stores.clients,
+    oneTimeTokens: stores.oneTimeTokens,
+    clock,
     keyring: {
       store: stores.keys,
       secret: stores.keySecret,

@@ -32,6 +32,7 @@ import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
 import manageClients from '../routes/admin/clients.ts'
 import manageKeys from '../routes/admin/keys.ts'
+import manageOneTimeTokens from '../routes/admin/one-time-tokens.ts'
 import manageSessions from '../routes/admin/sessions.ts'
 import manageUsers from '../routes/admin/users.ts'
 import serveDocs from '../routes/docs.ts'
@@ -178,6 +179,7 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
   await app.register(revocations)
   await app.register(manageUsers)
   await app.register(manageSessions)
+  await app.register(manageOneTimeTokens)
   await app.register(manageKeys)
   await app.register(manageClients)
   await app.register(jwks, { maxAge: config.jwksMaxAge })

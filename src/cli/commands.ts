@@ -4,6 +4,12 @@ import type { Link } from '../audit/chain.ts'
 import { clientIdFault } from '../clients/client.ts'
 import { parseScope } from '../clients/scope.ts'
 import { settings } from '../config/settings.ts'
+import {
+  type OneTimePurpose,
+  oneTimePurposes,
+  parseOneTimeLifetime,
+  parseOneTimePurpose
+} from '../one-time-tokens/token.ts'
 import { printableText } from '../printable.ts'
 import { parseDuration } from '../time.ts'
 import { dumpFormats } from '../users/dump/read.ts'
@@ -36,6 +42,19 @@ function parseOverlap(text: string): number {
   if (overlap === undefined || overlap > 30 * 86_400)
     throw new InvalidArgumentError('It must be a duration of at most 30d: seconds, or a form such as 30s, 5m, 12h, 1d.')
   return overlap
+}
+
+function parsePurpose(text: string): OneTimePurpose {
+  const purpose = parseOneTimePurpose(text)
+  if (purpose === undefined) throw new InvalidArgumentError(`It must be one of ${oneTimePurposes.join(', ')}.`)
+  return purpose
+}
+
+/** Whole seconds. */
+function parseTokenLifetime(text: string): number {
+  const lifetime = parseOneTimeLifetime(text)
+  if (lifetime === undefined) throw new InvalidArgumentError('It must be a duration of at most 1d, such as 15m or 12h.')
+  return lifetime
 }
 
 function parseLink(text: string): Link {
@@ -148,6 +167,15 @@ function addUserCommands(group: Command): void {
   command('delete', 'Delete the user and end all sessions')
     .option('--yes', 'Do not ask for confirmation')
     .action(async (username, options) => (await users()).deleteUser(username, options))
+  command('one-time-token', 'Issue a one-time token and print it once')
+    .requiredOption('--purpose <purpose>', `What it is for: ${oneTimePurposes.join(', ')}`, parsePurpose)
+    .option(
+      '--lifetime <duration>',
+      'How long it is valid (default: 1h for password_reset, otherwise 1d)',
+      parseTokenLifetime
+    )
+    .option('--json', 'Print a JSON object')
+    .action(async (username, options) => (await users()).issueOneTimeToken(username, options))
   command('set-claims', "Set the user's custom claims; reads a JSON object from standard input").action(
     async (username) => (await users()).setClaims(username)
   )

@@ -1,6 +1,7 @@
 import { type ClaimNames, claimNames } from '../config/claim-names.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { type IssueOptions, makeManageOneTimeTokens } from '../flows/management/one-time-tokens.ts'
 import { makeCreateUser, UserManagement } from '../flows/management/users.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault, passwordPolicy } from '../passwords/policy.ts'
@@ -84,14 +85,32 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
 }
 
 /** Finds the user and carries out an act of the management flows. Throws Refusal if the user does not exist (any more). */
+export interface OneTimeTokenOptions extends IssueOptions {
+  readonly json?: boolean
+}
+
+/** `keyturn users one-time-token NAME`: prints the token once. */
+export async function issueOneTimeToken(username: string, { json, ...options }: OneTimeTokenOptions): Promise<void> {
+  const config = loadConfig(process.env)
+  const { token, expiresAt } = await withUser(config, username, async ({ database, users, oneTimeTokens }, user) => {
+    const record = await openRecordAct(config, database)
+    const manage = makeManageOneTimeTokens({ users, oneTimeTokens, record, clock: systemClock })
+    return await manage.issue(operator, user.id, options)
+  })
+  const expires = showTime(expiresAt)
+  if (json === true) return print(JSON.stringify({ token, expires_at: expires }))
+  say(`A one-time token for ${JSON.stringify(username)}, valid until ${expires}:`)
+  print(token)
+}
+
 const manageUser = <T>(
   config: Config,
   username: string,
   act: (manage: UserManagement, user: User) => Promise<T>
 ): Promise<T> =>
-  withUser(config, username, async ({ database, users, sessions }, user) => {
+  withUser(config, username, async ({ database, users, sessions, oneTimeTokens }, user) => {
     const record = await openRecordAct(config, database)
-    const manage = new UserManagement({ users, sessions, record, claimNames: claimNames(config) })
+    const manage = new UserManagement({ users, sessions, oneTimeTokens, record, claimNames: claimNames(config) })
     const missing = `Nothing was changed: the database updated no row for ${JSON.stringify(username)}. Does the user still exist?`
     return await refusing({ NOT_FOUND: missing }, () => act(manage, user))
   })

@@ -5,7 +5,6 @@ import { makeGrants } from './grants.ts'
 import { makeIntrospect } from './introspect.ts'
 import { makeLogIn, makeObtain } from './login.ts'
 import { makeLogout } from './logout.ts'
-import { makeOneTimeTokens } from './one-time-tokens.ts'
 import type { Parts } from './parts.ts'
 import { makeChangePassword } from './password.ts'
 import { makePasswordForgotten } from './password-forgotten.ts'
@@ -32,7 +31,6 @@ export function makeFlows(parts: Parts) {
     forwardAuth: makeForwardAuth(parts),
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),
-    oneTimeTokens: makeOneTimeTokens(parts),
     resetPassword: makeResetPassword(parts),
     /** Only where a hook sends the token. */
     ...(parts.hooks.sendsPasswordResets && { passwordForgotten: makePasswordForgotten(parts) }),

@@ -1,6 +1,6 @@
 import { KeyturnError } from '../errors.ts'
-import { hashOneTimeToken } from '../one-time-tokens/token.ts'
-import { findPasswordOwner } from './one-time-tokens.ts'
+import { hashOneTimeToken, type OneTimePurpose, userState } from '../one-time-tokens/token.ts'
+import type { User } from '../users/user.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { demandAllowedPassword } from './password.ts'
@@ -36,4 +36,18 @@ export const makeResetPassword = (parts: Parts) => {
     await sessions.revokeAll(user.id)
     return { user_id: user.id }
   }
+}
+
+/**
+ * The user whose password the token with this hash may set: one for a password reset, or an invitation, which sets the first
+ * password. Undefined if it is unknown, expired or revoked. Changes nothing.
+ */
+async function findPasswordOwner(
+  { users, oneTimeTokens }: Pick<Parts, 'users' | 'oneTimeTokens'>,
+  hash: string
+): Promise<{ readonly user: User; readonly purpose: OneTimePurpose } | undefined> {
+  const stored = await oneTimeTokens.find(hash)
+  if (stored === undefined || stored.purpose === 'verify') return undefined
+  const user = await users.findById(stored.userId)
+  return user !== undefined && userState(user) === stored.userState ? { user, purpose: stored.purpose } : undefined
 }

@@ -89,6 +89,8 @@ const expected: Readonly<Record<string, readonly string[]>> = {
   password: ['{{password}}', 'wrong'],
   current_password: ['{{password}}', 'wrong'],
   new_password: ['another horse', 'short'],
+  purpose: ['invite', 'verify'],
+  lifetime: ['60'],
   token: ['{{access}}', '{{refresh}}', '{{sliding}}', '{{invite}}'],
   refresh: ['{{refresh}}'],
   refresh_token: ['{{refresh}}'],
@@ -372,7 +374,7 @@ export function usualRequest(endpoint: Endpoint): FuzzedRequest {
     path === '/oauth/token'
       ? ['grant_type', 'refresh_token']
       : fields.filter((name) => path.startsWith('/api/admin/') || !name.startsWith('client_'))
-  const token = path.includes('sliding') ? '{{sliding}}' : path.includes('reset') ? '{{invite}}' : '{{access}}'
+  const token = path.includes('sliding') ? '{{sliding}}' : /reset|redeem/.test(path) ? '{{invite}}' : '{{access}}'
   const username = path.startsWith('/api/admin/') ? 'kim' : 'vitor'
   const values: Readonly<Record<string, unknown>> = { token, tokens: [token], username, ...plain }
   const pairs = names

@@ -5,7 +5,7 @@ import { type AddressInfo, connect } from 'node:net'
 import type { InjectOptions } from 'fastify'
 import type { Test } from 'tap'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
-import { clientToken } from '../support/admin.ts'
+import { anOperator, clientToken } from '../support/admin.ts'
 import { addClient } from '../support/client.ts'
 import { aDevice } from '../support/makers.ts'
 import { aModule } from '../support/modules.ts'
@@ -56,7 +56,8 @@ export async function openFuzzed(t: Test, env: Record<string, string>): Promise<
   })
   /** Logs in again after a request that was granted and may have ended the session, or changed the password. */
   const mend = async (line: string): Promise<void> => {
-    if (/^(POST|PUT|PATCH|DELETE) .*admin/m.test(line)) Object.assign(given, await mendManaged(service))
+    if (/^(POST|PUT|PATCH|DELETE) .*admin/m.test(line))
+      Object.assign(given, await mendManaged(service), await invite(service, user.id))
     if (!ends.test(line)) return
     if (line.includes('password')) await app.stores.users.setPassword(user.id, user.passwordHash)
     Object.assign(given, await logIn(service), await invite(service, user.id))
@@ -126,7 +127,7 @@ async function listen({ app }: TestApp): Promise<number> {
 
 /** A one-time token that sets the user's password. */
 const invite = async ({ app }: TestApp, userId: string): Promise<Pick<Record<Treasure, string>, 'invite'>> => ({
-  invite: (await app.flows.oneTimeTokens.issue(userId, 'invite')).token
+  invite: (await app.manage.oneTimeTokens.issue(anOperator, userId, { purpose: 'invite' })).token
 })
 
 async function logIn({

@@ -7,6 +7,7 @@ import { Check } from 'typebox/schema'
 import { type ErrorCode, KeyturnError } from '../../src/errors.ts'
 import { type Call, callAs, clientToken, userToken } from '../support/admin.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { anOperator } from '../support/admin.ts'
 import { addClient } from '../support/client.ts'
 import { aDevice } from '../support/makers.ts'
 import { aModule } from '../support/modules.ts'
@@ -127,6 +128,8 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'GET /api/admin/users/{id}/sessions/',
       'DELETE /api/admin/users/{id}/sessions/',
       'DELETE /api/admin/users/{id}/sessions/{sid}/',
+      'POST /api/admin/users/{id}/one-time-tokens/',
+      'POST /api/admin/one-time-tokens/redeem/',
       'GET /api/admin/keys/',
       'POST /api/admin/keys/rotate/',
       'GET /api/admin/clients/',
@@ -267,7 +270,9 @@ t.test('answers are as it says', async (t) => {
   check(`POST ${path}`, await post(path, { current_password: 'wrong', new_password: 'short' }, headers))
   check(`POST ${path}`, await post(path, { current_password: aPassword, new_password: 'staple-battery' }, headers))
   const { user_id: userId } = JSON.parse(Buffer.from(again.access.split('.')[1], 'base64url').toString())
-  const { token: once } = await service.app.flows.oneTimeTokens.issue(userId, 'password_reset')
+  const { token: once } = await service.app.manage.oneTimeTokens.issue(anOperator, userId, {
+    purpose: 'password_reset'
+  })
   for (const body of [{ token: once, new_password: 'short' }, { token: 'x', new_password: 'staple-battery' }, {}])
     check(`POST ${path}reset/`, await post(`${path}reset/`, body))
   for (const body of [{ username: 'unknown' }, {}]) check(`POST ${path}forgot/`, await post(`${path}forgot/`, body))
@@ -318,6 +323,10 @@ async function tryManagement(
   await tryOne('DELETE', `${users}{id}/sessions/{sid}/`, [id, results[0].id])
   await tryOne('DELETE', `${users}{id}/sessions/{sid}/`, [id, 'none'])
   await tryOne('DELETE', `${users}{id}/sessions/`, [id])
+  for (const each of [id, 'none']) await tryOne('POST', `${users}{id}/one-time-tokens/`, [each], { purpose: 'verify' })
+  const { token } = (await call('POST', `${users}${id}/one-time-tokens/`, { purpose: 'verify' })).json()
+  for (const purpose of ['invite', 'verify'])
+    await tryOne('POST', '/api/admin/one-time-tokens/redeem/', [], { token, purpose })
   for (const each of [id, 'none']) {
     await tryOne('GET', `${users}{id}/`, [each])
     await tryOne('PATCH', `${users}{id}/`, [each], { claims: { team: 'blue' } })

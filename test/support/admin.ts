@@ -1,6 +1,10 @@
 import type { LightMyRequestResponse } from 'fastify'
+import type { Actor } from '../../src/flows/management/act.ts'
 import type { TestApp } from './app.ts'
 import { addClient } from './client.ts'
+
+/** Who acts at a command line. */
+export const anOperator: Actor = { actor: 'root@host', ip: '', requestId: '', scopes: undefined }
 
 export type Call = (
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',

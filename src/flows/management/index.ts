@@ -2,11 +2,14 @@ import type { ClaimNames } from '../../config/claim-names.ts'
 import type { ClientStore } from '../../clients/store.ts'
 import type { KeyringOptions } from '../../keys/keyring.ts'
 import type { RotationPolicy } from '../../keys/rotation.ts'
+import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { SessionStore } from '../../sessions/store.ts'
+import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import type { RecordAct } from './act.ts'
 import { makeManageClients } from './clients.ts'
 import { makeManageKeys } from './keys.ts'
+import { makeManageOneTimeTokens } from './one-time-tokens.ts'
 import { makeManageSessions } from './sessions.ts'
 import { makeListUsers } from './user-list.ts'
 import { makeCreateUser, UserManagement } from './users.ts'
@@ -15,6 +18,8 @@ export interface ManagementParts {
   readonly users: UserStore
   readonly sessions: SessionStore
   readonly clients: ClientStore
+  readonly oneTimeTokens: OneTimeTokenStore
+  readonly clock: Clock
   readonly keyring: KeyringOptions
   readonly isFixed: boolean
   readonly rotation: RotationPolicy
@@ -28,6 +33,7 @@ export const makeManagement = (parts: ManagementParts) => ({
   createUser: makeCreateUser(parts),
   listUsers: makeListUsers(parts.users),
   sessions: makeManageSessions(parts),
+  oneTimeTokens: makeManageOneTimeTokens(parts),
   clients: makeManageClients(parts),
   keys: makeManageKeys(parts)
 })

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { ClaimNames } from '../../config/claim-names.ts'
 import { type FieldMessage, type FieldMessages, KeyturnError } from '../../errors.ts'
 import { digestKind } from '../../passwords/digest.ts'
+import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { PasswordHasher } from '../../passwords/hasher.ts'
 import { type PasswordPolicy, passwordFault } from '../../passwords/policy.ts'
 import type { SessionStore } from '../../sessions/store.ts'
@@ -13,6 +14,7 @@ import { type Actor, demandAuthority, type RecordAct, scopesOf } from './act.ts'
 export interface UserParts {
   readonly users: UserStore
   readonly sessions: Pick<SessionStore, 'revokeAll'>
+  readonly oneTimeTokens: Pick<OneTimeTokenStore, 'deleteOf'>
   readonly record: RecordAct
   readonly claimNames: ClaimNames
 }
@@ -166,6 +168,8 @@ export class UserManagement {
 
   async #shutOut(id: string): Promise<readonly string[]> {
     demandChanged(await this.#parts.users.setActive(id, false))
+    // Those of an active user are invalid from now on, but would be valid again after an activation.
+    await this.#parts.oneTimeTokens.deleteOf(id)
     return await this.#parts.sessions.revokeAll(id)
   }
 }

@@ -1,0 +1,51 @@
+import { KeyturnError } from '../../errors.ts'
+import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
+import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose, userState } from '../../one-time-tokens/token.ts'
+import type { Clock } from '../../time.ts'
+import type { UserStore } from '../../users/store.ts'
+import { type Actor, demandAuthority, type RecordAct, scopesOf } from './act.ts'
+
+export interface OneTimeTokenParts {
+  readonly users: Pick<UserStore, 'findById'>
+  readonly oneTimeTokens: OneTimeTokenStore
+  readonly record: RecordAct
+  readonly clock: Clock
+}
+
+export interface IssueOptions {
+  readonly purpose: OneTimePurpose
+  /** Whole seconds, at most maxOneTimeLifetime; by default according to the purpose. */
+  readonly lifetime?: number | undefined
+}
+
+/** Issues and redeems one-time tokens, which another service sends to users. Each method throws KeyturnError STORE_DOWN. */
+export const makeManageOneTimeTokens = ({ users, oneTimeTokens, record, clock }: OneTimeTokenParts) => ({
+  /**
+   * Issues a token in place of the user's former one of the same purpose; `expiresAt` is in whole seconds since 1970. The user may
+   * be inactive, or without a password. Throws KeyturnError NOT_FOUND, and SCOPE_MISSING for a user with more management scopes
+   * than the actor, who could otherwise set that user's password.
+   */
+  async issue(
+    by: Actor,
+    userId: string,
+    { purpose, lifetime }: IssueOptions
+  ): Promise<{ readonly token: string; readonly expiresAt: number }> {
+    const user = await users.findById(userId)
+    if (user === undefined) throw new KeyturnError('NOT_FOUND')
+    demandAuthority(by, scopesOf(user))
+    const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, now: clock() })
+    await oneTimeTokens.put(stored)
+    await record('one_time_token', by, { userId, object: purpose })
+    return { token, expiresAt: stored.expiresAt }
+  },
+
+  /** Redeems a token: returns whose it is, once. Throws KeyturnError ONE_TIME_TOKEN_INVALID. */
+  async redeem(by: Actor, token: string, purpose: OneTimePurpose): Promise<{ readonly userId: string }> {
+    // The user is read after the token was taken, so a change in between is seen.
+    const stored = await oneTimeTokens.take(hashOneTimeToken(token), purpose)
+    const user = stored && (await users.findById(stored.userId))
+    if (user === undefined || userState(user) !== stored?.userState) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
+    await record('one_time_token_redeem', by, { userId: user.id, object: purpose })
+    return { userId: user.id }
+  }
+})

@@ -1,0 +1,77 @@
+/* One-time tokens that another service issues and redeems over HTTP. */
+import t from 'tap'
+import { auditEntries, callAs, clientToken } from '../support/admin.ts'
+import { aPassword, openApp } from '../support/app.ts'
+
+const redeemUrl = '/api/admin/one-time-tokens/redeem/'
+const spent = { detail: 'This token is invalid, has expired, or was already used.' }
+
+t.test('a service issues a token, and redeems it once', async (t) => {
+  const service = await openApp(t)
+  const { id } = await service.addUser('vitor', aPassword)
+  const call = callAs(service, await clientToken(service, 'sign-up', 'keyturn.users'))
+  const url = `/api/admin/users/${id}/one-time-tokens/`
+  const issued = await call('POST', url, { purpose: 'verify' })
+  t.equal(issued.statusCode, 201)
+  t.equal(issued.headers['cache-control'], 'no-store')
+  const { token, expires_at } = issued.json()
+  t.match(token, /^[\w-]{43}$/)
+  t.equal(Date.parse(expires_at), (service.clock() + 86_400) * 1000)
+  const wrong = await call('POST', redeemUrl, { token, purpose: 'invite' })
+  t.same([wrong.statusCode, wrong.json()], [400, spent])
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, () => call('POST', redeemUrl, { token, purpose: 'verify' }))
+  )
+  const successes = answers.filter(({ statusCode }) => statusCode === 200)
+  t.same(
+    successes.map((answer) => answer.json()),
+    [{ user_id: id, purpose: 'verify' }]
+  )
+  for (const answer of answers) if (answer.statusCode !== 200) t.same([answer.statusCode, answer.json()], [400, spent])
+  t.match(await auditEntries(service, 'one_time_token'), [{ userId: id, object: 'verify', actor: 'client:sign-up' }])
+  t.match(await auditEntries(service, 'one_time_token_redeem'), [{ userId: id, object: 'verify' }])
+  t.notMatch(JSON.stringify([service.log, await service.app.stores.audit.list(0, 100)]), token)
+})
+
+t.test('a lifetime of at most a day is honoured to the second', async (t) => {
+  const service = await openApp(t, { ACCESS_TOKEN_LIFETIME: '1h' })
+  const { id } = await service.addUser('vitor', aPassword)
+  const call = callAs(service, await clientToken(service, 'sign-up', 'keyturn.users'))
+  const issue = (body: object) => call('POST', `/api/admin/users/${id}/one-time-tokens/`, body)
+  const redeem = async (token: string) => (await call('POST', redeemUrl, { token, purpose: 'verify' })).statusCode
+  const first = (await issue({ purpose: 'verify', lifetime: 60 })).json()
+  service.clock.advance(60)
+  t.equal(await redeem(first.token), 400)
+  const second = (await issue({ purpose: 'verify', lifetime: 60 })).json()
+  service.clock.advance(59)
+  t.equal(await redeem(second.token), 200)
+  const faults: readonly (readonly [body: object, fields: object])[] = [
+    [{}, { purpose: ['This field is required.'] }],
+    [{ purpose: 'login' }, { purpose: ['It must be one of password_reset, verify, invite.'] }],
+    [{ purpose: 'verify', lifetime: 0 }, { lifetime: [/greater than or equal to 1/] }],
+    [{ purpose: 'verify', lifetime: 86_401 }, { lifetime: [/less than or equal to 86400/] }],
+    [{ purpose: 'verify', lifetime: 'long' }, { lifetime: [/integer/] }]
+  ]
+  for (const [body, fields] of faults) {
+    const answer = await issue(body)
+    t.equal(answer.statusCode, 400, JSON.stringify(body))
+    t.match(answer.json(), fields)
+  }
+  const missing = await call('POST', '/api/admin/users/unknown/one-time-tokens/', { purpose: 'verify' })
+  t.equal(missing.statusCode, 404)
+})
+
+t.test('keyturn.users is not enough to reset the password of an administrator', async (t) => {
+  const service = await openApp(t)
+  const { id } = await service.addUser('root', aPassword)
+  await service.app.stores.users.setClaims(id, { scope: 'keyturn.admin' })
+  const url = `/api/admin/users/${id}/one-time-tokens/`
+  const issue = async (scope: string) =>
+    (
+      await callAs(service, await clientToken(service, scope.replace('.', '-'), scope))('POST', url, {
+        purpose: 'password_reset'
+      })
+    ).statusCode
+  t.equal(await issue('keyturn.users'), 403)
+  t.equal(await issue('keyturn.admin'), 201)
+})
