@@ -19,6 +19,7 @@ export async function openCodec(env: Environment): Promise<FastifyInstance> {
   }
   await app.register(fp(stores, { name: 'stores' }))
   await app.register(fp(async () => {}, { name: 'audit' }))
+  await app.register(fp(async (host) => void host.decorate('addGauge', () => {}), { name: 'metrics' }))
   await app.register(jwt, { config: loadConfig(env), clock: systemClock })
   await app.ready()
   return app
