@@ -1,11 +1,14 @@
 /*
- * The process that asks, for bench/sides.ts: so many connections, each of which sends its next request when it has its answer.
- * A client that computes as much as the server would be measured instead of it, so HTTP is written and read by hand here: of
- * an answer only the status, the length and the body.
+ * The process that sends requests, for bench/sides.ts. A client that computes as much as the server would be measured instead of
+ * it, so HTTP is written and read by hand here: of an answer only the status, the length and the body.
  *
- * The bodies stand in a line: the first one is sent, and goes to the end of the line when it is answered; of a chain of
- * refreshes the token that came with the answer does. Every status is looked at, and on each connection the body of the first
- * answer of each round; the first wrong one ends the process, because what is measured then is something else.
+ * In a closed loop each connection sends its next request when it has its answer. In an open loop requests are due at a fixed
+ * rate, whatever the answers do, and a latency counts from the moment at which its request was due: a server that stalls is
+ * charged for all requests that wait meanwhile. A request that finds no free connection opens one, up to maxConnections.
+ *
+ * The bodies form a queue: the first one is sent, and goes to the end when it is answered; in a chain of refreshes the token of
+ * the answer does. Every status is checked, and on each connection the body of the first answer of each round; the first wrong
+ * one ends the process, because something else would be measured then.
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
@@ -18,17 +21,24 @@ export interface Load {
   /** At least as many as there are connections. */
   readonly bodies: readonly string[]
   readonly connections: number
-  /** What the body of an answer with 200 looks like: a regular expression. */
+  /** A regular expression that matches the body of an answer with 200. */
   readonly expects: string
   /** Whether the next body is `{"refresh": …}` with the token of the answer. */
   readonly isChain?: boolean
 }
 
-/** What came of asking for a while. Latencies are in milliseconds. */
+/** The outcome of a round. Latencies are in milliseconds. */
 export interface Round {
   readonly requests: number
   readonly seconds: number
+  readonly p50: number
   readonly p99: number
+}
+
+/** What a round is: a closed loop, or an open one with `rate` requests per second. */
+export interface RoundOrder {
+  readonly seconds: number
+  readonly rate?: number
 }
 
 export interface Task {
@@ -36,62 +46,150 @@ export interface Task {
   readonly load: Load
 }
 
-/** Asks for `seconds`; resolves when the last request is answered. */
-async function ask(sockets: readonly Socket[], line: Line, load: Load, seconds: number): Promise<Round> {
-  const began = performance.now()
-  const end = began + seconds * 1000
-  const latencies: number[] = []
-  await Promise.all(sockets.map((socket) => askOn(socket, line, load, end, latencies)))
-  return {
-    requests: latencies.length,
-    seconds: (performance.now() - began) / 1000,
-    p99: quantile(latencies, 0.99)
-  }
-}
+/**
+ * How many an open loop may open: more would move the queue from here into the server's kernel, with the same latencies. No body is
+ * under way twice: a refresh token that is presented again after its successor ends its session.
+ */
+const maxConnections = ({ bodies }: Load): number => Math.min(256, bodies.length)
 
-interface Line {
+interface Queue {
   take(): string
   giveBack(body: string): void
 }
 
-function makeLine(bodies: readonly string[]): Line {
-  const line = [...bodies]
+function makeQueue(bodies: readonly string[]): Queue {
+  const queue = [...bodies]
   let [first, last] = [0, 0]
   return {
-    take: () => line[first++ % line.length]!,
+    take: () => queue[first++ % queue.length]!,
     giveBack(body) {
-      line[last++ % line.length] = body
+      queue[last++ % queue.length] = body
     }
   }
 }
 
-function askOn(socket: Socket, line: Line, load: Load, end: number, latencies: number[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let [body, received, sentAt, isFirst] = ['', '', 0, true]
-    const send = (): void => {
-      body = line.take()
-      sentAt = performance.now()
-      socket.write(requestText(load, body))
-    }
-    const fail = (reason: string): void => reject(new Error(`${load.method} ${load.path}: ${reason}`))
-    for (const event of ['data', 'error', 'close']) socket.removeAllListeners(event)
-    socket.on('error', reject)
-    socket.on('close', () => fail('the connection was closed'))
-    socket.on('data', (chunk) => {
-      received += chunk.toString('latin1')
-      const answer = readAnswer(received)
-      if (answer === undefined) return
-      received = ''
-      latencies.push(performance.now() - sentAt)
-      const isRight = answer.status === '200' && (!isFirst || new RegExp(load.expects).test(answer.body))
-      if (!isRight) return fail(`answered ${answer.status} ${answer.body}`)
-      isFirst = false
-      line.giveBack(load.isChain ? JSON.stringify({ refresh: JSON.parse(answer.body).refresh }) : body)
-      if (performance.now() < end) send()
-      else resolve()
+/** A connection with at most one request under way. */
+class Connection {
+  readonly #socket: Socket
+  readonly #load: Load
+  #received = ''
+  #isFirst = true
+  #done: ((body: string) => void) | undefined
+
+  constructor(port: number, load: Load) {
+    this.#load = load
+    this.#socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    this.#socket.on('error', (error) => fail(load, error.message))
+    this.#socket.on('close', () => fail(load, 'the connection was closed'))
+    this.#socket.on('data', (chunk) => this.#read(chunk))
+  }
+
+  /** The body of the first answer after this is checked. */
+  check(): void {
+    this.#isFirst = true
+  }
+
+  /** Sends a request; `done` is called with the body of the answer. */
+  send(body: string, done: (body: string) => void): void {
+    this.#done = done
+    this.#socket.write(requestText(this.#load, body))
+  }
+
+  #read(chunk: Buffer): void {
+    this.#received += chunk.toString('latin1')
+    const answer = readAnswer(this.#received)
+    if (answer === undefined) return
+    this.#received = ''
+    const { status, body } = answer
+    const isRight = status === '200' && (!this.#isFirst || new RegExp(this.#load.expects).test(body))
+    if (!isRight) fail(this.#load, `answered ${status} ${body}`)
+    this.#isFirst = false
+    this.#done?.(body)
+  }
+}
+
+function fail({ method, path }: Load, reason: string): void {
+  process.send?.({ failure: `${method} ${path}: ${reason}` }, () => process.exit(1))
+}
+
+const bodyAfter = (load: Load, sent: string, answer: string): string =>
+  load.isChain ? JSON.stringify({ refresh: JSON.parse(answer).refresh }) : sent
+
+/** Each connection sends its next request when it has its answer, for so many seconds; the latencies. */
+async function closedLoop(connections: readonly Connection[], seconds: number): Promise<number[]> {
+  const latencies: number[] = []
+  const end = performance.now() + seconds * 1000
+  const loop = (connection: Connection): Promise<void> =>
+    new Promise((resolve) => {
+      const send = (): void => {
+        const [body, sentAt] = [queue.take(), performance.now()]
+        connection.send(body, (answer) => {
+          latencies.push(performance.now() - sentAt)
+          queue.giveBack(bodyAfter(task.load, body, answer))
+          if (performance.now() < end) send()
+          else resolve()
+        })
+      }
+      send()
     })
-    send()
+  await Promise.all(connections.map(loop))
+  return latencies
+}
+
+/** So many requests per second are due for so many seconds; the latencies, from when each was due. */
+function openLoop(connections: Connection[], seconds: number, rate: number): Promise<number[]> {
+  const latencies: number[] = []
+  const idle = [...connections]
+  const [total, began] = [Math.floor(seconds * rate), performance.now()]
+  let sent = 0
+  const dueAt = (number: number): number => began + (number * 1000) / rate
+  return new Promise((resolve) => {
+    const sendOne = (due: number, connection: Connection): void => {
+      const body = queue.take()
+      connection.send(body, (answer) => {
+        latencies.push(performance.now() - due)
+        queue.giveBack(bodyAfter(task.load, body, answer))
+        idle.push(connection)
+        if (latencies.length === total) resolve(latencies)
+      })
+    }
+    const sendDue = (): void => {
+      while (sent < total && dueAt(sent) <= performance.now()) {
+        const connection = idle.pop() ?? openAnother(connections)
+        if (connection === undefined) break
+        sendOne(dueAt(sent++), connection)
+      }
+      if (sent === total) return
+      // A timer wakes up to a millisecond late, which would be charged to the server.
+      if (dueAt(sent) - performance.now() > 2) setTimeout(sendDue, 1)
+      else setImmediate(sendDue)
+    }
+    sendDue()
   })
+}
+
+function openAnother(connections: Connection[]): Connection | undefined {
+  if (connections.length >= maxConnections(task.load)) return undefined
+  const connection = new Connection(task.port, task.load)
+  connections.push(connection)
+  return connection
+}
+
+async function run({ seconds, rate }: RoundOrder): Promise<Round> {
+  // Not before the first round: a connection without a request for REQUEST_TIMEOUT is closed.
+  while (connections.length < task.load.connections) openAnother(connections)
+  for (const connection of connections) connection.check()
+  const began = performance.now()
+  const latencies =
+    rate === undefined
+      ? await closedLoop(connections.slice(0, task.load.connections), seconds)
+      : await openLoop(connections, seconds, rate)
+  return {
+    requests: latencies.length,
+    seconds: (performance.now() - began) / 1000,
+    p50: quantile(latencies, 0.5),
+    p99: quantile(latencies, 0.99)
+  }
 }
 
 function requestText({ method, path, headers }: Load, body: string): string {
@@ -100,7 +198,7 @@ function requestText({ method, path, headers }: Load, body: string): string {
   return `${method} ${path} HTTP/1.1\r\nhost: bench\r\n${fields.join('')}${length}\r\n${body}`
 }
 
-/** Undefined until all of it is there. A character is a byte: latin1. */
+/** Undefined until it is complete. A character is a byte: latin1. */
 function readAnswer(text: string): { readonly status: string; readonly body: string } | undefined {
   const head = text.indexOf('\r\n\r\n')
   if (head === -1) return undefined
@@ -109,23 +207,9 @@ function readAnswer(text: string): { readonly status: string; readonly body: str
   return body.length < length ? undefined : { status: text.slice(9, 12), body }
 }
 
-async function connectAll({ port, load }: Task): Promise<readonly Socket[]> {
-  const sockets = Array.from({ length: load.connections }, () => connect({ port, host: '127.0.0.1', noDelay: true }))
-  await Promise.all(sockets.map((socket) => once(socket, 'connect')))
-  return sockets
-}
-
 const [task] = (await once(process, 'message')) as [Task]
-const line = makeLine(task.load.bodies)
-// Not before the first round: a connection on which nothing comes for REQUEST_TIMEOUT is closed.
-let sockets: readonly Socket[] | undefined
-process.on('message', async (seconds: number) => {
-  try {
-    sockets ??= await connectAll(task)
-    process.send?.(await ask(sockets, line, task.load, seconds))
-  } catch (error) {
-    process.send?.({ failure: (error as Error).message })
-  }
-})
+const queue = makeQueue(task.load.bodies)
+const connections: Connection[] = []
+process.on('message', async (order: RoundOrder) => process.send?.(await run(order)))
 process.once('disconnect', () => process.exit())
 process.send?.('ready')

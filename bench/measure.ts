@@ -1,14 +1,14 @@
-/* What is measured of a side, and how many rounds become one figure. */
+/* What is measured of a side, and how rounds become figures. */
 import type { Redis } from 'ioredis'
 import { footprints } from '../test/support/processes.ts'
-import type { Round } from './client.ts'
+import type { Round, RoundOrder } from './client.ts'
 
-/** A service and the client that asks it. */
+/** A service and the client that sends it requests. */
 export interface Side {
   /** The process that has started all others of the service. */
   readonly pid: number
-  /** Asks for so many seconds. Throws when an answer is not the right one. */
-  ask(seconds: number): Promise<Round>
+  /** Sends requests for a round. Throws if an answer is wrong. */
+  ask(order: RoundOrder): Promise<Round>
 }
 
 /** One figure of several rounds. */
@@ -30,7 +30,7 @@ export interface Figures {
 export interface Comparison {
   readonly floor: Figures
   readonly ours: Figures
-  /** Ours by the floor, of each round by itself: a machine that slows down does so for both. */
+  /** Ours by the floor, round by round: a machine that slows down does so for both. */
   readonly ratio: Figures
 }
 
@@ -55,16 +55,16 @@ const cpuOf = (pid: number): number => footprints(pid).reduce((sum, { cpu }) => 
 
 async function sample({ pid, ask }: Side, seconds: number): Promise<Sample> {
   const before = cpuOf(pid)
-  const { requests, seconds: taken, p99 } = await ask(seconds)
+  const { requests, seconds: taken, p99 } = await ask({ seconds })
   return { cpu: ((cpuOf(pid) - before) * 1e6) / requests, rate: requests / taken, p99 }
 }
 
-/** Seconds for which each side is asked before it is measured: a function is compiled well once it was called some thousand times. */
+/** Seconds of requests before the first round: a function is compiled well once it has been called some thousand times. */
 const warmUp = 3
 
 /** The floor, ours, the floor, ours … */
 export async function compare(floor: Side, ours: Side, rounds: number, seconds: number): Promise<Comparison> {
-  for (const side of [floor, ours]) await side.ask(warmUp)
+  for (const side of [floor, ours]) await side.ask({ seconds: warmUp })
   const pairs: { readonly floor: Sample; readonly ours: Sample }[] = []
   while (pairs.length < rounds) {
     pairs.push({ floor: await sample(floor, seconds), ours: await sample(ours, seconds) })

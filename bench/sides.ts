@@ -1,21 +1,22 @@
-/* What the scenarios measure: Keyturns and floors on the same stores, with the same key and the same users, and who asks them. */
+/* What the scenarios measure: Keyturns and floors on the same stores, with the same key and users, and the clients that send requests. */
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Scope } from '../test/faults/worlds.ts'
+import { openScope, type Scope } from '../test/faults/worlds.ts'
 import { makeArgon2Writer } from '../src/passwords/argon2.ts'
 import { systemClock } from '../src/time.ts'
 import { basic } from '../test/support/client.ts'
 import { openCodec } from '../test/support/codec.ts'
 import { freePort } from '../test/support/engines.ts'
 import { makeKeyPair } from '../test/support/forger.ts'
-import { post, runKeyturn, serveCommand, testSettings } from '../test/support/keyturn.ts'
+import { aDataDir, post, runKeyturn, serveCommand, testSettings } from '../test/support/keyturn.ts'
 import { startPostgres } from '../test/support/postgres.ts'
 import { startRedis } from '../test/support/redis.ts'
-import type { Load, Round, Task } from './client.ts'
+import type { Load, Round, RoundOrder, Task } from './client.ts'
 import type { FloorParts } from './floor.ts'
 import type { Side } from './measure.ts'
 
@@ -28,12 +29,12 @@ const passwordCost = { memory: 19_456, time: 2, parallelism: 1 }
 export interface Stage {
   /** Settings of a Keyturn on these stores: one worker, one hasher, nothing refused for being too much. */
   readonly settings: Readonly<Record<string, string>>
-  readonly floorParts: FloorParts
+  readonly floorParts: Omit<FloorParts, 'folder'>
   /** A body for POST /api/token/ of each user. */
   readonly credentials: readonly string[]
   /** A client's, as HTTP Basic. */
   readonly authorization: string
-  /** Good access tokens, one after the other of each user. */
+  /** Valid access tokens of the users in turn. */
   mintAccess(count: number): readonly string[]
 }
 
@@ -64,11 +65,13 @@ export async function openStage(scope: Scope): Promise<Stage> {
   const lines = users.map((user) => JSON.stringify({ ...user, password_hash: digest }))
   await run(['users', 'import', '-', '--format', 'ndjson'], settings, lines.join('\n'))
   const client = JSON.parse(await run(['clients', 'create', 'gateway', '--json'], settings))
+
+  await beginRevocationList(settings)
   const minter = await openCodec({ SIGNING_KEY: key, ALGORITHM: 'ES256' })
   scope.teardown(() => minter.close())
   return {
     settings,
-    floorParts: { key, redisUrl: redis.url, digest },
+    floorParts: { key, redisUrl: redis.url, databaseUrl: postgres.url, digest, clientSecret: client.client_secret },
     credentials: users.map(({ username }) => JSON.stringify({ username, password })),
     authorization: basic(client.client_id, client.client_secret),
     mintAccess: (count) =>
@@ -83,6 +86,18 @@ export async function openStage(scope: Scope): Promise<Stage> {
         })
       )
   }
+}
+
+/**
+ * The first start on an empty Redis begins the revocation list, and access tokens of that second or earlier are refused: the tokens
+ * of `mintAccess` are of a later one.
+ */
+async function beginRevocationList(settings: Record<string, string>): Promise<void> {
+  const scope = openScope()
+  await openKeyturn(scope, { settings })
+  await scope.close()
+  const second = systemClock()
+  while (systemClock() === second) await delay(50)
 }
 
 async function run(args: readonly string[], env: Record<string, string>, input = ''): Promise<string> {
@@ -107,7 +122,7 @@ function profiling(name: string): readonly string[] {
 /** `keyturn serve`. Its log is read and thrown away. */
 export async function openKeyturn(
   scope: Scope,
-  { settings }: Stage,
+  { settings }: Pick<Stage, 'settings'>,
   env: Record<string, string> = {}
 ): Promise<Service> {
   // At the level of warnings it does not say where it listens.
@@ -130,11 +145,23 @@ const isReady = (port: number): Promise<boolean> =>
     () => false
   )
 
+/** The same on an embedded database of its own, with the same users; their ids differ. */
+export async function openEmbeddedKeyturn(scope: Scope, stage: Stage): Promise<Service> {
+  const embedded = { DATABASE_URL: '', REDIS_URL: '', DATA_DIR: aDataDir(scope) }
+  const lines = stage.credentials
+    .map((body) => JSON.parse(body).username)
+    .map((username) => JSON.stringify({ username, password_hash: stage.floorParts.digest }))
+  await run(['users', 'import', '-', '--format', 'ndjson'], { ...stage.settings, ...embedded }, lines.join('\n'))
+  return openKeyturn(scope, stage, embedded)
+}
+
 /** bench/floor.ts. It hashes one password at a time, as one hasher does. */
 export async function openFloor(scope: Scope, { floorParts, settings }: Stage): Promise<Service> {
   const file = fileURLToPath(new URL('./floor.js', import.meta.url))
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-floor-'))
+  scope.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const child = spawn(process.execPath, [...profiling('floor'), file], {
-    env: { PATH: settings.PATH ?? '', UV_THREADPOOL_SIZE: '1', FLOOR: JSON.stringify(floorParts) },
+    env: { PATH: settings.PATH ?? '', UV_THREADPOOL_SIZE: '1', FLOOR: JSON.stringify({ ...floorParts, folder }) },
     stdio: ['ignore', 'pipe', 'inherit']
   })
   endWith(scope, child)
@@ -150,7 +177,7 @@ function endWith(scope: Scope, child: ChildProcess): void {
   })
 }
 
-/** A service, and a client of its own for it. */
+/** A service with a client of its own. */
 export async function openSide(scope: Scope, { pid, port }: Service, load: Load): Promise<Side> {
   const client = fork(fileURLToPath(new URL('./client.js', import.meta.url)))
   scope.teardown(() => client.kill('SIGKILL'))
@@ -159,13 +186,44 @@ export async function openSide(scope: Scope, { pid, port }: Service, load: Load)
   await once(client, 'message')
   return {
     pid,
-    async ask(seconds) {
-      client.send(seconds)
+    async ask(order: RoundOrder) {
+      client.send(order)
       const [answer] = (await once(client, 'message')) as [Round | { readonly failure: string }]
       if ('failure' in answer) throw new Error(answer.failure)
       return answer
     }
   }
+}
+
+/**
+ * Throws unless both sides answer their first request with the same header fields and as many bytes (within 5 %): a floor that
+ * sends less would look better than it is.
+ */
+export async function requireSameAnswers(floor: Sent, ours: Sent): Promise<void> {
+  const [low, high] = [await answerTo(floor), await answerTo(ours)]
+  const missing = high.names.filter((name) => !low.names.includes(name))
+  const additional = low.names.filter((name) => !high.names.includes(name))
+  const isSameSize = Math.abs(high.bytes - low.bytes) <= high.bytes / 20
+  if (missing.length + additional.length === 0 && isSameSize) return
+  throw new Error(
+    `${ours.load.path}: the floor lacks the fields [${missing}], has [${additional}] in addition, and sends ` +
+      `${low.bytes} bytes instead of ${high.bytes}`
+  )
+}
+
+export interface Sent {
+  readonly service: Service
+  readonly load: Load
+}
+
+async function answerTo({ service, load: { method, path, headers, bodies } }: Sent) {
+  const body = method === 'GET' ? {} : { body: bodies[0] ?? '' }
+  const answer = await fetch(`http://127.0.0.1:${service.port}${path}`, { method, headers: { ...headers }, ...body })
+  const text = await answer.text()
+  if (answer.status !== 200) throw new Error(`${path}: answered ${answer.status} ${text}`)
+  const fields = [...answer.headers]
+  const head = fields.reduce((sum, [name, value]) => sum + name.length + value.length + 4, 0)
+  return { names: fields.map(([name]) => name), bytes: head + text.length }
 }
 
 /** Logs every user in: the bodies of refreshes. */
