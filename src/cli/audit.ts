@@ -86,7 +86,7 @@ async function readCheckpoint(file: string): Promise<Checkpoint> {
   return checkpoint
 }
 
-/** The entries of a file of JSON lines, as `audit tail --json` and the management API give them. */
+/** The entries of a file of JSON lines, as `audit tail --json` give them. */
 async function* entriesOf(file: string): AsyncGenerator<AuditEntry> {
   const handle = await open(file).catch(refuseFile)
   let number = 0
