@@ -30,6 +30,7 @@ import requests, { requestIdOf } from '../plugins/requests.ts'
 import revocationStreams from '../plugins/revocation-streams.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import listAudit from '../routes/admin/audit.ts'
 import manageClients from '../routes/admin/clients.ts'
 import manageKeys from '../routes/admin/keys.ts'
 import manageOneTimeTokens from '../routes/admin/one-time-tokens.ts'
@@ -182,6 +183,7 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
   await app.register(manageOneTimeTokens)
   await app.register(manageKeys)
   await app.register(manageClients)
+  await app.register(listAudit)
   await app.register(jwks, { maxAge: config.jwksMaxAge })
   await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
   await app.register(health)

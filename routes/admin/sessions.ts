@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { showTime } from '../../src/time.ts'
 import {
+  adminBodyRefusals,
   adminRefusals,
   aUserId,
   bearer,
@@ -11,7 +12,7 @@ import {
   UserPath
 } from '../schemas/admin.ts'
 import { aSessionId, nothing } from '../schemas/bodies.ts'
-import { wrongQuery } from '../schemas/errors.ts'
+import { missing, wrongQuery } from '../schemas/errors.ts'
 
 const scope = 'keyturn.sessions'
 const time = { type: 'string', format: 'date-time' }
@@ -55,8 +56,51 @@ const Ended = {
   examples: [{ ended: 3 }]
 }
 
+/** Users of one request; their ids are at most 254 characters each, and usually 36. */
+const maxUsers = 10_000
+const bodyLimit = 2 ** 20
+
+const RevokeBody = {
+  type: 'object',
+  required: ['user_ids'],
+  properties: {
+    user_ids: {
+      type: 'array',
+      items: { type: 'string' },
+      minItems: 1,
+      maxItems: maxUsers,
+      description: 'Ids of users; unknown ones are ignored'
+    }
+  },
+  examples: [{ user_ids: [aUserId] }]
+} as const
+const EndedOfUsers = {
+  title: 'EndedSessionsOfUsers',
+  description: 'How many users had sessions that ended, and how many sessions',
+  type: 'object',
+  required: ['users', 'sessions'],
+  properties: { users: { type: 'integer' }, sessions: { type: 'integer' } },
+  examples: [{ users: 1, sessions: 3 }]
+}
+
+/** POST /api/admin/sessions/revoke/: ends all sessions of many users. */
+const revokeSessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+  const schema = {
+    tags: ['management'],
+    summary: 'Session Revoke',
+    description: needs(scope, 'Ends all sessions of up to 10,000 users. After an error, send the request again.'),
+    security: bearer,
+    body: RevokeBody,
+    response: { 200: EndedOfUsers, ...adminBodyRefusals(missing('user_ids')) }
+  }
+  const options = { schema, config, bodyLimit, onRequest: app.admit(scope) }
+  app.post('/api/admin/sessions/revoke', options, ({ actor, body }) =>
+    app.manage.sessions.endAllOf(actor, body.user_ids)
+  )
+}
+
 /** GET and DELETE /api/admin/users/{id}/sessions/, DELETE …/sessions/{sid}/: the sessions of one user. */
-const sessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const common = { tags: ['management'], security: bearer }
   const onRequest = app.admit(scope)
 
@@ -108,5 +152,10 @@ const sessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     await app.manage.sessions.end(actor, params.id, params.sid)
     return reply.code(204).send(null)
   })
+}
+/** Sessions, for clients and users with the scope keyturn.sessions. */
+const sessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
+  await app.register(sessionsOfUser)
+  await app.register(revokeSessions)
 }
 export default sessions

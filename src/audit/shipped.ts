@@ -1,33 +1,23 @@
 import type { AuditEntry } from './store.ts'
 import { showTime } from '../time.ts'
 
-/** An entry as one line of JSON, with the names of the table and the time in UTC: the form in which a trail leaves its host. */
-export const toJsonLine = ({
+/** An entry with the names of the table and the time in UTC: the form in which a trail leaves its host. */
+export const showEntry = ({ seq, at, event, result, userId, sid, object, actor, ip, requestId, hash }: AuditEntry) => ({
   seq,
-  at,
+  at: showTime(at),
   event,
   result,
-  userId,
-  sid,
-  object,
-  actor,
-  ip,
-  requestId,
+  user_id: userId ?? null,
+  sid: sid ?? null,
+  object: object ?? null,
+  actor: actor ?? null,
+  ip: ip === '' ? null : ip,
+  request_id: requestId,
   hash
-}: AuditEntry): string =>
-  JSON.stringify({
-    seq,
-    at: showTime(at),
-    event,
-    result,
-    user_id: userId ?? null,
-    sid: sid ?? null,
-    object: object ?? null,
-    actor: actor ?? null,
-    ip: ip === '' ? null : ip,
-    request_id: requestId,
-    hash
-  })
+})
+
+/** The same as one line of JSON. */
+export const toJsonLine = (entry: AuditEntry): string => JSON.stringify(showEntry(entry))
 
 /** The entry of such a line; undefined if it is not one. Its hash is not checked here. */
 export function parseJsonLine(line: string): AuditEntry | undefined {

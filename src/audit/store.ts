@@ -8,6 +8,12 @@ export interface AuditEntry extends AuditEvent {
   readonly hash: string
 }
 
+/** Which entries are wanted; a member that is undefined excludes none. */
+export interface AuditFilter {
+  readonly userId?: string | undefined
+  readonly event?: string | undefined
+}
+
 /** Stores the audit trail, which is append-only. Every method throws KeyturnError STORE_DOWN. */
 export interface AuditStore {
   /** The newest entry; undefined if the trail is empty. */
@@ -17,8 +23,8 @@ export interface AuditStore {
    * of several concurrent processes wins.
    */
   add(entries: readonly AuditEntry[]): Promise<boolean>
-  /** At most `limit` entries after position `seq`, oldest first. */
-  list(seq: number, limit: number): Promise<readonly AuditEntry[]>
+  /** At most `limit` entries after position `seq`, oldest first; with a filter only those that match. */
+  list(seq: number, limit: number, filter?: AuditFilter): Promise<readonly AuditEntry[]>
   /** How many entries have no position, since an earlier version wrote them. */
   countUnplaced(): Promise<number>
 }

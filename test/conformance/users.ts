@@ -48,6 +48,19 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.ok(await store.create('Ann', 'digest'), 'capitals make another name, as in Django')
   })
 
+  await t.test('a user is renamed unless another one has the name', async (t) => {
+    const { store } = await open()
+    const [ann, ben] = [(await store.create('ann', 'digest')) as User, (await store.create('ben', 'digest')) as User]
+    t.equal(await store.rename(ann.id, 'ben'), 'taken')
+    t.equal(await store.rename('unknown', 'kim'), 'missing')
+    const taken = await Promise.all([ann, ben].map(({ id }) => store.rename(id, 'kim')))
+    t.same(taken.toSorted(), ['renamed', 'taken'], 'at once, one of them')
+    const { id } = (await store.findByUsername('kim')) as User
+    t.equal(await store.rename(id, 'k\u{212b}'), 'renamed')
+    t.equal((await store.findById(id))?.username, 'k\u{c5}', 'in NFKC')
+    t.equal(await store.rename(id, 'k\u{c5}'), 'renamed', 'to its own name')
+  })
+
   await t.test('names are compared after NFKC', async (t) => {
     const { store } = await open()
     const created = await store.create('\u{ff21}nn\u{212b}', 'digest')

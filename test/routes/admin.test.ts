@@ -1,7 +1,7 @@
 /* The management endpoints, called by a client with the scopes that they need. */
 import t from 'tap'
 import { auditEntries, callAs, clientToken, userToken } from '../support/admin.ts'
-import { aPassword, openApp } from '../support/app.ts'
+import { aPassword, type Login, openApp } from '../support/app.ts'
 
 t.test('users: a user is created, found, changed and deleted, and each act has its entry', async (t) => {
   const service = await openApp(t)
@@ -110,6 +110,48 @@ t.test('sessions: one or all of a user end, for access tokens too', async (t) =>
   t.equal((await service.post('/api/token/verify/', { token: access })).statusCode, 401)
   t.same((await call('DELETE', url)).json(), { ended: 1 })
   t.equal((await auditEntries(service, 'session_revoke')).length, 2)
+})
+
+t.test('sessions: those of many users end in one call, which may be repeated', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.sessions'))
+  const logins = await Promise.all(['ann', 'ben', 'kim'].map((name) => service.logIn(name)))
+  const [ann, ben, kim] = logins as [Login, Login, Login]
+  await service.post('/api/token/', { username: 'ann', password: aPassword })
+  const others = Array.from({ length: 9_997 }, (_, index) => `unknown-${index}-${'x'.repeat(36)}`)
+  const body = { user_ids: [ann.userId, ben.userId, ann.userId, ...others] }
+  t.same((await call('POST', '/api/admin/sessions/revoke/', body)).json(), { users: 2, sessions: 3 })
+  t.same((await call('POST', '/api/admin/sessions/revoke/', body)).json(), { users: 0, sessions: 0 })
+  const statuses = logins.map(
+    async ({ access }) => (await service.post('/api/token/verify/', { token: access })).statusCode
+  )
+  t.same(await Promise.all(statuses), [401, 401, 200])
+  const entries = await auditEntries(service, 'session_revoke')
+  t.equal(entries.length, 2, 'one entry for each user')
+  t.match(entries, [{ actor: 'client:support' }, { actor: 'client:support' }])
+  const tooMany = { user_ids: [kim.userId, ...body.user_ids] }
+  t.match((await call('POST', '/api/admin/sessions/revoke/', tooMany)).json(), { user_ids: [/10000 elements/] })
+})
+
+t.test('audit: the trail is read page by page, of all, of a user and of an event', async (t) => {
+  const service = await openApp(t)
+  const call = callAs(service, await clientToken(service, 'siem', 'keyturn.audit'))
+  const { userId } = await service.logIn('ann')
+  await service.logIn('ben')
+  await service.post('/api/token/', { username: 'ann', password: 'wrong' })
+  await service.app.auditTrail.settled()
+  const read = async (query: string) => {
+    const { results, next } = (await call('GET', `/api/admin/audit/${query}`)).json()
+    return { seqs: results.map(({ seq }: { seq: number }) => seq), results, next }
+  }
+  const first = await read('?limit=2')
+  t.same([first.seqs, first.next], [[1, 2], 2])
+  t.same((await read('?after=2')).seqs, [3])
+  t.same([(await read('?after=3')).seqs, (await read('?after=3')).next], [[], 3], 'nothing new yet')
+  t.match((await read(`?user_id=${userId}`)).results, [{ seq: 1, user_id: userId, result: 'ok' }, { seq: 3 }])
+  t.same((await read('?event=login')).seqs, [1, 2, 3])
+  t.same((await read(`?event=login&user_id=${userId}&after=1`)).seqs, [3], 'a failed login too')
+  t.same((await read('?event=logout')).seqs, [])
 })
 
 t.test('keys: a rotation publishes one next key, or signs at once', async (t) => {

@@ -128,6 +128,7 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'GET /api/admin/users/{id}/sessions/',
       'DELETE /api/admin/users/{id}/sessions/',
       'DELETE /api/admin/users/{id}/sessions/{sid}/',
+      'POST /api/admin/sessions/revoke/',
       'POST /api/admin/users/{id}/one-time-tokens/',
       'POST /api/admin/one-time-tokens/redeem/',
       'GET /api/admin/keys/',
@@ -136,6 +137,7 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'POST /api/admin/clients/',
       'DELETE /api/admin/clients/{id}/',
       'POST /api/admin/clients/{id}/rotate-secret/',
+      'GET /api/admin/audit/',
       'GET /.well-known/jwks.json',
       'GET /.well-known/oauth-authorization-server',
       'GET /.well-known/openid-configuration',
@@ -333,6 +335,8 @@ async function tryManagement(
     await tryOne('PUT', `${users}{id}/password/`, [each], { password: 'another password' })
     await tryOne('DELETE', `${users}{id}/`, [each])
   }
+  await tryOne('POST', '/api/admin/sessions/revoke/', [], { user_ids: ['none'] })
+  await tryOne('GET', '/api/admin/audit/', [])
   await tryOne('GET', '/api/admin/keys/', [])
   await tryOne('POST', '/api/admin/keys/rotate/', [])
   await tryOne('POST', '/api/admin/clients/', [], { client_id: 'shop', scope: 'stock' })

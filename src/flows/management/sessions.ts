@@ -7,6 +7,15 @@ export interface SessionParts {
   readonly record: RecordAct
 }
 
+/** How many users had sessions that ended, and how many sessions. */
+export interface EndedSessions {
+  readonly users: number
+  readonly sessions: number
+}
+
+/** Users whose sessions end at once: the store refuses more than 500 calls at once, and other requests have their turns. */
+const batchSize = 100
+
 /** Ends sessions of a user. Each method throws KeyturnError STORE_DOWN. Every worker refuses their access tokens from then on. */
 export const makeManageSessions = ({ sessions, record }: SessionParts) => ({
   /** Throws KeyturnError NOT_FOUND when the user has no such session. */
@@ -20,5 +29,24 @@ export const makeManageSessions = ({ sessions, record }: SessionParts) => ({
     const sids = await sessions.revokeAll(userId)
     await Promise.all(sids.map((sid) => record('session_revoke', by, { userId, sid })))
     return sids
+  },
+
+  /**
+   * Ends all sessions of many users, a hundred users at a time. Each user whose sessions ended has one entry in the audit trail.
+   * If it fails half-way, calling it again ends the rest.
+   */
+  async endAllOf(by: Actor, userIds: readonly string[]): Promise<EndedSessions> {
+    const ended = { users: 0, sessions: 0 }
+    const endOne = async (userId: string): Promise<void> => {
+      const { length } = await sessions.revokeAll(userId)
+      if (length === 0) return
+      await record('session_revoke', by, { userId })
+      ended.users += 1
+      ended.sessions += length
+    }
+    const ids = [...new Set(userIds)]
+    for (let first = 0; first < ids.length; first += batchSize)
+      await Promise.all(ids.slice(first, first + batchSize).map(endOne))
+    return ended
   }
 })

@@ -64,12 +64,17 @@ export const makeAuditStore = (db: Pick<SqlDatabase, 'query' | 'dialect'>): Audi
     ])
     return added.length > 0
   },
-  async list(seq, limit) {
-    const rows = await db.query<AuditRow>(`SELECT ${columns} FROM keyturn_audit WHERE seq > $1 ORDER BY seq LIMIT $2`, [
-      seq,
-      limit
-    ])
-    return rows.map(toEntry)
+  async list(seq, limit, { userId, event } = {}) {
+    // PostgreSQL's text holds no NUL and answers with an error: no entry has such a value.
+    if (userId?.includes('\0') || event?.includes('\0')) return []
+    const values = [seq, limit, userId, event].filter((value) => value !== undefined)
+    const conditions = [
+      'seq > $1',
+      ...(userId === undefined ? [] : ['user_id = $3']),
+      ...(event === undefined ? [] : [`event = $${values.length}`])
+    ]
+    const sql = `SELECT ${columns} FROM keyturn_audit WHERE ${conditions.join(' AND ')} ORDER BY seq LIMIT $2`
+    return (await db.query<AuditRow>(sql, values)).map(toEntry)
   },
   async countUnplaced() {
     const [row] = await db.query<{ count: number }>('SELECT COUNT(*) AS count FROM keyturn_audit WHERE seq IS NULL')
