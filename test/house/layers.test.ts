@@ -50,6 +50,7 @@ const openToRoutes = [
   'keys',
   'one-time-tokens',
   'clients',
+  'audit',
   'sessions',
   'tokens'
 ]
