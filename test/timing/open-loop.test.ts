@@ -24,7 +24,7 @@ async function openServer(stallMs: number) {
 
 async function measure(order: RoundOrder, stallMs: number): Promise<Round> {
   const { port, close } = await openServer(stallMs)
-  const client = fork(fileURLToPath(new URL('../../bench/client.js', import.meta.url)))
+  const client = fork(fileURLToPath(new URL('../../bench/client.js', import.meta.url)), { execArgv: [] })
   try {
     const load: Load = { method: 'POST', path: '/', headers: {}, bodies: ['{}'], connections: 1, expects: '^{}$' }
     client.send({ port, load } satisfies Task)
