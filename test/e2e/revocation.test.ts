@@ -2,6 +2,7 @@
  * How soon a revocation is known everywhere on one host: log out at one process, then verify in a tight loop at all of them.
  * The suite revokes 40 sessions; KEYTURN_REVOCATIONS=1000 revokes more.
  */
+import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { logIn, startArbiter, untilGone } from '../support/arbiter.ts'
 import { basic } from '../support/client.ts'
@@ -64,7 +65,15 @@ async function streams(t: Test, env: Record<string, string>): Promise<void> {
   const { url, settings } = keyturn
   const created = await runKeyturn(['clients', 'create', 'orders', '--scopes', 'keyturn.revocations'], settings)
   const authorization = basic('orders', created.stdout.trim())
-  const open = (cursor = '') => readEvents(t, `${url}/api/revocations/`, { authorization, 'last-event-id': cursor })
+  const open = async (cursor = ''): Promise<EventReader> => {
+    for (;;) {
+      const reader = await readEvents(t, `${url}/api/revocations/`, { authorization, 'last-event-id': cursor })
+      // A worker reads the clients once a second: until then it does not know the new one.
+      if (reader.status === 200) return reader
+      reader.close()
+      await delay(250)
+    }
+  }
   await logIn(keyturn)
   /** Logs in and out again; the stream that was open before has the session. */
   const logOut = async (reader: EventReader): Promise<string> => {
