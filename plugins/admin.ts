@@ -4,7 +4,6 @@ import { claimNames } from '../src/config/claim-names.ts'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { type Actor, type ManagementScope, makeRecordAct } from '../src/flows/management/act.ts'
-import { makeAuthorize } from '../src/flows/management/authorize.ts'
 import { type Management, makeManagement } from '../src/flows/management/index.ts'
 import { digestOf } from '../src/flows/management/users.ts'
 import { rotationPolicy } from '../src/keys/keyring.ts'
@@ -48,7 +47,6 @@ async function admin(app: FastifyInstance, { config, clock }: { config: Config; 
 }
 
 function makeAdmit(app: FastifyInstance, { authHeaderTypes }: Config) {
-  const authorize = makeAuthorize(app.parts, app.flows)
   return (scope: ManagementScope) =>
     async function admit(request: FastifyRequest): Promise<void> {
       const name = `admin:${clientNetwork(request)}`
@@ -57,7 +55,7 @@ function makeAdmit(app: FastifyInstance, { authHeaderTypes }: Config) {
       if (wait !== undefined) throw throttled(wait)
       try {
         const token = readBearer(request.headers.authorization, authHeaderTypes, { anyCase: true })
-        request.actor = { ...(await authorize(token, scope)), ip: request.ip, requestId: request.id }
+        request.actor = { ...(await app.flows.authorize(token, scope)), ip: request.ip, requestId: request.id }
       } catch (error) {
         if (isLimited && error instanceof KeyturnError && error.status === 401) {
           const { number, left } = await app.limiter.count(name, failuresOfAddress)

@@ -68,7 +68,6 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     passwordPolicy: passwordPolicy(config),
     sessionPolicy: sessionPolicy(config)
   }
-  app.decorate('parts', parts)
   app.decorate('flows', makeFlows(parts))
   app.addHook('onClose', () => app.flows.passwordForgotten?.settled())
 }
@@ -76,8 +75,6 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
 declare module 'fastify' {
   interface FastifyInstance {
     flows: Flows
-    /** What the flows are made of. */
-    parts: Parts
   }
 }
 

@@ -6,6 +6,7 @@ import { makeIntrospect } from './introspect.ts'
 import { makeLogIn, makeObtain } from './login.ts'
 import { makeLogout } from './logout.ts'
 import type { Parts } from './parts.ts'
+import { makeAuthorize } from './management/authorize.ts'
 import { makeChangePassword } from './password.ts'
 import { makePasswordForgotten } from './password-forgotten.ts'
 import { makeResetPassword } from './password-reset.ts'
@@ -20,6 +21,7 @@ export function makeFlows(parts: Parts) {
   const findHolder = makeFindHolder(parts)
   const verify = makeVerify(parts)
   const refreshes = makeRefresh(parts, { adopt, findHolder })
+  const authenticate = makeAuthenticate(parts, makeCurrentUsers(parts.users))
   return {
     ...makeObtain(parts, { logIn: makeLogIn(parts) }),
     ...refreshes,
@@ -27,7 +29,8 @@ export function makeFlows(parts: Parts) {
     verify,
     verifyBatch: makeVerifyBatch({ verify }),
     introspect: makeIntrospect(parts, { verify, findHolder }),
-    authenticate: makeAuthenticate(parts, makeCurrentUsers(parts.users)),
+    authenticate,
+    authorize: makeAuthorize(parts, { authenticate }),
     forwardAuth: makeForwardAuth(parts),
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),
