@@ -9,9 +9,21 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { systemClock } from '../time.ts'
 import { keyringOptions } from './database.ts'
 
+/**
+ * The name of the user who runs this command: `root`, or `uid 12345` where the system has no name for it, as in a container that
+ * runs under any user id.
+ */
+export function userName(read: () => { readonly username: string } = userInfo): string {
+  try {
+    return read().username
+  } catch {
+    return `uid ${process.getuid?.()}`
+  }
+}
+
 /** The operator who runs this command; its scopes are those of an operator with access to the database: all. */
 export const operator: Actor = {
-  actor: `${userInfo().username}@${hostname()}`,
+  actor: `${userName()}@${hostname()}`,
   ip: '',
   requestId: randomUUID(),
   scopes: undefined
