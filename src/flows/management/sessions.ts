@@ -13,8 +13,13 @@ export interface EndedSessions {
   readonly sessions: number
 }
 
-/** Users whose sessions end at once: the store refuses more than 500 calls at once, and other requests have their turns. */
+/** What is under way at once: stores refuse more than 500 calls, the audit trail holds 10,000 entries, and others have their turns. */
 const batchSize = 100
+
+async function inBatches<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
+  for (let first = 0; first < items.length; first += batchSize)
+    await Promise.all(items.slice(first, first + batchSize).map(work))
+}
 
 /** Ends sessions of a user. Each method throws KeyturnError STORE_DOWN. Every worker refuses their access tokens from then on. */
 export const makeManageSessions = ({ sessions, record }: SessionParts) => ({
@@ -27,7 +32,7 @@ export const makeManageSessions = ({ sessions, record }: SessionParts) => ({
   /** Returns the ids of the sessions that ended. */
   async endAll(by: Actor, userId: string): Promise<readonly string[]> {
     const sids = await sessions.revokeAll(userId)
-    await Promise.all(sids.map((sid) => record('session_revoke', by, { userId, sid })))
+    await inBatches(sids, (sid) => record('session_revoke', by, { userId, sid }))
     return sids
   },
 
@@ -44,9 +49,7 @@ export const makeManageSessions = ({ sessions, record }: SessionParts) => ({
       ended.users += 1
       ended.sessions += length
     }
-    const ids = [...new Set(userIds)]
-    for (let first = 0; first < ids.length; first += batchSize)
-      await Promise.all(ids.slice(first, first + batchSize).map(endOne))
+    await inBatches([...new Set(userIds)], endOne)
     return ended
   }
 })
