@@ -9,29 +9,20 @@ import { pino } from 'pino'
 import { buildApp } from '../src/app.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { openScope } from '../test/faults/worlds.ts'
-import { runKeyturn, testSettings } from '../test/support/keyturn.ts'
-import { startPostgres } from '../test/support/postgres.ts'
-import { startRedis } from '../test/support/redis.ts'
+import { login } from '../test/support/arbiter.ts'
 import { figure } from './measure.ts'
+import { openStores } from './service.ts'
 
 const rounds = Number(process.argv[2] ?? 9)
 const actsPerRound = 160
-const credentials = { username: 'vitor', password: 'correct horse' }
 
 const scope = openScope()
-const [redis, postgres] = await Promise.all([startRedis({ tcp: true }), startPostgres({ tcp: true })])
-scope.teardown(() => Promise.all([redis.stop(), postgres.stop()]))
-const settings = testSettings({
-  DATABASE_URL: postgres.url,
-  REDIS_URL: redis.url,
-  KEY_ENCRYPTION_SECRET: 'a secret of benchmarks that is long enough to seal keys',
+const settings = await openStores(scope, {
   ARGON2_MEMORY: '8192',
   ARGON2_TIME: '1',
   LOGIN_BACKOFF: 'off',
   LOG_LEVEL: 'warn'
 })
-await runKeyturn(['migrate'], settings)
-await runKeyturn(['users', 'create', credentials.username], settings, credentials.password)
 
 async function openSide(isAudited: boolean) {
   const app = await buildApp(loadConfig(settings), { log: pino({ level: 'silent' }) })
@@ -53,9 +44,9 @@ async function openSide(isAudited: boolean) {
       await Promise.all(Array.from({ length: clients }, one))
       return (performance.now() - began) / actsPerRound
     }
-    const login = await time(async () => tokens.push((await post('/api/token/', credentials)).refresh))
+    const loginMs = await time(async () => tokens.push((await post('/api/token/', login)).refresh))
     const logout = await time(() => post('/api/token/blacklist/', { refresh: tokens.pop() }))
-    return { login, logout }
+    return { login: loginMs, logout }
   }
 }
 

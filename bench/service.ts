@@ -18,16 +18,14 @@ export interface Service {
   readonly settings: Record<string, string>
 }
 
-/** Two workers and their hashers, with the user of `login`; all of it ends with `scope`. */
-export async function openService(scope: Scope, env: Record<string, string> = {}): Promise<Service> {
+/** Settings of a Keyturn on PostgreSQL and Redis of its own, with the user of `login`; all of it ends with `scope`. */
+export async function openStores(scope: Scope, env: Record<string, string> = {}): Promise<Record<string, string>> {
   const [redis, postgres] = await Promise.all([startRedis({ tcp: true }), startPostgres({ tcp: true })])
   scope.teardown(() => Promise.all([redis.stop(), postgres.stop()]))
   const settings = testSettings({
     DATABASE_URL: postgres.url,
     REDIS_URL: redis.url,
     KEY_ENCRYPTION_SECRET: 'a secret of benchmarks that is long enough to seal keys',
-    PORT: '0',
-    WEB_CONCURRENCY: '2',
     // Which tests make cheap.
     ARGON2_MEMORY: '19456',
     ARGON2_TIME: '2',
@@ -37,6 +35,12 @@ export async function openService(scope: Scope, env: Record<string, string> = {}
     const { code, stderr } = await runKeyturn(args, settings, login.password)
     if (code !== 0) throw new Error(stderr)
   }
+  return settings
+}
+
+/** Two workers and their hashers on such stores. */
+export async function openService(scope: Scope, env: Record<string, string> = {}): Promise<Service> {
+  const settings = await openStores(scope, { PORT: '0', WEB_CONCURRENCY: '2', ...env })
   const log = join(aDataDir(scope), 'log')
   const [file, ...args] = serveCommand
   const child = spawn(file, args, { env: settings, stdio: ['ignore', openSync(log, 'a'), 'inherit'] })

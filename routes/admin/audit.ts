@@ -1,16 +1,9 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
 import { showEntry } from '../../src/audit/shipped.ts'
-import {
-  adminRefusals,
-  aUserId,
-  bearer,
-  needs,
-  onManagementPort as config,
-  pageOf,
-  pageQuery
-} from '../schemas/admin.ts'
+import { adminRefusals, aUserId, management, needs, onManagementPort as config, pageOf } from '../schemas/admin.ts'
 import { aSessionId } from '../schemas/bodies.ts'
 import { wrongQuery } from '../schemas/errors.ts'
+import { pageQuery } from '../schemas/paging.ts'
 
 const scope = 'keyturn.audit'
 const text = { type: 'string' }
@@ -65,13 +58,12 @@ const Page = pageOf('AuditEntries', AuditItem, [anEntry])
 /** GET /api/admin/audit/: the audit trail, oldest entries first. */
 const audit: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
-    tags: ['management'],
+    ...management,
     summary: 'Audit List',
     description: needs(
       scope,
       'Lists the audit trail, oldest entries first. `next` is never null: when it has not changed, there is nothing new yet.'
     ),
-    security: bearer,
     querystring: ListQuery,
     response: {
       200: {

@@ -1,12 +1,11 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import type { Client } from '../../src/clients/client.ts'
+import { showClient } from '../../src/clients/client.ts'
 import { parseScopes } from '../../src/clients/scope.ts'
 import { randomSecret } from '../../src/random.ts'
-import { showTime } from '../../src/time.ts'
 import {
   adminBodyRefusals,
   adminRefusals,
-  bearer,
+  management,
   needs,
   onManagementPort as config,
   pageOf
@@ -67,30 +66,22 @@ const ClientPath = {
   properties: { id: { type: 'string', description: 'Id of the client', examples: ['shop'] } }
 } as const
 
-const show = ({ id, scopes, createdAt, rotatedAt }: Client) => ({
-  client_id: id,
-  scope: scopes.join(' '),
-  created_at: showTime(createdAt),
-  secret_created_at: showTime(rotatedAt)
-})
-
 /** GET and POST /api/admin/clients/, DELETE …/{id}/, POST …/{id}/rotate-secret/. */
 const clients: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
-  const common = { tags: ['management'], security: bearer }
   const onRequest = app.admit(scope)
   const list = {
-    ...common,
+    ...management,
     summary: 'Client List',
     description: needs(scope, 'Lists all clients by id.'),
     response: { 200: pageOf('Clients', ClientItem, [aClient]), ...adminRefusals() }
   }
   app.get('/api/admin/clients', { schema: list, config, onRequest }, async () => ({
-    results: (await app.manage.clients.list()).map(show),
+    results: (await app.manage.clients.list()).map(showClient),
     next: null
   }))
 
   const create = {
-    ...common,
+    ...management,
     summary: 'Client Create',
     description: needs(scope, 'Creates a client with a generated secret.'),
     body: CreateBody,
@@ -107,7 +98,7 @@ const clients: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 
   const remove = {
-    ...common,
+    ...management,
     summary: 'Client Delete',
     description: needs(scope, 'Deletes a client; all processes refuse it within 2 seconds.'),
     params: ClientPath,
@@ -119,7 +110,7 @@ const clients: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 
   const rotate = {
-    ...common,
+    ...management,
     summary: 'Client Rotate Secret',
     description: needs(scope, 'Replaces the secret of a client with a generated one.'),
     params: ClientPath,

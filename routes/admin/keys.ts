@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import type { StoredKey } from '../../src/keys/store.ts'
+import { showKey } from '../../src/keys/store.ts'
 import { showTime } from '../../src/time.ts'
 import {
   adminBodyRefusals,
   adminRefusals,
-  bearer,
+  management,
   needs,
   onManagementPort as config,
   pageOf
@@ -52,32 +52,22 @@ const RotateBody = {
   examples: [{ immediate: false }]
 } as const
 
-const show = ({ kid, algorithm, state, createdAt, activatedAt, retiredAt }: StoredKey) => ({
-  kid,
-  algorithm,
-  state,
-  published_at: showTime(createdAt),
-  activated_at: activatedAt === undefined ? null : showTime(activatedAt),
-  retired_at: retiredAt === undefined ? null : showTime(retiredAt)
-})
-
 /** GET /api/admin/keys/ and POST …/rotate/: the managed keys, never their private halves. */
 const keys: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
-  const common = { tags: ['management'], security: bearer }
   const onRequest = app.admit(scope)
   const list = {
-    ...common,
+    ...management,
     summary: 'Key List',
     description: needs(scope, 'Lists the keys that sign access tokens; none if SIGNING_KEY is set.'),
     response: { 200: pageOf('Keys', KeyItem, [aKey]), ...adminRefusals() }
   }
   app.get('/api/admin/keys', { schema: list, config, onRequest }, async () => ({
-    results: (await app.manage.keys.list()).map(show),
+    results: (await app.manage.keys.list()).map(showKey),
     next: null
   }))
 
   const rotate = {
-    ...common,
+    ...management,
     summary: 'Key Rotate',
     description: needs(scope, 'Publishes a new key, which signs once every verifier can know it.'),
     body: RotateBody,
@@ -85,7 +75,7 @@ const keys: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post('/api/admin/keys/rotate', { schema: rotate, config, onRequest }, async ({ actor, body }) => {
     const { key, signsFrom } = await app.manage.keys.rotate(actor, { isImmediate: body.immediate === true })
-    return { ...show(key), signs_from: showTime(signsFrom) }
+    return { ...showKey(key), signs_from: showTime(signsFrom) }
   })
 }
 export default keys

@@ -7,7 +7,14 @@ import {
   parseOneTimePurpose
 } from '../../src/one-time-tokens/token.ts'
 import { showTime } from '../../src/time.ts'
-import { adminBodyRefusals, aUserId, bearer, needs, onManagementPort as config, UserPath } from '../schemas/admin.ts'
+import {
+  adminBodyRefusals,
+  aUserId,
+  management,
+  needs,
+  onManagementPort as config,
+  UserPath
+} from '../schemas/admin.ts'
 import { aOneTimeToken } from '../schemas/bodies.ts'
 import { missing } from '../schemas/errors.ts'
 
@@ -66,14 +73,13 @@ function demandPurpose(text: string): OneTimePurpose {
 /** POST /api/admin/users/{id}/one-time-tokens/ and /api/admin/one-time-tokens/redeem/, for services that send the tokens. */
 const oneTimeTokens: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const issue = {
-    tags: ['management'],
+    ...management,
     summary: 'One-Time Token Issue',
     operationId: 'issueOneTimeToken',
     description: needs(
       scope,
       'Issues a one-time token, in place of an earlier one of the same purpose. Send it to the user.'
     ),
-    security: bearer,
     params: UserPath,
     body: IssueBody,
     response: { 201: OneTimeTokenAnswer, ...adminBodyRefusals(404, missing('purpose')) }
@@ -87,11 +93,10 @@ const oneTimeTokens: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 
   const redeem = {
-    tags: ['management'],
+    ...management,
     summary: 'One-Time Token Redeem',
     operationId: 'redeemOneTimeToken',
     description: needs(scope, 'Redeems a one-time token, once.'),
-    security: bearer,
     body: RedeemBody,
     response: { 200: Redeemed, ...adminBodyRefusals(missing('token'), 'ONE_TIME_TOKEN_INVALID') }
   }

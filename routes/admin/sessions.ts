@@ -1,43 +1,22 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { showTime } from '../../src/time.ts'
+import { showSession } from '../../src/sessions/session.ts'
 import {
   adminBodyRefusals,
   adminRefusals,
   aUserId,
-  bearer,
+  management,
   needs,
   onManagementPort as config,
   pageOf,
-  pageQuery,
   UserPath
 } from '../schemas/admin.ts'
 import { aSessionId, nothing } from '../schemas/bodies.ts'
 import { missing, wrongQuery } from '../schemas/errors.ts'
+import { pageQuery } from '../schemas/paging.ts'
+import { anExampleSession, sessionWith } from '../schemas/sessions.ts'
 
 const scope = 'keyturn.sessions'
-const time = { type: 'string', format: 'date-time' }
-const SessionItem = {
-  type: 'object',
-  required: ['id', 'created_at', 'last_used_at', 'expires_at', 'refreshes', 'ip', 'user_agent'],
-  properties: {
-    id: { type: 'string', description: 'Id of the session; the sid claim of its tokens' },
-    created_at: time,
-    last_used_at: time,
-    expires_at: time,
-    refreshes: { type: 'integer', description: 'How often it has been refreshed' },
-    ip: { type: 'string', description: 'Address of the login' },
-    user_agent: { type: 'string' }
-  }
-}
-const aSession = {
-  id: aSessionId,
-  created_at: '2026-01-31T12:00:00Z',
-  last_used_at: '2026-01-31T12:04:00Z',
-  expires_at: '2026-02-01T12:04:00Z',
-  refreshes: 12,
-  ip: '203.0.113.7',
-  user_agent: 'curl/8.5.0'
-}
+const SessionItem = sessionWith({ refreshes: { type: 'integer', description: 'How often it has been refreshed' } })
 const ListQuery = { type: 'object', properties: pageQuery } as const
 const SessionPath = {
   type: 'object',
@@ -86,10 +65,9 @@ const EndedOfUsers = {
 /** POST /api/admin/sessions/revoke/: ends all sessions of many users. */
 const revokeSessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
-    tags: ['management'],
+    ...management,
     summary: 'Session Revoke',
     description: needs(scope, 'Ends all sessions of up to 10,000 users. After an error, send the request again.'),
-    security: bearer,
     body: RevokeBody,
     response: { 200: EndedOfUsers, ...adminBodyRefusals(missing('user_ids')) }
   }
@@ -101,36 +79,30 @@ const revokeSessions: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
 
 /** GET and DELETE /api/admin/users/{id}/sessions/, DELETE …/sessions/{sid}/: the sessions of one user. */
 const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
-  const common = { tags: ['management'], security: bearer }
   const onRequest = app.admit(scope)
 
   const list = {
-    ...common,
+    ...management,
     summary: 'User Session List',
     description: needs(scope, 'Lists the sessions of a user, newest first, page by page.'),
     params: UserPath,
     querystring: ListQuery,
-    response: { 200: pageOf('UserSessions', SessionItem, [aSession]), ...adminRefusals(wrongQuery(ListQuery)) }
+    response: {
+      200: pageOf('UserSessions', SessionItem, [{ ...anExampleSession, refreshes: 12 }]),
+      ...adminRefusals(wrongQuery(ListQuery))
+    }
   }
   app.get('/api/admin/users/:id/sessions', { schema: list, config, onRequest }, async ({ params, query }, reply) => {
     reply.header('cache-control', 'no-store')
     const page = await app.flows.sessions.list({ userId: params.id }, query.limit, query.after)
     return {
-      results: page.sessions.map(({ sid, createdAt, lastUsedAt, expiresAt, generation, device }) => ({
-        id: sid,
-        created_at: showTime(createdAt),
-        last_used_at: showTime(lastUsedAt),
-        expires_at: showTime(expiresAt),
-        refreshes: generation,
-        ip: device.ip,
-        user_agent: device.userAgent
-      })),
+      results: page.sessions.map((session) => ({ ...showSession(session), refreshes: session.generation })),
       next: page.next ?? null
     }
   })
 
   const endAll = {
-    ...common,
+    ...management,
     summary: 'User Session End All',
     description: needs(scope, 'Ends all sessions of a user.'),
     params: UserPath,
@@ -141,7 +113,7 @@ const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }))
 
   const end = {
-    ...common,
+    ...management,
     summary: 'User Session End',
     description: needs(scope, 'Ends one session of a user.'),
     params: SessionPath,

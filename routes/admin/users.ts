@@ -5,17 +5,17 @@ import {
   adminBodyRefusals,
   adminRefusals,
   anExampleUser,
-  bearer,
+  management,
   needs,
   onManagementPort as config,
   pageOf,
-  pageQuery,
   showUser,
   UserItem,
   UserPath
 } from '../schemas/admin.ts'
 import { nothing } from '../schemas/bodies.ts'
 import { missing, wrongQuery } from '../schemas/errors.ts'
+import { pageQuery } from '../schemas/paging.ts'
 
 const [read, write] = ['keyturn.users.read', 'keyturn.users'] as const
 const username = { type: 'string', description: 'At most 254 characters; compared after NFKC' } as const
@@ -77,10 +77,9 @@ const PasswordBody = {
 /** POST and GET /api/admin/users/. */
 const collection: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const create = {
-    tags: ['management'],
+    ...management,
     summary: 'User Create',
     description: needs(write, 'Creates a user.'),
-    security: bearer,
     body: NewUserBody,
     response: {
       201: { ...UserAnswer, description: 'Created' },
@@ -96,10 +95,9 @@ const collection: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 
   const list = {
-    tags: ['management'],
+    ...management,
     summary: 'User List',
     description: needs(read, 'Lists users by name, page by page.'),
-    security: bearer,
     querystring: ListQuery,
     response: { 200: pageOf('Users', UserItem, [anExampleUser]), ...adminRefusals(wrongQuery(ListQuery)) }
   }
@@ -118,7 +116,7 @@ const collection: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 }
 
-const common = { tags: ['management'], security: bearer, params: UserPath }
+const ofUser = { ...management, params: UserPath }
 
 /** GET and PATCH /api/admin/users/{id}/. */
 const one: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
@@ -127,7 +125,7 @@ const one: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     return { ...showUser(user), sessions: sessions.length }
   }
   const get = {
-    ...common,
+    ...ofUser,
     summary: 'User Detail',
     description: needs(read, 'Returns a user.'),
     response: { 200: UserDetail, ...adminRefusals(404) }
@@ -140,7 +138,7 @@ const one: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   })
 
   const change = {
-    ...common,
+    ...ofUser,
     summary: 'User Change',
     description: needs(write, 'Changes a user. Deactivation ends all sessions.'),
     body: ChangeBody,
@@ -156,7 +154,7 @@ const one: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
 /** DELETE /api/admin/users/{id}/, and PUT …/password/. */
 const endings: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const remove = {
-    ...common,
+    ...ofUser,
     summary: 'User Delete',
     description: needs(write, 'Deletes a user and ends all sessions.'),
     response: { 204: nothing('Deleted'), ...adminRefusals(404, 'UNSUPPORTED_CHANGE') }
@@ -171,7 +169,7 @@ const endings: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   )
 
   const password = {
-    ...common,
+    ...ofUser,
     summary: 'User Password',
     description: needs(write, 'Sets the password of a user and ends all sessions.'),
     body: PasswordBody,
@@ -179,7 +177,7 @@ const endings: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   const options = { schema: password, config, onRequest: app.admit(write) }
   app.put('/api/admin/users/:id/password', options, async ({ actor, params, body }, reply) => {
-    const { username } = await app.manage.users.find(actor, params.id)
+    const { username } = await app.manage.users.get(actor, params.id)
     const digest = await app.digestOf(body.password, username)
     await app.manage.users.setPassword(actor, params.id, digest)
     return reply.code(204).send(null)

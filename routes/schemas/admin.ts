@@ -15,7 +15,8 @@ export const adminBodyRefusals = (...named: readonly (ErrorCode | KeyturnError |
 /** What the description of an endpoint says of its scope. */
 export const needs = (scope: ManagementScope, text: string): string => `${text} Scope: ${scope}.`
 
-export const bearer = [{ bearer: [] }]
+/** What the schemas of all management endpoints share. */
+export const management = { tags: ['management'], security: [{ bearer: [] }] }
 
 /** With MANAGEMENT_PORT, management endpoints are served there only. */
 export const onManagementPort = { isManagement: true }
@@ -29,20 +30,6 @@ export const UserPath = {
   type: 'object',
   required: ['id'],
   properties: { id: { type: 'string', description: 'Id of the user', examples: [aUserId] } }
-} as const
-
-const [defaultLimit, maxLimit] = [100, 200]
-
-/** The parameters of every list. */
-export const pageQuery = {
-  after: { type: 'string', description: 'Cursor from `next` of the previous page' },
-  limit: {
-    type: 'integer',
-    minimum: 1,
-    maximum: maxLimit,
-    default: defaultLimit,
-    description: 'Maximum entries per page'
-  }
 } as const
 
 /** A page of a list. */

@@ -1,4 +1,4 @@
-import { type Client, secretFault } from '../clients/client.ts'
+import { type Client, secretFault, showClient } from '../clients/client.ts'
 import { loadConfig } from '../config/load.ts'
 import { makeManageClients } from '../flows/management/clients.ts'
 import { randomSecret } from '../random.ts'
@@ -80,13 +80,7 @@ function printCredentials(
 
 const missing = (id: string) => ({ NOT_FOUND: `The client ${JSON.stringify(id)} does not exist. See clients list.` })
 
-const toJsonLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
-  JSON.stringify({
-    client_id: id,
-    scope: scopes.join(' '),
-    created_at: showTime(createdAt),
-    secret_created_at: showTime(rotatedAt)
-  })
+const toJsonLine = (client: Client): string => JSON.stringify(showClient(client))
 
 const toTableLine = ({ id, scopes, createdAt, rotatedAt }: Client): string =>
   tableLine(id, showTime(createdAt), showTime(rotatedAt), scopes.join(' '))

@@ -6,7 +6,7 @@ import { type AlgorithmName, algorithms } from '../keys/algorithms.ts'
 import { checkSigningKey, importPrivateKey } from '../keys/import.ts'
 import { publicJwk } from '../keys/jwk.ts'
 import { type KeyringOptions, openKey, openKeyring, publishNext, rotationPolicy, sealFor } from '../keys/keyring.ts'
-import type { StoredKey } from '../keys/store.ts'
+import { showKey, type StoredKey } from '../keys/store.ts'
 import { showTime } from '../time.ts'
 import { keyringOptions, withDatabase } from './database.ts'
 import { openRecordAct, operator } from './record.ts'
@@ -16,16 +16,18 @@ import { print, printLines, Refusal, readInput, say } from './terminal.ts'
 export async function listKeys({ json }: { readonly json?: boolean }): Promise<void> {
   const keys = await withKeys(async (options) => accessKeys(await options.store.list()))
   if (json !== true) print(tableLine('kid', 'algorithm', 'state', 'published', 'active since', 'retired'))
-  for (const { kid, algorithm, state, createdAt, activatedAt, retiredAt } of keys) {
-    const times = [createdAt, activatedAt, retiredAt].map((time) => (time === undefined ? null : showTime(time)))
-    const [published_at, activated_at, retired_at] = times
-    print(
-      json === true
-        ? JSON.stringify({ kid, algorithm, state, published_at, activated_at, retired_at })
-        : tableLine(kid, algorithm, state, ...(times.map((time) => time ?? '') as [string, string, string]))
-    )
-  }
+  for (const key of keys.map(showKey)) print(json === true ? JSON.stringify(key) : toTableLine(key))
 }
+
+const toTableLine = ({
+  kid,
+  algorithm,
+  state,
+  published_at,
+  activated_at,
+  retired_at
+}: ReturnType<typeof showKey>): string =>
+  tableLine(kid, algorithm, state, published_at, activated_at ?? '', retired_at ?? '')
 
 /** `keyturn keys rotate [--now]`: prints the kid of the new key. */
 export async function rotateKeys({ now }: { readonly now?: boolean }): Promise<void> {

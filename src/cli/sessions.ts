@@ -1,6 +1,6 @@
 import { loadConfig } from '../config/load.ts'
 import { makeManageSessions } from '../flows/management/sessions.ts'
-import type { Session } from '../sessions/session.ts'
+import { type Session, showSession } from '../sessions/session.ts'
 import { defaultPage, type SessionStore } from '../sessions/store.ts'
 import { showTime } from '../time.ts'
 import { openRecordAct, operator } from './record.ts'
@@ -40,15 +40,7 @@ export async function revokeSessions(username: string, sid: string | undefined):
   say(`Ended ${count === 1 ? 'one session' : `${count} sessions`} of ${JSON.stringify(username)}.`)
 }
 
-const toJsonLine = ({ sid, createdAt, lastUsedAt, expiresAt, device }: Session): string =>
-  JSON.stringify({
-    id: sid,
-    created_at: showTime(createdAt),
-    last_used_at: showTime(lastUsedAt),
-    expires_at: showTime(expiresAt),
-    ip: device.ip,
-    user_agent: device.userAgent
-  })
+const toJsonLine = (session: Session): string => JSON.stringify(showSession(session))
 
 const toTableLine = ({ sid, createdAt, lastUsedAt, expiresAt, device }: Session): string =>
   tableLine(sid, showTime(createdAt), showTime(lastUsedAt), showTime(expiresAt), `${device.ip} ${device.userAgent}`)

@@ -84,7 +84,6 @@ export async function deleteUser(username: string, { yes }: { readonly yes?: boo
   say(`Deleted ${JSON.stringify(username)}${andEnded(ended)}.`)
 }
 
-/** Finds the user and carries out an act of the management flows. Throws Refusal if the user does not exist (any more). */
 export interface OneTimeTokenOptions extends IssueOptions {
   readonly json?: boolean
 }
@@ -103,6 +102,7 @@ export async function issueOneTimeToken(username: string, { json, ...options }: 
   print(token)
 }
 
+/** Finds the user and carries out an act of the management flows. Throws Refusal if the user does not exist (any more). */
 const manageUser = <T>(
   config: Config,
   username: string,

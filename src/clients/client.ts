@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { equalInConstantTime } from '../random.ts'
+import { showTime } from '../time.ts'
 
 /**
  * A service that may introspect tokens and get its own access tokens (RFC 6749 §2). Times are whole seconds since 1970.
@@ -17,6 +18,14 @@ export interface Client {
   /** When its current secret was set. */
   readonly rotatedAt: number
 }
+
+/** A client with its names and times on the wire and in the output of commands; never its secret. */
+export const showClient = ({ id, scopes, createdAt, rotatedAt }: Client) => ({
+  client_id: id,
+  scope: scopes.join(' '),
+  created_at: showTime(createdAt),
+  secret_created_at: showTime(rotatedAt)
+})
 
 /** What a client authenticates with. */
 export interface ClientCredentials {

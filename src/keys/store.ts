@@ -1,3 +1,4 @@
+import { showTime } from '../time.ts'
 import type { AlgorithmName } from './algorithms.ts'
 
 /** `access` signs access tokens and is published; `internal` never leaves Keyturn. */
@@ -21,6 +22,16 @@ export interface StoredKey {
   readonly activatedAt: number | undefined
   readonly retiredAt: number | undefined
 }
+
+/** A key with its names and times on the wire and in the output of commands; never its private half. */
+export const showKey = ({ kid, algorithm, state, createdAt, activatedAt, retiredAt }: StoredKey) => ({
+  kid,
+  algorithm,
+  state,
+  published_at: showTime(createdAt),
+  activated_at: activatedAt === undefined ? null : showTime(activatedAt),
+  retired_at: retiredAt === undefined ? null : showTime(retiredAt)
+})
 
 /** Encrypts a key again for a new state, since the state is authenticated with it. */
 export type SealFor = (key: StoredKey, state: KeyState) => string

@@ -1,4 +1,5 @@
 import type { SessionDevice } from '../hooks.ts'
+import { showTime } from '../time.ts'
 /**
  * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is
  * refreshed. Times are whole seconds since 1970, by the store's own clock.
@@ -29,6 +30,16 @@ export interface Session {
   readonly lateGeneration: number
   readonly device: SessionDevice
 }
+
+/** A session with its names and times on the wire and in the output of commands. */
+export const showSession = ({ sid, createdAt, lastUsedAt, expiresAt, device }: Session) => ({
+  id: sid,
+  created_at: showTime(createdAt),
+  last_used_at: showTime(lastUsedAt),
+  expires_at: showTime(expiresAt),
+  ip: device.ip,
+  user_agent: device.userAgent
+})
 
 // What nearly every browser says, and so tells nothing.
 const noise = /Mozilla\/5\.0 |AppleWebKit\/[\d.]+ |\(KHTML, like Gecko\) |Gecko\/\d+ /g

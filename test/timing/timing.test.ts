@@ -2,7 +2,7 @@
  * A refused login takes as long for any username: measured by the work that is done, since times are not to be
  * relied on where tests run. `npm run timing` measures the times.
  */
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { PasswordHasher } from '../../src/passwords/hasher.ts'
 import { aPassword, openApp } from '../support/app.ts'
 import { aModule } from '../support/modules.ts'
@@ -41,14 +41,19 @@ function makeWatch(done: string[]) {
   }
 }
 
-t.test('a refused login does the same work for any username', async (t) => {
-  const { app, addUser, post } = await openApp(t)
-  const done: string[] = []
-  const watch = makeWatch(done)
+/** A service with a user of every kind, and what records the calls of its parts in `done`. */
+async function openWatched(t: Test, env: Record<string, string> = {}) {
+  const { app, addUser, post } = await openApp(t, env)
   const { id } = await addUser('inactive', aPassword)
   await app.stores.users.setActive(id, false)
   await app.stores.users.create('unusable', '!no password')
   await addUser('known', aPassword)
+  const done: string[] = []
+  return { app, post, done, watch: makeWatch(done) }
+}
+
+t.test('a refused login does the same work for any username', async (t) => {
+  const { app, post, done, watch } = await openWatched(t)
   watch('users', app.stores.users)
   watch('guesses', app.stores.guesses)
   watch('sessions', app.stores.sessions)
@@ -75,13 +80,7 @@ t.test(
   'a request for a password reset does the same work for any username, and looks up no user before the answer',
   async (t) => {
     const hook = aModule(t, 'export const onPasswordResetRequested = () => {}')
-    const { app, addUser, post } = await openApp(t, { HOOKS_MODULE: hook })
-    const done: string[] = []
-    const watch = makeWatch(done)
-    const { id } = await addUser('inactive', aPassword)
-    await app.stores.users.setActive(id, false)
-    await app.stores.users.create('unusable', '!no password')
-    await addUser('known', aPassword)
+    const { app, post, done, watch } = await openWatched(t, { HOOKS_MODULE: hook })
     watch('users', app.stores.users)
     watch('guesses', app.stores.guesses)
     watch('oneTimeTokens', app.stores.oneTimeTokens)

@@ -3,6 +3,7 @@ import type { AuditTrail } from '../../audit/trail.ts'
 import { parseScope } from '../../clients/scope.ts'
 import { KeyturnError } from '../../errors.ts'
 import type { Clock } from '../../time.ts'
+import type { UserStore } from '../../users/store.ts'
 import type { User } from '../../users/user.ts'
 
 /** What a client or a user may do at the management endpoints; `keyturn.admin` is all of it. */
@@ -57,3 +58,11 @@ export function demandAuthority({ scopes: own }: Actor, scopes: readonly string[
 /** The scopes in a user's stored claims. */
 export const scopesOf = ({ claims: { scope } }: Pick<User, 'claims'>): readonly string[] =>
   typeof scope === 'string' ? (parseScope(scope) ?? []) : []
+
+/** The user with this id. Throws KeyturnError NOT_FOUND, and SCOPE_MISSING for a user with more management scopes than the actor. */
+export async function getUser(users: Pick<UserStore, 'findById'>, by: Actor, id: string): Promise<User> {
+  const user = await users.findById(id)
+  if (user === undefined) throw new KeyturnError('NOT_FOUND')
+  demandAuthority(by, scopesOf(user))
+  return user
+}

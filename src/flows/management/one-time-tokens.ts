@@ -3,7 +3,7 @@ import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose, userState } from '../../one-time-tokens/token.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
-import { type Actor, demandAuthority, type RecordAct, scopesOf } from './act.ts'
+import { type Actor, getUser, type RecordAct } from './act.ts'
 
 export interface OneTimeTokenParts {
   readonly users: Pick<UserStore, 'findById'>
@@ -30,9 +30,7 @@ export const makeManageOneTimeTokens = ({ users, oneTimeTokens, record, clock }:
     userId: string,
     { purpose, lifetime }: IssueOptions
   ): Promise<{ readonly token: string; readonly expiresAt: number }> {
-    const user = await users.findById(userId)
-    if (user === undefined) throw new KeyturnError('NOT_FOUND')
-    demandAuthority(by, scopesOf(user))
+    const user = await getUser(users, by, userId)
     const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, now: clock() })
     await oneTimeTokens.put(stored)
     await record('one_time_token', by, { userId, object: purpose })

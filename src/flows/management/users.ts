@@ -9,7 +9,7 @@ import type { SessionStore } from '../../sessions/store.ts'
 import { claimsFault } from '../../tokens/custom.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User, usernameFault } from '../../users/user.ts'
-import { type Actor, demandAuthority, type RecordAct, scopesOf } from './act.ts'
+import { type Actor, demandAuthority, getUser, type RecordAct, scopesOf } from './act.ts'
 
 export interface UserParts {
   readonly users: UserStore
@@ -68,8 +68,7 @@ export const makeCreateUser =
     demandUsername(name)
     if (digest !== undefined) demandDigest(digest)
     if (claims !== undefined) demandClaims(by, claims, claimNames)
-    const unusable = unusableDigest()
-    const created = await users.create(name, (isActive ? digest : undefined) ?? unusable)
+    const created = await users.create(name, (isActive ? digest : undefined) ?? unusableDigest())
     if (created === undefined) throw new KeyturnError('NAME_TAKEN')
     const { id } = created
     if (claims !== undefined) await users.setClaims(id, claims)
@@ -92,17 +91,14 @@ export class UserManagement {
     this.#parts = parts
   }
 
-  async find(by: Actor, id: string): Promise<User> {
-    const user = await this.#parts.users.findById(id)
-    if (user === undefined) throw new KeyturnError('NOT_FOUND')
-    demandAuthority(by, scopesOf(user))
-    return user
+  get(by: Actor, id: string): Promise<User> {
+    return getUser(this.#parts.users, by, id)
   }
 
   /** Sets the password and ends the user's sessions, since others may know the old one. */
   async setPassword(by: Actor, id: string, digest: string): Promise<readonly string[]> {
     const { users, sessions, record } = this.#parts
-    await this.find(by, id)
+    await this.get(by, id)
     demandChanged(await users.setPassword(id, digest))
     const ended = await sessions.revokeAll(id)
     await record('user_password', by, { userId: id })
@@ -113,20 +109,20 @@ export class UserManagement {
   async setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
     const { users, record, claimNames } = this.#parts
     demandClaims(by, claims, claimNames)
-    await this.find(by, id)
+    await this.get(by, id)
     demandChanged(await users.setClaims(id, claims))
     await record('user_claims', by, { userId: id })
   }
 
   async activate(by: Actor, id: string): Promise<void> {
-    await this.find(by, id)
+    await this.get(by, id)
     demandChanged(await this.#parts.users.setActive(id, true))
     await this.#parts.record('user_activate', by, { userId: id })
   }
 
   /** The user can neither log in nor refresh, and is logged out everywhere. */
   async deactivate(by: Actor, id: string): Promise<readonly string[]> {
-    await this.find(by, id)
+    await this.get(by, id)
     const ended = await this.#shutOut(id)
     await this.#parts.record('user_deactivate', by, { userId: id })
     return ended
@@ -136,7 +132,7 @@ export class UserManagement {
   async rename(by: Actor, id: string, username: string): Promise<void> {
     const name = normalizeUsername(username)
     demandUsername(name)
-    await this.find(by, id)
+    await this.get(by, id)
     const outcome = await this.#parts.users.rename(id, name)
     if (outcome === 'taken') throw new KeyturnError('NAME_TAKEN')
     demandChanged(outcome === 'renamed')
@@ -151,12 +147,12 @@ export class UserManagement {
     if (claims !== undefined) await this.setClaims(by, id, claims)
     if (isActive === true) await this.activate(by, id)
     if (isActive === false) await this.deactivate(by, id)
-    return await this.find(by, id)
+    return await this.get(by, id)
   }
 
   async delete(by: Actor, id: string): Promise<readonly string[]> {
     const { users, sessions, record } = this.#parts
-    await this.find(by, id)
+    await this.get(by, id)
     // In this order it can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still start a session
     // until the user is deleted.
     const ended = await this.#shutOut(id)
