@@ -116,6 +116,7 @@ const others: Readonly<Record<string, Arbitrary<unknown>>> = {
   is_active: fc.boolean(),
   immediate: fc.boolean(),
   overlap: fc.integer(),
+  user_ids: fc.array(fc.oneof(fc.constant('{{user}}'), wild), { maxLength: 20 }),
   claims: fc.dictionary(fc.string(), fc.jsonValue())
 }
 
@@ -364,10 +365,17 @@ export const requestTo = (endpoints: readonly Endpoint[]): Arbitrary<FuzzedReque
       }))
   )
 
-/** A usual request of each endpoint. */
 /** Values of fields that are not texts. */
-const plain = { is_active: true, immediate: true, overlap: 60, claims: { team: 'blue' }, client_id: 'shop' }
+const plain = {
+  is_active: true,
+  immediate: true,
+  overlap: 60,
+  claims: { team: 'blue' },
+  client_id: 'shop',
+  user_ids: ['{{user}}']
+}
 
+/** A usual request of each endpoint. */
 export function usualRequest(endpoint: Endpoint): FuzzedRequest {
   const { method, path, fields } = endpoint
   const names =
