@@ -48,9 +48,11 @@ function show(mode, { about, storage }) {
       storage: storage(),
       fetch: watch(who),
       onStateChange: (state) => {
+        if (who !== 'tab 1') return
         find('.state').textContent = state
+        if (state === 'loggedOut') find('.token').textContent = nameOf()
       },
-      onLoggedOut: () => log('The session has ended elsewhere.')
+      onLoggedOut: () => log(`${who}: the session has ended elsewhere.`)
     })
 
   const tabs = [open('tab 1'), open('tab 2')]
@@ -93,7 +95,9 @@ function show(mode, { about, storage }) {
   })
   for (const name of ['logout', 'call', 'race', 'lose'])
     find(`[name=${name}]`).addEventListener('click', () => run(actions[name]))
-  run(() => {})
+  run(() => {}).then(() => {
+    if (client.state === 'loggedOut') log('There is no session yet: log in.')
+  })
 }
 
 for (const [mode, options] of Object.entries(modes)) show(mode, options)

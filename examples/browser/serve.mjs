@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { startServer } from './server.mjs'
 
@@ -28,17 +29,15 @@ async function startKeyturn(name, settings) {
     PORT: '0',
     ...settings
   }
-  const user = spawn(process.execPath, [main, 'users', 'create', 'vitor'], {
-    env,
-    stdio: ['pipe', 'ignore', 'inherit']
-  })
+  const user = spawn(process.execPath, [main, 'users', 'create', 'vitor'], { env, stdio: ['pipe', 'ignore', 'pipe'] })
   user.stdin.end('correct horse')
-  await once(user, 'exit')
+  const report = await text(user.stderr)
+  if (user.exitCode !== 0 && (await once(user, 'exit'))[0] !== 0) throw new Error(report)
   const child = spawn(process.execPath, [main, 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   children.push(child)
   let output = ''
-  for await (const text of child.stdout.setEncoding('utf8')) {
-    output += text
+  for await (const part of child.stdout.setEncoding('utf8')) {
+    output += part
     const url = /listens on (http:\S+?)"/.exec(output)?.[1]
     if (url !== undefined) {
       child.stdout.destroy() // the log is not shown
@@ -60,5 +59,9 @@ const { url } = await startServer({
   onLose: () => {
     toLose = 1
   }
+}).catch((error) => {
+  if (error.code !== 'EADDRINUSE') throw error
+  console.error(`Port ${port} is in use. Choose another one: PORT=${port + 1} npm run example`)
+  process.exit(1)
 })
-console.log(`${url} (user "vitor", password "correct horse")`)
+console.log(`Open ${url} and log in as "vitor" with the password "correct horse".`)

@@ -49,14 +49,12 @@ export async function startServer({ upstreams, port = 0, fate = () => ({}), onLo
       return response.writeHead(status, { 'content-type': 'application/json' }).end('{"orders":[]}')
     }
     if (pathname === '/favicon.ico') return response.writeHead(204).end()
-    if (pathname === '/blank') return response.writeHead(200, { 'content-type': 'text/html' }).end()
+    // No script but the files, and no eval.
+    const policy = { 'content-security-policy': "default-src 'self'" }
+    if (pathname === '/blank') return response.writeHead(200, { ...policy, 'content-type': 'text/html' }).end()
     const [file, type] = files[pathname] ?? []
     if (file === undefined) return response.writeHead(404).end()
-    const headers = {
-      'content-type': type,
-      'cache-control': 'no-store',
-      'content-security-policy': "default-src 'self'"
-    }
+    const headers = { ...policy, 'content-type': type, 'cache-control': 'no-store' }
     response.writeHead(200, headers).end(await readFile(new URL(file, import.meta.url)))
   }
 

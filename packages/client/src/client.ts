@@ -10,57 +10,34 @@
  *   ended        logged out                               is refused with LoggedOut
  *
  *   event                          transition
- *   login answered                 any -> live, unless a later login or logout began meanwhile
+ *   login answered                 any -> live, unless a logout came after it began. Of two at once, the last answer counts
  *   logout called                  any -> leaving, at once; leaving -> ended when the service confirms it
  *   refresh answered with tokens   due, expired, unknown -> live, if newer than what is known (R3)
  *   refresh answered 401           due, expired, unknown -> ended, if no newer session is known (R6)
  *   refresh not answered           no change; wait, read the storage, try again (R5)
- *   another tab saved a session    the newer one is taken; an older one is overwritten with ours
+ *   another tab saved a session    the newer one is taken, and a login or logout ends our refresh; an older one is overwritten
  *
  * R1  One refresh at a time per instance; all other calls wait for it.
  * R2  Before each attempt the storage is read: the newest token is presented, and none if another tab has refreshed meanwhile.
- *     There is no lock between tabs: the service answers all of them with the same successor. An answer that comes later than the
- *     attempt's timeout, as in a tab that was frozen, is not used.
- * R3  A session replaces only an older one, by (since, ended, gen, step). So a late answer overwrites neither newer tokens, nor a
- *     logout, nor another login.
+ *     There is no lock between tabs: the service answers all of them with the same successor. What was read or answered longer ago
+ *     than the attempt's timeout, as in a tab that was frozen, is not used.
+ * R3  A session replaces only an older one, by (since, ended, gen, step). So a late response overwrites neither newer tokens,
+ *     nor a logout, nor another login. For the storage, this holds if comparing and saving are one step: storage.ts.
  * R4  A refresh begins before the token expires, at a random time from 70 % to 90 % of its lifetime; after a 401 a request is
  *     repeated once.
  * R5  429, 503, network errors and unexpected answers keep the tokens. The client waits, for Retry-After or with backoff.
  * R6  Only a 401 of the refresh endpoint ends the session.
- * R7  A logout counts at once and stays, whatever is in flight. The service is notified until it confirms, after a reload too.
+ * R7  A logout takes effect at once and for good, in all tabs, whatever requests are in flight. The service is notified until
+ *     it confirms, even after a reload.
  * R8  Every call settles within its timeout. Timers measure it, never the clock, which may jump.
- * R9  An instance that was never called holds nothing; `close` ends its subscription, its timers and its requests.
+ * R9  An instance that was never called holds nothing; `close` ends its subscription, its timers and its requests, also for a call
+ *     that is still loading.
  */
 import { InvalidCredentials, LoggedOut, Rejected, Throttled, Unavailable } from './errors.ts'
-import { type Answer, rules, type Tokens } from './rules.ts'
+import { type ClientOptions, type ClientState, checkOptions, type Runtime, systemRuntime } from './options.ts'
+import { type Answer, ageOf, isNewer, type Tokens, verdictOf, waitAfter } from './rules.ts'
 import { type Ended, noSession, type Session } from './session.ts'
 import { memoryStorage, type SessionStorage, tabStorage } from './storage.ts'
-
-export type ClientState = 'unknown' | 'loggedIn' | 'loggedOut'
-
-export interface ClientOptions {
-  /** Where Keyturn is, such as `https://auth.example`. */
-  readonly baseUrl: string
-  /** `token`: refresh tokens in responses and in `storage`. `cookie`: in a cookie that scripts cannot read (COOKIE_MODE=on). */
-  readonly mode?: 'token' | 'cookie'
-  /** By default the page's or the process's memory; in cookie mode shared by the tabs. */
-  readonly storage?: SessionStorage
-  /** The session ended, though `logout` was not called on this instance: show the login. */
-  readonly onLoggedOut?: () => void
-  readonly onStateChange?: (state: ClientState) => void
-  /** Milliseconds within which every call settles; 30,000 by default. */
-  readonly timeoutMs?: number
-  /** Instead of the global fetch. */
-  readonly fetch?: typeof globalThis.fetch
-  /** Clock, timers and randomness, for tests. `setTimer` returns what cancels the timer. */
-  readonly runtime?: Runtime
-}
-
-export interface Runtime {
-  now(): number
-  random(): number
-  setTimer(ms: number, then: () => void): () => void
-}
 
 export interface SessionInfo {
   readonly id: string
@@ -87,9 +64,12 @@ export interface Sessions {
 
 export interface Client {
   readonly state: ClientState
-  /** @throws InvalidCredentials, Throttled, Unavailable; LoggedOut if `logout` was called meanwhile */
+  /** @throws InvalidCredentials, Throttled, Unavailable; LoggedOut if `logout` was called meanwhile, or `mode` is not the service's */
   login(username: string, password: string): Promise<void>
-  /** Counts at once. @throws Unavailable if the service could not be reached yet; a logout, a login or a page load tries again */
+  /**
+   * Takes effect at once. @throws Unavailable if the service could not be reached yet; the next logout, login or page load
+   * tries again
+   */
   logout(): Promise<void>
   /** As the global fetch, with the access token: only for services that may see it. @throws LoggedOut, Unavailable */
   fetch(input: string | URL | Request, init?: RequestInit): Promise<Response>
@@ -102,17 +82,11 @@ export interface Client {
   close(): void
 }
 
-const systemRuntime: Runtime = {
-  now: Date.now,
-  random: Math.random,
-  setTimer(ms, then) {
-    const timer = setTimeout(then, ms)
-    return () => clearTimeout(timer)
-  }
-}
-
 // A retry must arrive within the service's REFRESH_REUSE_GRACE of 10 s; a slow network gets more time at each attempt.
 const firstAttemptMs = 4000
+
+/** The result of `load`. A promise is recognised by its `then`, since Angular's zones and React Native replace the class. */
+type Loaded = (Session & { readonly then?: undefined }) | Promise<Session | undefined> | undefined
 
 type Work<T> = (signal: AbortSignal) => Promise<T>
 
@@ -127,22 +101,20 @@ export class KeyturnClient implements Client {
   readonly #storage: SessionStorage
   readonly #runtime: Runtime
   readonly #timeoutMs: number
-  readonly #calls = new Set<(reason: Error) => void>()
+  readonly #calls = new Set<() => void>()
   #session = noSession
   state: ClientState = 'unknown'
   #isLoaded = false
   #unsubscribe: (() => void) | undefined
   /** Tabs refresh at different times. */
   readonly #random: number
-  #saving: Promise<void> = Promise.resolve()
-  #lastStamp = 0
+  #saving: Promise<unknown> = Promise.resolve()
   #renewal: Promise<void> | undefined
   /** Aborted by a login and a logout: what a refresh or an earlier logout would bring no longer counts. */
   #background = new AbortController()
-  /** Why the last attempt failed; a call that times out while waiting reports it. */
-  #trouble: Unavailable | undefined
 
   constructor(options: ClientOptions) {
+    checkOptions(options)
     this.#options = options
     this.#isCookieMode = options.mode === 'cookie'
     this.#storage = options.storage ?? (this.#isCookieMode ? tabStorage() : memoryStorage())
@@ -154,26 +126,34 @@ export class KeyturnClient implements Client {
   login(username: string, password: string): Promise<void> {
     return this.#call(async (signal) => {
       this.#interrupt()
+      const { since } = this.#session
       await this.#tellLogout(signal, firstAttemptMs).catch(ignore)
-      const [since, at] = [this.#stamp(), this.#runtime.now()]
-      const answer = await this.#post('/api/token/', { username, password }, signal, this.#timeoutMs)
-      if (answer.status === 401) throw new InvalidCredentials()
-      if (!answer.body?.access) throw errorOf(answer)
-      const { access, refresh } = answer.body
+      const at = this.#runtime.now()
+      const answer = await this.#post('/api/token/', { username, password }, signal)
+      const verdict = verdictOf(answer, false)
+      if (verdict === 'ended') throw new InvalidCredentials()
+      if (!verdict) throw errorOf(answer)
+      const { access, refresh } = answer.body as Tokens
+      if (this.#session.ended && this.#session.since > since) {
+        // The user has logged out in the meantime.
+        await this.#post('/api/token/blacklist/', { refresh }, signal, firstAttemptMs)
+        throw new LoggedOut()
+      }
       // In cookie mode a refresh that has begun since would bring back the cookie of the former session.
       this.#interrupt()
-      if (this.#take({ ...noSession, since, at, access, refresh }, 'service')) return
-      // The user has logged out, or logged in again, in the meantime.
-      await this.#post('/api/token/blacklist/', { refresh }, signal, firstAttemptMs)
-      throw new LoggedOut()
+      this.#take({ ...noSession, access, refresh, since: this.#stamp(), at }, 'service')
+      // In token mode there is no session without a refresh token, as from a service that puts it into a cookie.
+      this.#age()
     })
   }
 
   logout(): Promise<void> {
     return this.#call(async () => {
-      this.#interrupt()
+      // A second one does not interrupt the first.
+      if (!this.#session.ended) this.#interrupt()
       // Also when there is no session: a login may be in flight.
-      this.#take(endedSince(this.#stamp(), this.#mayRefresh() ? 1 : 2, this.#session.refresh), 'logout')
+      const { refresh } = this.#session
+      this.#take(endedSince(this.#stamp(), refresh || this.#isCookieMode ? 1 : 2, refresh), 'logout')
       await this.#insist(this.#tellLogout)
     })
   }
@@ -210,88 +190,87 @@ export class KeyturnClient implements Client {
 
   close(): void {
     this.#interrupt()
-    for (const stop of this.#calls) stop(new Unavailable('closed'))
+    for (const abort of this.#calls) abort()
     this.#unsubscribe?.()
     this.#unsubscribe = undefined
+    // From now on, sessions that other tabs save are not noticed.
+    this.#isLoaded = false
   }
 
   // --- Tokens
 
   async #access(refused?: string): Promise<string> {
-    this.#demandSession()
-    const age = this.#session.access === refused ? 'expired' : this.#age()
+    const age = this.#age(refused)
     if (age !== 'live') {
       const renewal = this.#renew().catch((error) => {
-        this.#demandSession() // a logout is why
-        throw error
+        // It may have failed because of a logout, or another tab has a token.
+        if (this.#age(refused) === 'expired') throw error
       })
       if (age === 'due') renewal.catch(ignore)
       else await renewal
-      this.#demandSession()
     }
-    return this.#session.access as string
+    // None if the session has ended, or if it is the login of another tab in cookie mode, whose token is still on its way.
+    return this.#session.access || this.#access()
   }
 
-  #age(): 'live' | 'due' | 'expired' {
-    return this.#session.access ? rules.ageOf(this.#session, this.#runtime.now(), this.#random) : 'expired'
-  }
-
-  #mayRefresh(): boolean {
-    return this.#isCookieMode || !!this.#session.refresh
-  }
-
-  #demandSession(): void {
-    if (!this.#session.ended && this.#mayRefresh()) return
-    throw new LoggedOut()
+  /** @throws LoggedOut if there is no session */
+  #age(refused?: string): 'live' | 'due' | 'expired' {
+    if (this.#isOut()) throw new LoggedOut()
+    const { access } = this.#session
+    return !access || access === refused ? 'expired' : ageOf(this.#session, this.#runtime.now(), this.#random)
   }
 
   #renew(): Promise<void> {
-    this.#renewal = rules.join(this.#renewal, () => {
-      const renewal = this.#insist(this.#refresh)
-      const { signal } = this.#background
-      renewal
-        // As long as the service asks for patience, the failed renewal answers every call.
-        .catch(({ retryAfter }) => retryAfter && this.#pause(1000 * retryAfter, signal))
-        .then(() => {
-          if (this.#renewal === renewal) this.#renewal = undefined
-        })
-      return renewal
-    })
-    return this.#renewal
+    if (this.#renewal) return this.#renewal
+    const known = this.#session
+    const { signal } = this.#background
+    const renewal = this.#insist((signal, ms) => this.#refresh(known, signal, ms))
+    renewal
+      // Until Retry-After has passed, the failed renewal settles every call.
+      .catch(({ retryAfter }) => retryAfter && this.#pause(1000 * retryAfter, signal))
+      .then(() => {
+        if (!signal.aborted) this.#renewal = undefined
+      })
+    this.#renewal = renewal
+    return renewal
   }
 
   /** One attempt. Throws Unavailable when another one makes sense. */
-  #refresh = async (signal: AbortSignal, ms: number): Promise<void> => {
-    const known = this.#session
+  async #refresh(known: Session, signal: AbortSignal, ms: number): Promise<void> {
+    const at = this.#runtime.now()
+    // A tab that was frozen meanwhile, or whose clock was set, starts over: other tabs have newer tokens.
+    const isLate = (): boolean => Math.abs(this.#runtime.now() - at) > ms
     // The token to be presented must have been saved: an app that is killed now continues from it.
     await this.#saving
-    await this.#read()
+    await this.#read(signal)
     const presented = this.#session
-    if (presented !== known && this.#age() !== 'expired') return // another tab was faster
-    this.#demandSession()
-    const at = this.#runtime.now()
-    const { refresh } = presented
-    const answer = await this.#post('/api/token/refresh/', { refresh }, signal, ms)
-    const verdict = rules.verdictOf(answer, this.#isCookieMode)
-    // A tab that was frozen meanwhile asks again: other tabs may be retrying the token, and this successor would overtake them.
-    if (verdict === 'failed' || this.#runtime.now() > at + ms) throw errorOf(answer)
+    if (this.#age() !== 'expired' && presented !== known) return // another tab was faster
+    if (isLate()) throw new Unavailable('timeout')
+    const answer = await this.#post('/api/token/refresh/', { refresh: presented.refresh }, signal, ms)
+    const verdict = verdictOf(answer, this.#isCookieMode)
+    // Other tabs may be retrying the token that was presented. Saving its successor so late would make their token a superseded
+    // one.
+    if (!verdict || isLate()) throw errorOf(answer)
     if (verdict === 'renewed') {
-      const { access, refresh: successor = refresh } = answer.body as Tokens
-      this.#take({ ...presented, access, refresh: successor, step: presented.step + 1, at }, 'service')
+      const { access, refresh = presented.refresh } = answer.body as Tokens
+      this.#take({ ...presented, access, refresh, step: presented.step + 1, at }, 'service')
     } else {
-      await this.#read()
+      await this.#read(signal)
       if (this.#session === presented) this.#take(endedSince(presented.since, 2), 'service')
     }
   }
 
   // --- What is known
 
-  async #read(): Promise<void> {
+  async #read(signal: AbortSignal): Promise<void> {
+    let stored: Session | undefined
     try {
-      this.#take((await this.#storage.load()) ?? noSession)
+      stored = await this.#storage.load()
     } catch (cause) {
-      throw new Unavailable('storage', cause)
+      throw new Unavailable('storage', { cause })
     }
+    if (signal.aborted) throw signal.reason
+    this.#take(stored)
     if (this.#isLoaded) return
     this.#isLoaded = true
     // A logout before the page was loaded, of which the service may not know.
@@ -299,49 +278,49 @@ export class KeyturnClient implements Client {
   }
 
   /**
-   * Takes what is newer than the known session, and returns whether it is. What is older is overwritten where it came from. A save
-   * that fails matters only once the page is left.
+   * Takes a session if it is newer than the known one. If it is older, it is overwritten where it came from. A failed save
+   * matters only once the page is closed.
    */
-  #take(seen: Session, source?: 'service' | 'logout'): boolean {
-    const isNews = rules.isNewer(seen, this.#session)
-    if (isNews) {
-      this.#session = seen
-    }
+  #take(seen: Session | undefined, source?: 'service' | 'logout'): void {
+    if (isNewer(seen, this.#session)) this.#session = seen as Session
     this.#announce(source)
-    if (source || rules.isNewer(this.#session, seen)) this.#saving = this.#saving.then(this.#save).catch(ignore)
-    return isNews
+    if (source || isNewer(this.#session, seen)) {
+      this.#saving = this.#saving.then(() => this.#save(this.#storage.load() as Loaded)).catch(ignore)
+    }
   }
 
-  #save = async (): Promise<void> => {
-    const stored = await this.#storage.load()
-    if (stored && rules.isNewer(stored, this.#session)) this.#take(stored)
-    else await this.#storage.save(this.#session)
+  /** Compares and saves at once where the storage is synchronous, so that no other tab can save in between. */
+  #save = (loaded: Loaded): unknown => {
+    if (typeof loaded?.then === 'function') return loaded.then(this.#save)
+    return isNewer(loaded, this.#session) ? this.#take(loaded) : this.#storage.save(this.#session)
+  }
+
+  #isOut(): unknown {
+    return this.#session.ended || !(this.#session.refresh || this.#isCookieMode)
   }
 
   #announce(source?: string): void {
-    const isOut = this.#session.ended || !this.#mayRefresh()
-    const state = isOut ? 'loggedOut' : this.#session.access ? 'loggedIn' : 'unknown'
     const before = this.state
+    const state = this.#isOut() ? 'loggedOut' : this.#session.access ? 'loggedIn' : before
     if (state === before) return
     this.state = state
     const { onStateChange, onLoggedOut } = this.#options
     // Later, so that an exception or a call of theirs does not disturb a transition.
     queueMicrotask(() => {
       onStateChange?.(state)
-      if (before === 'loggedIn' && state === 'loggedOut' && source !== 'logout') onLoggedOut?.()
+      if (before === 'loggedIn' && source !== 'logout') onLoggedOut?.()
     })
   }
 
-  /** The rank of a login or a logout: the time, but after all earlier ones even if the clock was set back. */
+  /** The rank of a login or a logout: the time, but after all earlier ones even if the clock was set back. No two tabs have the same. */
   #stamp(): number {
-    this.#lastStamp = Math.max(this.#runtime.now(), this.#session.since + 1, this.#lastStamp + 1)
-    return this.#lastStamp
+    return Math.max(this.#runtime.now(), this.#session.since + 1) + this.#random
   }
 
   // --- The end of a session
 
   #interrupt(): void {
-    this.#background.abort(new Unavailable('closed'))
+    this.#background.abort(new Unavailable('aborted'))
     this.#background = new AbortController()
     this.#renewal = undefined
   }
@@ -351,7 +330,7 @@ export class KeyturnClient implements Client {
     if (ended !== 1) return
     const answer = await this.#post('/api/token/blacklist/', { refresh }, signal, ms)
     // 400 in cookie mode and 401: there is nothing left to end.
-    if (answer.status > 401) throw errorOf(answer)
+    if (!verdictOf(answer, true) && (answer.status > 400 || !answer.body)) throw errorOf(answer)
     this.#take(endedSince(since, 2), 'logout')
   }
 
@@ -361,7 +340,8 @@ export class KeyturnClient implements Client {
     return this.#call(async (signal) => {
       const url = this.#options.baseUrl + path
       const answer = await readAnswer(await this.fetch(url, { ...jsonOf(body), method, signal }))
-      if (answer.status < 300) return answer.body as T
+      // A captive portal answers 200 to everything.
+      if (method === 'GET' ? answer.body?.sessions : answer.status === 204) return answer.body as T
       throw answer.body?.current_password ? new InvalidCredentials() : errorOf(answer)
     })
   }
@@ -370,32 +350,41 @@ export class KeyturnClient implements Client {
     return (this.#options.fetch ?? fetch)(input, init)
   }
 
-  #post(path: string, body: object, outer: AbortSignal, ms: number): Promise<Answer> {
-    const credentials = this.#isCookieMode ? 'include' : 'same-origin'
+  #post(path: string, body: object, outer: AbortSignal, ms = this.#timeoutMs): Promise<Answer> {
     return this.#within(ms, outer, (signal) =>
-      this.#fetch(this.#options.baseUrl + path, { ...jsonOf(body), method: 'POST', credentials, signal })
+      this.#fetch(this.#options.baseUrl + path, {
+        ...jsonOf(body),
+        ...(this.#isCookieMode && { credentials: 'include' }),
+        method: 'POST',
+        signal
+      })
         .then(readAnswer)
         .catch((cause) => {
-          throw new Unavailable('network', cause)
+          throw new Unavailable('network', { cause })
         })
     )
   }
 
-  /** Repeats an attempt as long as it throws Unavailable. Gives up at once when the service wants more patience than a call has. */
+  /**
+   * Repeats an attempt as long as it throws Unavailable. Gives up at once if Retry-After is longer than the timeout of the
+   * call.
+   */
   #insist(attempt: (signal: AbortSignal, ms: number) => Promise<void>): Promise<void> {
+    let trouble: unknown
     return this.#within(this.#timeoutMs, this.#background.signal, async (signal) => {
       for (let count = 0; ; count++) {
         try {
-          await attempt(signal, firstAttemptMs * 2 ** count)
-          this.#trouble = undefined
-          return
+          return await attempt(signal, firstAttemptMs * 2 ** count)
         } catch (error) {
-          const ms = 1000 * rules.waitAfter(count, (error as Unavailable).retryAfter, this.#runtime.random())
+          trouble = error
+          const ms = 1000 * waitAfter(count, (error as Unavailable).retryAfter, this.#runtime.random())
           if (signal.aborted || !(error instanceof Unavailable) || ms >= this.#timeoutMs) throw error
-          this.#trouble = error
           await this.#pause(ms, signal)
         }
       }
+    }).catch((error) => {
+      // After a timeout, its Retry-After still holds.
+      throw trouble ?? error
     })
   }
 
@@ -404,15 +393,19 @@ export class KeyturnClient implements Client {
   }
 
   #call<T>(work: Work<T>, outer?: AbortSignal | null): Promise<T> {
-    this.#unsubscribe ??= this.#storage.subscribe?.((session) => this.#take(session))
     const loadAndWork: Work<T> = async (signal) => {
-      if (!this.#isLoaded) await this.#read()
+      this.#unsubscribe ??= this.#storage.subscribe?.((session) => {
+        const { since } = this.#session
+        this.#take(session)
+        if (this.#session.since > since) this.#interrupt()
+      })
+      if (!this.#isLoaded) await this.#read(signal)
       return work(signal)
     }
     return this.#within(this.#timeoutMs, outer, loadAndWork)
   }
 
-  /** Settles as `work` does, or rejects after so many milliseconds or with `outer`, also when `work` ignores its signal. */
+  /** Settles like `work`, or rejects after `ms` milliseconds or when `outer` is aborted, even if `work` ignores its signal. */
   #within<T>(ms: number, outer: AbortSignal | null | undefined, work: Work<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const controller = new AbortController()
@@ -421,14 +414,14 @@ export class KeyturnClient implements Client {
         reject(error)
         controller.abort(error)
       }
-      const onAbort = (): void => stop(outer?.reason)
-      const cancel = this.#runtime.setTimer(ms, () => stop(this.#trouble ?? new Unavailable('timed out')))
+      const onAbort = (): void => stop(outer?.reason ?? new Unavailable('aborted'))
+      const cancel = this.#runtime.setTimer(ms, () => stop(new Unavailable('timeout')))
       const settle = (): void => {
         cancel()
-        this.#calls.delete(stop)
+        this.#calls.delete(onAbort)
         outer?.removeEventListener('abort', onAbort)
       }
-      this.#calls.add(stop)
+      this.#calls.add(onAbort)
       outer?.addEventListener('abort', onAbort)
       if (outer?.aborted) onAbort()
       else work(controller.signal).finally(settle).then(resolve, reject)
@@ -436,19 +429,20 @@ export class KeyturnClient implements Client {
   }
 }
 
-const jsonOf = (body?: object): RequestInit =>
-  body ? { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } } : {}
+const jsonOf = (body?: object): RequestInit | undefined =>
+  body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }
 
+/** A response without JSON has no body: an empty one, an HTML page of a proxy, or a broken connection. */
 const readAnswer = async (response: Response): Promise<Answer> => ({
   status: response.status,
-  // Undefined for an empty body, for a page of a proxy and for a connection that broke.
   body: await response.json().catch(ignore),
-  retryAfter: Number(response.headers.get('retry-after')) || undefined
+  // At most a day. A date would depend on the device's clock, so it is ignored.
+  retryAfter: Math.min(Math.max(Number(response.headers.get('retry-after')), 0), 86_400) || undefined
 })
 
-/** What the service refuses for good. Everything else may pass, also what a proxy or a captive portal answers. */
-function errorOf({ status, body, retryAfter }: Answer): Error {
-  return [400, 403, 404].includes(status)
-    ? new Rejected(status, body)
-    : new (status === 429 ? Throttled : Unavailable)(`HTTP ${status}`, undefined, retryAfter)
+/** Permanent refusals are Rejected. All other responses may be temporary, including those of a proxy or a captive portal. */
+function errorOf(answer: Answer): Error {
+  const { status, body } = answer
+  const Kind = body && [400, 403, 404].includes(status) ? Rejected : status === 429 ? Throttled : Unavailable
+  return Object.assign(new Kind(`HTTP ${status}`), answer)
 }

@@ -2,12 +2,7 @@
 export class Unavailable extends Error {
   override name = 'Unavailable'
   /** Seconds after which a retry makes sense, where the service named a time. */
-  readonly retryAfter: number | undefined
-
-  constructor(reason: string, cause?: unknown, retryAfter?: number) {
-    super(reason, { cause })
-    this.retryAfter = retryAfter
-  }
+  declare readonly retryAfter?: number
 }
 
 /** 429: too many requests from this address, or too many wrong passwords. The session is kept. */
@@ -28,13 +23,7 @@ export class LoggedOut extends Error {
 /** The service refused the request for a reason that neither a retry nor a login changes, such as a password that is too short. */
 export class Rejected extends Error {
   override name = 'Rejected'
-  readonly status: number
+  declare readonly status: number
   /** The body of the response: `{ field: [message, …] }` or `{ detail }`. */
-  readonly body: unknown
-
-  constructor(status: number, body: unknown) {
-    super(`HTTP ${status}`)
-    this.status = status
-    this.body = body
-  }
+  declare readonly body: unknown
 }

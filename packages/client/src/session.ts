@@ -25,20 +25,35 @@ export const noSession: Session = { since: 0, ended: 0, step: 0, at: 0 }
 /** The claims of a token, unverified; none where it cannot be read. */
 export function claimsOf(token = ''): { readonly [claim in 'iat' | 'exp' | 'gen']: number } {
   try {
-    return JSON.parse(atob((token.split('.')[1] as string).replaceAll('-', '+').replaceAll('_', '/')))
+    return Object(JSON.parse(atob((token.split('.')[1] as string).replaceAll('-', '+').replaceAll('_', '/'))))
   } catch {
     return {} as ReturnType<typeof claimsOf>
   }
 }
 
+/** Of this size, 1 can be added: the next login is later, and the next refresh newer. */
+const isNumber = (value: unknown): boolean => (value as number) % 1e15 === value
+const isText = (value: unknown): boolean => String(value) === value
+
+/** `noSession` for what is not a session: a damaged value of a storage, or one of another program or version. */
+export function parseSession(value: unknown): Session {
+  const { since, ended, step, at = 0, access = '', refresh = '' } = Object(value)
+  return [since, ended, step, at].every(isNumber) && [access, refresh].every(isText) ? (value as Session) : noSession
+}
+
 /**
- * Whether `a` is strictly newer than `b`, by `since`, `ended`, `gen` and `step`. `gen` is the service's own order of the refresh
+ * Whether `one` is strictly newer than `other`, by `since`, `ended`, `gen` and `step`. `gen` is the service's own order of the refresh
  * tokens of a session; `step` decides where it cannot be read, as in cookie mode.
  */
-export const isNewer = (a: Session, b: Session): boolean =>
-  (a.since - b.since ||
-    a.ended - b.ended ||
-    // Not a number where one cannot be read.
-    claimsOf(a.refresh).gen - claimsOf(b.refresh).gen ||
-    a.step - b.step ||
-    Number(!b.access) - Number(!a.access)) > 0
+export function isNewer(one: Session | undefined, other: Session | undefined): boolean {
+  const a = parseSession(one)
+  const b = parseSession(other)
+  return (
+    (a.since - b.since ||
+      a.ended - b.ended ||
+      // Not a number where one cannot be read.
+      claimsOf(a.refresh).gen - claimsOf(b.refresh).gen ||
+      a.step - b.step ||
+      Number(!b.access) - Number(!a.access)) > 0
+  )
+}

@@ -1,9 +1,16 @@
-import { isNewer, type Session } from './session.ts'
+import { type Ended, isNewer, type Session } from './session.ts'
 
 /**
  * Where a client keeps its session. Implement it for other places; `load` and `save` may be asynchronous.
  *
- * `load` rejects when it cannot know (a locked keychain): the client then reports `Unavailable` instead of a logout.
+ * A client compares with `load` before it calls `save`. If both are synchronous, as with localStorage, nothing comes in
+ * between, and no older session is saved over a newer one. If they are asynchronous, this holds for a storage that one client
+ * uses. Several clients, such as processes or tabs, may save in between: either `save` compares once more, with `isNewer` and
+ * in one transaction, or an older session may remain there until a client that knows the newer one is notified by `subscribe`
+ * or reads the storage.
+ *
+ * A value that is not a session, because it is damaged or of another program, counts as none.
+ * `load` rejects if the session cannot be read (a locked keychain): the client then reports `Unavailable` instead of a logout.
  * `subscribe` calls back when another tab has saved a session, and returns a function that ends the subscription.
  */
 export interface SessionStorage {
@@ -32,17 +39,18 @@ export function memoryStorage(): SessionStorage {
   }
 }
 
-interface Items<T> {
+interface Items<T, U> {
   getItem(key: string): T
-  setItem(key: string, value: string): unknown
+  setItem(key: string, value: string): U
 }
 
 /** Storage with asynchronous items, such as React Native's AsyncStorage or an adapter to the device's keychain. */
-export const asyncStorage = (items: Items<Promise<string | null | undefined>>, key = 'keyturn'): SessionStorage => ({
+export const asyncStorage = (
+  items: Items<Promise<string | null | undefined>, Promise<unknown>>,
+  key = 'keyturn'
+): SessionStorage => ({
   load: async () => parse(await items.getItem(key)),
-  save: async (session) => {
-    await items.setItem(key, JSON.stringify(session))
-  }
+  save: (session) => items.setItem(key, JSON.stringify(session)) as Promise<void>
 })
 
 /**
@@ -50,7 +58,7 @@ export const asyncStorage = (items: Items<Promise<string | null | undefined>>, k
  * Without localStorage it is the page's memory.
  */
 function tabs(key: string, visible: (session: Session) => Partial<Session>): SessionStorage {
-  let items: Items<string | null> | undefined
+  let items: Items<string | null, void> | undefined
   try {
     items = localStorage
   } catch {
@@ -62,7 +70,7 @@ function tabs(key: string, visible: (session: Session) => Partial<Session>): Ses
   return {
     load() {
       const stored = parse(items.getItem(key))
-      return stored && (!kept || isNewer(stored, kept)) ? stored : kept
+      return isNewer(stored, kept) ? stored : kept
     },
     save(session) {
       kept = session
@@ -70,10 +78,14 @@ function tabs(key: string, visible: (session: Session) => Partial<Session>): Ses
       items.setItem(key, JSON.stringify(visible(session)))
     },
     subscribe(listener) {
-      channel = new BroadcastChannel(key)
-      channel.onmessage = ({ data }) => {
-        kept = data
-        listener(data)
+      try {
+        channel = new BroadcastChannel(key)
+        channel.onmessage = ({ data }) => {
+          kept = data
+          listener(data)
+        }
+      } catch {
+        // An old browser: tabs read what the others have saved before they refresh.
       }
       return () => {
         channel?.close()
@@ -87,11 +99,9 @@ function tabs(key: string, visible: (session: Session) => Partial<Session>): Ses
 export const localStorageStorage = (key = 'keyturn'): SessionStorage => tabs(key, (session) => session)
 
 /**
- * For cookie mode: tokens stay in memory. localStorage keeps only when the user logged in or out, because a logout that did not
- * reach the service must survive a reload: the cookie is still there. After one that did, the cookie decides again, since a sibling
- * host may have logged in.
+ * For cookie mode: tokens stay in memory. localStorage has only the time of the login or logout. A logout that did not reach
+ * the service must survive a reload, because the cookie is still there. After a confirmed logout, the cookie decides again,
+ * since a sibling host may have logged in.
  */
 export const tabStorage = (key = 'keyturn'): SessionStorage =>
-  tabs(key, ({ since, ended, step }) =>
-    ended === 2 ? { since: since + 1, ended: 0, step: 0 } : { since, ended, step }
-  )
+  tabs(key, ({ since, ended, step }) => ({ since: since + (ended >> 1), ended: (ended % 2) as Ended, step }))

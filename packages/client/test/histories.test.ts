@@ -2,11 +2,13 @@
 import t from 'tap'
 import { type Command, play, playMany } from './histories.ts'
 import { mutants, withMutant } from './mutants.ts'
+import { storages } from './world.ts'
 
-t.test('random histories of three tabs keep every promise', async (t) => {
-  const { violations, history, seed } = await playMany({ numRuns: 60 })
-  t.equal(violations, undefined, JSON.stringify({ seed, history, violations }))
-})
+for (const kind of storages)
+  t.test(`random histories of three tabs keep every promise, with a storage that is ${kind}`, async (t) => {
+    const { violations, history, seed } = await playMany({ numRuns: 40 }, { kind })
+    t.equal(violations, undefined, JSON.stringify({ seed, history, violations }))
+  })
 
 t.test(
   'a tab that wakes up with an old answer does not present a token that overtakes the retry of another tab',
@@ -24,10 +26,25 @@ t.test(
   }
 )
 
+t.test('a Retry-After that a call receives just before it times out is respected by the next call', async (t) => {
+  const unavailable = (headers = {}) => ({ instead: { status: 503, headers } })
+  const history: readonly Command[] = [
+    { do: 'pass', ms: 310_000 },
+    { do: 'network', fates: [unavailable()] },
+    { do: 'fetch', tab: 1 },
+    { do: 'network', fates: [unavailable({ 'retry-after': '3' })] },
+    { do: 'pass', ms: 30_000 },
+    { do: 'fetch', tab: 1 },
+    { do: 'pass', ms: 20 },
+    { do: 'network', fates: [] }
+  ]
+  t.same(await play(history), [])
+})
+
 for (const mutant of mutants)
   t.test(`it is noticed when a rule is broken: ${mutant.title}`, async (t) => {
-    const { violations = [] } = await withMutant(mutant, () =>
-      playMany({ numRuns: 500, seed: 1, endOnFailure: true }, mutant)
+    const { violations = [] } = await withMutant(mutant, (broken) =>
+      playMany({ numRuns: 500, seed: 1, endOnFailure: true }, broken)
     )
     t.match(violations.join(), /^R\d/)
   })

@@ -1,18 +1,25 @@
 /* The rules of the state machine, each broken once, by a stand-in for a decision, for the timers or for the storage. */
-import { type Rules, rules } from '../src/rules.ts'
-import type { Session } from '../src/session.ts'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { KeyturnClient } from '../src/client.ts'
+import * as rules from '../src/rules.ts'
+import { noSession, type Session } from '../src/session.ts'
 import type { Broken } from './histories.ts'
 
 interface Mutant extends Broken {
   readonly title: string
-  readonly decisions?: Partial<Rules>
+  readonly decisions?: Partial<typeof rules>
+  /** What is written in client.js, and what in its place. */
+  readonly code?: readonly [written: string, instead: string]
 }
 
 const { isNewer, verdictOf } = rules
 const timeout = 30_000
 
 export const mutants: readonly Mutant[] = [
-  { title: 'R1: each call makes a refresh of its own', decisions: { join: (_running, start) => start() } },
+  { title: 'R1: each call makes a refresh of its own', code: ['if (this.#renewal)', 'if (false)'] },
   {
     title: 'R2: the storage is read once, and other tabs are not heard',
     storage(storage) {
@@ -29,7 +36,7 @@ export const mutants: readonly Mutant[] = [
       }
     }
   },
-  { title: 'R3: the answer that comes last wins', decisions: { isNewer: (a, b) => a !== b } },
+  { title: 'R3: the answer that comes last wins', code: ['isNewer(loaded, this.#session)', 'false'] },
   { title: 'R4: a token is used until a service refuses it', decisions: { ageOf: () => 'live' } },
   {
     title: 'R5: an outage ends the session',
@@ -55,14 +62,14 @@ export const mutants: readonly Mutant[] = [
     decisions: {
       verdictOf: (answer, isCookieMode) => {
         const verdict = verdictOf(answer, isCookieMode)
-        return verdict === 'ended' ? 'failed' : verdict
+        return verdict === 'ended' ? undefined : verdict
       }
     }
   },
   {
     title: 'R7: tokens that come after a logout are taken',
     decisions: {
-      isNewer: (a, b) =>
+      isNewer: (a = noSession, b = noSession) =>
         (b.ended > 0 && a.ended === 0) ||
         (b.ended === a.ended && isNewer(a, b)) ||
         (a.ended > 0 && b.since > 0 && b.ended === 0 && isNewer(a, b))
@@ -75,7 +82,7 @@ export const mutants: readonly Mutant[] = [
       runtime: {
         now: () => world.clock.wall,
         random: () => world.random(),
-        setTimer: (ms, then) => (ms === timeout ? () => {} : world.clock.set(ms, then, tab()))
+        setTimer: (ms, then) => (ms === timeout ? () => {} : world.clock.set(ms, then, tab(), true))
       }
     })
   },
@@ -91,13 +98,32 @@ export const mutants: readonly Mutant[] = [
   }
 ]
 
-/** Runs `work` with the decisions of a mutant. */
-export async function withMutant<T>({ decisions = {} }: Mutant, work: () => Promise<T>): Promise<T> {
-  const sound = { ...rules }
-  Object.assign(rules, decisions)
+const source = new URL('../src/', import.meta.url)
+
+/**
+ * Runs `work` with the client of a mutant: a copy of client.js that imports the decisions of the mutant where it has one, and the
+ * modules of the package for the rest.
+ */
+export async function withMutant<T>(
+  { decisions = {}, code, ...broken }: Mutant,
+  work: (broken: Broken) => Promise<T>
+): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'keyturn-mutant-'))
+  const write = (name: string, text: string): void => writeFileSync(join(folder, name), text)
   try {
-    return await work()
+    write('package.json', '{"type":"module"}')
+    for (const name of readdirSync(source).filter((each) => each.endsWith('.js')))
+      write(name, `export * from ${JSON.stringify(new URL(name, source))}\n`)
+    Object.assign(globalThis, { decisions })
+    const replaced = `export const { ${Object.keys(decisions)} } = globalThis.decisions\n`
+    write('rules.js', readFileSync(join(folder, 'rules.js'), 'utf8') + replaced)
+    const [written, instead] = code ?? ['', '']
+    const original = readFileSync(new URL('client.js', source), 'utf8')
+    if (!original.includes(written)) throw new Error(`client.js has no ${written}`)
+    write('client.js', original.replace(written, instead))
+    const copy: { KeyturnClient: typeof KeyturnClient } = await import(pathToFileURL(join(folder, 'client.js')).href)
+    return await work({ ...broken, client: copy.KeyturnClient })
   } finally {
-    Object.assign(rules, sound)
+    rmSync(folder, { recursive: true })
   }
 }

@@ -1,6 +1,7 @@
 /* A virtual clock, a model of the service and of the network, and tabs that share a storage: nothing here waits for real time. */
-import { type Client, type ClientOptions, KeyturnClient, type Runtime } from '../src/client.ts'
-import type { Session } from '../src/session.ts'
+import { type Client, KeyturnClient } from '../src/client.ts'
+import type { ClientOptions, Runtime } from '../src/options.ts'
+import { isNewer, type Session } from '../src/session.ts'
 import type { SessionStorage } from '../src/storage.ts'
 
 export const accessLifetime = 300
@@ -12,7 +13,10 @@ const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolv
 
 interface Timer {
   readonly due: number
+  /** Whose code it runs: not while the tab is frozen. */
   readonly owner: Tab | undefined
+  /** Set by the tab's code, rather than news or an answer that is on its way to it. */
+  readonly isOwn: boolean
   readonly run: () => void
 }
 
@@ -22,8 +26,8 @@ export class Clock {
   wall = 1_800_000_000_000
   readonly timers = new Set<Timer>()
 
-  set(ms: number, run: () => void, owner?: Tab): () => void {
-    const timer = { due: this.time + ms, owner, run }
+  set(ms: number, run: () => void, owner?: Tab, isOwn = false): () => void {
+    const timer = { due: this.time + ms, owner, isOwn, run }
     this.timers.add(timer)
     return () => this.timers.delete(timer)
   }
@@ -32,15 +36,25 @@ export class Clock {
     const end = this.time + ms
     await settle()
     for (;;) {
-      const due = [...this.timers].filter(({ due, owner }) => due <= end && !owner?.isFrozen)
-      const next = due.sort((a, b) => a.due - b.due)[0]
-      if (next === undefined) break
-      this.#move(Math.max(next.due, this.time))
-      this.timers.delete(next)
-      next.run()
+      const next = this.#next(end)
+      if (next.length === 0) break
+      this.#move(Math.max(next[0]?.due ?? 0, this.time))
+      for (const timer of next) {
+        this.timers.delete(timer)
+        timer.run()
+      }
       await settle()
     }
     this.#move(end)
+  }
+
+  /** What is due next. Tabs are processes, which run at the same time; a tab does one thing after the other. */
+  #next(end: number): Timer[] {
+    const due = [...this.timers].filter(({ due, owner }) => due <= end && !owner?.isFrozen)
+    due.sort((a, b) => a.due - b.due)
+    const time = Math.max(due[0]?.due ?? 0, this.time)
+    const now = due.filter((timer) => timer.due <= time)
+    return now.filter(({ owner }, index) => now.findIndex((each) => each.owner === owner) === index)
   }
 
   #move(time: number): void {
@@ -171,8 +185,16 @@ export interface Call {
   outcome?: 'resolved' | Error
 }
 
+/**
+ * How the tabs share their session. `synchronous`, as localStorage; `atomic`, an asynchronous storage whose `save` keeps a newer
+ * session; `plain`, an asynchronous one that keeps what it was given last.
+ */
+export const storages = ['synchronous', 'atomic', 'plain'] as const
+export type StorageKind = (typeof storages)[number]
+
 /** One browser profile: tabs that share a storage, a network and a clock. */
 export class World {
+  readonly storage: StorageKind
   readonly clock = new Clock()
   readonly service = new Service(this.clock)
   readonly sent: Sent[] = []
@@ -182,7 +204,15 @@ export class World {
   readonly history: (Session | undefined)[] = []
   /** Decides what becomes of each request. */
   fate: (sent: Sent) => Fate = () => ({})
+  readonly client: typeof KeyturnClient
   #seed = 1
+
+  /** `client` makes the client of each tab. */
+  constructor(storage: StorageKind = 'synchronous', client = KeyturnClient) {
+    this.storage = storage
+    this.client = client
+  }
+
   /** The same numbers in each world, so that a history can be played again. Lehmer's generator. */
   random(): number {
     this.#seed = (this.#seed * 48_271) % 2_147_483_647
@@ -202,6 +232,7 @@ export class World {
   }
 
   save(from: Tab, session: Session): void {
+    if (this.storage === 'atomic' && this.stored && isNewer(this.stored, session)) return
     this.stored = session
     this.history.push(session)
     for (const tab of this.tabs) if (tab !== from) tab.hear(session)
@@ -227,14 +258,13 @@ export class Tab {
   isKilled = false
   #frozenFor = 0
   #frozenAt = 0
-  readonly #waiting: (() => void)[] = []
 
   constructor(world: World, options: Partial<ClientOptions>, change: (storage: SessionStorage) => SessionStorage) {
     this.world = world
     const storage: SessionStorage = {
-      load: () => world.stored,
+      load: () => this.#access(() => world.stored),
       save: (session) => {
-        if (!this.isKilled) world.save(this, session)
+        if (!this.isKilled) return this.#access(() => world.save(this, session))
       },
       subscribe: (listener) => {
         this.listeners.add(listener)
@@ -244,9 +274,9 @@ export class Tab {
     const runtime: Runtime = {
       now: () => world.clock.wall,
       random: () => world.random(),
-      setTimer: (ms, then) => world.clock.set(ms, then, this)
+      setTimer: (ms, then) => world.clock.set(ms, then, this, true)
     }
-    this.client = new KeyturnClient({
+    this.client = new world.client({
       baseUrl: 'https://auth.example',
       storage: change(storage),
       runtime,
@@ -257,15 +287,24 @@ export class Tab {
     })
   }
 
-  /** Runs `task` now, or when the tab is thawed. Never once it is killed. */
-  #run(task: () => void): void {
-    if (this.isKilled) return
-    if (this.isFrozen) this.#waiting.push(task)
-    else task()
+  /** The device works on while a tab is frozen, and once it is killed. */
+  #access<T>(work: () => T): T | Promise<T> {
+    const { world } = this
+    if (world.storage === 'synchronous') return work()
+    return new Promise((resolve) => {
+      world.clock.set(1 + Math.floor(200 * world.random()), () => {
+        const result = work()
+        this.#deliver(0, () => resolve(result))
+      })
+    })
+  }
+
+  #deliver(ms: number, task: () => void): void {
+    if (!this.isKilled) this.world.clock.set(ms, task, this)
   }
 
   hear(session: Session): void {
-    this.world.clock.set(5, () => this.#run(() => this.listeners.forEach((listener) => void listener(session))))
+    this.#deliver(5, () => this.listeners.forEach((listener) => void listener(session)))
   }
 
   freeze(): void {
@@ -278,7 +317,6 @@ export class Tab {
     if (!this.isFrozen) return
     this.isFrozen = false
     this.#frozenFor += this.world.clock.time - this.#frozenAt
-    for (const task of this.#waiting.splice(0)) this.#run(task)
   }
 
   /** As if the process of the tab had ended: nothing of it runs any more. */
@@ -320,12 +358,11 @@ export class Tab {
     if (text === undefined && request.method === 'POST') sent.body = await request.json()
     const { lost, there = 20, back = 20, instead } = world.fate(sent)
     return new Promise((resolve, reject) => {
-      const end = (finish: () => void) =>
-        this.#run(() => {
-          if (!sent.isOpen) return
-          sent.isOpen = false
-          finish()
-        })
+      const end = (finish: () => void) => {
+        if (!sent.isOpen) return
+        sent.isOpen = false
+        finish()
+      }
       // Not the request's own, which the garbage collector may cut off.
       signal?.addEventListener('abort', () => end(() => reject(signal.reason)))
       if (lost === 'request') return
@@ -333,8 +370,9 @@ export class Tab {
         const reply = instead ?? this.#answer(sent)
         sent.reply = reply
         if (lost === 'answer') return
-        const body = reply.body === undefined ? null : JSON.stringify(reply.body)
-        world.clock.set(back, () =>
+        // A text is the page of a proxy or a captive portal.
+        const body = typeof reply.body === 'string' ? reply.body : JSON.stringify(reply.body)
+        this.#deliver(back, () =>
           end(() => {
             sent.answeredAt ??= world.clock.time
             resolve(new Response(body, { status: reply.status, headers: reply.headers ?? {} }))
