@@ -39,15 +39,17 @@ class KeyturnAuthentication(BaseAuthentication):
 
 
 def _read_header(request, types):
-    """The token, None where there is none of ours. Raises Unauthorized for `Bearer` alone, or three parts."""
+    """The token, None where there is none of ours. Raises Unauthorized for `Bearer` alone, three parts, or two fields."""
     # As bytes, since text is split at a non-breaking space too. WSGI's text is Latin-1 (PEP 3333).
     header = request.META.get("HTTP_AUTHORIZATION", "").encode("latin-1", "replace")
-    parts = [part.decode("latin-1") for part in header.split()]
-    if not parts or parts[0] not in types:
+    # Servers join the fields of a name by a comma, which no token has: a proxy may have checked the other one.
+    fields = [[part.decode("latin-1") for part in field.split()] for field in header.split(b",")]
+    ours = [parts for parts in fields if parts and parts[0] in types]
+    if not ours:
         return None
-    if len(parts) != 2:
+    if len(fields) != 1 or len(ours[0]) != 2:
         raise Unauthorized("Authorization header must contain two space-delimited values", "bad_authorization_header")
-    return parts[1]
+    return ours[0][1]
 
 
 # A wrong setting stops `manage.py check` and the start of a server that loads the URLs, instead of the first request.

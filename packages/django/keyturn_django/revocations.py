@@ -67,7 +67,7 @@ class Revocations:
     def add(self, entries: List[dict]) -> None:
         """Takes in the data of a `revoked` event. Knowing an entry twice does no harm."""
         ids = [f"sid:{entry['sid']}" if "sid" in entry else f"jti:{entry['jti']}" for entry in entries]
-        until = max((float(entry["until"]) for entry in entries), default=0.0)
+        until = max((_seconds(entry["until"]) for entry in entries), default=0.0)
         batch = _Batch(ids, until, self._clock())
         for id in ids:
             self._batch_of[id] = batch
@@ -89,3 +89,11 @@ class Revocations:
 
     def _is_past(self, batch: _Batch) -> bool:
         return self._wall() >= batch.until and self._clock() >= batch.received_at + self._window
+
+
+def _seconds(value) -> float:
+    """Raises ValueError for a time that no clock reaches: its entries would never be forgotten."""
+    seconds = float(value)
+    if not 0 <= seconds < 2**53:
+        raise ValueError(f"expected seconds since 1970, got {seconds}")
+    return seconds

@@ -14,11 +14,13 @@ import base64
 import http.client
 import json
 import logging
+import math
 import random
 import threading
 from typing import BinaryIO, Iterator, NamedTuple, Optional
 from urllib.parse import quote_plus
 
+from .clock import monotonic
 from .http import NetworkError, connect
 from .revocations import Revocations, Status
 
@@ -30,7 +32,10 @@ FIRST_DELAY = 0.1
 LONGEST_DELAY = 2
 #: After 401 and 403, which do not pass by themselves.
 REFUSED_DELAY = 10
+#: A stream has to be complete for this long before its end is not one more failure: a server may end each after its snapshot.
+STEADY_AFTER = 5
 
+#: Bytes of a line, and of the data of an event.
 _LONGEST_LINE = 1 << 20
 
 
@@ -55,7 +60,7 @@ class Refused(Exception):
 class Follower:
     """`start` once; then `wait_for_first` until the first attempt has ended in one way or the other."""
 
-    def __init__(self, base_url: str, client_id: str, client_secret: str, revocations: Revocations):
+    def __init__(self, base_url: str, client_id: str, client_secret: str, revocations: Revocations, clock=monotonic):
         self._url = f"{base_url}/api/revocations/"
         # RFC 6749 §2.3.1: both parts are form-encoded.
         credentials = f"{quote_plus(client_id)}:{quote_plus(client_secret)}".encode()
@@ -63,7 +68,10 @@ class Follower:
         self._revocations = revocations
         self._cursor: Optional[str] = None
         self._is_caught_up = False
+        self._clock = clock
+        self._caught_up_at = math.inf
         self._retry = FIRST_DELAY
+        #: Connections in a row that did not last.
         self._failures = 0
         self._first = threading.Event()
         self._closed = threading.Event()
@@ -80,17 +88,25 @@ class Follower:
 
     def _run(self) -> None:
         while not self._closed.is_set():
+            self._caught_up_at = math.inf
+            error = None
             try:
                 self._follow()
-                delay = self._retry
-            except Exception as error:  # of any kind: without this thread the process would answer 503 for good
-                delay = self._delay_after(error)
+            except Exception as caught:  # of any kind: without this thread the process would answer 503 for good
+                error = caught
+            delay = self._delay_after(error)
             self._first.set()
             self._closed.wait(delay * random.uniform(1, 1.5))
 
-    def _delay_after(self, error: Exception) -> float:
+    def _delay_after(self, error: Optional[Exception]) -> float:
+        """Seconds until the next attempt. After a stream that lasted and that Keyturn ended, what Keyturn asks for."""
+        if self._clock() - self._caught_up_at >= STEADY_AFTER:
+            self._failures = 0
+        failures = self._failures
         self._failures += 1
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(self._failures - 1, 10))
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures, 10))
+        if error is None:
+            return self._retry if failures == 0 else max(delay, self._retry)
         if isinstance(error, Refused) and error.status in (401, 403):
             delay = REFUSED_DELAY
             logger.error(
@@ -100,7 +116,7 @@ class Follower:
             )
         else:
             if isinstance(error, Refused) and error.retry_after is not None:
-                delay = error.retry_after
+                delay = max(delay, error.retry_after)
             unforeseen = not isinstance(error, (Refused, *NetworkError))
             logger.warning("revocation stream lost, next attempt in %.1f s: %r", delay, error, exc_info=unforeseen)
         return delay
@@ -134,8 +150,8 @@ class Follower:
             self._revocations.confirm(_parse_status(event.data))
             if not self._is_caught_up:
                 logger.info("revocation stream caught up, %d revocations known", len(self._revocations))
+                self._caught_up_at = self._clock()
             self._is_caught_up = True
-            self._failures = 0
             self._first.set()
         if event.id is not None:
             self._cursor = event.id or None
@@ -151,18 +167,23 @@ def _demand_stream(response: http.client.HTTPResponse) -> None:
 
 def _parse_status(data: str) -> Status:
     status = json.loads(data)
-    lost_before = status["lost_before"]
+    lost_before, window, age = status["lost_before"], float(status["window"]), float(status["age"])
+    # A negative age would count as fresh for as long, whatever STALENESS is.
+    lost_before = None if lost_before is None else float(lost_before)
+    # No `iat` is less than NaN: it would accept what was issued before the loss.
+    if not all(0 <= value < math.inf for value in (age, window, lost_before or 0)):
+        raise ValueError(f"expected a status with an age, a window and lost_before, got {data[:200]}")
     return Status(
         epoch=status["epoch"],
-        lost_before=None if lost_before is None else float(lost_before),
-        window=float(status["window"]),
-        age=float(status["age"]) / 1000,
+        lost_before=lost_before,
+        window=window,
+        age=age / 1000,
     )
 
 
 def read_events(lines: BinaryIO) -> Iterator[Event]:
     """The blocks of a stream as they come. A block that the end cuts off is dropped (HTML §9.2.6)."""
-    name, id, data, retry = "", None, [], None
+    name, id, data, retry, size = "", None, [], None, 0
     while line := lines.readline(_LONGEST_LINE + 1):
         if len(line) > _LONGEST_LINE:
             raise ValueError("a line of the stream is too long")
@@ -176,8 +197,11 @@ def read_events(lines: BinaryIO) -> Iterator[Event]:
             id = value
         elif field == "data":
             data.append(value)
+            size += len(line)
+            if size > _LONGEST_LINE:
+                raise ValueError("an event of the stream is too long")
         elif field == "retry" and value.isdecimal():
             retry = min(int(value), 60_000) / 1000
         elif line in (b"\n", b"\r\n"):
             yield Event(name, id, "\n".join(data), retry)
-            name, id, data, retry = "", None, [], None
+            name, id, data, retry, size = "", None, [], None, 0

@@ -18,6 +18,9 @@ MAX_LENGTH = 4096
 # Clocks of hosts differ a little, and `iat` is rounded down to the second.
 _ISSUE_SKEW = 5
 
+# The last second of the year 9999, and of datetime. Simple JWT fails beyond it.
+_END_OF_TIME = 253_402_300_799
+
 _INVALID = "Token is invalid"
 _jws = PyJWS()
 
@@ -76,6 +79,8 @@ def check_claims(claims: dict, settings: Settings, now: float) -> None:
     ):
         raise TokenError(_INVALID)
     exp, iat, nbf = times
+    if exp is not None and exp > _END_OF_TIME:
+        raise TokenError(_INVALID)
     if (nbf is not None and nbf > now + settings.leeway) or (
         iat is not None and iat > now + settings.leeway + _ISSUE_SKEW
     ):

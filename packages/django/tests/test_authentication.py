@@ -76,6 +76,28 @@ class Stateless(WithKeyturn):
         self.assertEqual(APIClient().get("/whoami", HTTP_AUTHORIZATION=f"Bearer \t {token} ").status_code, 200)
         self.assertEqual(APIClient().get("/whoami", HTTP_AUTHORIZATION=f"Bearer\u00a0{token}").status_code, 401)
 
+    def test_of_two_fields_which_servers_join_by_a_comma_neither_is_taken(self):
+        one, other = self.fake.token(), self.fake.token()
+        body = {
+            "detail": "Authorization header must contain two space-delimited values",
+            "code": "bad_authorization_header",
+        }
+        for path in ("/whoami", "/open"):
+            for first, second in (
+                (f"Bearer {one}", f"Bearer {other}"),
+                (f"Bearer {one}", "Basic eDp5"),
+                ("Basic eDp5", f"Bearer {one}"),
+                (f"Bearer {one}", ""),
+                ("", f"Bearer {one}"),
+                ("Bearer", one),
+            ):
+                for comma in (",", ", "):
+                    with self.subTest(path=path, first=first[:8], second=second[:8], comma=comma):
+                        answer = APIClient().get(path, HTTP_AUTHORIZATION=f"{first}{comma}{second}")
+                        self.assertEqual((answer.status_code, answer.json()), (401, body))
+        for header in ('Digest username="x", realm="y"', "Basic x,Basic y"):
+            self.assertEqual(APIClient().get("/open", HTTP_AUTHORIZATION=header).status_code, 200, "not ours")
+
     def test_while_the_keys_cannot_be_loaded_it_is_503_with_retry_after(self):
         self.fake.metadata = {}
         answer = self.get(self.fake.token())

@@ -73,6 +73,20 @@ class Tokens(unittest.TestCase):
             with self.subTest(changes):
                 self.refused(message, sign_text(json.dumps(access_claims(ISSUER, **changes))))
 
+    def test_an_expiry_is_a_number_of_seconds_up_to_the_year_9999(self):
+        now = int(time.time())
+        for exp in (now + 60.5, 253_402_300_799):
+            self.assertEqual(read(sign_text(json.dumps(access_claims(ISSUER, exp=exp))))["exp"], exp)
+        cases = [
+            *(("Token is invalid", exp) for exp in ("253402300799.5", "253402300800", "9007199254740992", "1e308")),
+            *(("Token is invalid", exp) for exp in ("1" + "0" * 2000, "1e999", "NaN", '"2999999999"', "true", "[1]")),
+            *(("Token is expired", exp) for exp in ("0", "-1", "-1e308", "-1" + "0" * 2000, f"{now - 0.5}")),
+        ]
+        for message, exp in cases:
+            payload = json.dumps(access_claims(ISSUER, exp=0)).replace('"exp": 0', f'"exp": {exp}')
+            with self.subTest(exp[:20]):
+                self.refused(message, sign_text(payload))
+
     def test_a_token_is_expired_on_the_second_of_exp_and_leeway_moves_it(self):
         token = KEY.sign(access_claims(ISSUER, exp=1000, iat=900))
         self.assertTrue(read(token, now=999.9))

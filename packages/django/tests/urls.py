@@ -1,5 +1,6 @@
 from django.urls import path
-from rest_framework.decorators import api_view
+from rest_framework.decorators import api_view, permission_classes
+from rest_framework.permissions import AllowAny
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -11,6 +12,12 @@ def whoami(request):
     return Response({"user": type(request.user).__name__, "id": request.user.pk, "session": request.auth["sid"]})
 
 
+@api_view()
+@permission_classes([AllowAny])
+def open_to_all(request):
+    return Response({"authenticated": bool(request.user and request.user.is_authenticated)})
+
+
 class Orders(APIView):
     permission_classes = [HasScopes]
     required_scopes = ["orders.read"]
@@ -19,4 +26,4 @@ class Orders(APIView):
         return Response({})
 
 
-urlpatterns = [path("whoami", whoami), path("orders", Orders.as_view())]
+urlpatterns = [path("whoami", whoami), path("open", open_to_all), path("orders", Orders.as_view())]

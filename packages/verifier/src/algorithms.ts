@@ -53,8 +53,8 @@ export async function importKey(jwk: JWK): Promise<VerifyingKey | undefined> {
 }
 
 /**
- * Whether `key` made this signature. Synchronous, by node:crypto: jose's verification through WebCrypto takes about twice as
- * much CPU for an ES256 token (bench/verifier.ts).
+ * Whether the signature was made with `key`. Synchronous, by node:crypto: jose's verification through WebCrypto takes about
+ * twice as much CPU for an ES256 token (bench/verifier.ts).
  */
 export const isSignedBy = ({ hash, input }: VerifyingKey, signed: string, signature: Buffer): boolean =>
   verify(hash, Buffer.from(signed), input, signature)

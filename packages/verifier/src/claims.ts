@@ -22,13 +22,17 @@ export interface ClaimRules {
   readonly audience: readonly string[]
 }
 
-/** Seconds by which the clocks of two hosts may differ where a token says that it is not valid yet. */
+/** Tolerated clock difference in seconds for tokens that are not valid yet. */
 const clockSkew = 5
 
-/** What the claims of a token with a valid signature say at `now`. Throws VerifierError `token_not_valid`. */
+/** The last second of the year 9999: beyond it many libraries have no date. Keyturn refuses such an `exp` too. */
+const endOfTime = 253_402_300_799
+
+/** Validates the claims of a token with a valid signature at `now`. Throws VerifierError `token_not_valid`. */
 export function checkClaims(claims: Readonly<Record<string, unknown>>, now: number, rules: ClaimRules): Verified {
-  const { exp, nbf, iss, aud, jti, sid, scope, token_type } = claims
-  if (!isTime(exp) || !isOptional(nbf, isTime)) throw invalid('exp or nbf is not a time')
+  const { exp, iat, nbf, iss, aud, jti, sid, scope, token_type } = claims
+  if (!isTime(exp) || exp > endOfTime) throw invalid('exp is not a time')
+  if (!isOptional(iat, isTime) || !isOptional(nbf, isTime)) throw invalid('iat or nbf is not a time')
   if (!isText(jti) || !isOptional(sid, isText)) throw invalid('jti or sid is not a text')
   if (iss !== rules.issuer) throw invalid('iss does not match the issuer')
   if (!isForUs(aud, rules.audience)) throw invalid('aud does not match the audience')

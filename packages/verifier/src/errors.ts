@@ -6,7 +6,10 @@ const statuses = {
   token_not_valid: 401,
   /** The token is valid but lacks a required scope. */
   insufficient_scope: 403,
-  /** Cannot know: no keys yet, or the revocation stream has been silent for too long. Not a reason to log the user out. */
+  /**
+   * The verifier cannot decide: it has no keys yet, or the revocation stream has been silent for too long. Not a reason to log
+   * the user out.
+   */
   unavailable: 503
 } as const
 

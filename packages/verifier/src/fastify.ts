@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Verified } from './claims.ts'
 import { VerifierError } from './errors.ts'
-import type { Verifier, VerifyOptions } from './verifier.ts'
+import { readScopes, type VerifyOptions } from './options.ts'
+import type { Verifier } from './verifier.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
     keyturn: Verifier
-    /** A hook that sets `request.auth`, or answers 401, 403 or 503. */
+    /** A hook that sets `request.auth`, or answers 401, 403 or 503. Throws TypeError for invalid options. */
     authenticate(options?: VerifyOptions): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
   }
   interface FastifyRequest {
@@ -19,12 +20,15 @@ declare module 'fastify' {
 async function keyturn(app: FastifyInstance, { verifier }: { readonly verifier: Verifier }): Promise<void> {
   app.decorate('keyturn', verifier)
   app.decorateRequest('auth')
-  app.decorate('authenticate', (options?: VerifyOptions) => async (request: FastifyRequest, reply: FastifyReply) => {
-    try {
-      request.auth = await verifier.verifyRequest(request, options)
-    } catch (error) {
-      if (!(error instanceof VerifierError)) throw error
-      return reply.code(error.status).headers(error.headers).send(error.toJSON())
+  app.decorate('authenticate', (options?: VerifyOptions) => {
+    readScopes(options)
+    return async (request: FastifyRequest, reply: FastifyReply) => {
+      try {
+        request.auth = await verifier.verifyRequest(request, options)
+      } catch (error) {
+        if (!(error instanceof VerifierError)) throw error
+        return reply.code(error.status).headers(error.headers).send(error.toJSON())
+      }
     }
   })
   app.addHook('onClose', () => verifier.close())

@@ -1,4 +1,4 @@
-/** `fetch`, or a function that does the same: through a proxy, with a certificate authority of one's own, or in memory. */
+/** `fetch`, or a compatible function: through a proxy, with your own certificate authority, or in memory. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
 
 /** Milliseconds for one small document. */
@@ -10,7 +10,7 @@ const maxBytes = 262_144
 export class ResponseError extends Error {
   override readonly name = 'ResponseError'
   readonly status: number
-  /** Seconds, where the response says how long to wait. */
+  /** Seconds to wait, if the response specifies them. */
   readonly retryAfter: number | undefined
 
   constructor(url: string, response: Response, expected: string) {
@@ -24,7 +24,7 @@ export class ResponseError extends Error {
 
 export interface Document {
   readonly body: Readonly<Record<string, unknown>>
-  /** Seconds for which it may be used; undefined where it does not say. */
+  /** Seconds for which it may be used; undefined if the response does not specify them. */
   readonly maxAge: number | undefined
 }
 

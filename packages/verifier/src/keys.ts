@@ -22,8 +22,8 @@ export interface KeySetOptions {
 }
 
 /**
- * The issuer's keys: fetched by discovery, again as often as the JWKS asks for, and for an unknown kid, and kept through an
- * outage for however long it lasts.
+ * The issuer's keys. They are fetched by discovery, as often as the max-age of the JWKS requires and for an unknown kid, and
+ * kept during an outage of any length.
  */
 export class KeySet {
   readonly #options: KeySetOptions
@@ -127,7 +127,7 @@ export function metadataUrl(issuer: string): string {
   return `${origin}/.well-known/oauth-authorization-server${pathname.replace(/\/$/, '')}`
 }
 
-/** Keys that arrive in the clear could be anybody's, so `https` must not lead to `http`. */
+/** Keys that arrive without TLS could come from anyone, so `https` must not lead to `http`. */
 function jwksUrl(uri: unknown, issuer: string): string {
   const url = typeof uri === 'string' && URL.canParse(uri) ? new URL(uri) : undefined
   const isAllowed = url?.protocol === 'https:' || (url?.protocol === 'http:' && issuer.startsWith('http:'))
@@ -141,7 +141,7 @@ const describe = (keys: ReadonlyMap<string, VerifyingKey>): string =>
     .toSorted()
     .join()
 
-/** What a failed fetch says: undici keeps the reason in `cause`. */
+/** The message of a failed fetch: undici has the reason in `cause`. */
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`

@@ -2,11 +2,14 @@ import { type Algorithm, algorithmNames, isAlgorithm } from './algorithms.ts'
 import type { Fetch } from './http.ts'
 
 export interface VerifierOptions {
-  /** Keyturn's `ISSUER`, letter for letter. */
+  /** Keyturn's `ISSUER`, exactly as it is set. */
   readonly issuer: string
   /** This service's name in `aud`, or several of them. Without it any audience is accepted. */
   readonly audience?: string | readonly string[]
-  /** Accept only keys of these algorithms. Default: the asymmetric ones, as the keys have it; never what the token says. */
+  /**
+   * Accept only keys of these algorithms. Default: all asymmetric ones. The algorithm is always that of the key, never the one
+   * that the token names.
+   */
   readonly algorithms?: readonly Algorithm[]
   /** The client that reads the revocation stream; it needs the scope `keyturn.revocations`. */
   readonly client?: { readonly id: string; readonly secret: string }
@@ -16,6 +19,11 @@ export interface VerifierOptions {
   readonly staleness?: number
   /** Used instead of the global `fetch`. */
   readonly fetch?: Fetch
+}
+
+export interface VerifyOptions {
+  /** Scopes that the token must have, all of them; a text may have several, separated by spaces. */
+  readonly scope?: string | readonly string[]
 }
 
 export interface Options {
@@ -30,7 +38,7 @@ export interface Options {
 
 const names = ['issuer', 'audience', 'algorithms', 'client', 'revocations', 'staleness', 'fetch']
 
-/** Options as they are used. Throws TypeError: a mistake here must not turn off a check. */
+/** The validated options. Throws TypeError: a mistake here must not disable a check. */
 export function readOptions(options: VerifierOptions): Options {
   const unknown = Object.keys(options).filter((name) => !names.includes(name))
   if (unknown.length > 0) throw new TypeError(`unknown option ${unknown.join(', ')}: expected ${names.join(', ')}`)
@@ -59,6 +67,17 @@ export function readOptions(options: VerifierOptions): Options {
       "client: expected { id, secret } for the revocation stream; revocations: 'none' does without it"
     )
   return { issuer, audience: audiences, algorithms, client, staleness, fetch }
+}
+
+/** The scopes that a token must have. Throws TypeError: a mistake here must not disable the check. */
+export function readScopes(options: VerifyOptions = {}): readonly string[] {
+  const unknown = Object.keys(options).filter((name) => name !== 'scope')
+  if (unknown.length > 0) throw new TypeError(`unknown option ${unknown.join(', ')}: expected scope`)
+  if (!('scope' in options)) return []
+  const { scope } = options
+  const scopes = (typeof scope === 'string' ? scope.split(' ') : [scope].flat()).filter((each) => each !== '')
+  demand('scope', 'a text or texts', scope, scopes.length > 0 && scopes.every(isText))
+  return scopes as readonly string[]
 }
 
 function demand(name: string, expected: string, value: unknown, isValid: boolean): void {

@@ -1,6 +1,6 @@
 /**
- * A bounded map that forgets what has not been used for longest, roughly: two generations, the older of which is dropped as a
- * whole when the younger is full. A hit costs no bookkeeping while the entry is in the younger one.
+ * A bounded map that approximately evicts the least recently used entries. It has two generations: when the younger one is
+ * full, the older one is dropped. A hit in the younger one needs no bookkeeping.
  */
 export class Recent<T> {
   readonly #halfSize: number
@@ -32,7 +32,7 @@ export class Recent<T> {
     this.#old.clear()
   }
 
-  /** How many entries there are, some of them twice. */
+  /** The number of entries, some of which are counted twice. */
   get size(): number {
     return this.#young.size + this.#old.size
   }

@@ -22,7 +22,7 @@ interface Term {
   readonly steady: number
 }
 
-/** What of a token decides whether it is revoked. */
+/** The claims that decide whether a token is revoked. */
 export interface RevocableClaims {
   readonly sid?: unknown
   readonly jti?: unknown
@@ -41,11 +41,11 @@ export interface RevocationLimits {
 const initialWindow = 3600
 
 /**
- * This process's copy of the list of revocations. It never forgets an entry before its time, whatever the stream says: what is
- * revoked stays revoked.
+ * This process's copy of the list of revocations. It never drops an entry before its time, whatever the stream sends: a revoked
+ * token stays revoked.
  *
- * An entry is forgotten once its time has passed by both clocks. Tokens expire by the wall clock, which may be set: if it were
- * ahead for a while, entries would be forgotten that are needed again when it is right.
+ * An entry is dropped once its time has passed by both clocks. Tokens expire by the wall clock, which may be set: if only that
+ * counted and it were ahead for a while, entries would be dropped that are needed again once it is corrected.
  */
 export class Revocations {
   readonly #sids = new Map<string, Term>()
@@ -93,7 +93,7 @@ export class Revocations {
     for (const ids of [this.#sids, this.#jtis]) this.#forgetExpired(ids)
   }
 
-  /** The list has to be loaded again. What is revoked stays revoked; of other tokens nothing is known until `confirm`. */
+  /** The list has to be loaded again. Revoked tokens stay revoked; for all others, the state is unknown until `confirm`. */
   restart(): void {
     this.#freshAt = Number.NEGATIVE_INFINITY
   }

@@ -16,10 +16,18 @@ import type { Time } from './time.ts'
 
 /** Seconds without a byte after which a connection is dead: the service sends something every 2 to 3 s. */
 const maxSilence = 10
-/** Milliseconds to wait after a failure, doubled with each one. */
+/**
+ * Milliseconds to wait after a failure, doubled with each one. A stream that ends too early counts as a failure, even if it
+ * ends cleanly.
+ */
 const backoff = { first: 100, max: 2000 }
-/** After a refusal of the credentials, which only a person can put right; the service counts failures by the minute. */
+/** The wait after a refusal of the credentials, which only the operator can fix; the service counts failures per minute. */
 const slowBackoff = { first: 2000, max: 30_000 }
+/**
+ * Seconds for which a stream must have been complete for its end not to count as another failure: a faulty server may end each
+ * one after its snapshot.
+ */
+const steadyAfter = 5
 
 export interface StreamOptions {
   readonly url: string
@@ -39,6 +47,9 @@ export class RevocationStream {
   readonly #closing = new AbortController()
   #cursor: string | undefined
   #isFollowing = false
+  /** By the monotonic clock: when the last `caught-up` came. */
+  #followedSince = Number.POSITIVE_INFINITY
+  /** The number of consecutive connections that did not last. */
   #failures = 0
   #retryMs = 1000
   #failure: unknown
@@ -63,6 +74,7 @@ export class RevocationStream {
     const { signal } = this.#closing
     while (!signal.aborted) {
       this.#isFollowing = false
+      this.#followedSince = Number.POSITIVE_INFINITY
       this.#failure = undefined
       try {
         await this.#connect()
@@ -70,20 +82,26 @@ export class RevocationStream {
         this.#failure = error
       }
       if (signal.aborted) return
+      if (this.#options.time.monotonic() - this.#followedSince >= steadyAfter) this.#failures = 0
       const waitMs = this.#nextWait()
       this.#options.onDisconnected(this.#failure, waitMs)
       await delay(waitMs, undefined, { signal }).catch(() => {})
     }
   }
 
-  /** With jitter, so that the verifiers of a worker that drains do not all come back in the same millisecond. */
+  /**
+   * Milliseconds until the next connection, with jitter so that the verifiers of a worker that drains do not reconnect at the
+   * same moment. If the service ended a stream that had lasted, the time that the service specified.
+   */
   #nextWait(): number {
     const jitter = 1 + Math.random() / 2
-    if (this.#failure === undefined && this.#failures === 0) return this.#retryMs * jitter
     const { status, retryAfter } = this.#failure instanceof ResponseError ? this.#failure : {}
     if (retryAfter !== undefined) return Math.min(Math.max(retryAfter, 1), 30) * 1000 * jitter
     const { first, max } = status === 401 || status === 403 ? slowBackoff : backoff
-    return Math.min(first * 2 ** Math.min(this.#failures++, 10), max) * jitter
+    const failures = this.#failures++
+    const growing = Math.min(first * 2 ** Math.min(failures, 10), max)
+    if (this.#failure !== undefined) return growing * jitter
+    return (failures === 0 ? this.#retryMs : Math.max(growing, this.#retryMs)) * jitter
   }
 
   /** One connection, until it ends. Rejects with what ended it, unless the service did. */
@@ -131,7 +149,7 @@ export class RevocationStream {
         const { done, value } = await reader.read()
         signal.throwIfAborted()
         if (done) return
-        // What waited in a buffer while this process was suspended says nothing of the present.
+        // Data that waited in a buffer while this process was suspended does not show the current state.
         if (monotonic() - began > maxSilence) throw new Error(`no data for ${maxSilence} s`)
         watchdog.refresh()
         for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#take(event)
@@ -156,8 +174,10 @@ export class RevocationStream {
       revocations.confirm(readStatus(data))
       const wasFollowing = this.#isFollowing
       this.#isFollowing = true
-      this.#failures = 0
-      if (!wasFollowing) onConnected()
+      if (!wasFollowing) {
+        this.#followedSince = this.#options.time.monotonic()
+        onConnected()
+      }
     } else return
     if (id !== undefined) this.#cursor = readCursor(id)
   }

@@ -1,6 +1,6 @@
 import { invalid } from './errors.ts'
 
-/** What a token says before anything of it is trusted. */
+/** The contents of a token before anything in it is trusted. */
 export interface ParsedToken {
   readonly algorithm: unknown
   readonly kid: string

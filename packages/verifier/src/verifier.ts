@@ -11,24 +11,28 @@ import {
   type VerifierError
 } from './errors.ts'
 import { KeySet, messageOf } from './keys.ts'
-import { readOptions, type VerifierOptions } from './options.ts'
+import { readOptions, readScopes, type VerifierOptions, type VerifyOptions } from './options.ts'
 import { Recent } from './recent.ts'
 import { type Revocation, Revocations } from './revocations.ts'
 import { RevocationStream } from './stream.ts'
 import { systemTime, type Time } from './time.ts'
 import { parseToken } from './token.ts'
 
-/** Accepted tokens that are remembered. */
+/** The number of accepted tokens that are cached. */
 const maxAccepted = 10_000
+/** Milliseconds: a longer timer would fire at once. */
+const longestTimer = 2 ** 31 - 1
 
-export interface VerifyOptions {
-  /** Scopes that the token must have, all of them; a text may have several, separated by spaces. */
-  readonly scope?: string | readonly string[]
+/** A Fetch `Request`, an `IncomingMessage`, a request of Fastify, or another object with their headers. */
+export interface RequestLike extends RawHeaders {
+  readonly headers: FetchHeaders | { readonly authorization?: string | undefined }
+  /** The `IncomingMessage` under the request of Fastify. */
+  readonly raw?: RawHeaders
 }
 
-/** A Fetch `Request`, an `IncomingMessage`, or what else has their headers. */
-export interface RequestLike {
-  readonly headers: FetchHeaders | { readonly authorization?: string | undefined }
+interface RawHeaders {
+  /** Names and values by turns. Of two `Authorization` fields, the `headers` of an `IncomingMessage` have only the first. */
+  readonly rawHeaders?: readonly string[]
 }
 
 interface FetchHeaders {
@@ -70,7 +74,7 @@ export class Verifier extends EventEmitter<VerifierEvents> {
       fetch,
       time,
       onChange: () => {
-        // A token of a key that was withdrawn must not be remembered.
+        // A token whose key was withdrawn must not be cached.
         this.#accepted.clear()
         this.#report('keys')
         this.#progress.emit('change')
@@ -95,22 +99,29 @@ export class Verifier extends EventEmitter<VerifierEvents> {
   }
 
   /**
-   * What an access token says, once its signature, claims and revocation have been checked. Rejects with VerifierError.
+   * Verifies the signature, the claims and the revocation of an access token, and returns its contents. Rejects with
+   * VerifierError, and with TypeError for invalid options.
    *
    * A token that was accepted before is looked up, not verified again; its expiry and its revocation are checked each time.
    */
-  async verify(token: string, { scope }: VerifyOptions = {}): Promise<Verified> {
+  async verify(token: string, options?: VerifyOptions): Promise<Verified> {
+    const wanted = readScopes(options)
     const verified = this.#accepted.get(token) ?? (await this.#check(token))
     if (verified.expiresAt <= this.#time.now()) throw expired()
     if (this.#revocations?.has(verified.claims)) throw revoked()
     const doubt = this.#streamFailure()
     if (doubt !== undefined) throw doubt
-    if (scope !== undefined) demandScope(verified, scope)
+    if (!wanted.every((each) => verified.scopes.includes(each))) throw insufficientScope(wanted.join(' '))
     return verified
   }
 
-  /** The same for the token in a request's `Authorization: Bearer`. */
-  async verifyRequest({ headers }: RequestLike, options?: VerifyOptions): Promise<Verified> {
+  /**
+   * The same for the token in a request's `Authorization: Bearer`. Two such fields are refused: a proxy may have checked the other
+   * one.
+   */
+  async verifyRequest(request: RequestLike, options?: VerifyOptions): Promise<Verified> {
+    const { headers, raw = request } = request
+    if (hasSeveralAuthorizations(raw)) throw invalid('the request has more than one Authorization field')
     const authorization = (isFetchHeaders(headers) ? headers.get('authorization') : headers.authorization) ?? ''
     const found = /^bearer(?:$| +)(.*)$/i.exec(authorization)
     if (found === null) throw notAuthenticated()
@@ -124,7 +135,7 @@ export class Verifier extends EventEmitter<VerifierEvents> {
 
   /** Resolves once it can decide on tokens. Rejects with VerifierError `unavailable`, which names the reason, after `timeoutMs`. */
   async ready(timeoutMs = 10_000): Promise<void> {
-    const signal = AbortSignal.timeout(timeoutMs)
+    const signal = AbortSignal.timeout(Math.min(timeoutMs, longestTimer))
     for (let failure = this.#failure(); failure !== undefined; failure = this.#failure()) {
       if (signal.aborted || this.#isClosed) throw failure
       await once(this.#progress, 'change', { signal }).catch(() => {})
@@ -171,14 +182,13 @@ export class Verifier extends EventEmitter<VerifierEvents> {
   }
 }
 
+/** Every other element is a name. */
+const hasSeveralAuthorizations = ({ rawHeaders = [] }: RawHeaders): boolean =>
+  rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length > 1
+
 /** A request may have a header field of the name `get`, which is then a text. */
 const isFetchHeaders = (headers: RequestLike['headers']): headers is FetchHeaders =>
   'get' in headers && typeof headers.get === 'function'
 
-function demandScope({ scopes }: Verified, scope: string | readonly string[]): void {
-  const wanted = (typeof scope === 'string' ? scope.split(' ') : scope).filter((each) => each !== '')
-  if (!wanted.every((each) => scopes.includes(each))) throw insufficientScope(wanted.join(' '))
-}
-
-/** Starts to fetch keys and revocations; `ready()` says when it has them. Throws TypeError for options that are not valid. */
+/** Starts fetching keys and revocations; `ready()` resolves once it has them. Throws TypeError for invalid options. */
 export const createVerifier = (options: VerifierOptions): Verifier => new Verifier(options)

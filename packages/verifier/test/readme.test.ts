@@ -92,6 +92,27 @@ for (const framework of ['express', 'fastify']) {
   })
 }
 
+for (const framework of ['express', 'fastify']) {
+  t.test(`README: the example for ${framework} reports why it is not ready`, async (t) => {
+    const service = await aService(t, (_request, response) => void response.writeHead(403).end())
+    writeBlock(`${framework}.js`)
+    const env = {
+      PATH: process.env.PATH,
+      PORT: '0',
+      KEYTURN_ISSUER: service.options.issuer,
+      KEYTURN_CLIENT_ID: 'orders',
+      KEYTURN_CLIENT_SECRET: 'of a client without the scope'
+    }
+    const child = spawn(process.execPath, [`${framework}.js`], { cwd: folder, env })
+    t.teardown(() => child.kill('SIGKILL'))
+    let reported = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      reported += text
+    })
+    await until(() => /\/api\/revocations\/.* got 403/.test(reported))
+  })
+}
+
 t.test('README: the example of a test', async (t) => {
   writeBlock('orders.test.js')
   const { stdout } = await run(process.execPath, ['--test', 'orders.test.js'], { cwd: folder })

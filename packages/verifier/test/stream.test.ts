@@ -226,6 +226,64 @@ t.test('stream: a drain costs a reconnect after the time that the service names'
   t.ok(waitMs >= 20 && waitMs <= 30, `${waitMs} ms`)
 })
 
+/** A service that accepts every connection, and then ends it in one of these ways. `retry` makes the first retry a quick one. */
+const shortStreams: Record<string, Handler> = {
+  'it ends empty streams': (_, response) => sse(response).end('retry: 1\n\n'),
+  'it ends streams after the snapshot': (_, response) => sse(response).end(`retry: 1\n\n${caughtUp}`),
+  'it ends streams after a heartbeat': (_, response) =>
+    sse(response).end(`retry: 1\n\n${caughtUp}${event('heartbeat', status())}`),
+  'it ends streams after a revocation': (_, response) =>
+    sse(response).end(`retry: 1\n\n${caughtUp}${revoked('a', 'e.2')}`),
+  'it resets each stream': (_, response) => sse(response).end(`retry: 1\n\n${caughtUp}${event('reset', {}, '')}`),
+  'it asks for no pause': (_, response) => sse(response).end(`retry: 0\n\n${caughtUp}`),
+  'it cuts streams after the snapshot': (_, response) => {
+    sse(response).write(caughtUp, () => setImmediate(() => response.destroy()))
+  }
+}
+
+t.test('stream: a service whose streams do not last is asked less and less often', async (t) => {
+  const waitsFor = async (stream: Handler): Promise<number[]> => {
+    const service = await aService(t, stream)
+    const verifier = createVerifier(service.options)
+    t.teardown(() => verifier.close())
+    const waits: number[] = []
+    verifier.on('disconnected', (_error, waitMs) => waits.push(waitMs))
+    await until(() => waits.length === 4)
+    return waits
+  }
+  const all = Object.entries(shortStreams).map(async ([name, stream]) => [name, await waitsFor(stream)] as const)
+  for (const [name, [first = 0, ...waits]] of await Promise.all(all)) {
+    t.ok(first <= 150, `${name}: ${first} ms`)
+    for (const [index, from] of [200, 400, 800].entries())
+      t.ok((waits[index] as number) >= from && (waits[index] as number) <= from * 1.5, `${name}: ${waits} ms`)
+  }
+})
+
+t.test('stream: after one that lasted for five seconds the next retry is quick again', async (t) => {
+  const clock = aClock()
+  let open: ServerResponse | undefined
+  const service = await aService(t, (_request, response) => {
+    open = sse(response)
+    if (service.requests.length < 3) open.end(`retry: 1\n\n${caughtUp}`)
+    else open.write(caughtUp)
+  })
+  const verifier = new Verifier(service.options, clock)
+  t.teardown(() => verifier.close())
+  const waits: number[] = []
+  verifier.on('disconnected', (_error, waitMs) => waits.push(waitMs))
+  let connections = 0
+  verifier.on('connected', () => connections++)
+  await until(() => connections === 3)
+  clock.pass(4.9)
+  open?.end()
+  await until(() => connections === 4)
+  clock.pass(5)
+  open?.end()
+  await until(() => connections === 5)
+  t.ok((waits[2] as number) >= 400, `${waits} ms`)
+  t.ok((waits[3] as number) <= 1.5, `${waits} ms`)
+})
+
 t.test(
   'stream: waits grow from one failure to the next, and credentials that are refused are not tried often',
   async (t) => {

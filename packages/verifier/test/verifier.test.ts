@@ -1,7 +1,13 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import Fastify from 'fastify'
 import t from 'tap'
 import { algorithmNames } from '../src/algorithms.ts'
+import { authenticate } from '../src/express.ts'
+import plugin from '../src/fastify.ts'
 import { createVerifier, type VerifierOptions } from '../src/index.ts'
 import { Recent } from '../src/recent.ts'
 import { createTestIssuer, type TestToken } from '../src/testing.ts'
@@ -73,6 +79,34 @@ t.test('verify: what is not an access token of this issuer is refused', async (t
     'a user that is an object': { user_id: {} }
   }
   for (const [name, claims] of Object.entries(refused)) t.equal(await verdict({ claims }), invalidToken, name)
+})
+
+t.test('verify: an expiry is a number of seconds up to the year 9999, as for Keyturn', async (t) => {
+  const { issuer, verifier } = await aVerifier(t, { revocations: 'none' })
+  const now = Math.floor(Date.now() / 1000)
+  const verdicts: readonly (readonly [exp: unknown, verdict: string])[] = [
+    [now + 60.5, accepted],
+    [253_402_300_799, accepted],
+    [253_402_300_799.5, invalidToken],
+    [253_402_300_800, invalidToken],
+    [2 ** 53, invalidToken],
+    [1e308, invalidToken],
+    [0, expiredToken],
+    [-1, expiredToken],
+    [-1e308, expiredToken],
+    [now - 0.5, expiredToken],
+    [`${now + 60}`, invalidToken],
+    ['', invalidToken],
+    [null, invalidToken],
+    [true, invalidToken],
+    [[now + 60], invalidToken]
+  ]
+  for (const [exp, verdict] of verdicts)
+    t.equal(await verdictOf(verifier, await issuer.token({ claims: { exp } })), verdict, JSON.stringify(exp))
+  for (const iat of ['x', null, {}])
+    t.equal(await verdictOf(verifier, await issuer.token({ claims: { iat } })), invalidToken, JSON.stringify(iat))
+  const { expiresAt } = await verifier.verify(await issuer.token({ claims: { exp: 253_402_300_799 } }))
+  t.equal(new Date(expiresAt * 1000).toISOString(), '9999-12-31T23:59:59.000Z')
 })
 
 t.test('verify: a text that is not a token of the one canonical form is refused', async (t) => {
@@ -176,6 +210,28 @@ t.test('verify: scopes', async (t) => {
   await t.rejects(verifier.verify(await issuer.token(), { scope: 'orders' }), { code: 'insufficient_scope' })
 })
 
+t.test('verify: a mistake in the options does not turn off the check of scopes', async (t) => {
+  const { issuer, verifier } = await aVerifier(t)
+  const token = await issuer.token()
+  const wrong = [
+    { scopes: 'orders' },
+    { scope: '' },
+    { scope: ' ' },
+    { scope: [] },
+    { scope: [''] },
+    { scope: undefined },
+    { scope: null },
+    { scope: 7 }
+  ]
+  for (const options of wrong as object[]) {
+    await t.rejects(verifier.verify(token, options), { name: 'TypeError', message: /scope/ }, JSON.stringify(options))
+    t.throws(() => authenticate(verifier, options), { name: 'TypeError' }, 'Express, at the start')
+    const app = Fastify()
+    await app.register(plugin, { verifier })
+    t.throws(() => app.authenticate(options), { name: 'TypeError' }, 'Fastify, at the start')
+  }
+})
+
 t.test('verifyRequest: takes the token from a Fetch Request and from an IncomingMessage', async (t) => {
   const { issuer, verifier } = await aVerifier(t)
   const token = await issuer.token({ userId: '7' })
@@ -205,6 +261,67 @@ t.test('verifyRequest: takes the token from a Fetch Request and from an Incoming
     })
   const spoofed = { headers: { get: 'x', authorization: `Bearer ${token}` } }
   t.match(await verifier.verifyRequest(spoofed), { userId: '7' }, 'a field of the name `get` changes nothing')
+})
+
+/** The status of a request with these `Authorization` fields, which no HTTP client joins or drops. */
+async function statusOf(port: number, fields: readonly string[]): Promise<number> {
+  const socket = connect(port, '127.0.0.1')
+  const lines = fields.map((field, index) => `${index === 0 ? 'Authorization' : 'authorization'}: ${field}\r\n`)
+  socket.end(`GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${lines.join('')}\r\n`)
+  return Number((await text(socket)).split(' ')[1])
+}
+
+t.test('verifyRequest: of two Authorization fields neither is taken, with Node, Express and Fastify', async (t) => {
+  const { issuer, verifier } = await aVerifier(t)
+  const [one, other] = [await issuer.token(), await issuer.token()]
+  const app = Fastify()
+  await app.register(plugin, { verifier })
+  app.get('/', { onRequest: app.authenticate() }, async () => 'hello')
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const server = createServer((request, response) =>
+    authenticate(verifier)(request, response, () => response.end('hello'))
+  ).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(async () => {
+    server.close()
+    await app.close()
+  })
+  const ports = [server, app.server].map((each) => (each.address() as AddressInfo).port)
+  for (const port of ports) {
+    t.equal(await statusOf(port, [`Bearer ${one}`]), 200)
+    for (const fields of [
+      [`Bearer ${one}`, `Bearer ${other}`],
+      [`Bearer ${one}`, `Bearer ${one}`],
+      [`Bearer ${one}`, 'Basic eDp5'],
+      ['Basic eDp5', `Bearer ${one}`],
+      [`Bearer ${one}`, ''],
+      ['', `Bearer ${one}`]
+    ])
+      t.equal(await statusOf(port, fields), 401, fields.map((field) => field.slice(0, 9)).join())
+  }
+  const { headers } = { headers: { authorization: `Bearer ${one}` } }
+  const rawHeaders = ['Authorization', `Bearer ${one}`, 'authorization', `Bearer ${other}`]
+  for (const request of [
+    { headers, rawHeaders },
+    { headers, raw: { rawHeaders } }
+  ])
+    await t.rejects(verifier.verifyRequest(request), { code: 'token_not_valid', reason: /more than one Authorization/ })
+  const named = { headers, rawHeaders: ['x', 'authorization', 'y', 'authorization', ...rawHeaders.slice(0, 2)] }
+  t.ok(await verifier.verifyRequest(named), 'a value of that name is not a field')
+  const fetched = new Headers([
+    ['authorization', `Bearer ${one}`],
+    ['authorization', `Bearer ${one}`]
+  ])
+  await t.rejects(verifier.verifyRequest({ headers: fetched }), { code: 'token_not_valid' })
+})
+
+t.test('ready: waits for as long as it is asked to', async (t) => {
+  const issuer = await createTestIssuer()
+  for (const timeoutMs of [2 ** 31, Number.POSITIVE_INFINITY]) {
+    const verifier = createVerifier(issuer.options)
+    t.teardown(() => verifier.close())
+    await verifier.ready(timeoutMs)
+  }
 })
 
 t.test('verify: without an issuer it cannot know', async (t) => {
