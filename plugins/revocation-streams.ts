@@ -4,14 +4,15 @@ import type { Config } from '../src/config/settings.ts'
 import { RevocationStreams } from '../src/sessions/revocation-streams.ts'
 import { revocationWindow } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
+import { superviseStreams } from './event-streams.ts'
 
-/** How often the streams are looked after, in milliseconds. */
-const tickEvery = 1000
-
-/** How often the embedded feed is read while there are streams, in milliseconds: some 10 µs each. The feed in Redis comes by itself. */
+/**
+ * How often the embedded feed is read while there are streams, in milliseconds. A read takes some 10 µs. The feed in Redis is
+ * followed anyway.
+ */
 const pollEvery = 20
 
-/** The streams of revocations to other services. They end when a drain begins, and do not hold it up. */
+/** The streams of revocations to other services. */
 async function revocationStreams(
   app: FastifyInstance,
   { config, clock }: { config: Config; clock: Clock }
@@ -22,24 +23,22 @@ async function revocationStreams(
     maxStreams: config.maxRevocationStreams,
     clock
   })
-  const tick = (): void => {
-    streams.tick()
-    app.tallies.streamsCut = streams.cut
-  }
-  const timers = [setInterval(tick, tickEvery)]
-  if (config.redisUrl === undefined)
-    timers.push(setInterval(() => streams.count > 0 && revocations.catchUp(), pollEvery))
-  for (const timer of timers) timer.unref()
   app.decorate('revocationStreams', streams)
-  app.onDrain(() => streams.end())
-  app.addHook('preClose', (done) => {
-    streams.end()
-    done()
+  superviseStreams(app, {
+    tick() {
+      streams.tick()
+      app.tallies.streamsCut = streams.cut
+    },
+    end: () => streams.end()
   })
-  app.addHook('onClose', async () => {
-    for (const timer of timers) clearInterval(timer)
-  })
+  if (config.redisUrl === undefined) pollFeed(app, streams)
   addMetrics(app, streams)
+}
+
+function pollFeed(app: FastifyInstance, streams: RevocationStreams): void {
+  const timer = setInterval(() => streams.count > 0 && app.revocations.catchUp(), pollEvery)
+  timer.unref()
+  app.addHook('onClose', async () => clearInterval(timer))
 }
 
 function addMetrics(app: FastifyInstance, streams: RevocationStreams): void {

@@ -1,7 +1,10 @@
 import { equalInConstantTime, hmac } from '../random.ts'
 import type { Link } from './chain.ts'
 
-/** That the trail had an entry at a time: kept in another place, it reveals that the end of the trail was cut off later. */
+/**
+ * Proof that the trail had an entry at some time. Kept in another place, it reveals that the end of the trail was cut off
+ * later.
+ */
 export interface Checkpoint extends Link {
   /** Whole seconds since 1970. */
   readonly at: number

@@ -63,12 +63,13 @@ const refreshes = ['retried', 'late', 'recovered', 'reused', 'unknown', 'user_go
 const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
   login: ['ok', 'login_failed', 'claims_failed', 'rule_failed'],
   refresh: refreshes,
-  logout: ['ok'],
+  // `token_revoked`: the client may be repeating a logout that was answered 503, whose entry could not be written.
+  logout: ['ok', 'token_revoked'],
   session_end: ['ok'],
   // Someone may be guessing the current password.
-  password_change: ['ok', 'fields_invalid'],
+  password_change: ['ok', 'sessions_kept', 'fields_invalid'],
   // A token that was used before may have been intercepted. A request for a reset is recorded by its flow, which knows the user.
-  password_reset: ['ok', 'one_time_token_invalid'],
+  password_reset: ['ok', 'sessions_kept', 'one_time_token_invalid'],
   // `ended`: the client may be repeating a revocation that was answered 503, whose entry could not be written.
   revoke: ['ok', 'ended']
 }
@@ -84,17 +85,21 @@ export const isAudited = (event: EventName, result: string): boolean =>
  * Whether a request changed who has access. Its entry is written before its answer is sent, so that no crash can lose the entry
  * of an act that a client knows of.
  */
-export const isAct = (event: EventName, result: string): boolean =>
-  (result === 'ok' || result === 'ended') && isAudited(event, result)
+export const isAct = (event: EventName, result: string): boolean => acts.includes(result) && isAudited(event, result)
+
+/** Results of acts: `sessions_kept` is a new password whose request failed when the sessions were to end. */
+const acts = ['ok', 'ended', 'sessions_kept']
 
 /** Results of requests whose sender proved nothing, or only that it once had a session. */
 const failures = [
   'client_invalid',
   'login_failed',
   'unknown',
+  'token_revoked',
   'user_gone',
   'password_changed',
-  'one_time_token_invalid'
+  'one_time_token_invalid',
+  'not_sent'
 ]
 
 /** Whether an entry may be omitted while the trail is behind: only a failure, since an act must be recorded. */

@@ -25,6 +25,8 @@ export interface AuditStore {
   add(entries: readonly AuditEntry[]): Promise<boolean>
   /** At most `limit` entries after position `seq`, oldest first; with a filter only those that match. */
   list(seq: number, limit: number, filter?: AuditFilter): Promise<readonly AuditEntry[]>
+  /** At most `limit` matching entries before position `seq`, newest first; without a position, the newest of all. */
+  listNewest(limit: number, filter?: AuditFilter, seq?: number): Promise<readonly AuditEntry[]>
   /** How many entries have no position, since an earlier version wrote them. */
   countUnplaced(): Promise<number>
 }

@@ -47,17 +47,25 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
       return
     }
   }
+  const settle = async (batch: readonly Pending[]): Promise<void> => {
+    try {
+      await add(batch)
+      for (const { resolve } of batch) resolve()
+    } catch (error) {
+      if (batch.length > 1 && !(error instanceof KeyturnError)) {
+        // The store answered, but refused an entry: the acts of the other requests must not fail with it.
+        for (const pending of batch) await settle([pending])
+      } else {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+  }
   const writeAll = async (): Promise<void> => {
     // Requests that are answered in the same turn of the event loop share a batch.
     await undefined
     while (queue.length > 0) {
       const batch = queue.splice(0, batchSize)
-      try {
-        await add(batch)
-        for (const { resolve } of batch) resolve()
-      } catch (error) {
-        for (const { reject } of batch) reject(error)
-      }
+      await settle(batch)
       waiting -= batch.length
     }
     writing = undefined

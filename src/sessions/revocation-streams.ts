@@ -1,5 +1,5 @@
-import { Readable } from 'node:stream'
-import { KeyturnError } from '../errors.ts'
+import type { Readable } from 'node:stream'
+import { EventStream, EventStreams, formatEvent } from '../event-streams.ts'
 import type { Clock } from '../time.ts'
 import type { LoggedRevocation } from './revocation-log.ts'
 import type { Revocations } from './revocations.ts'
@@ -7,31 +7,25 @@ import type { Revocations } from './revocations.ts'
 /** Entries of one event, and of one page. */
 const batchSize = 1000
 
-/** Heartbeats are at least this far apart, in milliseconds. The feed in Redis is heard every second or so: every other time. */
+/**
+ * The minimum interval between heartbeats, in milliseconds. The feed in Redis is read about every second, so a heartbeat
+ * follows every other read.
+ */
 const beatEvery = 1900
 
-/** After how long without a heartbeat streams are kept open by comments, in milliseconds: routers close what is silent. */
-const commentAfter = 3000
-
-/** How long a receiver may leave what is sent to it unread before it is cut, in milliseconds. */
-const maxStallMs = 10_000
-
-/** What the receiver is asked to wait before it connects again, in milliseconds. */
-const [retryAtOnce, retryLater] = [100, 1000]
-
-/** An entry as receivers get it; one of a version that did not tell the two apart revokes both. */
+/** An entry as receivers get it. An entry of a version that did not distinguish sessions and tokens revokes both. */
 type WireEntry = { readonly sid: string; readonly until: number } | { readonly jti: string; readonly until: number }
 
-/** What a receiver has to know beside the entries. Its names are those of the wire. */
+/** What a receiver has to know in addition to the entries, under wire names. */
 export interface FeedStatus {
   readonly cursor: string
   /** Whole seconds: when the list began. */
   readonly epoch: number
-  /** Tokens of ours with an earlier `iat` are refused: what was revoked then is lost. */
+  /** Keyturn's tokens with an earlier `iat` are refused, because revocations from before this second are lost. */
   readonly lost_before: number | null
   /** How long an entry matters, in whole seconds. */
   readonly window: number
-  /** Milliseconds since this worker heard from the store: what was acknowledged before has been sent. */
+  /** Milliseconds since this worker last heard from the store: every revocation acknowledged before that has been sent. */
   readonly age: number
   /** The time of this host, in whole seconds. */
   readonly now: number
@@ -51,69 +45,40 @@ export interface RevocationStreamsOptions {
   readonly clock: Clock
 }
 
-/** The body of one response. It is pulled: what its receiver has not read yet stays in the log, not in memory of its own. */
-class RevocationStream extends Readable {
+/** One receiver's place in the log. */
+class RevocationStream extends EventStream {
   /** The place in the log up to which it has been sent. */
   place = 0
   isCaughtUp = false
   /** A cursor that another worker may know and this one does not yet. */
   awaited: string | undefined
-  /** Whether the receiver takes more, and otherwise since when it does not. */
-  isReady = false
-  fullSince = 0
   readonly isAllowed: () => boolean
-  #isFinished = false
-  readonly #pull: (stream: RevocationStream) => void
 
-  constructor(isAllowed: () => boolean, pull: (stream: RevocationStream) => void) {
-    super()
+  constructor(isAllowed: () => boolean, pull: () => void) {
+    super(pull)
     this.isAllowed = isAllowed
-    this.#pull = pull
-  }
-
-  override _read(): void {
-    this.isReady = true
-    this.#pull(this)
-  }
-
-  send(bytes: string | Buffer): void {
-    if (this.destroyed || this.#isFinished) return
-    const wasReady = this.isReady
-    this.isReady = this.push(bytes)
-    if (wasReady && !this.isReady) this.fullSince = performance.now()
-  }
-
-  /** Ends after what has been sent; one whose receiver does not read is cut instead of waited for. */
-  finish(retry: number): void {
-    if (this.#isFinished) return
-    if (!this.isReady) return void this.destroy()
-    this.#isFinished = true
-    this.push(`retry: ${retry}\n\n`)
-    this.push(null)
   }
 }
 
 /**
- * Sends the revocations that this worker knows to other services, over any number of streams, from its own replica: no
- * stream asks Redis, and what many are sent is written once. Nothing is kept of a receiver but its place in the log.
+ * Sends the revocations that this worker knows to other services, over any number of streams, from its own replica: no stream
+ * queries Redis, and each event is serialised once for all. The only state of a receiver is its place in the log.
  *
- * A stream is sent the log from its place on, then `caught-up`, then what comes. A heartbeat says that everything
- * acknowledged before it has been sent, so it is written when the feed has been heard, and never without.
+ * A stream consists of the log from its place on, then `caught-up`, then new entries. A heartbeat means that everything
+ * acknowledged before it has been sent, so it is only written when the feed has just been read.
  */
 export class RevocationStreams {
-  /** Streams that were cut because they were not read. */
-  cut = 0
-  readonly #streams = new Set<RevocationStream>()
+  readonly #streams: EventStreams<RevocationStream>
   readonly #replica: Revocations
   readonly #options: RevocationStreamsOptions
-  /** Events by the place they begin at, for a second: many streams are sent the same. */
+  /** Events by the place at which they begin, cached for a second, since many streams are sent the same ones. */
   readonly #events = new Map<number, { readonly to: number; readonly bytes: Buffer }>()
   #beatAt = Number.NEGATIVE_INFINITY
-  #hasEnded = false
 
   constructor(replica: Revocations, options: RevocationStreamsOptions) {
     this.#replica = replica
     this.#options = options
+    this.#streams = new EventStreams('revocation', options.maxStreams)
     replica.listen({
       added: () => this.#each((stream) => this.#advance(stream)),
       restarted: () => this.#each((stream) => this.#restart(stream)),
@@ -121,8 +86,13 @@ export class RevocationStreams {
     })
   }
 
+  /** Streams that were cut because they were not read. */
+  get cut(): number {
+    return this.#streams.cut
+  }
+
   get count(): number {
-    return this.#streams.size
+    return this.#streams.count
   }
 
   /** Entries that the slowest stream is behind. */
@@ -135,23 +105,13 @@ export class RevocationStreams {
    * KeyturnError BUSY when there are too many, STORE_DOWN when this worker's own feed has been silent for too long.
    */
   open(cursor: string | undefined, isAllowed: () => boolean): Readable {
-    if (this.#streams.size >= this.#options.maxStreams)
-      throw new KeyturnError('BUSY', { detail: `${this.#options.maxStreams} revocation streams are open` })
     this.#replica.demandFresh()
-    const stream = new RevocationStream(isAllowed, (each) => this.#advance(each))
-    if (this.#hasEnded) {
-      stream.isReady = true
-      stream.finish(retryAtOnce)
-      return stream
-    }
-    this.#streams.add(stream)
-    stream.once('close', () => this.#streams.delete(stream))
-    stream.send(`retry: ${retryLater}\n\n`)
-    this.#place(stream, cursor, true)
+    const stream: RevocationStream = new RevocationStream(isAllowed, () => this.#advance(stream))
+    if (this.#streams.add(stream)) this.#place(stream, cursor, true)
     return stream
   }
 
-  /** The entries after `cursor`, for receivers that ask now and then. Throws KeyturnError STORE_DOWN as `open` does. */
+  /** The entries after `cursor`, for receivers that poll. Throws KeyturnError STORE_DOWN as `open` does. */
   page(cursor: string | undefined): RevocationPage {
     const { log } = this.#replica
     this.#replica.demandFresh()
@@ -166,29 +126,20 @@ export class RevocationStreams {
   /** Looks after the streams; to be called every second. */
   tick(): void {
     this.#events.clear()
-    const now = performance.now()
     const isStale = this.#replica.isStale()
-    const isSilent = now - this.#beatAt > commentAfter
-    this.#each((stream) => {
-      if (!stream.isReady && now - stream.fullSince > maxStallMs) {
-        this.cut += 1
-        stream.destroy()
-      } else if (isStale || !stream.isAllowed()) stream.finish(retryLater)
-      else if (isSilent && stream.isReady) stream.send(':\n\n')
-    })
+    this.#streams.tick((stream) => !isStale && stream.isAllowed())
   }
 
-  /** Ends all streams, and each that is opened from now on: their receivers connect again, to another worker. */
+  /** Ends all streams, and those opened from now on: their receivers reconnect to another worker. */
   end(): void {
-    this.#hasEnded = true
-    this.#each((stream) => stream.finish(retryAtOnce))
+    this.#streams.end()
   }
 
   #each(visit: (stream: RevocationStream) => void): void {
     for (const stream of this.#streams) visit(stream)
   }
 
-  /** Begins after the cursor where that is known, and otherwise with all that is. */
+  /** Begins after the cursor if it is known, otherwise with all known entries. */
   #place(stream: RevocationStream, cursor: string | undefined, mayWait: boolean): void {
     const { log } = this.#replica
     const found = cursor === undefined ? log.first : log.find(cursor)
@@ -197,20 +148,20 @@ export class RevocationStreams {
     else if (stream.awaited === undefined) this.#restart(stream)
   }
 
-  /** The empty id is for an EventSource: it forgets its cursor, should it break off before the first entry. */
+  /** The empty id makes an EventSource discard its cursor, in case the connection breaks before the first entry. */
   #restart(stream: RevocationStream): void {
     stream.awaited = undefined
     stream.isCaughtUp = false
     stream.place = this.#replica.log.first
-    stream.send(`event: reset\nid:\ndata: ${JSON.stringify({ epoch: this.#replica.log.epoch })}\n\n`)
+    stream.send(formatEvent('reset', '', { epoch: this.#replica.log.epoch }))
     this.#advance(stream)
   }
 
-  /** Sends what the stream has not been sent, for as long as its receiver takes it. */
+  /** Sends what the stream has not been sent yet, as long as its receiver is ready for more. */
   #advance(stream: RevocationStream): void {
     const { log } = this.#replica
     if (stream.awaited !== undefined) this.#place(stream, stream.awaited, true)
-    while (stream.isReady && stream.awaited === undefined && !stream.destroyed) {
+    while (stream.isReady && stream.awaited === undefined && !stream.isOver) {
       if (stream.place < log.end) {
         const { to, bytes } = this.#eventFrom(Math.max(stream.place, log.first))
         stream.place = to
@@ -228,8 +179,8 @@ export class RevocationStreams {
     const to = Math.min(log.end, from - (from % batchSize) + batchSize)
     const made = this.#events.get(from)
     if (made?.to === to) return made
-    const entries = JSON.stringify(log.slice(from, to).flatMap(toWire))
-    const event = { to, bytes: Buffer.from(`event: revoked\nid: ${log.cursorAt(to)}\ndata: ${entries}\n\n`) }
+    const entries = log.slice(from, to).flatMap(toWire)
+    const event = { to, bytes: Buffer.from(formatEvent('revoked', log.cursorAt(to), entries)) }
     this.#events.set(from, event)
     return event
   }
@@ -261,8 +212,7 @@ export class RevocationStreams {
   }
 }
 
-const statusEvent = (name: string, status: FeedStatus): string =>
-  `event: ${name}\nid: ${status.cursor}\ndata: ${JSON.stringify(status)}\n\n`
+const statusEvent = (name: string, status: FeedStatus): string => formatEvent(name, status.cursor, status)
 
 function toWire({ kind, id, term: { wall: until } }: LoggedRevocation): readonly WireEntry[] {
   if (kind === 'sid') return [{ sid: id, until }]
