@@ -17,6 +17,12 @@ async function ask<Row extends object>(url: string, sql: string): Promise<readon
   }
 }
 
+/** Gives the table another name, as a faulty migration would. Returns what undoes it. */
+export async function hideTable(url: string, table: string): Promise<() => Promise<unknown>> {
+  await ask(url, `ALTER TABLE ${table} RENAME TO ${table}_hidden`)
+  return () => ask(url, `ALTER TABLE ${table}_hidden RENAME TO ${table}`)
+}
+
 /** Stops the server and every process of it: connections stay, and say nothing. */
 export async function freezeAll(url: string): Promise<() => void> {
   const [row] = await ask<{ data_directory: string }>(url, 'SHOW data_directory')
