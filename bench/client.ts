@@ -12,6 +12,7 @@
  */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
 import { quantile } from './measure.ts'
 
 export interface Load {
@@ -136,21 +137,32 @@ async function closedLoop(connections: readonly Connection[], seconds: number): 
   return latencies
 }
 
+let ticking: Worker | undefined
+
+/** Ticks until the process ends: to start a thread delays the first requests of a round. */
+async function startTicker(): Promise<Worker> {
+  if (ticking !== undefined) return ticking
+  ticking = new Worker(new URL('./ticker.js', import.meta.url))
+  await once(ticking, 'message')
+  return ticking
+}
+
 /** So many requests per second are due for so many seconds; the latencies, from when each was due. */
-function openLoop(connections: Connection[], seconds: number, rate: number): Promise<number[]> {
+async function openLoop(connections: Connection[], seconds: number, rate: number): Promise<number[]> {
+  const ticker = await startTicker()
   const latencies: number[] = []
   const idle = [...connections]
   const [total, began] = [Math.floor(seconds * rate), performance.now()]
   let sent = 0
   const dueAt = (number: number): number => began + (number * 1000) / rate
-  return new Promise((resolve) => {
+  await new Promise<void>((resolve) => {
     const sendOne = (due: number, connection: Connection): void => {
       const body = queue.take()
       connection.send(body, (answer) => {
         latencies.push(performance.now() - due)
         queue.giveBack(bodyAfter(task.load, body, answer))
         idle.push(connection)
-        if (latencies.length === total) resolve(latencies)
+        if (latencies.length === total) resolve()
       })
     }
     const sendDue = (): void => {
@@ -159,13 +171,11 @@ function openLoop(connections: Connection[], seconds: number, rate: number): Pro
         if (connection === undefined) break
         sendOne(dueAt(sent++), connection)
       }
-      if (sent === total) return
-      // A timer wakes up to a millisecond late, which would be charged to the server.
-      if (dueAt(sent) - performance.now() > 2) setTimeout(sendDue, 1)
-      else setImmediate(sendDue)
     }
-    sendDue()
+    ticker.on('message', sendDue)
   })
+  ticker.removeAllListeners('message').on('message', () => undefined)
+  return latencies
 }
 
 function openAnother(connections: Connection[]): Connection | undefined {

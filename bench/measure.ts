@@ -34,7 +34,8 @@ export interface Comparison {
   readonly ratio: Figures
 }
 
-type Sample = Readonly<Record<keyof Figures, number>>
+/** One round of a side. Latencies are in milliseconds. */
+export type Sample = Readonly<Record<keyof Figures | 'p50', number>>
 
 export const quantile = (values: readonly number[], part: number): number =>
   values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? Number.NaN
@@ -46,17 +47,18 @@ export const figure = (values: readonly number[]): Figure => ({
 })
 
 const figures = (samples: readonly Sample[]): Figures => {
-  const of = (name: keyof Figures): Figure => figure(samples.map((sample) => sample[name]))
+  const of = (name: keyof Figures): Figure => figure(samples.map((each) => each[name]))
   return { cpu: of('cpu'), rate: of('rate'), p99: of('p99') }
 }
 
 /** CPU seconds so far of a process and all it has started. Linux counts hundredths: a round of seconds is some hundred. */
-const cpuOf = (pid: number): number => footprints(pid).reduce((sum, { cpu }) => sum + cpu, 0)
+export const cpuOf = (pid: number): number => footprints(pid).reduce((sum, { cpu }) => sum + cpu, 0)
 
-async function sample({ pid, ask }: Side, seconds: number): Promise<Sample> {
+/** Measures one round. Throws if an answer is wrong. */
+export async function sample({ pid, ask }: Side, order: RoundOrder): Promise<Sample> {
   const before = cpuOf(pid)
-  const { requests, seconds: taken, p99 } = await ask({ seconds })
-  return { cpu: ((cpuOf(pid) - before) * 1e6) / requests, rate: requests / taken, p99 }
+  const { requests, seconds, p50, p99 } = await ask(order)
+  return { cpu: ((cpuOf(pid) - before) * 1e6) / requests, rate: requests / seconds, p50, p99 }
 }
 
 /** Seconds of requests before the first round: a function is compiled well once it has been called some thousand times. */
@@ -67,7 +69,7 @@ export async function compare(floor: Side, ours: Side, rounds: number, seconds: 
   for (const side of [floor, ours]) await side.ask({ seconds: warmUp })
   const pairs: { readonly floor: Sample; readonly ours: Sample }[] = []
   while (pairs.length < rounds) {
-    pairs.push({ floor: await sample(floor, seconds), ours: await sample(ours, seconds) })
+    pairs.push({ floor: await sample(floor, { seconds }), ours: await sample(ours, { seconds }) })
   }
   const by = (name: keyof Sample): Figure => figure(pairs.map(({ floor, ours }) => ours[name] / floor[name]))
   return {

@@ -12,7 +12,7 @@ import fp from 'fastify-plugin'
 import { Redis } from 'ioredis'
 import errors from '../plugins/errors.ts'
 import { fields } from '../plugins/fields.ts'
-import rateLimit, { clientNetwork, throttled } from '../plugins/rate-limit.ts'
+import rateLimit, { callerNetwork, throttled } from '../plugins/rate-limit.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { openRedisCounters } from '../src/stores/redis/counters.ts'
 import { makeNames } from '../src/stores/redis/names.ts'
@@ -39,7 +39,7 @@ async function openTheirs(redis: Redis): Promise<FastifyInstance> {
     global: false,
     redis,
     skipOnError: true,
-    keyGenerator: clientNetwork,
+    keyGenerator: callerNetwork,
     errorResponseBuilder: (_request, { ttl }) => throttled(ttl / 1000)
   })
   app.get('/', { config: { rateLimit: { max: 100, timeWindow: 3_600_000 } } }, async () => ({}))

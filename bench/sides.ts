@@ -119,15 +119,19 @@ function profiling(name: string): readonly string[] {
   return ['--cpu-prof', `--cpu-prof-dir=${folder}`]
 }
 
+/** What is run. */
+export type Command = readonly [file: string, ...args: string[]]
+
 /** `keyturn serve`. Its log is read and thrown away. */
 export async function openKeyturn(
   scope: Scope,
   { settings }: Pick<Stage, 'settings'>,
-  env: Record<string, string> = {}
+  env: Record<string, string> = {},
+  command: Command = serveCommand
 ): Promise<Service> {
   // At the level of warnings it does not say where it listens.
   const port = await freePort()
-  const [file, ...args] = serveCommand
+  const [file, ...args] = command
   const child = spawn(file, [...profiling('keyturn'), ...args], {
     env: { ...settings, ...env, PORT: String(port) },
     stdio: ['ignore', 'pipe', 'inherit']
