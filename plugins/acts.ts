@@ -4,9 +4,9 @@ import { isAct } from '../src/audit/event.ts'
 import { eventOf, resultOf } from './requests.ts'
 
 /**
- * Answers an act, such as a login or a logout, only once the audit trail has its entry. If the entry cannot be written, the answer
- * is 503 instead, without the tokens of a login. Its hook is the first of all `onSend` hooks, so that the hooks that log and count
- * a request run once, with its final answer.
+ * Delays the response to an act, such as a login or a logout, until the audit trail has its entry. If the entry cannot be
+ * written, the response is 503 instead, without the tokens of a login. Its hook is the first of all `onSend` hooks, so that the
+ * hooks that log and count a request run once, with its final answer.
  */
 async function acts(app: FastifyInstance): Promise<void> {
   app.addHook('onSend', (request, reply, payload, done) => {

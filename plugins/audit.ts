@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { networkOf } from '../src/addresses.ts'
 import { type AuditEvent, type EventName, isAct, isAudited, isSheddable } from '../src/audit/event.ts'
 import { isShed } from '../src/audit/shedding.ts'
 import { type AuditTrail, makeAuditTrail } from '../src/audit/trail.ts'
@@ -7,7 +8,7 @@ import type { Config } from '../src/config/settings.ts'
 import { openAuditSecret } from '../src/keys/keyring.ts'
 import { makeOwnCounters } from '../src/limits/counters.ts'
 import type { Clock } from '../src/time.ts'
-import { clientNetwork } from './rate-limit.ts'
+import { callerAddress } from './forwarded.ts'
 import { eventOf, resultOf, whichRequest } from './requests.ts'
 
 /** While the trail is behind, one entry per address stands for all its failures in this period, in seconds. */
@@ -26,17 +27,20 @@ async function audit(
   const trail = makeAuditTrail(app.stores.audit, await openAuditSecret({ store, secret, previousSecret, clock }))
   app.decorate('auditTrail', trail)
   const recorded = makeOwnCounters()
-  const shed = (request: FastifyRequest): boolean => {
-    if (!isSheddable(resultOf(request))) return false
-    const network = clientNetwork(request)
-    if (isShed(trail.waiting(), recorded.find(network) !== undefined)) return true
+  app.decorate('shedsEntry', (result: string, ip: string): boolean => {
+    if (!isSheddable(result)) return false
+    const network = networkOf(ip)
+    if (isShed(trail.waiting(), recorded.find(network) !== undefined)) {
+      app.tallies.auditShed += 1
+      return true
+    }
     recorded.keep(network, { number: 1, left: minute })
     return false
-  }
+  })
   app.decorate('recordRequest', async (event: EventName, request: FastifyRequest): Promise<void> => {
     const facts = { event, ...describe(request), ...lateRetry(request) }
     try {
-      await trail.record({ ...facts, at: clock(), ip: request.ip, requestId: request.id })
+      await trail.record({ ...facts, at: clock(), ip: callerAddress(request), requestId: request.id })
     } catch (error) {
       app.tallies.auditLost += 1
       app.log.error({ ...whichRequest(request), err: error, ...facts }, 'audit entry could not be written')
@@ -46,8 +50,8 @@ async function audit(
   app.addHook('onSend', (request, _reply, payload, done) => {
     const [event, result] = [eventOf(request), resultOf(request)]
     if (event !== undefined && isAudited(event, result) && !isAct(event, result)) {
-      if (shed(request)) app.tallies.auditShed += 1
-      else app.recordRequest(event, request).catch(() => {})
+      // A client that has closed its connection has no address.
+      if (!app.shedsEntry(result, request.ip ?? '')) app.recordRequest(event, request).catch(() => {})
     }
     done(null, payload)
   })
@@ -59,13 +63,15 @@ const describe = (request: FastifyRequest): Pick<AuditEvent, 'result' | 'userId'
   return { result: resultOf(request), userId, sid, object }
 }
 
-/** An event of its own, with both addresses, so that it can be watched for: it may be a thief's. */
+/** A separate event with both addresses, so that operators can watch for it: the retry may be a thief's. */
 const lateRetry = ({ outcome }: FastifyRequest): Pick<AuditEvent, 'event' | 'result' | 'object'> | undefined =>
   outcome?.verdict === 'late' ? { event: 'late_retry', result: 'ok', object: outcome.login_ip } : undefined
 
 declare module 'fastify' {
   interface FastifyInstance {
     auditTrail: AuditTrail
+    /** Whether the entry of a request from this address is to be omitted (isShed); counts it if so. */
+    shedsEntry(result: string, ip: string): boolean
     /** Writes the entry of a request. Throws KeyturnError STORE_DOWN; what could not be written is in the log. */
     recordRequest(event: EventName, request: FastifyRequest): Promise<void>
   }

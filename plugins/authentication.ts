@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Caller } from '../src/flows/caller.ts'
+import { valuesOf } from '../src/header-fields.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
 /**
@@ -10,7 +11,8 @@ import { readBearer } from '../src/tokens/bearer.ts'
 async function authentication(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   app.decorateRequest('caller')
   app.decorate('authenticate', async function authenticate(request) {
-    request.caller = await app.flows.authenticate(readBearer(request.headers.authorization, types, { anyCase: false }))
+    const fields = valuesOf(request.raw, 'authorization')
+    request.caller = await app.flows.authenticate(readBearer(fields, types, { anyCase: false }))
     request.outcome = {
       user_id: request.caller.userId,
       ...(request.caller.sid === undefined ? {} : { sid: request.caller.sid })

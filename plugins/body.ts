@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
+import { valuesOf } from '../src/header-fields.ts'
 import { JsonDepthError, parseJson } from '../src/json.ts'
 import { parseMultipart } from './multipart.ts'
 
@@ -32,15 +33,10 @@ async function body(app: FastifyInstance): Promise<void> {
 }
 
 /** Node uses the first Content-Type, but a proxy that inspected the body may have used another. Throws KeyturnError MEDIA_TYPE. */
-export function demandOneType({ raw: { rawHeaders } }: FastifyRequest): void {
-  const types: string[] = []
-  for (let name = 0; name < rawHeaders.length; name += 2) {
-    if (isContentType(rawHeaders[name] ?? '')) types.push(rawHeaders[name + 1] ?? '')
-  }
+export function demandOneType({ raw }: FastifyRequest): void {
+  const types = valuesOf(raw, 'content-type')
   if (types.length > 1) throw new KeyturnError('MEDIA_TYPE', { detail: types.join(', ') })
 }
-
-const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type'
 
 function readJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw unreadable('JSON parse error - the body is not UTF-8')

@@ -5,35 +5,36 @@ import { type ClientParameters, readCredentials } from '../src/clients/credentia
 import { type ClientDirectory, makeClientDirectory } from '../src/clients/directory.ts'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
+import { valuesOf } from '../src/header-fields.ts'
 import type { Limit } from '../src/limits/limiter.ts'
 import { poll } from '../src/poll.ts'
 import type { Clock } from '../src/time.ts'
-import { clientNetwork, throttled } from './rate-limit.ts'
+import { callerNetwork, throttled } from './rate-limit.ts'
 
-/** How often a worker reads the clients again, in milliseconds: a deleted client is accepted for as long. */
+/** How often a worker reloads the clients, in milliseconds. A deleted client is accepted until then. */
 const interval = 1000
 
 /**
- * Failed authentications before the credentials are no longer looked at: of one client id from one address, so that a
- * guesser locks out no service elsewhere and a service with an outdated secret no neighbour; and of one address with all
- * ids, so that ids of the caller's own choice give it neither more guesses nor more counters. Successes are not counted
+ * The number of failed authentications after which credentials are no longer checked. Counted by client id and address, so that
+ * guessing does not lock out a service at another address, and a service with an outdated secret does not lock out other
+ * clients; and by address alone, so that inventing ids allows neither more guesses nor more counters. Successes are not counted
  * and cost no command.
  */
 const failuresOfClient: Limit = { max: 10, window: 60, isClosed: false }
 const failuresOfAddress: Limit = { max: 100, window: 60, isClosed: false }
 
 /**
- * The clients as this worker knows them, and `preValidation: app.authenticateClient`, which lets in one of them as
+ * This worker's copy of the clients, and `preValidation: app.authenticateClient`, which authenticates a client and sets
  * `request.client`.
  */
 async function client(app: FastifyInstance, { config, clock }: { config: Config; clock: Clock }): Promise<void> {
   const directory = makeClientDirectory(app.stores.clients, config.revocationStaleness)
   await directory.update()
   follow(app, directory)
-  // The address comes first: the counter of an id is only made within the limit of the address.
+  // The address is counted first, so that the counter of an id is only created within the limit of the address.
   const failuresOf = (request: FastifyRequest, id: string) => {
     if (app.isUnlimited(request)) return []
-    const ofAddress = `client:${clientNetwork(request)}`
+    const ofAddress = `client:${callerNetwork(request)}`
     return [
       { name: ofAddress, limit: failuresOfAddress },
       { name: `${ofAddress} ${id.slice(0, 64)}`, limit: failuresOfClient }
@@ -42,7 +43,8 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   app.decorate('clients', directory)
   app.decorateRequest('client')
   app.decorate('authenticateClient', async (request) => {
-    const credentials = readCredentials(request.headers.authorization, request.body as ClientParameters)
+    const fields = valuesOf(request.raw, 'authorization')
+    const credentials = readCredentials(fields, request.body as ClientParameters)
     const { id } = credentials[0]
     const failures = failuresOf(request, id)
     for (const { name, limit } of failures) {
@@ -58,7 +60,7 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
       const isKnown = directory.find(id) !== undefined
       // An id that no client has may be a secret in the wrong place: it is not logged.
       throw new KeyturnError('CLIENT_INVALID', {
-        detail: isKnown ? `another secret than ${id}'s` : 'no such client'
+        detail: isKnown ? `the secret is not that of ${id}` : 'no such client'
       })
     }
     request.client = directory.find(proven.id) as Client
@@ -66,7 +68,7 @@ async function client(app: FastifyInstance, { config, clock }: { config: Config;
   })
 }
 
-/** Reads the clients again until the application closes. */
+/** Reloads the clients until the application closes. */
 function follow(app: FastifyInstance, directory: ClientDirectory): void {
   const poller = poll(() => directory.update(), {
     intervalMs: interval,

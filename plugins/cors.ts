@@ -14,7 +14,7 @@ async function cors(app: FastifyInstance, { config }: { readonly config: Config 
   const allowed = new Set([...withCookie, ...config.corsOrigins])
   if (allowed.size === 0) return
   const common: FastifyCorsOptions = {
-    methods: ['GET', 'POST', 'DELETE'],
+    methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
     exposedHeaders: ['www-authenticate', 'retry-after', 'ratelimit', 'ratelimit-policy', 'x-request-id'],
     maxAge: 600,
     strictPreflight: false

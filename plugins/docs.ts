@@ -2,10 +2,10 @@ import type { FastifyInstance, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * `app.docs()`: the OpenAPI document and its page, served by a second application that is made at the first request for them.
- * @fastify/swagger can only be registered before an application is ready. In this one it and its page would cost every worker
- * 0.24 s of CPU at its start, a fifth of it, and 8 MB (bench/results.md), and most workers never get such a request. The
- * document has the routes that are registered after this plugin, have a tag, and do not hide.
+ * `app.docs()`: the OpenAPI document and its page, served by a second application that is created at the first request for
+ * them. @fastify/swagger can only be registered before an application is ready. In the main application, it would cost every
+ * worker 0.24 s of CPU time at startup, a fifth of the total, and 8 MB (bench/results.md), although most workers never get such
+ * a request. The document describes the routes that are registered after this plugin, have a tag, and are not hidden.
  */
 async function docs(app: FastifyInstance): Promise<void> {
   const routes: RouteOptions[] = []

@@ -15,19 +15,19 @@ export interface DrainOptions {
   /** Milliseconds before the drain begins, in which the service continues as before. */
   readonly delayMs?: number
   /**
-   * The whole service stops, so this process is not ready any more. A worker that is only replaced stays ready:
-   * its successors accept the next connection.
+   * Whether the whole service stops, so that this process is no longer ready. A worker that is only replaced stays ready: its
+   * successors accept the next connection.
    */
   readonly isStop?: boolean
 }
 
 /**
- * `app.drain()` shuts down without losing a request. The server accepts no new connections; requests in flight, and those
- * that still arrive on open connections, are answered with Connection: close; idle connections are closed after a short
- * linger; after `graceMs` the rest is cut; then the plugins close what they opened.
+ * `app.drain()` shuts down without losing a request. The server, like that of MANAGEMENT_PORT, accepts no new connections;
+ * requests in flight, and those that still arrive on open connections, are answered with Connection: close; idle connections
+ * are closed after a short linger; after `graceMs` the rest is cut; then the plugins close what they opened.
  *
- * `app.close()` alone does not drain: it waits out the keep-alive of connections whose answer was in flight, and Node's
- * own http close cuts idle connections at once, while a client may be writing to one.
+ * `app.close()` alone does not drain: it waits for the keep-alive time-out of connections whose response was in flight, and the
+ * close method of Node's HTTP server closes idle connections at once, although a client may be writing to one.
  */
 async function drain(app: FastifyInstance): Promise<void> {
   let beginAt = Number.POSITIVE_INFINITY
@@ -41,17 +41,20 @@ async function drain(app: FastifyInstance): Promise<void> {
   })
 
   const run = async (): Promise<void> => {
-    const { server } = app
+    const servers = [app.server, ...(app.management === undefined ? [] : [app.management])]
     while (performance.now() < beginAt) await delay(Math.min(checkEvery, beginAt - performance.now()))
     for (const callback of begun) callback()
     const began = performance.now()
-    // Stops accepting and no more: http.Server's own close would also cut idle connections.
-    const closed = new Promise((resolve) => NetServer.prototype.close.call(server, resolve))
-    if (app.management !== undefined) NetServer.prototype.close.call(app.management)
+    // Only stops accepting connections: http.Server's own close method would also close idle ones.
+    const closed = Promise.all(
+      servers.map((server) => new Promise((resolve) => NetServer.prototype.close.call(server, resolve)))
+    )
     const watch = setInterval(() => {
       const now = performance.now()
-      if (now >= cutAt) server.closeAllConnections()
-      else if (now - began >= linger) server.closeIdleConnections()
+      for (const server of servers) {
+        if (now >= cutAt) server.closeAllConnections()
+        else if (now - began >= linger) server.closeIdleConnections()
+      }
     }, checkEvery)
     await closed
     clearInterval(watch)
@@ -73,7 +76,7 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Resolves when everything is closed. A later call can only shorten the delay and the grace; both count from it. */
     drain(options: DrainOptions): Promise<void>
-    /** Calls back when a drain begins: for what would otherwise last until it is cut. */
+    /** Calls back when a drain begins, for responses that would otherwise last until they are cut. */
     onDrain(callback: () => void): void
     /** Whether the service is stopping, not only this process. */
     isStopping(): boolean

@@ -1,6 +1,6 @@
 import type { FastifySchemaCompiler, FastifyServerOptions } from 'fastify'
 import { type FieldMessages, KeyturnError } from '../src/errors.ts'
-import { type FieldRule, readFields } from '../src/fields.ts'
+import { type FieldRule, type FieldRules, readFields } from '../src/fields.ts'
 import { makeReadParameters, type ParametersSchema } from '../src/parameters.ts'
 
 /** The part of a body's schema that the field rules need: its names, which of them must be there, and how long lists may be. */
@@ -16,7 +16,7 @@ interface FieldSchema {
   readonly maximum?: number
 }
 
-/** A text is not blank and a list not empty (src/fields.ts); items are texts. */
+/** Strings must not be blank, and lists not empty (src/fields.ts); items are strings. */
 const bodyKeywords: Readonly<Record<string, readonly string[]>> = {
   string: ['type', 'description'],
   array: ['type', 'description', 'items', 'minItems', 'maxItems'],
@@ -26,14 +26,14 @@ const bodyKeywords: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Throws Error for a schema with a type or keyword that the field rules would not enforce. */
-function rulesOf({ properties, required = [] }: BodySchema): Readonly<Record<string, FieldRule>> {
+function rulesOf({ properties, required = [] }: BodySchema): FieldRules {
   const ruleOf = (name: string, schema: BodySchema['properties'][string]): FieldRule => {
     const unknown = Object.keys(schema).find((keyword) => !bodyKeywords[schema.type]?.includes(keyword))
     if (unknown !== undefined) throw new Error(`${name}: ${unknown} of a ${schema.type} is not enforced`)
     const { maxItems } = schema
     return { isRequired: required.includes(name), ...(maxItems === undefined ? {} : { maxItems }), ...typeOf(schema) }
   }
-  return Object.fromEntries(Object.entries(properties).map(([name, schema]) => [name, ruleOf(name, schema)]))
+  return Object.entries(properties).map(([name, schema]) => [name, ruleOf(name, schema)])
 }
 
 function typeOf({ type, minimum = 0, maximum = Number.MAX_SAFE_INTEGER }: FieldSchema): Pick<FieldRule, 'type'> {
@@ -43,7 +43,7 @@ function typeOf({ type, minimum = 0, maximum = Number.MAX_SAFE_INTEGER }: FieldS
 
 type Result = { readonly fields: object } | { readonly messages: FieldMessages }
 
-/** What Fastify takes from a validator. */
+/** The result of a validator, as Fastify expects it. */
 const show = (result: Result): { readonly value: object } | { readonly error: KeyturnError } =>
   'fields' in result
     ? { value: result.fields }
@@ -60,12 +60,12 @@ const compile: FastifySchemaCompiler<unknown> = ({ httpPart, schema }) => {
 }
 
 /**
- * Enforces the schemas that a route declares: of its body by Simple JWT's field rules (src/fields.ts), which a JSON schema
- * cannot say; of its query and path by src/parameters.ts. A route whose schema says more than is enforced cannot be
- * registered. Responses have few fields each: JSON.stringify is as fast as what could be compiled for each. Fastify's own
- * compilers are not even loaded, which takes as long as all of Keyturn's files.
+ * Enforces the schemas that a route declares: that of its body by Simple JWT's field rules (src/fields.ts), which JSON Schema
+ * cannot express, and those of its query and path by src/parameters.ts. A route whose schema declares more than is enforced
+ * cannot be registered. Responses are not compiled: they have few fields, for which JSON.stringify is as fast. Fastify's own
+ * compilers are not even loaded, since that takes as long as loading all of Keyturn's files.
  */
 export const fields = {
   compilersFactory: { buildValidator: () => compile, buildSerializer: () => () => JSON.stringify }
-  // Fastify's types know no compilers but those of its own packages.
+  // Fastify's types only allow the compilers of its own packages.
 } as unknown as NonNullable<FastifyServerOptions['schemaController']>

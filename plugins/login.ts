@@ -1,15 +1,16 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { LoginDevice } from '../src/flows/login.ts'
+import { valuesOf } from '../src/header-fields.ts'
 import { describeDevice } from '../src/sessions/session.ts'
 import { readBearer } from '../src/tokens/bearer.ts'
 
 /** `app.describeLogin(request, reply)`: what a request with a password reveals about its sender. */
 async function login(app: FastifyInstance, { types }: { readonly types: readonly string[] }): Promise<void> {
   /** A login needs no Authorization header, so a malformed one is ignored. */
-  const findBearer = ({ headers: { authorization } }: FastifyRequest): string | undefined => {
+  const findBearer = ({ raw }: FastifyRequest): string | undefined => {
     try {
-      return readBearer(authorization, types, { anyCase: false })
+      return readBearer(valuesOf(raw, 'authorization'), types, { anyCase: false })
     } catch {
       return undefined
     }

@@ -5,12 +5,12 @@ import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { connectionLimits } from './connections.ts'
 import { answerBrokenRequest } from './errors.ts'
-import { answerExpectation } from './protocol.ts'
+import { checkExpectations } from './protocol.ts'
 
 /**
- * With MANAGEMENT_PORT, a separate server, `app.management`, serves health and metrics and nothing else; on the service's own
- * port they are 404. It stops accepting when the service does (plugins/drain.ts), so that during a reload the new workers
- * answer probes.
+ * With MANAGEMENT_PORT, a separate server, `app.management`, serves health, metrics, the management endpoints and the console;
+ * on the service's own port they are 404. With the console, both serve the endpoints that it logs in with. The server stops
+ * accepting when the service does (plugins/drain.ts), so that during a reload the new workers answer probes.
  */
 async function management(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
   app.decorate('management', config.managementPort === undefined ? undefined : openManagement(app, config))
@@ -26,14 +26,16 @@ function openManagement(app: FastifyInstance, config: Config): Server {
   server.setTimeout(connectionTimeout)
   server.maxHeadersCount = 0
   server.on('clientError', answerBrokenRequest)
-  server.on('checkExpectation', answerExpectation(app))
+  checkExpectations(server)
 
-  const urls = new Set<string>()
-  app.addHook('onRoute', ({ url, config }) => {
-    if (config?.isManagement === true) urls.add(url)
+  const [own, shared] = [new Set<string>(), new Set<string>()]
+  app.addHook('onRoute', ({ url, config: route }) => {
+    if (route?.isManagement === true) own.add(url)
+    if (route?.isForConsole === true && config.console) shared.add(url)
   })
   app.addHook('onRequest', function checkPort(request, _reply, done) {
-    const belongs = urls.has(request.routeOptions.url ?? '') === came.has(request.raw)
+    const url = app.templateOf(request) ?? ''
+    const belongs = shared.has(url) || own.has(url) === came.has(request.raw)
     done(belongs ? undefined : new KeyturnError('NOT_FOUND'))
   })
   app.addHook('preClose', (done) => {
@@ -52,6 +54,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route is for operators. */
     isManagement?: boolean
+    /** The console logs in with this route. */
+    isForConsole?: boolean
   }
 }
 

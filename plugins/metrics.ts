@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { EventName } from '../src/audit/event.ts'
 import { requestBounds, Timings, type TimingsOptions } from '../src/timings.ts'
-import { eventOf, resultOf } from './requests.ts'
+import { eventOf, methodOf, resultOf } from './requests.ts'
 
 /** The counter of each event; its `result` is a verdict, `ok`, or an error code in lower case. */
 const counters: Readonly<Record<EventName, readonly [name: string, help: string]>> = {
@@ -22,6 +22,12 @@ const counters: Readonly<Record<EventName, readonly [name: string, help: string]
   revocations: ['keyturn_revocation_reads_total', 'Requests for the revocations, as a stream or as a page']
 }
 
+/** Results that alerts look for. They are counted from zero, since Prometheus does not see an increase in a series that appears. */
+const rareResults: Readonly<Partial<Record<EventName, readonly string[]>>> = {
+  login: ['busy'],
+  refresh: ['reused', 'recovered']
+}
+
 /** Counters other than the results of requests. */
 const tallies = {
   auditShed: ['keyturn_audit_entries_shed_total', 'Audit entries of failures left out while the trail was behind'],
@@ -29,6 +35,10 @@ const tallies = {
   streamsCut: [
     'keyturn_revocation_streams_cut_total',
     'Revocation streams cut because their receiver did not read them'
+  ],
+  auditStreamsCut: [
+    'keyturn_audit_streams_cut_total',
+    'Streams of the audit trail cut because their receiver did not read them'
   ],
   auditLost: ['keyturn_audit_entries_lost_total', 'Audit entries that could not be written; they are in the log']
 } as const
@@ -54,13 +64,18 @@ export interface GaugeOptions {
 /** Counts per event and result. */
 type Counts = Readonly<Record<EventName, Map<string, number>>>
 
+const countsOf = (event: EventName): Map<string, number> =>
+  new Map((rareResults[event] ?? []).map((result) => [result, 0]))
+
 /** How often the delay of the event loop is measured, in milliseconds. */
 const lagInterval = 100
 
 /** Counts the outcome of every request by event, and its duration by route, for /metrics. */
 async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: MetricsOptions): Promise<void> {
-  const counts = Object.fromEntries(Object.keys(counters).map((event) => [event, new Map()])) as Counts
-  const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0, streamsCut: 0 }
+  const counts = Object.fromEntries(
+    Object.keys(counters).map((event) => [event, countsOf(event as EventName)])
+  ) as Counts
+  const totals: Tallies = { auditShed: 0, auditLost: 0, logDropped: 0, streamsCut: 0, auditStreamsCut: 0 }
   const gauges: GaugeOptions[] = []
   const histograms: Timings[] = []
   const addTimings = (options: TimingsOptions): Timings => {
@@ -69,6 +84,7 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
     return timings
   }
   let registry: Promise<Registry> | undefined
+  app.decorate('resultCounts', counts)
   app.decorate('tallies', totals)
   app.decorate('addGauge', (gauge: GaugeOptions) => void gauges.push(gauge))
   app.decorate('addTimings', addTimings)
@@ -86,8 +102,8 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
   app.addHook('onSend', (request, reply, payload, done) => {
     durations.add(
       reply.elapsedTime / 1000,
-      request.routeOptions.url ?? 'none',
-      methods.has(request.method) ? request.method : '_OTHER',
+      request.endpoint?.url ?? 'none',
+      methodOf(request),
       statusClasses[Math.floor(reply.statusCode / 100)] ?? 'none'
     )
     const event = eventOf(request)
@@ -100,12 +116,9 @@ async function metrics(app: FastifyInstance, { droppedLines = () => 0 }: Metrics
   measureLag(app)
 }
 
-/** Methods that the service knows; a client could make up others. Source: OpenTelemetry, http.request.method. */
-const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
-
 const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx']
 
-/** Measures how late a timer fires: for as long the event loop was busy with other work. */
+/** Measures how late a timer fires, which is how long the event loop was busy with other work. */
 function measureLag(app: FastifyInstance): void {
   const lag = app.addTimings({
     name: 'keyturn_event_loop_lag_seconds',
@@ -181,6 +194,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** The metrics of this process. */
     metrics(): Promise<Registry>
+    /** The requests of this process so far, by event and result. */
+    readonly resultCounts: Readonly<Record<EventName, ReadonlyMap<string, number>>>
     /** Totals that other plugins add to. */
     readonly tallies: Tallies
     /** Before the first scrape. */

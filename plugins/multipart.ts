@@ -1,6 +1,6 @@
 import { Busboy, type BusboyConfig } from '@fastify/busboy'
 
-/** More parts than any endpoint has fields, several times over. */
+/** The maximum number of parts, several times the number of fields of any endpoint. */
 const limits: NonNullable<BusboyConfig['limits']> = { parts: 100, headerPairs: 20, headerSize: 4096 }
 
 /**

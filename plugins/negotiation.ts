@@ -27,6 +27,10 @@ async function negotiation(app: FastifyInstance): Promise<void> {
   const router = makeRouter({ ignoreTrailingSlash: true })
   const pathOf = ({ is404, url }: FastifyRequest, route = ''): Path | undefined =>
     is404 || isOfCors(route) ? router.find('GET', url)?.store : paths.get(route)
+  app.decorate('templateOf', (request: FastifyRequest): string | undefined => {
+    const url = request.endpoint?.url
+    return request.is404 || isOfCors(url) ? pathOf(request, url)?.url : url
+  })
   for (const method of parsed) if (!app.supportedMethods.includes(method)) app.addHttpMethod(method)
   app.addHook('onRoute', ({ url, method, schema, config }) => {
     if (isOfCors(url) || config?.answersAll === true) return
@@ -37,16 +41,16 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     paths.set(url, path)
   })
   app.addHook('onRequest', function negotiate(request, reply, done) {
-    // Fastify creates a new object at each access.
-    const { url, config } = request.routeOptions
-    const path = pathOf(request, url)
+    const { endpoint } = request
+    const path = pathOf(request, endpoint?.url)
     if (path !== undefined) {
       const others = reply.getHeader('vary')
       reply.header('allow', path.allow).header('vary', others === undefined ? 'Accept' : `Accept, ${others}`)
     }
-    const isOurs = request.url.startsWith('/api/') && config.answersAll !== true
+    const isOurs = request.url.startsWith('/api/') && endpoint?.config.answersAll !== true
     const { accept } = request.headers
-    const isMade = config.alsoMakes !== undefined && accept?.includes(config.alsoMakes) === true
+    const alsoMakes = endpoint?.config.alsoMakes
+    const isMade = alsoMakes !== undefined && accept?.toLowerCase().includes(alsoMakes) === true
     if (isOurs && !isMade && !isAcceptable(accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
     else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')
       done(new KeyturnError('METHOD', { detail: request.method }))
@@ -71,6 +75,10 @@ function isAcceptable(accept: string | undefined): boolean {
 }
 
 declare module 'fastify' {
+  interface FastifyInstance {
+    /** The template of a request's path, such as `/api/sessions/:id`, also if the path has no route for the method. */
+    templateOf(request: FastifyRequest): string | undefined
+  }
   interface FastifyContextConfig {
     /** A media type that the route can produce besides JSON. */
     alsoMakes?: string
@@ -84,4 +92,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(negotiation, { name: 'negotiation', dependencies: ['errors'] })
+export default fp(negotiation, { name: 'negotiation', dependencies: ['errors', 'requests'] })

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import swagger, { type FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { type FastifyInstance, type FastifySchema, type RouteOptions } from 'fastify'
 import { fields } from './fields.ts'
+import { version } from '../src/version.ts'
 
 type Transform = NonNullable<FastifyDynamicSwaggerOptions['transform']>
 
@@ -19,8 +19,6 @@ interface Content {
   readonly content?: Readonly<Record<string, { schema: Schema }>>
 }
 type Schema = { readonly title?: string; description?: string }
-
-const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
 
 const about: NonNullable<FastifyDynamicSwaggerOptions['openapi']> = {
   openapi: '3.1.1',

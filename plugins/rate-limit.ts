@@ -9,7 +9,7 @@ import { type Limit, type Limiter, makeLimiter } from '../src/limits/limiter.ts'
 
 type LimitName = 'obtain' | 'refresh' | 'verify' | 'introspect'
 
-/** What a route puts into its `config.rateLimit`: so many requests from one address, in milliseconds, or no limit at all. */
+/** The value of a route's `config.rateLimit`: `max` requests from one address in `timeWindow` milliseconds, or no limit. */
 type RouteLimit =
   | { readonly name: LimitName; readonly max: number; readonly timeWindow: number; readonly isClosed: boolean }
   | false
@@ -17,8 +17,8 @@ type RouteLimit =
 export type RateLimits = Readonly<Record<LimitName, RouteLimit>>
 
 /**
- * Limits requests by address, of IPv6 by its /64: counted in Redis where there is one, otherwise in the process
- * (src/limits/limiter.ts). A route takes its limit from `app.rateLimits`; a route that takes none has none, and does not count.
+ * Limits requests by address, or for IPv6 by /64. They are counted in Redis if it is configured, otherwise in the process
+ * (src/limits/limiter.ts). A route takes its limit from `app.rateLimits`; requests to a route without a limit are not counted.
  * Routes with the same limit share it.
  */
 async function rateLimits(app: FastifyInstance, { config }: { config: Config }): Promise<void> {
@@ -63,24 +63,25 @@ const noFields = {
 }
 
 /** The network by which requests are counted; empty once the client has closed the connection. */
-export const clientNetwork = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => networkOf(ip)
+export const callerNetwork = ({ ip = '' }: Pick<FastifyRequest, 'ip'>): string => networkOf(ip)
 
-/** A refusal for so many seconds, rounded up, or a client that waits for as long would come too early. */
+/** A refusal for `left` seconds, rounded up, so that a client that waits for this time does not return too early. */
 export function throttled(left: number): KeyturnError {
   const seconds = Math.max(1, Math.ceil(left))
   return new KeyturnError('RATE_LIMITED', { detail: String(seconds), retryAfter: seconds })
 }
 
 /**
- * A store as @fastify/rate-limit takes it: a class, of which it makes one for itself and a child for each limit. Its own Redis
- * store does not do what docs/limits.md promises:
+ * A store in the form that @fastify/rate-limit expects: a class, of which it creates one instance and a child for each limit.
+ * The package's own Redis store does not provide what docs/limits.md promises:
  *
- * - It counts by route. The three endpoints that take a password would allow three times as many guesses.
- * - While Redis is away it refuses every request, or counts none (`skipOnError`), and each waits for a time-out of its own.
- *   Ours counts alone, or fails closed where the operator says so, and waits once a second (src/stores/circuit.ts).
- * - A refused request costs Redis nearly as much as an admitted one, 13 µs of its CPU and three commands. Ours is refused from
- *   memory, with none, so a flood of refused requests does not slow down the sessions in the same Redis. That costs the worker
- *   12 µs a request (bench/rate-limit.ts, bench/results.md).
+ * - It counts by route, so the endpoints that accept a password would allow several times as many guesses.
+ * - While Redis is down, it refuses every request or counts none (`skipOnError`), and each request waits for its own time-out.
+ *   This store counts in the process, or fails closed if so configured, and one request per second waits
+ *   (src/stores/circuit.ts).
+ * - A refused request costs Redis nearly as much as an admitted one, 13 µs of its CPU time and three commands. This store
+ *   refuses from memory, without a command, so a flood of refused requests does not slow down the sessions in the same Redis.
+ *   In return, it costs the worker 12 µs per request (bench/rate-limit.ts, bench/results.md).
  */
 function storeFor(limiter: Limiter) {
   return class Store {
@@ -93,7 +94,7 @@ function storeFor(limiter: Limiter) {
     }
 
     incr(request: FastifyRequest, done: (error: unknown, result?: { current: number; ttl: number }) => void): void {
-      limiter.count(`${this.#name}:${clientNetwork(request)}`, this.#limit).then((count) => {
+      limiter.count(`${this.#name}:${callerNetwork(request)}`, this.#limit).then((count) => {
         request.quota = count
         done(null, { current: count.number, ttl: count.left * 1000 })
       }, done)
@@ -106,8 +107,12 @@ function storeFor(limiter: Limiter) {
 }
 
 function reportOutage(app: FastifyInstance, error: unknown): void {
-  if (error === undefined) app.log.info('all workers count rate limits together again')
-  else app.log.warn({ err: error }, 'Redis does not count; rate limits are closed or of this worker alone')
+  if (error === undefined) app.log.info('Redis counts requests again')
+  else
+    app.log.warn(
+      { err: error },
+      'Redis does not count requests; limits in RATE_LIMIT_FAIL_CLOSED refuse, the others are those of this worker'
+    )
 }
 
 /** Reports the remaining quota. Source: draft-ietf-httpapi-ratelimit-headers-10 §3 and §4. */

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
-import type { CircuitState, StoreObserver } from '../src/stores/circuit.ts'
+import type { CircuitState, StoreName, StoreObserver } from '../src/stores/circuit.ts'
 import { openStores, type Stores } from '../src/stores/open.ts'
 import type { Clock } from '../src/time.ts'
 import { shortBounds } from '../src/timings.ts'
@@ -23,7 +23,7 @@ async function stores(app: FastifyInstance, { config, clock }: { config: Config;
 
 /** Logs changes of circuits, and measures calls and circuits for /metrics. */
 function observe(app: FastifyInstance): StoreObserver {
-  const isOpen = new Map<string, number>()
+  const isOpen = new Map<StoreName, number>()
   app.addGauge({
     name: 'keyturn_store_circuits_open',
     help: 'Workers that refuse all or some calls to a store because it did not answer in time',
@@ -37,7 +37,17 @@ function observe(app: FastifyInstance): StoreObserver {
     labels: ['store', 'result'],
     bounds: shortBounds
   })
+  const { tracing } = app
   return {
+    ...(tracing && {
+      waited: (store, operation, ms, error) =>
+        tracing.record({
+          name: `${store} ${operation}`,
+          ms,
+          call: { system: systems[store], summary: operation },
+          failure: failureOf(error)
+        })
+    }),
     changed(store, state, err) {
       isOpen.set(store, state === 'closed' ? 0 : 1)
       if (state === 'open') app.log.warn({ store, err }, messages.open)
@@ -50,10 +60,18 @@ function observe(app: FastifyInstance): StoreObserver {
   }
 }
 
-/** Other errors are refusals of ours, or faulty statements: SQLite's have a code of their own, PostgreSQL's an SQLSTATE. */
+/** Source of the names: OpenTelemetry semantic conventions, db.system.name. */
+const systems: Readonly<Record<StoreName, string>> = { Redis: 'redis', PostgreSQL: 'postgresql', SQLite: 'sqlite' }
+
+/** Other errors are our own refusals, or faulty statements, which have a code of SQLite or an SQLSTATE of PostgreSQL. */
 const isOutage = (error: unknown): boolean => {
   if (error instanceof KeyturnError) return error.code === 'STORE_DOWN'
   return error !== undefined && !/^(\d|ERR_SQLITE)/.test(String((error as { code?: unknown }).code))
+}
+
+const failureOf = (error: unknown): string | undefined => {
+  if (error === undefined) return undefined
+  return isOutage(error) ? 'STORE_DOWN' : String((error as { code?: unknown }).code)
 }
 
 declare module 'fastify' {
@@ -62,4 +80,4 @@ declare module 'fastify' {
   }
 }
 
-export default fp(stores, { name: 'stores', dependencies: ['metrics'] })
+export default fp(stores, { name: 'stores', dependencies: ['metrics', 'tracing'] })

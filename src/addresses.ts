@@ -5,12 +5,12 @@ import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net'
  * are the same, on either side. Text that is not an address is in none of them.
  */
 export function makeAddressSet(ranges: readonly string[]): (address: string | undefined) => boolean {
-  // The usual case, and to ask an empty set costs as much as a full one.
+  // The usual case. Looking an address up in an empty list costs as much as in a full one.
   if (ranges.length === 0) return () => false
   const set = new BlockList()
   for (const range of ranges) {
     const [address = '', prefix] = range.split('/')
-    // Not isIP, whose regular expression for IPv6 takes five milliseconds of a start to be made.
+    // isIP is not used, because compiling its regular expression for IPv6 adds five milliseconds to a start.
     const family = address.includes(':') ? 'ipv6' : 'ipv4'
     if (prefix === undefined) set.addAddress(address, family)
     else set.addSubnet(address, Number(prefix), family)
@@ -22,19 +22,35 @@ export function makeAddressSet(ranges: readonly string[]): (address: string | un
 }
 
 /**
- * The network that limits are counted by: an IPv4 address in any of its IPv6 spellings as that IPv4 address, and of any
- * other IPv6 address its /64, within which one machine uses as many addresses as it likes (RFC 6177, RFC 8981). Any
- * other text is returned as it is.
+ * The canonical spelling of an address in logs, the audit trail and sessions: an IPv4 address in any of its IPv6 spellings as
+ * that IPv4 address, any other IPv6 address as in RFC 5952 and without its zone. Any other text is returned as it is.
  */
-export function networkOf(ip: string): string {
+export function canonicalAddress(ip: string): string {
   if (!ip.includes(':')) return ip
   const address = ip.replace(/%.*$/, '')
   if (!isIPv6(address)) return ip
   // Canonical since it comes from inet_ntop: `::ffff:c000:201` becomes `::ffff:192.0.2.1`.
   const canonical = new SocketAddress({ address, family: 'ipv6' }).address
   // RFC 4291 §2.5.5.2.
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(canonical)?.[1]
-  return mapped ?? `${firstGroups(canonical)}::/64`
+  return /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(canonical)?.[1] ?? canonical
+}
+
+/**
+ * The network that limits are counted by: an IPv4 address as it is, in any of its spellings, and of any other IPv6 address its
+ * /64, within which one machine can use any number of addresses (RFC 6177, RFC 8981). Any other text is returned as it is.
+ */
+export function networkOf(ip: string): string {
+  const address = canonicalAddress(ip)
+  return isIPv6(address) ? `${firstGroups(address)}::/64` : address
+}
+
+/**
+ * Whether text is a host with an optional port, as in a Host field (RFC 9110 §7.2): a name, an IPv4 address, or an IPv6 address in
+ * brackets. The name may have every character of RFC 3986 §3.2.2, of which DNS uses few, but may not be empty (RFC 9110 §4.2.1).
+ */
+export function isAuthority(text: string): boolean {
+  const [, name, ipv6] = /^(?:((?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})+)|\[([\da-f:.]+)\])(?::\d*)?$/i.exec(text) ?? []
+  return name !== undefined || (ipv6 !== undefined && isIPv6(ipv6))
 }
 
 /** The first four groups of an IPv6 address, with the zeros that `::` stands for. */

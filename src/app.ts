@@ -3,8 +3,10 @@ import Fastify, { type FastifyBaseLogger, type FastifyHttpOptions, type FastifyI
 import type { Logger } from 'pino'
 import body from '../plugins/body.ts'
 import acts from '../plugins/acts.ts'
+import activity from '../plugins/activity.ts'
 import admin from '../plugins/admin.ts'
 import audit from '../plugins/audit.ts'
+import auditStreams from '../plugins/audit-streams.ts'
 import authentication from '../plugins/authentication.ts'
 import client from '../plugins/client.ts'
 import connections, { connectionLimits } from '../plugins/connections.ts'
@@ -30,12 +32,15 @@ import requests, { requestIdOf } from '../plugins/requests.ts'
 import revocationStreams from '../plugins/revocation-streams.ts'
 import sessions from '../plugins/sessions.ts'
 import stores from '../plugins/stores.ts'
+import tracing from '../plugins/tracing.ts'
 import listAudit from '../routes/admin/audit.ts'
 import manageClients from '../routes/admin/clients.ts'
 import manageKeys from '../routes/admin/keys.ts'
 import manageOneTimeTokens from '../routes/admin/one-time-tokens.ts'
+import overview from '../routes/admin/overview.ts'
 import manageSessions from '../routes/admin/sessions.ts'
 import manageUsers from '../routes/admin/users.ts'
+import serveConsole from '../routes/console.ts'
 import serveDocs from '../routes/docs.ts'
 import introspect from '../routes/oauth/introspect.ts'
 import revoke from '../routes/oauth/revoke.ts'
@@ -59,21 +64,27 @@ import verifyBatch from '../routes/token/verify-batch.ts'
 import verify from '../routes/token/verify.ts'
 import jwks from '../routes/well-known/jwks.ts'
 import metadata from '../routes/well-known/metadata.ts'
+import type { ActivityRecord } from './activity.ts'
 import { claimNames } from './config/claim-names.ts'
 import type { Config } from './config/settings.ts'
 import type { PasswordHasher } from './passwords/hasher.ts'
 import { type Clock, systemClock } from './time.ts'
+import type { Tracing } from './tracing/tracing.ts'
 
 export interface AppParts {
   readonly log: Logger
-  /** Time of the service; tests step it. */
+  /** The clock of the service; tests set it. */
   readonly clock?: Clock
   /** Hashes passwords; by default in this process. */
   readonly hasher?: PasswordHasher
   /** The metrics of all processes as Prometheus text; by default those of this process. */
   readonly scrape?: () => Promise<string>
-  /** How many lines of the log were dropped. */
+  /** The activity of all workers, for the overview; by default that of this process. */
+  readonly activity?: ActivityRecord
+  /** The number of log lines that were dropped. */
   readonly droppedLines?: () => number
+  /** Records and sends spans; closed with the application. */
+  readonly tracing?: Tracing | undefined
 }
 
 /**
@@ -96,7 +107,7 @@ export async function buildApp(config: Config, parts: AppParts): Promise<Fastify
 
 const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> => ({
   loggerInstance: log as FastifyBaseLogger,
-  // plugins/requests.ts writes the one line a request has.
+  // plugins/requests.ts writes one line per request.
   logController: new LogController({ disableRequestLogging: true }),
   genReqId: requestIdOf,
   // Log lines contain the request id themselves (plugins/requests.ts).
@@ -111,7 +122,7 @@ const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> 
   rewriteUrl: rewriteTarget,
   clientErrorHandler: answerBrokenRequest,
   trustProxy: trustedProxies(config.forwardedAllowIps),
-  // No longer than the header block: what names nothing is then refused by its route, after its hooks.
+  // As long as the header block may be. The route then refuses a parameter that names nothing, after its hooks.
   routerOptions: { ignoreTrailingSlash: true, maxParamLength: maxHeaderSize }
 })
 
@@ -123,7 +134,7 @@ const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> 
 async function registerPlugins(
   app: FastifyInstance,
   config: Config,
-  { log, clock = systemClock, hasher, droppedLines }: AppParts
+  { log, clock = systemClock, hasher, activity: record, droppedLines, tracing: spans }: AppParts
 ): Promise<void> {
   await app.register(connections, { config })
   await app.register(forwarded)
@@ -131,6 +142,7 @@ async function registerPlugins(
   await app.register(errors, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
   await app.register(acts)
   await app.register(requests, { isLogged: log.isLevelEnabled('info') })
+  await app.register(tracing, { tracing: spans })
   await app.register(headers)
   await app.register(cors, { config })
   await app.register(protocol)
@@ -140,9 +152,11 @@ async function registerPlugins(
   await app.register(body)
   await app.register(stores, { config, clock })
   await app.register(audit, { config, clock })
+  await app.register(auditStreams)
   await app.register(rateLimit, { config })
   await app.register(client, { config, clock })
   await app.register(sessions, { config, clock })
+  await app.register(activity, { config, clock, activity: record })
   await app.register(revocationStreams, { config, clock })
   await app.register(passwords, { config, hasher })
   await app.register(jwt, { config, clock })
@@ -184,9 +198,11 @@ async function registerRoutes(app: FastifyInstance, config: Config, { scrape }: 
   await app.register(manageKeys)
   await app.register(manageClients)
   await app.register(listAudit)
+  await app.register(overview)
   await app.register(jwks, { maxAge: config.jwksMaxAge })
   await app.register(metadata, { issuer: config.issuer, maxAge: config.jwksMaxAge, names: claimNames(config) })
   await app.register(health)
   await app.register(serveMetrics, { token: config.metricsToken, scrape })
   await app.register(serveDocs)
+  if (config.console) await app.register(serveConsole, { scheme: config.authHeaderTypes[0] ?? 'Bearer' })
 }

@@ -17,7 +17,7 @@ interface Refusal {
 export const errorTable = {
   FIELDS_INVALID: { status: 400, text: 'Invalid input.' },
   BODY_UNREADABLE: { status: 400, text: (detail) => detail },
-  HOST_INVALID: { status: 400, text: 'The request must have exactly one Host field.' },
+  HOST_INVALID: { status: 400, text: 'The request must have exactly one valid Host field.' },
   EXPECTATION: { status: 417, text: 'The request expects more than 100-continue.' },
   NO_METADATA: { status: 404, text: 'There is no metadata, since the setting ISSUER is not a URL.' },
   NOT_FOUND: { status: 404, text: 'Not found.' },
@@ -88,7 +88,7 @@ export const errorTable = {
   SCOPE_INVALID: { status: 400, text: (detail) => detail, oauth: 'invalid_scope' },
   REVOCATION_UNSUPPORTED: {
     status: 400,
-    text: 'A token that Keyturn did not issue cannot be revoked alone.',
+    text: 'This access token cannot be revoked: end its session by its refresh token, or wait until it expires.',
     oauth: 'unsupported_token_type'
   },
   RATE_LIMITED: {
@@ -111,7 +111,7 @@ export const unreadable = 'The request cannot be read.'
 /** Field name to its messages, as Django REST framework answers them: `{"username":["This field is required."]}`. */
 export type FieldMessages = Readonly<Record<string, readonly FieldMessage[]>>
 
-/** What can be wrong with a field; `{}` stands for a value. src/i18n has a translation of each. */
+/** The error messages of fields; `{}` stands for a value. src/i18n has a translation of each. */
 export const fieldMessages = [
   'No data provided',
   'Invalid data. Expected a dictionary, but got {}.',
@@ -138,10 +138,10 @@ export const fieldMessages = [
   'The password must not contain a NUL character.',
   'The password must be Unicode text.',
   'The password must not begin or end with white space.',
-  'The password is too long: at most {} bytes are taken.',
+  'The password is too long: at most {} bytes are allowed.',
   'The password must not be empty.',
   'The password is too short: at least {} characters are needed.',
-  'The password is too close to the username or to the name of the service.',
+  'The password is too similar to the username or to the name of the service.',
   'The password is too common: many people use it.'
 ] as const
 
@@ -158,7 +158,7 @@ export interface ErrorOptions {
   readonly fields?: FieldMessages
   /** Further members of the body. */
   readonly more?: object
-  /** Whole seconds after which to retry, 1 by default: the least that is sent as Retry-After (src/limits/retry-after.ts). */
+  /** Whole seconds after which to retry, 1 by default: the minimum of Retry-After (src/limits/retry-after.ts). */
   readonly retryAfter?: number
   /** The user, the session and the verdict of a rotation that the refusal is about, for the log and the audit trail only. */
   readonly userId?: string | undefined
@@ -184,7 +184,7 @@ export class KeyturnError extends Error {
   readonly verdict: string | undefined
 
   constructor(code: ErrorCode, options: ErrorOptions = {}) {
-    // The stack trace of a refusal is of no use, and capturing it takes 5 to 20 µs of the few hundred that a refusal costs.
+    // The stack trace of a refusal is not used, and capturing it takes 5 to 20 µs of the few hundred that a refusal costs.
     const { stackTraceLimit } = Error
     if (errorTable[code].status !== 500) Error.stackTraceLimit = 0
     super(options.detail === undefined ? code : `${code}: ${options.detail}`, { cause: options.cause })
@@ -238,17 +238,17 @@ export class KeyturnError extends Error {
   }
 }
 
-/** An error that an operator can mend: its message says what is wrong and what to do, and its stack does not help. */
+/** An error that an operator can fix: its message says what is wrong and what to do, and its stack trace is not needed. */
 export abstract class OperatorError extends Error {
   /** The exit status of a command that fails with it. */
   abstract readonly exitCode: number
 }
 
-/** What an operator reads about `error`, and the exit status; undefined for a defect, whose stack is worth reading. */
+/** The message for the operator, and the exit status; undefined for a bug, whose stack trace is needed. */
 export function explain(error: unknown): { readonly message: string; readonly exitCode: number } | undefined {
   if (error instanceof OperatorError) return error
   if (error instanceof KeyturnError && error.code === 'STORE_DOWN') {
-    const message = `A store cannot be reached (${error.detail}). See that it runs and that DATABASE_URL, REDIS_URL or DATA_DIR is right.`
+    const message = `A store cannot be reached (${error.detail}). Check that it is running and that DATABASE_URL, REDIS_URL or DATA_DIR is correct.`
     return { message, exitCode: 1 }
   }
   if (error instanceof KeyturnError && error.code === 'UNSUPPORTED_CHANGE') return { message: error.text, exitCode: 1 }

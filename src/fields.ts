@@ -12,6 +12,9 @@ export interface FieldRule {
   readonly type?: 'boolean' | 'object' | { readonly minimum: number; readonly maximum: number }
 }
 
+/** The rules of the fields of a body, by name. */
+export type FieldRules = readonly (readonly [name: string, rule: FieldRule])[]
+
 type FieldValue = string | boolean | number | Readonly<Record<string, unknown>> | readonly string[]
 
 /** The fields of a body, or the errors of each field. */
@@ -20,14 +23,14 @@ export type FieldsResult =
   | { readonly messages: FieldMessages }
 
 /** Reads the fields that `rules` names from a parsed body; `undefined` is a request without a body. */
-export function readFields(body: unknown, rules: Readonly<Record<string, FieldRule>>): FieldsResult {
+export function readFields(body: unknown, rules: FieldRules): FieldsResult {
   if (body === null) return { messages: { non_field_errors: ['No data provided'] } }
   if (body !== undefined && (typeof body !== 'object' || Array.isArray(body))) {
     return { messages: { non_field_errors: [`Invalid data. Expected a dictionary, but got ${pythonTypeOf(body)}.`] } }
   }
   const fields: Record<string, FieldValue> = {}
   const messages: Record<string, readonly FieldMessage[]> = {}
-  for (const [name, rule] of Object.entries(rules)) {
+  for (const [name, rule] of rules) {
     const value =
       body !== undefined && Object.hasOwn(body as object, name) ? (body as Record<string, unknown>)[name] : undefined
     if (value === undefined && !rule.isRequired) continue

@@ -7,11 +7,14 @@
 export interface HooksModule {
   /** Further claims of a user's access tokens, read at each login and each refresh. */
   readonly claims?: ClaimsFunction
-  /** Whether a user may log in or refresh whose password or token was right. Simple JWT's USER_AUTHENTICATION_RULE. */
+  /** Whether a user whose password or token was valid may log in or refresh. Simple JWT's USER_AUTHENTICATION_RULE. */
   readonly userAuthenticationRule?: (user: ClaimsUser) => boolean | Promise<boolean>
   /** Called when a session has started, before the response is sent. Simple JWT's ON_LOGIN_SUCCESS. */
   readonly onLoginSuccess?: (user: ClaimsUser, login: LoginContext) => unknown
-  /** Called when a login has failed, before the response is sent; the password is masked by twenty stars. Simple JWT's ON_LOGIN_FAILED. */
+  /**
+   * Called when a login has failed, before the response is sent; the password is replaced by twenty asterisks. Simple JWT's
+   * ON_LOGIN_FAILED.
+   */
   readonly onLoginFailed?: (credentials: Credentials, device: SessionDevice) => unknown
   /** Called before the response to a refresh that may be a thief's, so that the user can be warned. */
   readonly onRefreshVerdict?: (user: ClaimsUser, refresh: RefreshContext) => unknown
@@ -25,9 +28,9 @@ export interface HooksModule {
 /** `claims` of HOOKS_MODULE, or the default export of CLAIMS_MODULE. */
 export type ClaimsFunction = (user: ClaimsUser, context: ClaimsContext) => CustomClaims | Promise<CustomClaims>
 
-/** The user as a deployment's own functions see it: never the password hash. */
+/** The user as passed to hooks, without the password hash. */
 export interface ClaimsUser {
-  /** What tokens carry: the field that USER_ID_FIELD names. */
+  /** The id in tokens: the field that USER_ID_FIELD names. */
   readonly id: string
   readonly username: string
   readonly isActive: boolean
@@ -42,7 +45,7 @@ export interface ClaimsContext {
   readonly sid: string | undefined
 }
 
-/** Claims that a deployment adds. */
+/** Custom claims. */
 export type CustomClaims = Readonly<Record<string, unknown>>
 
 export interface Credentials {
@@ -50,7 +53,7 @@ export interface Credentials {
   readonly password: string
 }
 
-/** What started a session, a browser or an app, as the session list shows it. */
+/** The browser or app that started a session, as the session list shows it. */
 export interface SessionDevice {
   readonly ip: string
   readonly userAgent: string
@@ -60,7 +63,7 @@ export interface LoginContext extends SessionDevice {
   readonly sid: string
 }
 
-/** A token with which the user can set a password once, and where it was requested. */
+/** A token with which the user can set a password once, and where the request came from. */
 export interface PasswordResetContext extends SessionDevice {
   readonly token: string
   /** Whole seconds since 1970. */
@@ -72,6 +75,6 @@ export interface RefreshContext extends SessionDevice {
   readonly sid: string
   /** `late`: a late retry, which was answered; `reused`: theft, for which the session has ended. */
   readonly verdict: 'late' | 'reused'
-  /** The address of the login; undefined when the session is over. */
+  /** The address of the login; undefined once the session has ended. */
   readonly loginIp: string | undefined
 }

@@ -53,7 +53,7 @@ export function makeReadParameters(
   }
 }
 
-/** What each parameter is refused with. */
+/** The errors of each parameter. */
 export const messagesOf = ({ properties }: ParametersSchema): FieldMessages =>
   Object.fromEntries(Object.entries(properties).map(([name, property]) => [name, [messageOf(property)]]))
 

@@ -1,4 +1,4 @@
-/** Runs a task again and again until it is closed. */
+/** Runs a task repeatedly until it is closed. */
 export interface Poller {
   /** Stops, and resolves when a run in progress has ended. */
   close(): Promise<void>

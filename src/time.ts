@@ -25,5 +25,8 @@ export function parseDuration(text: string): number | undefined {
   return Number(match[1]) * (unitSeconds[match[2] ?? ''] ?? 1)
 }
 
+/** The last second of the year 9999, and of what Python and many databases have as a date. */
+export const endOfTime = 253_402_300_799
+
 /** Seconds since 1970 as 2026-01-31T12:00:00Z. */
 export const showTime = (seconds: number): string => new Date(seconds * 1000).toISOString().replace('.000', '')

@@ -1,8 +1,11 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import type { FastifyRequest } from 'fastify'
 import { showEntry } from '../../src/audit/shipped.ts'
+import { KeyturnError } from '../../src/errors.ts'
 import { adminRefusals, aUserId, management, needs, onManagementPort as config, pageOf } from '../schemas/admin.ts'
 import { aSessionId } from '../schemas/bodies.ts'
 import { wrongQuery } from '../schemas/errors.ts'
+import { anEventStream, lastEventId, sendEvents, streams, wantsEvents } from '../schemas/events.ts'
 import { pageQuery } from '../schemas/paging.ts'
 
 const scope = 'keyturn.audit'
@@ -18,11 +21,14 @@ const AuditItem = {
     result: text,
     user_id: textOrNull,
     sid: textOrNull,
-    object: { ...textOrNull, description: 'A client, a key, or where a session of a late retry began' },
+    object: {
+      ...textOrNull,
+      description: 'A client, a key, the purpose of a one-time token, or for a late retry the address of the login'
+    },
     actor: { ...textOrNull, description: 'Who acted, unless it was the user' },
     ip: textOrNull,
     request_id: text,
-    hash: { type: 'string', description: 'Over the entry and the hash of the previous one' }
+    hash: { type: 'string', description: 'HMAC over the entry and the hash of the previous one' }
   }
 }
 const anEntry = {
@@ -47,38 +53,74 @@ const ListQuery = {
       minimum: 0,
       maximum: 10 ** 15 - 1,
       default: 0,
-      description: 'A position, from `next` of the previous page; 0 begins at the first entry'
+      description: 'A position, from `next` of the previous page; 0 is the beginning'
     },
-    user_id: { type: 'string', description: 'Only entries of this user' },
-    event: { type: 'string', description: 'Only entries of this event' }
+    order: {
+      type: 'string',
+      const: 'desc',
+      description: 'Newest entries first; oldest first if absent. A stream ignores it'
+    },
+    user_id: { type: 'string', description: 'Return only entries of this user' },
+    event: { type: 'string', description: 'Return only entries of this event' }
   }
 } as const
 const Page = pageOf('AuditEntries', AuditItem, [anEntry])
+const AuditPage = {
+  ...Page,
+  properties: {
+    ...Page.properties,
+    next: { type: ['integer', 'null'], description: 'The `after` of the next request' }
+  },
+  examples: [{ results: [anEntry], next: 42 }]
+}
 
-/** GET /api/admin/audit/: the audit trail, oldest entries first. */
+const anEvent = `event: entry\nid: 42\ndata: ${JSON.stringify(anEntry)}\n\n`
+
+/** The position that the receiver of a stream has reached. Throws KeyturnError FIELDS_INVALID. */
+function placeOf(request: FastifyRequest, after: number): number {
+  const id = lastEventId(request)
+  if (id === undefined) return after
+  if (!/^\d{1,15}$/.test(id))
+    throw new KeyturnError('FIELDS_INVALID', { fields: { 'Last-Event-ID': ['A valid integer is required.'] } })
+  return Number(id)
+}
+
+/** GET /api/admin/audit/: the audit trail, oldest entries first, or newest first, or as a stream. */
 const audit: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     ...management,
     summary: 'Audit List',
     description: needs(
       scope,
-      'Lists the audit trail, oldest entries first. `next` is never null: when it has not changed, there is nothing new yet.'
+      'Lists the audit trail, oldest entries first: `next` is never null, and if it has not changed, there are no new entries yet. ' +
+        'With `order=desc`, lists newest entries first: `next` is null after the first entry of the trail. ' +
+        'With Accept: text/event-stream, returns a stream of the events entry, caught-up and heartbeat, until the token expires. ' +
+        'Last-Event-ID, as sent by an EventSource, takes precedence over `after`.'
     ),
     querystring: ListQuery,
     response: {
       200: {
-        ...Page,
-        properties: { ...Page.properties, next: { type: 'integer', description: 'The `after` of the next request' } },
-        examples: [{ results: [anEntry], next: 42 }]
+        description: 'A page, or the stream',
+        content: { 'application/json': { schema: AuditPage }, ...anEventStream(anEvent) }
       },
-      ...adminRefusals(wrongQuery(ListQuery))
+      ...adminRefusals(wrongQuery(ListQuery), 'BUSY')
     }
   }
-  app.get('/api/admin/audit', { schema, config, onRequest: app.admit(scope) }, async ({ query }, reply) => {
-    const { after, limit, user_id: userId, event } = query
+  const options = { schema, ...streams, config: { ...config, ...streams.config }, onRequest: app.admit(scope) }
+  app.get('/api/admin/audit', options, async (request, reply) => {
+    const { after, limit, order, user_id: userId, event } = request.query
     reply.header('cache-control', 'no-store')
-    const entries = await app.stores.audit.list(after, limit, { userId, event })
-    return { results: entries.map(showEntry), next: entries.at(-1)?.seq ?? after }
+    if (wantsEvents(request)) {
+      const isAllowed = () => app.isStillAdmitted(request, scope)
+      const place = placeOf(request, after)
+      return sendEvents(reply, await app.auditStreams.open({ after: place, filter: { userId, event }, isAllowed }))
+    }
+    if (order === undefined) {
+      const entries = await app.stores.audit.list(after, limit, { userId, event })
+      return { results: entries.map(showEntry), next: entries.at(-1)?.seq ?? after }
+    }
+    const entries = await app.stores.audit.listNewest(limit, { userId, event }, after === 0 ? undefined : after)
+    return { results: entries.map(showEntry), next: entries.length < limit ? null : entries.at(-1)?.seq }
   })
 }
 export default audit

@@ -55,7 +55,7 @@ const RotateBody = {
       type: 'integer',
       minimum: 0,
       maximum: maxOverlap,
-      description: 'How long the former secret stays valid, in whole seconds; 0 by default'
+      description: 'How long the old secret stays valid, in whole seconds; 0 by default'
     }
   },
   examples: [{ overlap: 3600 }]

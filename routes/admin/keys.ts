@@ -4,6 +4,8 @@ import { showTime } from '../../src/time.ts'
 import {
   adminBodyRefusals,
   adminRefusals,
+  aKey,
+  KeyItem,
   management,
   needs,
   onManagementPort as config,
@@ -12,30 +14,9 @@ import {
 import { missing } from '../schemas/errors.ts'
 
 const scope = 'keyturn.keys'
-const timeOrNull = { type: ['string', 'null'], format: 'date-time' }
-const KeyItem = {
-  type: 'object',
-  required: ['kid', 'algorithm', 'state', 'published_at', 'activated_at', 'retired_at'],
-  properties: {
-    kid: { type: 'string' },
-    algorithm: { type: 'string' },
-    state: { type: 'string', enum: ['next', 'active', 'retired'] },
-    published_at: { type: 'string', format: 'date-time' },
-    activated_at: timeOrNull,
-    retired_at: timeOrNull
-  }
-}
-const aKey = {
-  kid: 'Z-fkoUfA',
-  algorithm: 'ES256',
-  state: 'next',
-  published_at: '2026-01-31T12:00:00Z',
-  activated_at: null,
-  retired_at: null
-}
 const Rotated = {
   title: 'RotatedKey',
-  description: 'The new key, and from when it signs',
+  description: 'The new key, and the time from which it signs',
   ...KeyItem,
   required: [...KeyItem.required, 'signs_from'],
   properties: { ...KeyItem.properties, signs_from: { type: 'string', format: 'date-time' } },
@@ -46,7 +27,7 @@ const RotateBody = {
   properties: {
     immediate: {
       type: 'boolean',
-      description: 'Sign at once: verifiers with a cached JWKS may refuse tokens until they read it again'
+      description: 'Sign at once; verifiers with a cached JWKS may refuse its tokens until they fetch the JWKS again'
     }
   },
   examples: [{ immediate: false }]
@@ -69,7 +50,7 @@ const keys: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const rotate = {
     ...management,
     summary: 'Key Rotate',
-    description: needs(scope, 'Publishes a new key, which signs once every verifier can know it.'),
+    description: needs(scope, 'Publishes a new key, which signs once every verifier has had time to fetch it.'),
     body: RotateBody,
     response: { 200: Rotated, ...adminBodyRefusals(missing('immediate'), 'UNSUPPORTED_CHANGE') }
   }

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { KeyturnError } from '../../src/errors.ts'
 import { showSession } from '../../src/sessions/session.ts'
 import {
   adminBodyRefusals,
@@ -89,12 +90,15 @@ const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     querystring: ListQuery,
     response: {
       200: pageOf('UserSessions', SessionItem, [{ ...anExampleSession, refreshes: 12 }]),
-      ...adminRefusals(wrongQuery(ListQuery))
+      ...adminRefusals(wrongQuery(ListQuery), 404)
     }
   }
   app.get('/api/admin/users/:id/sessions', { schema: list, config, onRequest }, async ({ params, query }, reply) => {
     reply.header('cache-control', 'no-store')
     const page = await app.flows.sessions.list({ userId: params.id }, query.limit, query.after)
+    // Checked only if there are no sessions: those of a user whom another program has deleted can still be listed and ended.
+    if (page.sessions.length === 0 && (await app.stores.users.findById(params.id)) === undefined)
+      throw new KeyturnError('NOT_FOUND')
     return {
       results: page.sessions.map((session) => ({ ...showSession(session), refreshes: session.generation })),
       next: page.next ?? null
@@ -106,7 +110,7 @@ const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     summary: 'User Session End All',
     description: needs(scope, 'Ends all sessions of a user.'),
     params: UserPath,
-    response: { 200: Ended, ...adminRefusals() }
+    response: { 200: Ended, ...adminRefusals(404) }
   }
   app.delete('/api/admin/users/:id/sessions', { schema: endAll, config, onRequest }, async ({ actor, params }) => ({
     ended: (await app.manage.sessions.endAll(actor, params.id)).length

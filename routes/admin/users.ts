@@ -28,7 +28,7 @@ const NewUserBody = {
   required: ['username'],
   properties: {
     username,
-    password: { type: 'string', description: 'By the password policy' },
+    password: { type: 'string', description: 'Must satisfy the password policy' },
     password_digest: {
       type: 'string',
       description:
@@ -44,14 +44,14 @@ const ListQuery = {
   type: 'object',
   properties: {
     ...pageQuery,
-    username: { type: 'string', description: 'Only the user with this name' },
-    search: { type: 'string', description: 'Only names that begin with this text' }
+    username: { type: 'string', description: 'Return only the user with this name' },
+    search: { type: 'string', description: 'Return only users whose names begin with this text' }
   }
 } as const
 
 const UserDetail = {
   title: 'UserDetail',
-  description: 'The user, with the number of its sessions',
+  description: 'The user, with the number of sessions',
   ...UserItem,
   required: [...UserItem.required, 'sessions'],
   properties: {
@@ -70,7 +70,7 @@ const ChangeBody = {
 const PasswordBody = {
   type: 'object',
   required: ['password'],
-  properties: { password: { type: 'string', description: 'By the password policy' } },
+  properties: { password: { type: 'string', description: 'Must satisfy the password policy' } },
   examples: [{ password: 'staple-under-the-bridge' }]
 } as const
 
@@ -87,10 +87,13 @@ const collection: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     }
   }
   app.post('/api/admin/users', { schema: create, config, onRequest: app.admit(write) }, async (request, reply) => {
-    const { body, actor } = request
-    const digest = body.password === undefined ? body.password_digest : await app.digestOf(body.password, body.username)
-    const { is_active = true, claims } = body
-    const user = await app.manage.createUser(actor, { username: body.username, digest, isActive: is_active, claims })
+    const { username, password, password_digest, is_active = true, claims } = request.body
+    if (password !== undefined && password_digest !== undefined)
+      throw new KeyturnError('FIELDS_INVALID', {
+        fields: { password_digest: ['It cannot be combined with password.'] }
+      })
+    const digest = password === undefined ? password_digest : await app.digestOf(password, username)
+    const user = await app.manage.createUser(request.actor, { username, digest, isActive: is_active, claims })
     return reply.code(201).send(showUser(user))
   })
 

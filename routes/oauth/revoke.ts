@@ -11,7 +11,7 @@ const revoke: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['oauth'],
     summary: 'OAuth Revoke',
-    description: 'Ends the session of a refresh or sliding token; revokes an access token alone.',
+    description: 'Ends the session of a refresh or sliding token, or revokes a single access token.',
     consumes: [form],
     security: byClient,
     body: ClientTokenBody,

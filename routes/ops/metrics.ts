@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { makeAddressSet } from '../../src/addresses.ts'
 import { KeyturnError } from '../../src/errors.ts'
+import { valuesOf } from '../../src/header-fields.ts'
 import { equalInConstantTime } from '../../src/random.ts'
 import { openRefusals } from '../schemas/errors.ts'
 
@@ -39,7 +40,10 @@ const signsOfProxies = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-prot
 const isLoopback = makeAddressSet(['127.0.0.0/8', '::1'])
 
 /** Decided by the connection, not by what a proxy reports: a request that a proxy passed on does not come from this host. */
-function isAllowed({ headers, socket }: FastifyRequest, token: string | undefined): boolean {
-  if (token !== undefined) return equalInConstantTime(headers.authorization ?? '', `Bearer ${token}`)
+function isAllowed({ headers, raw, socket }: FastifyRequest, token: string | undefined): boolean {
+  if (token !== undefined) {
+    const [field = '', ...others] = valuesOf(raw, 'authorization')
+    return others.length === 0 && equalInConstantTime(field, `Bearer ${token}`)
+  }
   return isLoopback(socket.remoteAddress) && !signsOfProxies.some((name) => headers[name] !== undefined)
 }

@@ -15,7 +15,7 @@ const change: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       ...refusals(missing('new_password'), ...bodyRefusals, ...bearerRefusals, 429, 'BUSY', 'STORE_DOWN')
     }
   }
-  // Guessing the current password is as good as guessing a login, so it counts as one.
+  // The current password could be guessed here as at a login, so a request counts as a login.
   const config = { event: 'password_change' as const, rateLimit: app.rateLimits.obtain }
   app.post('/api/password', { schema, config, onRequest: app.authenticate }, async (request, reply) => {
     const { current_password: current, new_password: wanted } = request.body

@@ -12,7 +12,7 @@ export const adminRefusals = (...named: readonly (ErrorCode | KeyturnError | num
 export const adminBodyRefusals = (...named: readonly (ErrorCode | KeyturnError | number)[]) =>
   adminRefusals(...bodyRefusals, ...named)
 
-/** What the description of an endpoint says of its scope. */
+/** The description of an endpoint, with its scope. */
 export const needs = (scope: ManagementScope, text: string): string => `${text} Scope: ${scope}.`
 
 /** What the schemas of all management endpoints share. */
@@ -65,6 +65,28 @@ export const anExampleUser = {
   created_at: '2026-01-31T12:00:00Z',
   last_login_at: '2026-01-31T12:04:00Z',
   claims: { team: 'blue' }
+}
+
+export const KeyItem = {
+  type: 'object',
+  required: ['kid', 'algorithm', 'state', 'published_at', 'activated_at', 'retired_at'],
+  properties: {
+    kid: { type: 'string' },
+    algorithm: { type: 'string' },
+    state: { type: 'string', enum: ['next', 'active', 'retired'] },
+    published_at: time,
+    activated_at: timeOrNull,
+    retired_at: timeOrNull
+  }
+}
+
+export const aKey = {
+  kid: 'Z-fkoUfA',
+  algorithm: 'ES256',
+  state: 'next',
+  published_at: '2026-01-31T12:00:00Z',
+  activated_at: null,
+  retired_at: null
 }
 
 /** A user as the management endpoints return it: never the password digest. */

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
+import { KeyturnError } from '../../src/errors.ts'
 import { describeDevice } from '../../src/sessions/session.ts'
 import { Empty, refreshBody } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
@@ -12,12 +13,19 @@ const blacklist: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     body: refreshBody(app.refreshCookie.enabled),
     response: { 200: Empty, ...refusals(missing('refresh'), ...bodyRefusals, 401, 403, 503) }
   }
-  const options = { schema, config: { event: 'logout' as const }, onRequest: app.refreshCookie.guard }
+  const config = { event: 'logout' as const, isForConsole: true }
+  const options = { schema, config, onRequest: app.refreshCookie.guard }
   app.post('/api/token/blacklist', options, async (request, reply) => {
     const { refresh: given } = request.body
     const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]
     const device = describeDevice(request)
-    request.outcome = await app.flows.tryEach(tokens, (token) => app.flows.blacklist(token, device))
+    try {
+      request.outcome = await app.flows.tryEach(tokens, (token) => app.flows.blacklist(token, device))
+    } catch (error) {
+      // Scripts of the page cannot remove a cookie whose token has expired or was revoked.
+      if (given === undefined && error instanceof KeyturnError && error.status === 401) app.refreshCookie.clear(reply)
+      throw error
+    }
     app.refreshCookie.clear(reply)
     return {}
   })

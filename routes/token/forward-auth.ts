@@ -3,6 +3,7 @@ import { parseScope } from '../../src/clients/scope.ts'
 import type { Config } from '../../src/config/settings.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import type { Caller, Pass } from '../../src/flows/caller.ts'
+import { valuesOf } from '../../src/header-fields.ts'
 import { readBearer } from '../../src/tokens/bearer.ts'
 import { bearerRefusals, openRefusals } from '../schemas/errors.ts'
 
@@ -24,7 +25,7 @@ type Settings = Pick<Config, 'authHeaderTypes' | 'forwardAuthCookie' | 'forwardA
 
 /**
  * Any method /api/token/forward-auth/: reports whether a request is allowed, and whose it is. nginx auth_request, Traefik,
- * Caddy, Envoy, HAProxy and others send such a subrequest. Some keep the original method, and Envoy appends the path.
+ * Caddy, Envoy, HAProxy and others send such a subrequest. Some keep the original method, and Envoy appends the path to a prefix.
  *
  * The status is 200, 401, 403, or 503 when the store is down; nginx turns any other status into 500. The decision is made in
  * onRequest, so that no body is read, and by the access token alone. The refresh cookie of COOKIE_MODE is ignored: it is for
@@ -38,7 +39,8 @@ export default async function forwardAuth(
   /** The token in Authorization; if that is absent or of another scheme, the tokens in the cookie. */
   const readTokens = (request: FastifyRequest): readonly string[] => {
     try {
-      return [readBearer(request.headers.authorization, config.authHeaderTypes, { anyCase: true })]
+      const fields = valuesOf(request.raw, 'authorization')
+      return [readBearer(fields, config.authHeaderTypes, { anyCase: true })]
     } catch (error) {
       const name = config.forwardAuthCookie
       const inCookie = name === undefined ? [] : app.cookiesOf(request, name)
@@ -82,36 +84,35 @@ export default async function forwardAuth(
 
 const path = '/api/token/forward-auth'
 
+/** What a proxy that appends the path of the original request is given as a prefix. */
+const prefix = `${path}/_`
+
 /**
- * Below the endpoint, path and query are those of the original request, whose sender must not choose the required scopes. A
- * path that only appears to be below it, such as `//`, `/.` or `/;x`, is the endpoint itself.
+ * The endpoint, and below `/_` the paths of proxies that append the original one. There, path and query are those of the
+ * original request, whose sender must not choose the required scopes. Every other path below the endpoint is answered 404: if a
+ * proxy rewrites the endpoint's own path (`//`, `/..`, `/;`), its required scopes must not be lost.
  */
 const variants: readonly { readonly url: string; requiredOf(request: FastifyRequest): readonly string[] }[] = [
   { url: path, requiredOf: ({ url }) => readRequired(url) },
-  { url: `${path}/*`, requiredOf: ({ url }) => (isNearMiss(url) ? readRequired(url) : []) }
-]
-
-/** Whether a proxy that normalises this path gets the endpoint, or the query is in the path. */
-function isNearMiss(url: string): boolean {
-  const [encoded = ''] = url.split('?', 1)
-  const [decoded = ''] = decodeURIComponent(encoded).split(/[?&#]/, 1)
-  const segments: string[] = []
-  for (const segment of decoded.split(/[/\\]/).map((each) => each.replace(/;.*$/, '').trim())) {
-    if (segment === '..') segments.pop()
-    else if (segment !== '' && segment !== '.') segments.push(segment)
+  {
+    url: `${prefix}*`,
+    requiredOf({ url }) {
+      if (!url.startsWith(`${prefix}/`)) throw new KeyturnError('NOT_FOUND')
+      return []
+    }
   }
-  return `/${segments.join('/')}` === path
-}
+]
 
 /**
  * The scopes of every parameter with such a name, however it is spelled: ?scope=a, ?scope[]=a, ?Scopes=a. If it is empty, the
- * result is the empty scope, which no token has: the operator meant to require one.
+ * result is the empty scope, which no token has: the operator meant to require one. Other parameters are ignored: Caddy passes
+ * the query of the original request unless its configuration has one.
  */
 function readRequired(url: string): readonly string[] {
   const query = queryOf(url)
   if (query === '') return []
   return [...new URLSearchParams(query)]
-    .filter(([name, value]) => namesScope.test(name) || /;\s*scopes?\b/i.test(value))
+    .filter(([name, value]) => namesScope.test(name.normalize('NFKC')) || /;\s*scopes?\b/i.test(value))
     .flatMap(([, value]) => {
       const scopes = parseScope(value)
       return scopes === undefined || scopes.length === 0 ? [''] : scopes
@@ -120,10 +121,10 @@ function readRequired(url: string): readonly string[] {
 
 const namesScope = /(^|\W)scopes?($|\W)/i
 
-/** The query, including what looks like one in the path: the endpoint's own path has no such character. */
+/** The query, including what follows a `#`, which the router takes for the end of the path. */
 function queryOf(url: string): string {
-  const mark = /[?;&#]|%3f|%3b|%26|%23/i.exec(url)
-  return mark === null ? '' : url.slice(mark.index + mark[0].length)
+  const mark = /[?#]/.exec(url)
+  return mark === null ? '' : url.slice(mark.index + 1)
 }
 
 /**

@@ -35,7 +35,7 @@ const obtain: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     '/api/token',
     {
       schema,
-      config: { event: 'login', rateLimit: app.rateLimits.obtain },
+      config: { event: 'login', rateLimit: app.rateLimits.obtain, isForConsole: true },
       onRequest: [app.refuseIfFull, app.refreshCookie.guard]
     },
     async (request, reply) => {

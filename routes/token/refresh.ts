@@ -24,7 +24,11 @@ const refresh: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.post(
     '/api/token/refresh',
-    { schema, config: { event: 'refresh', rateLimit: app.rateLimits.refresh }, onRequest: app.refreshCookie.guard },
+    {
+      schema,
+      config: { event: 'refresh', rateLimit: app.rateLimits.refresh, isForConsole: true },
+      onRequest: app.refreshCookie.guard
+    },
     async (request, reply) => {
       const { refresh: given } = request.body
       const tokens = given === undefined ? app.flows.newestFirst(app.refreshCookie.demand(request)) : [given]

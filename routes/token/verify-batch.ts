@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { longestToken } from '../../src/tokens/jws.ts'
+import { maxTokenLength } from '../../src/tokens/jws.ts'
 import { anAccessToken, Introspection } from '../schemas/bodies.ts'
 import { bodyRefusals, missing, refusals } from '../schemas/errors.ts'
 
@@ -44,7 +44,7 @@ const verifyBatch: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   const config = { event: 'verify' as const, rateLimit: app.rateLimits.verify }
   // The maximum number of tokens of maximum length, and white space between them.
-  const bodyLimit = Math.max(app.initialConfig.bodyLimit ?? 0, maxTokens * (longestToken + 64))
+  const bodyLimit = Math.max(app.initialConfig.bodyLimit ?? 0, maxTokens * (maxTokenLength + 64))
   app.post('/api/token/verify/batch', { schema, config, bodyLimit }, async (request, reply) => {
     const results = await app.flows.verifyBatch(request.body.tokens)
     request.outcome = { tokens: results.length, active: results.filter(({ active }) => active).length }

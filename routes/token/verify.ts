@@ -7,7 +7,7 @@ const verify: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const schema = {
     tags: ['token'],
     summary: 'Token Verify',
-    description: 'Verifies a token of any type. The response does not tell the types apart.',
+    description: 'Verifies a token of any type. The response does not reveal the type.',
     body: TokenBody,
     response: { 200: Empty, ...refusals(400, ...bodyRefusals, 401, 429, 503) }
   }

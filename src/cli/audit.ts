@@ -17,7 +17,7 @@ const pageSize = 1000
 /** How often `--follow` polls, in milliseconds. */
 const followInterval = 1000
 
-/** How many faults of a broken trail are printed: one is enough to distrust it. */
+/** How many faults of a broken trail are printed. A single one is enough to distrust it. */
 const maxFaults = 20
 
 interface VerifyOptions {
@@ -39,7 +39,7 @@ export async function verifyTrail({ link, checkpoint: file, from }: VerifyOption
   await withDatabase(config, async (database) => {
     const [store, secret] = [makeAuditStore(database), await auditSecret(config, database)]
     if (checkpoint !== undefined && !isGenuine(checkpoint, secret))
-      throw new Refusal(`${file}: the checkpoint was changed, or another Keyturn signed it.`)
+      throw new Refusal(`${file}: the checkpoint was changed, or another installation signed it.`)
     const wanted = [link, checkpoint].filter((each) => each !== undefined && each.seq > 0) as readonly Link[]
     const entries = from === undefined ? entriesAfter(store, 0) : entriesOf(from)
     const { faults, newest } = await findFaults(entries, wanted, secret)

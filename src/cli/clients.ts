@@ -6,7 +6,7 @@ import { makeClientStore } from '../stores/sql/clients.ts'
 import { showTime, systemClock } from '../time.ts'
 import { withDatabase } from './database.ts'
 import { openRecordAct, operator } from './record.ts'
-import { confirm, print, Refusal, readSecret, refusing, say } from './terminal.ts'
+import { confirm, print, printOnce, Refusal, readSecret, refusing, say } from './terminal.ts'
 
 export interface SecretOptions {
   /** Whether the secret is read rather than generated. */
@@ -71,11 +71,13 @@ function printCredentials(
   { secretStdin, json }: SecretOptions
 ): void {
   const { client_secret, ...rest } = made
-  if (json === true) print(JSON.stringify(secretStdin === true ? rest : made))
-  else if (secretStdin !== true) {
-    say('Its secret, which is not shown again:')
-    print(client_secret)
+  if (secretStdin === true) {
+    if (json === true) print(JSON.stringify(rest))
+    return
   }
+  if (json !== true) say('Its secret, which is not shown again:')
+  const remedy = `the secret of the client ${JSON.stringify(made.client_id)} is lost. Use clients rotate-secret to replace it.`
+  printOnce(json === true ? JSON.stringify(made) : client_secret, remedy)
 }
 
 const missing = (id: string) => ({ NOT_FOUND: `The client ${JSON.stringify(id)} does not exist. See clients list.` })

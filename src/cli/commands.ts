@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { Link } from '../audit/chain.ts'
 import { clientIdFault } from '../clients/client.ts'
@@ -15,9 +14,19 @@ import { parseDuration } from '../time.ts'
 import { dumpFormats } from '../users/dump/read.ts'
 import { exportFormats } from '../users/export.ts'
 import { normalizeUsername, usernameFault } from '../users/user.ts'
+import { version } from '../version.ts'
 
-/** Returns the username as typed, since a Django table may hold it in that form. */
+/**
+ * The name of a user that exists, as typed. A Django table may hold names that Keyturn refuses for new users, with control characters
+ * for example, and their users can log in.
+ */
 function parseUsername(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must not be blank.')
+  return text
+}
+
+/** The name of a new user, as typed. */
+function parseNewUsername(text: string): string {
   const fault = usernameFault(normalizeUsername(text))
   if (fault !== undefined) throw new InvalidArgumentError(fault)
   return text
@@ -85,15 +94,13 @@ function parseMemory(text: string): number {
   return memory
 }
 
-const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#package')), 'utf8'))
-
 // Each command is loaded when it runs, so that --help and usage errors need no database driver.
 const users = () => import('./users.ts')
 
 function makeProgram(): Command {
   const program = new Command('keyturn')
     .description(
-      'A token service: issues, refreshes, verifies and revokes tokens. Environment variables configure it: docs/configuration.md.'
+      'A token service that issues, refreshes, verifies and revokes tokens. It is configured by environment variables: docs/configuration.md.'
     )
     .version(version, '--version', 'Print the version')
     .helpOption('-h, --help', 'Show help')
@@ -115,7 +122,7 @@ function makeProgram(): Command {
     .action(async () => (await import('./migrate.ts')).migrateDatabase())
   program
     .command('check-config')
-    .description('Check the configuration and the connections to its stores')
+    .description('Check the configuration and the connections to the stores')
     .option('--print', 'Print the effective configuration with secrets masked')
     .action(async (options) => (await import('./check-config.ts')).checkConfig(options))
   program
@@ -146,13 +153,13 @@ function makeProgram(): Command {
 }
 
 function addUserCommands(group: Command): void {
-  const command = (name: string, description: string) =>
+  const command = (name: string, description: string, parse = parseUsername) =>
     group
       .command(name)
       .description(description)
-      .argument('<username>', 'The user; matched as typed and in Unicode NFKC form', parseUsername)
+      .argument('<username>', 'The user; matched as typed and in Unicode NFKC form', parse)
   const noPolicy = ['--no-policy', 'Accept a password that is short, common or similar to the username'] as const
-  command('create', 'Create a user; reads the password from a prompt or standard input')
+  command('create', 'Create a user; reads the password from a prompt or standard input', parseNewUsername)
     .option(...noPolicy)
     .action(async (username, options) => (await users()).createUser(username, options))
   command('set-password', 'Set a password and end all sessions; reads it from a prompt or standard input')
@@ -220,7 +227,7 @@ function addKeyCommands(group: Command): void {
     .action(async (options) => (await keys()).listKeys(options))
   group
     .command('rotate')
-    .description('Publish a new key; it signs once every verifier can know it')
+    .description('Publish a new key; it signs once every verifier has had time to fetch it')
     .option('--now', 'Sign with it immediately, when the active key has leaked')
     .action(async (options) => (await keys()).rotateKeys(options))
   group
@@ -301,7 +308,7 @@ function addAuditCommands(group: Command): void {
     .action(async (options) => (await audit()).verifyTrail(options))
   group
     .command('checkpoint')
-    .description('Print a signed checkpoint of the newest entry, to be kept in another place')
+    .description('Print a signed checkpoint of the newest entry, to be kept elsewhere')
     .action(async () => (await audit()).printCheckpoint())
   group
     .command('tail')

@@ -8,7 +8,7 @@ import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { inspectOutstanding, inspectUsers, type UsersInspection } from '../stores/sql/django-inspection.ts'
 import { hasTable } from '../stores/sql/django-table.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
-import { missingRights } from '../stores/sql/rights.ts'
+import { missingRights, readOnlyReason } from '../stores/sql/rights.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { print, Refusal } from './terminal.ts'
@@ -29,12 +29,16 @@ export async function doctor(): Promise<void> {
   }
   const database = await openDatabase(config)
   try {
-    const findings = [
-      await examineTables(database),
-      ...(await examineRights(config, database)),
-      ...(await examineUsers(config, database)),
-      ...(await examineTokens(config, database))
-    ]
+    // Without the privileges, the other checks could not read the tables.
+    const missing = await examineRights(config, database)
+    const findings =
+      missing.length > 0
+        ? missing
+        : [
+            await examineTables(database),
+            ...(await examineUsers(config, database)),
+            ...(await examineTokens(config, database))
+          ]
     for (const [kind, message] of findings) print(`${kind.padEnd(5)}  ${message}`)
     const errors = findings.filter(([kind]) => kind === 'error').length
     if (errors > 0)
@@ -46,11 +50,13 @@ export async function doctor(): Promise<void> {
 
 async function examineTables(database: SqlDatabase): Promise<Finding> {
   return (await pendingMigrations(database)) === 0
-    ? ['ok', 'Keyturn’s own tables exist (keyturn_*), beside those of Django.']
+    ? ['ok', 'Keyturn’s own tables exist (keyturn_*), alongside those of Django.']
     : ['error', 'Keyturn’s own tables are missing or outdated. Run: keyturn migrate']
 }
 
 async function examineRights(config: Config, database: SqlDatabase): Promise<Finding[]> {
+  const readOnly = await readOnlyReason(database)
+  if (readOnly !== undefined) return [['error', `PostgreSQL cannot be written. ${readOnly}`]]
   const missing = await missingRights(database, await openDjangoTable(config, database))
   return missing.map((grant) => ['error', `A privilege is missing. Run: ${grant}`])
 }

@@ -1,7 +1,7 @@
 import { digestKind } from '../passwords/digest.ts'
 import type { IntakeOutcome } from '../users/intake.ts'
 
-/** Needs the operator's attention: a refused row, or a user who cannot log in. As --report writes it. */
+/** Something that needs the operator's attention: a refused row, or a user who cannot log in. --report writes it in this form. */
 export interface Note {
   readonly row: number
   readonly line: number

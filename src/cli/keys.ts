@@ -81,7 +81,7 @@ export async function importKey({ algorithm }: { readonly algorithm: string }): 
     if (!(await publishNext(options, key)))
       throw new Refusal('The keyring already has a next key. Remove it with keys retire, or wait until it is active.')
     await record('key_publish', operator, { object: key.kid })
-    say('Published the key below; it signs once every verifier can know it.')
+    say('Published the key below; it signs once every verifier has had time to fetch it.')
     print(key.kid)
   })
 }

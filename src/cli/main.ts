@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { explain } from '../errors.ts'
-import { say } from './terminal.ts'
+import { lostOutput, say } from './terminal.ts'
 
 /**
  * `keyturn serve` without arguments skips Commander: the service starts 16 ms sooner (bench/boot.ts).
@@ -18,10 +18,12 @@ function report(error: unknown): number {
   return reason?.exitCode ?? 1
 }
 
-// `keyturn users list | head` closes the pipe early, which is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  const lost = lostOutput()
+  // `keyturn users list | head` closes the pipe early, which is not a failure.
+  if (error.code === 'EPIPE' && lost === undefined) process.exit(0)
+  say(`Standard output cannot be written (${error.code}); ${lost ?? 'what the command printed is incomplete.'}`)
+  process.exit(1)
 })
 // A closed standard error does not change the exit status.
 process.stderr.on('error', () => {})

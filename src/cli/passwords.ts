@@ -2,7 +2,7 @@ import { type Argon2Costs, makeArgon2Writer } from '../passwords/argon2.ts'
 import { type CalibrationLimits, calibrate, isWeak } from '../passwords/calibration.ts'
 import { print, say } from './terminal.ts'
 
-/** The fastest of so many runs counts, since other work on the machine can only slow a hash down. */
+/** The number of runs, of which the fastest counts, since other work on the machine can only slow a hash down. */
 const runs = 9
 
 /**

@@ -1,11 +1,13 @@
 import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
 import { makeLog } from '../cluster/log.ts'
+import { setNonBlocking } from '../cluster/log-output.ts'
 import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
+import { tracingWarnings } from '../tracing/settings.ts'
 import { say } from './terminal.ts'
 
 /**
@@ -17,7 +19,7 @@ export async function serve(): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
   const log = makeLog(config)
   const warn = (): void => {
-    for (const line of envFileWarnings(process.env)) log.warn(line)
+    for (const line of [...envFileWarnings(process.env), ...tracingWarnings(process.env)]) log.warn(line)
   }
   warn()
   const exitCode = await runArbiter(config, {
@@ -27,7 +29,10 @@ export async function serve(): Promise<void> {
       warn()
       return next
     },
-    print: say,
+    print(reason) {
+      setNonBlocking(process.stderr)
+      say(reason)
+    },
     greet({ url, management, hasNoUsers, workers, hashers }) {
       log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)

@@ -30,8 +30,8 @@ async function* sessionPages(sessions: SessionStore, userId: string): AsyncGener
 /** `keyturn sessions revoke NAME [ID]`: ends one session, or all. Every worker refuses their access tokens from then on. */
 export async function revokeSessions(username: string, sid: string | undefined): Promise<void> {
   const config = loadConfig(process.env)
-  const count = await withUser(config, username, async ({ database, sessions }, { id: userId }) => {
-    const manage = makeManageSessions({ sessions, record: await openRecordAct(config, database) })
+  const count = await withUser(config, username, async ({ database, users, sessions }, { id: userId }) => {
+    const manage = makeManageSessions({ users, sessions, record: await openRecordAct(config, database) })
     if (sid === undefined) return (await manage.endAll(operator, userId)).length
     const missing = `${JSON.stringify(username)} has no session ${JSON.stringify(sid)}. See sessions list.`
     await refusing({ NOT_FOUND: missing }, () => manage.end(operator, userId, sid))

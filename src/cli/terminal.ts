@@ -23,6 +23,18 @@ export async function refusing<T>(
 /** Data: a line on standard output. */
 export const print = (line: string): void => void process.stdout.write(`${printableLine(line)}\n`)
 
+/** Data that is shown only once: `remedy`, a sentence, is the message if it cannot be written. */
+export function printOnce(line: string, remedy: string): void {
+  process.stdout.write(`${printableLine(line)}\n`, (error) => {
+    if (error) lost = remedy
+  })
+}
+
+let lost: string | undefined
+
+/** The remedy if data that is shown only once could not be written; known before standard output emits the error. */
+export const lostOutput = (): string | undefined => lost
+
 /** Data of several lines. */
 export const printLines = (text: string): void => void process.stdout.write(`${printableText(text)}\n`)
 

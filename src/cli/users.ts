@@ -13,7 +13,7 @@ import type { UserStore } from '../users/store.ts'
 import { normalizeUsername, type User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
 import { openRecordAct, operator } from './record.ts'
-import { confirm, print, Refusal, readInput, readSecret, refusing, say } from './terminal.ts'
+import { confirm, print, printOnce, Refusal, readInput, readSecret, refusing, say } from './terminal.ts'
 
 export interface PasswordOptions {
   /** False with --no-policy. */
@@ -97,9 +97,10 @@ export async function issueOneTimeToken(username: string, { json, ...options }: 
     return await manage.issue(operator, user.id, options)
   })
   const expires = showTime(expiresAt)
-  if (json === true) return print(JSON.stringify({ token, expires_at: expires }))
+  const remedy = `the token of ${JSON.stringify(username)} is lost. Run the command again.`
+  if (json === true) return printOnce(JSON.stringify({ token, expires_at: expires }), remedy)
   say(`A one-time token for ${JSON.stringify(username)}, valid until ${expires}:`)
-  print(token)
+  printOnce(token, remedy)
 }
 
 /** Finds the user and carries out an act of the management flows. Throws Refusal if the user does not exist (any more). */

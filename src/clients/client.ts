@@ -19,6 +19,16 @@ export interface Client {
   readonly rotatedAt: number
 }
 
+/**
+ * The earliest `iat` of the client's own tokens: the second after its creation. `iat` is whole seconds, so that a token of the second
+ * of the creation may be that of a deleted client with the same id.
+ */
+export const firstIssuedAt = ({ createdAt }: Pick<Client, 'createdAt'>): number => createdAt + 1
+
+/** Whether a token with this `iat` was issued to this client, and not to a deleted one with the same id; false without either. */
+export const isTokenOf = (client: Client | undefined, iat: number | undefined): client is Client =>
+  client !== undefined && iat !== undefined && iat >= firstIssuedAt(client)
+
 /** A client with its names and times on the wire and in the output of commands; never its secret. */
 export const showClient = ({ id, scopes, createdAt, rotatedAt }: Client) => ({
   client_id: id,

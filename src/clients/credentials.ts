@@ -8,23 +8,26 @@ export interface ClientParameters {
 }
 
 /**
- * The credentials of a request, from HTTP Basic or its body (RFC 6749 §2.3.1), in each possible decoding, the likeliest
- * first. Throws KeyturnError CLIENT_INVALID if there are none, OAUTH_REQUEST if they contradict each other.
+ * The credentials of a request, from HTTP Basic in its Authorization fields or from its body (RFC 6749 §2.3.1), in each possible
+ * decoding, the likeliest first. Throws KeyturnError CLIENT_INVALID if there are none, OAUTH_REQUEST if there are several.
  */
 export function readCredentials(
-  authorization: string | undefined,
+  [authorization = '', ...others]: readonly string[],
   { client_id: id, client_secret: secret }: ClientParameters
 ): readonly [ClientCredentials, ...ClientCredentials[]] {
-  const [, encoded] = /^basic +(\S+) *$/i.exec(authorization ?? '') ?? []
+  if (others.length > 0) throw new KeyturnError('OAUTH_REQUEST', { detail: 'Duplicate Authorization field.' })
+  const [, encoded] = /^basic +(\S+) *$/i.exec(authorization) ?? []
   if (encoded === undefined) {
     if (id === undefined || secret === undefined) throw new KeyturnError('CLIENT_INVALID')
     return [{ id, secret }]
   }
   if (secret !== undefined)
-    throw new KeyturnError('OAUTH_REQUEST', { detail: 'A client authenticates in one way, not in two.' })
+    throw new KeyturnError('OAUTH_REQUEST', {
+      detail: 'Use either the Authorization header or client_secret, not both.'
+    })
   const basic = readBasic(encoded)
   if (id !== undefined && id !== basic[0].id)
-    throw new KeyturnError('OAUTH_REQUEST', { detail: 'client_id is another one than that of Authorization.' })
+    throw new KeyturnError('OAUTH_REQUEST', { detail: 'client_id does not match the Authorization header.' })
   return basic
 }
 

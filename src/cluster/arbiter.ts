@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
+import { ActivityKeeper } from './activity.ts'
 import type { Kind } from './child.ts'
 import { HashQueue } from './hash-queue.ts'
 import { type Action, type Event, lifecycle, type Settings, type State } from './lifecycle.ts'
@@ -12,12 +13,12 @@ import { Pool } from './pool.ts'
 import { type Request, requests } from './signals.ts'
 import { openSockets, type Sockets } from './socket.ts'
 
-/** How often the arbiter looks at its processes, in milliseconds. */
+/** How often the arbiter checks its processes, in milliseconds. */
 const tick = 100
 
 export interface Greeting {
   readonly url: string
-  /** Where health and metrics are, if they have a port of their own. */
+  /** The address of health and metrics, if they have a separate port. */
   readonly management: string | undefined
   /** There are no users yet, in embedded data. */
   readonly hasNoUsers: boolean
@@ -41,9 +42,9 @@ export const isEmbedded = ({ databaseUrl, redisUrl }: Config): boolean =>
   databaseUrl === undefined || redisUrl === undefined
 
 /**
- * How many processes of each kind. By default one worker per core in production, and a single one where the embedded data
- * has to be shared; one hasher for two workers, since logins are few, and memory is what a small host lacks. The name and
- * meaning of WEB_CONCURRENCY are Gunicorn's.
+ * How many processes of each kind. By default one worker per core in production, and a single one where the embedded data has
+ * to be shared; one hasher per two workers, since logins are rare and small hosts have little memory. The name and meaning of
+ * WEB_CONCURRENCY are Gunicorn's.
  */
 export function sizesOf(config: Config): { readonly workers: number; readonly hashers: number } {
   const { webConcurrency, hashers, production } = config
@@ -61,8 +62,8 @@ const settingsOf = (config: Config): Settings => ({
 
 /**
  * Runs the service: binds the port, starts workers, which accept on it, and hashers, and keeps as many alive as configured
- * until a signal stops it. It answers no request itself. Resolves with the exit status once every process has exited: 0
- * after a stop, 3 when no worker can boot. Throws ConfigError when the port or the pidfile cannot be had.
+ * until a signal stops it. It answers no request itself. Resolves with the exit status once every process has exited: 0 after a
+ * stop, 3 if no worker can boot. Throws ConfigError if the port is in use or the pidfile cannot be written.
  */
 export async function runArbiter(config: Config, parts: ArbiterParts): Promise<number> {
   const removePidfile = config.pidfile === undefined ? () => {} : writePidfile(config.pidfile)
@@ -83,6 +84,7 @@ class Arbiter {
   readonly #hashers: Pool
   readonly #hashQueue: HashQueue
   readonly #scraper: Scraper
+  readonly #activity: ActivityKeeper
   readonly #performers: Performers = {
     log: ({ level, facts = {}, message }) => this.#parts.log[level](facts, message),
     greet: () => this.#greet(),
@@ -111,6 +113,11 @@ class Arbiter {
     this.#hashers = new Pool('hasher', parts.log)
     this.#hashQueue = new HashQueue(settings.hashQueue)
     this.#scraper = new Scraper({ workers: this.#workers, hashers: this.#hashers }, this.#hashQueue)
+    this.#activity = new ActivityKeeper(() => ({
+      workers: this.#workers.ready.length,
+      hashers: this.#hashers.ready.length,
+      hashQueue: this.#hashQueue.measure()
+    }))
     this.#state = { phase: 'booting', settings }
     this.#connectPools()
   }
@@ -154,6 +161,7 @@ class Arbiter {
     if (report.type === 'hash') this.#hashQueue.add(worker, report.id, report.job)
     if (report.type === 'cancel') this.#hashQueue.cancel(worker, report.id)
     this.#scraper.receive(worker, report)
+    this.#activity.receive(worker, report)
   }
 
   #receiveFromHasher(hasher: Child, report: Report): void {
@@ -186,9 +194,9 @@ class Arbiter {
     process.exit(1)
   }
 
-  /** Lets both pools do what is to be done now, and the lifecycle see the result. */
+  /** Settles both pools, and passes their state to the lifecycle. */
   #settle(): void {
-    // A reload concerns both: if only the workers can boot, not even they are replaced.
+    // A reload replaces the processes of both pools or none: if only the workers can boot, they are not replaced either.
     for (const pool of [this.#workers, this.#hashers]) pool.settle(this.#workers.isComplete && this.#hashers.isComplete)
     this.#dispatch({ type: 'observed', workers: summarize(this.#workers), hashers: summarize(this.#hashers) })
   }

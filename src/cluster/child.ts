@@ -38,7 +38,7 @@ export class ArbiterChannel {
     try {
       const { report, timeout } = await start()
       this.send(report)
-      // From the main thread: a blocked event loop falls silent.
+      // Sent from the main thread, so that a blocked event loop sends none.
       if (timeout > 0) setInterval(() => this.send({ type: 'heartbeat' }), (timeout * 1000) / 4)
     } catch (error) {
       refuse(error)

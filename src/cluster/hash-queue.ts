@@ -7,7 +7,7 @@ interface Call {
   readonly job: HashJob
   /** The id that the hasher gets: ids of two workers may be the same. */
   readonly ticket: number
-  /** A job that has killed one hasher gets a second one, and no third. */
+  /** Whether a hasher has died with this job: it is then tried once more, on another one. */
   readonly isLastTry: boolean
   /** Milliseconds of a monotonic clock. */
   readonly queuedAt: number
@@ -15,25 +15,25 @@ interface Call {
   begunAt: number | undefined
 }
 
-/** The calls of a hasher: the first one is in work, the next one is prefetched. */
+/** The jobs of a hasher: the first is in progress, the second is prefetched. */
 interface Assignment {
   calls: Call[]
   isLeaving: boolean
 }
 
-/** One in work, one prefetched. */
+/** One in progress, one prefetched. */
 const maxCalls = 2
 
-/** The queue has room for all workers again when no more than this part of it is taken. */
+/** Once no more than this share of the queue is taken, all workers may send jobs again. */
 const lowWater = 3 / 4
 
 /**
  * Hands the passwords of all workers to the hashers: one queue for the host, first come, first served.
  *
- * A hasher has one job in work and one prefetched, which its thread begins by itself. If it asked for each job, its core
- * would be idle until the arbiter has received the request and answered: some 2 ms of 30 on a quiet machine, and 4 of 55 on
- * a busy one, where workers go first. A prefetched job waits like those in the queue and counts with them; but it cannot be
- * taken back, and may begin later than the next one does with another hasher, by one job.
+ * A hasher has one job in progress and one prefetched, which its thread begins by itself. If it requested each job, its core
+ * would be idle until the arbiter has answered: some 2 ms of 30 on a quiet machine, and 4 of 55 on a busy one, where workers
+ * take precedence. A prefetched job counts as waiting, like those in the queue. But it cannot be taken back, so it may begin
+ * one job later than a job that came after it and went to another hasher.
  */
 export class HashQueue {
   /** How many jobs may wait while all hashers are busy. */
@@ -41,7 +41,7 @@ export class HashQueue {
   #queue: Call[] = []
   #lastTicket = 0
   readonly #hashers = new Map<Child, Assignment>()
-  /** Workers that met a full queue, and do not know yet that it has room again. */
+  /** Workers whose job was refused because the queue was full, and that have not been notified of new capacity yet. */
   readonly #refused = new Set<Child>()
   readonly #waits = new Timings({
     name: 'keyturn_hash_queue_duration_seconds',
@@ -60,12 +60,12 @@ export class HashQueue {
     this.capacity = capacity
   }
 
-  /** Queues a worker's job. When too many wait already it is refused at once, and capacity is announced to the worker later. */
+  /** Queues a worker's job. If the queue is full, refuses it at once and announces capacity to the worker later. */
   add(worker: Child, id: number, job: HashJob): void {
     const waiting = this.#countWaiting()
     const isAnyIdle = this.#nextHasher()?.[1].calls.length === 0
     if (waiting >= this.capacity && !isAnyIdle) {
-      reply({ worker, id }, { busy: `${waiting} logins are waiting already`, isFull: true })
+      reply({ worker, id }, { busy: `${waiting} logins are already waiting`, isFull: true })
       this.#refused.add(worker)
       return
     }
@@ -137,7 +137,7 @@ export class HashQueue {
     this.#announceCapacity()
   }
 
-  /** For the metrics: jobs that wait, how many may, and how long jobs have waited and taken. */
+  /** For the metrics: the number of waiting jobs, the capacity, and how long jobs waited and took. */
   measure() {
     return {
       waiting: this.#countWaiting(),
@@ -146,7 +146,7 @@ export class HashQueue {
     }
   }
 
-  /** The first call of a hasher is in work. */
+  /** The first job of a hasher is in progress. */
   #begin({ calls: [call] }: Assignment): void {
     if (call === undefined || call.begunAt !== undefined) return
     call.begunAt = performance.now()
@@ -177,9 +177,9 @@ export class HashQueue {
   }
 
   /**
-   * Announces a free place to one worker, in turn: if all heard of it, several logins would come for it, and refusing one
-   * that late costs as much as serving it. Below the low-water mark all may come: workers that were announced a place and
-   * did not use it have no logins to send.
+   * Announces a free place to one worker, in turn: if it were announced to all of them, several would send a login, and
+   * refusing a login so late costs as much as serving it. Below the low-water mark, all workers may send jobs: those that did
+   * not use an announced place have no logins waiting.
    */
   #announceCapacity(): void {
     const waiting = this.#countWaiting()

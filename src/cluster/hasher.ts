@@ -11,7 +11,7 @@ import type { HashJob, HashResult } from './messages.ts'
 
 let hasher: PasswordHasher | undefined
 let isLeaving = false
-/** How many jobs it has: one in work, and one that libuv's thread takes next. */
+/** The number of jobs it has: one in progress, and one that libuv's thread takes next. */
 let jobs = 0
 
 const arbiter = new ArbiterChannel(
@@ -42,7 +42,7 @@ await arbiter.boot(async () => {
 function lowerPriority(): void {
   const threads = process.platform === 'linux' ? readdirSync('/proc/self/task').map(Number) : [0]
   const { PRIORITY_BELOW_NORMAL: step, PRIORITY_LOW: lowest } = constants.priority
-  // Relative to the priority of the service, which may have been lowered itself: raising it takes privileges.
+  // Relative to the priority of the service, which may itself be low: raising a priority requires privileges.
   const priority = Math.min(getPriority() + step, lowest)
   for (const thread of threads) setPriority(thread, priority)
 }

@@ -1,6 +1,6 @@
 /**
- * The life of the service, as the arbiter leads it: a pure state machine. How many processes to start or end at a given
- * moment is decided in plan.ts; here is what a signal, a failed boot or a finished reload means for the whole.
+ * The lifecycle of the service, which the arbiter carries out: a pure state machine. It decides what a signal, a failed boot or
+ * a finished reload means for the whole service. plan.ts decides how many processes to start or end at a given moment.
  *
  * | state     | the service                                                           | it ends when |
  * | --------- | --------------------------------------------------------------------- | --- |
@@ -10,19 +10,19 @@
  * | stopping  | starts no worker any more; workers drain, then hashers, or all are killed | no process is left: stopped |
  * | stopped   | has exited                                                             | never |
  *
- * From every state but the last two, `stop` and `quit` lead to stopping with status 0, and from serving and reloading a
- * minute without a ready worker leads to stopping with status 3.
+ * In every state but the last two, `stop` and `quit` lead to stopping with status 0. In serving and reloading, a minute without
+ * a ready worker leads to stopping with status 3.
  *
- * Signals arrive in any state, in any number. Those that a state does not list do nothing in it:
+ * Any number of signals may arrive in any state. A signal that is not listed for a state has no effect in it:
  * - booting: a reload or a change of the worker count is ignored; the boot already uses the newest configuration.
- * - reloading: reload requests are remembered as one, since the configuration may have been corrected meanwhile; it starts
- *   when the present reload has succeeded or failed. The worker count still changes; a failed reload takes that back.
+ * - reloading: reload requests are remembered as one, since the configuration may have been corrected meanwhile; it starts when
+ *   the current reload has succeeded or failed. The worker count can change; a failed reload reverts the change.
  * - stopping: a second `stop` changes nothing, `quit` shortens the drain. A reload that was running is forgotten, and a
  *   process that fails to boot now is not replaced.
  */
 import { quickGrace } from './signals.ts'
 
-/** Without a ready worker for so long the service gives up, in milliseconds: its supervisor may know what to do. */
+/** Milliseconds without a ready worker after which the service exits, so that its supervisor can react. */
 export const maxBarren = 60_000
 
 /** The exit status when no worker can boot. Source: Gunicorn's WORKER_BOOT_ERROR. */
@@ -36,7 +36,7 @@ export interface Settings {
   readonly timeout: number
   /** How long requests in flight may take once a process drains. */
   readonly gracefulTimeout: number
-  /** How long a stop goes on serving before it drains. */
+  /** How long the service keeps serving after a stop signal, before it drains. */
   readonly shutdownDelay: number
   /** How many logins may wait for a hasher. */
   readonly hashQueue: number
@@ -47,7 +47,7 @@ interface Running {
   readonly settings: Settings
   /** When a worker was last seen ready. */
   readonly readyAt: number
-  /** Why a process last failed to boot: the reason to give up, if none ever boots again. */
+  /** Why a process last failed to boot. Reported if the service gives up. */
   readonly lastFailure: string
 }
 
@@ -56,7 +56,7 @@ export type State =
   | ({ readonly phase: 'serving' } & Running)
   | ({
       readonly phase: 'reloading'
-      /** What a failed reload goes back to. */
+      /** The state to which a failed reload returns. */
       readonly previous: Settings
       readonly isRequestedAgain: boolean
     } & Running)
@@ -64,7 +64,7 @@ export type State =
 
 type InPhase<P extends State['phase']> = Extract<State, { readonly phase: P }>
 
-/** What a pool looks like from here. */
+/** The state of a pool, as far as the lifecycle needs it. */
 export interface PoolSummary {
   /** All processes, draining ones too. */
   readonly count: number
@@ -114,7 +114,7 @@ export interface Transition {
   readonly actions: readonly Action[]
 }
 
-/** What follows from an event in a state. Pure. `now`: milliseconds of a clock that never goes back. */
+/** Returns the next state and the actions for an event. Pure. `now` is in milliseconds of a monotonic clock. */
 export function lifecycle(state: State, event: Event, now: number): Transition {
   switch (state.phase) {
     case 'booting':
@@ -177,7 +177,7 @@ function whileReloading(state: InPhase<'reloading'>, event: Event, now: number):
   }
 }
 
-/** What is the same during a reload and without one. */
+/** Transitions that are the same in serving and reloading. */
 function whileRunning(state: InPhase<'serving' | 'reloading'>, event: Event): Transition {
   switch (event.type) {
     case 'stop':

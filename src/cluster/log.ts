@@ -12,9 +12,9 @@ export type Log = Pick<Logger, (typeof levels)[number]>
 type LogSettings = Pick<Config, 'logLevel' | 'logFormat'>
 
 /**
- * The log: JSON lines on standard output, or readable lines on a terminal. It never logs tokens, passwords or headers:
- * requests are logged by their outcome only (plugins/requests.ts). A destination that is full, closed or stalled neither
- * blocks nor ends the process (log-output.ts). `gathers`: a line may wait for others.
+ * The log: JSON lines on standard output, or readable lines on a terminal. It never logs tokens, passwords or headers: requests
+ * are logged by their outcome only (plugins/requests.ts). A destination that is full, closed or stalled neither blocks nor ends
+ * the process (log-output.ts). With `gathers`, lines are written in batches.
  */
 export async function openLog({ logLevel, logFormat }: LogSettings, gathers = true): Promise<Logger> {
   const { pino } = await import('pino')
@@ -27,29 +27,48 @@ export async function openLog({ logLevel, logFormat }: LogSettings, gathers = tr
   }
   const output = openLogOutput({ onRecovered: (lines) => log.warn({ lines }, 'log lines were dropped') })
   droppedLines = output.dropped
-  process.on('exit', output.finish)
-  const log: Logger = pino(options, await destinationOf(format, output, gathers, pino.symbols.needsMetadataGsym))
+  const { destination, flush } = await destinationOf(format, output, gathers, pino.symbols.needsMetadataGsym)
+  finish = () => {
+    flush()
+    output.finish()
+  }
+  process.on('exit', finish)
+  const log: Logger = pino(options, destination)
   return log
 }
+
+/**
+ * Writes all lines of this process, or counts them as dropped, as at its exit. A process calls it before it reports its last metrics,
+ * since no process could report them later.
+ */
+export const finishLog = (): void => finish()
+let finish = (): void => {}
 
 /** How many lines of the log this process has dropped, because their destination did not accept them. */
 export const countDroppedLines = (): number => droppedLines()
 let droppedLines = (): number => 0
+
+interface Destination {
+  readonly destination: DestinationStream
+  /** Writes the lines that wait for others. */
+  readonly flush: () => void
+}
 
 async function destinationOf(
   format: 'json' | 'pretty',
   output: LogOutput,
   gathers: boolean,
   needsMetadata: symbol
-): Promise<DestinationStream> {
+): Promise<Destination> {
   // Log files are shown on terminals too.
   if (format === 'json') {
     const json = { write: (lines: string) => output.write(printableText(lines)) }
-    return gathers ? gather(json, needsMetadata) : json
+    return gathers ? gather(json, needsMetadata) : { destination: json, flush: () => {} }
   }
   const { prettyFactory } = await import('pino-pretty')
   const pretty = prettyFactory({ ignore: 'pid,reqId', translateTime: 'SYS:HH:MM:ss', singleLine: true })
-  return { write: (line) => output.write(pretty(printableValue(JSON.parse(line)))) }
+  const destination = { write: (line: string) => output.write(pretty(printableValue(JSON.parse(line)))) }
+  return { destination, flush: () => {} }
 }
 
 /**
@@ -84,17 +103,17 @@ const warning = 40
 const gathering = 20
 
 /**
- * Writes lines together, synchronously: a call to the system for each costs more than what is written. Warnings, and all before
- * them, are written at once, and so is everything at an exit; a process that is killed loses what it had gathered.
+ * Writes lines in batches, synchronously, because a system call for each line costs more than formatting it. A warning is
+ * written at once, together with all lines before it, and so is the batch when the process exits. A process that is killed
+ * loses its batch.
  */
-function gather(out: DestinationStream, needsMetadata: symbol): DestinationStream {
+function gather(out: DestinationStream, needsMetadata: symbol): Destination {
   let lines = ''
   const flush = (): void => {
     const due = lines
     lines = ''
     if (due !== '') out.write(due)
   }
-  process.on('exit', flush)
   const gathered: DestinationStream & { lastLevel: number } = {
     lastLevel: 0,
     write(line) {
@@ -103,11 +122,11 @@ function gather(out: DestinationStream, needsMetadata: symbol): DestinationStrea
       if (gathered.lastLevel >= warning) flush()
     }
   }
-  // So that pino passes the level of each line.
-  return Object.assign(gathered, { [needsMetadata]: true })
+  // This makes pino pass the level of each line.
+  return { destination: Object.assign(gathered, { [needsMetadata]: true }), flush }
 }
 
-/** The time as pino's own isoTime has it; many lines are of the same millisecond. */
+/** The time in the format of pino's isoTime. Cached, since many lines have the same millisecond. */
 function makeTimestamp(): () => string {
   let [last, text] = [0, '']
   return () => {

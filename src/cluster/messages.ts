@@ -1,4 +1,5 @@
 import type { Registry } from '@platformatic/prom-client'
+import type { Activity, ActivityReport, ServiceState } from '../activity.ts'
 
 /** A password to hash, or to compare with a digest. */
 export type HashJob =
@@ -32,24 +33,33 @@ export type Report =
   | { readonly type: 'scrape' }
   /** From a worker: its own metrics. */
   | { readonly type: 'measured'; readonly metrics: Metrics }
+  /** From a worker: what it has counted since the last report. */
+  | { readonly type: 'activity'; readonly activity: Activity }
+  /** From a worker: a request for the activity of all workers. */
+  | { readonly type: 'overview' }
 
 /** What the arbiter orders a worker or a hasher to do. */
 export type Order =
   /** To a worker, with the listening socket beside it; the service's own comes last. */
   | { readonly type: 'listen'; readonly at: 'service' | 'management' }
   /**
-   * Milliseconds: `delay` to go on as before, then `grace` to finish. `isStop`: the service stops, so it is no longer
-   * ready, not even while the delay lasts; otherwise only this process is replaced. A later order can only be quicker.
+   * In milliseconds: continue as before for `delay`, then finish within `grace`. `isStop`: the whole service stops, so the
+   * process is not ready any more, not even during the delay; otherwise only this process is replaced. A later order can only
+   * shorten these times.
    */
   | { readonly type: 'drain'; readonly delay: number; readonly grace: number; readonly isStop: boolean }
   /** To a hasher: a job. */
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
   /** To a worker: the result of its job. */
   | { readonly type: 'hashed'; readonly id: number; readonly result: HashResult }
-  /** To a worker that met a full queue: it has room for so many logins; without `places`, for all that come. */
+  /**
+   * To a worker whose job was refused because the queue was full: the queue has room for `places` logins, or without `places`,
+   * for all.
+   */
   | { readonly type: 'capacity'; readonly places?: number }
   | { readonly type: 'measure' }
   | { readonly type: 'scraped'; readonly text: string }
+  | { readonly type: 'overview'; readonly report: ActivityReport & ServiceState }
 
 /** A child process, as the arbiter addresses it. */
 export interface Child {

@@ -6,11 +6,11 @@ import type { Pool } from './pool.ts'
 /** How long a worker may take to report its metrics, in milliseconds; after that its last ones count. */
 const patience = 1000
 
-type CountedPool = Pick<Pool, 'count' | 'ready'>
+type CountedPool = Pick<Pool, 'count' | 'ready' | 'missing' | 'deaths'>
 
 /**
- * Sums up the metrics of all workers, since a scrape reaches only one of them. The counts of workers that have exited stay
- * in the sums: a counter never runs backwards.
+ * Sums up the metrics of all workers, since a scrape reaches only one of them. The sums include the counts of workers that have
+ * exited, so that a counter never decreases.
  */
 export class Scraper {
   readonly #pools: Readonly<Record<'workers' | 'hashers', CountedPool>>
@@ -18,9 +18,9 @@ export class Scraper {
   readonly #latest = new Map<Child, Metrics>()
   /** Counts of workers that have exited. */
   #departed: Metrics = []
-  /** One fold after another, so that none is lost. */
+  /** Folds run one after another, so that none is lost. */
   #folding = Promise.resolve()
-  /** The collection under way: workers that have not reported yet, and what ends it. */
+  /** The collection in progress: the workers that have not reported yet, and the function that ends it. */
   #collection: { readonly missing: Set<Child>; readonly end: () => void } | undefined
   #collected: Promise<void> | undefined
 
@@ -29,7 +29,7 @@ export class Scraper {
     this.#hashQueue = hashQueue
   }
 
-  /** Takes a worker's report: a request for all metrics is answered, its own metrics are kept. */
+  /** Handles a worker's report: answers a request for all metrics, or keeps the worker's own metrics. */
   receive(worker: Child, report: Report): void {
     if (report.type === 'scrape') void this.#scrape().then((text) => worker.send({ type: 'scraped', text }))
     if (report.type !== 'measured') return
@@ -56,7 +56,7 @@ export class Scraper {
       this.#collected = undefined
     })
     await this.#collected
-    const own = [countProcesses(this.#pools), measureQueue(this.#hashQueue), ownDroppedLines()]
+    const own = [measureProcesses(this.#pools), measureQueue(this.#hashQueue), ownDroppedLines()]
     return (await sum([...own, this.#departed, ...this.#latest.values()])).metrics()
   }
 
@@ -100,13 +100,28 @@ const ownDroppedLines = (): Metrics =>
   ] as unknown as Metrics
 
 /** What only the arbiter knows. */
-function countProcesses(pools: Readonly<Record<string, CountedPool>>): Metrics {
-  const values = Object.entries(pools).flatMap(([kind, { count, ready }]) => [
+function measureProcesses(pools: Readonly<Record<string, CountedPool>>): Metrics {
+  const states = Object.entries(pools).flatMap(([kind, { count, ready, missing }]) => [
     { value: ready.length, labels: { kind, state: 'ready' } },
-    { value: count - ready.length, labels: { kind, state: 'other' } }
+    { value: count - ready.length + missing, labels: { kind, state: 'other' } }
   ])
-  const help = 'Processes of the service: ready, or other (booting or draining)'
-  return [{ name: 'keyturn_processes', help, type: 'gauge', aggregator: 'sum', values }] as unknown as Metrics
+  const deaths = Object.entries(pools).map(([kind, pool]) => ({ value: pool.deaths, labels: { kind } }))
+  return [
+    {
+      name: 'keyturn_processes',
+      help: 'Processes of the service: ready, or other (booting, draining, or waiting for their start)',
+      type: 'gauge',
+      aggregator: 'sum',
+      values: states
+    },
+    {
+      name: 'keyturn_process_deaths_total',
+      help: 'Processes that died or failed to boot',
+      type: 'counter',
+      aggregator: 'sum',
+      values: deaths
+    }
+  ] as unknown as Metrics
 }
 
 function measureQueue(queue: Pick<HashQueue, 'measure'>): Metrics {
@@ -119,7 +134,7 @@ function measureQueue(queue: Pick<HashQueue, 'measure'>): Metrics {
     values: [{ value, labels: {} }]
   })
   return [
-    gauge('keyturn_hash_queue_length', 'Passwords that wait for a hasher', waiting),
+    gauge('keyturn_hash_queue_length', 'Passwords that are waiting for a hasher', waiting),
     gauge('keyturn_hash_queue_capacity', 'HASH_QUEUE: how many passwords may wait', capacity),
     ...histograms
   ] as unknown as Metrics

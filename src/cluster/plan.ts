@@ -1,17 +1,17 @@
 /**
- * What the plan knows about a child process. It starts as `booting`, becomes `ready` once, and `draining` once: then it
- * finishes its work and exits. Times are milliseconds of a clock that never goes back.
+ * The part of a child process's state that the plan needs. A process starts as `booting`, becomes `ready` once and `draining`
+ * once; then it finishes its work and exits. Times are milliseconds of a monotonic clock.
  */
 export interface Member {
   readonly id: number
   readonly state: 'booting' | 'ready' | 'draining'
-  /** It has served its MAX_REQUESTS, or was started before the last reload. */
+  /** Whether it has served MAX_REQUESTS, or was started before the last reload. */
   readonly needsReplacement: boolean
-  /** The last sign of life; until the process is ready, its start. */
+  /** The time of the last heartbeat; until the process is ready, of its start. */
   readonly beatAt: number
-  /** When it was sent SIGABRT, because it was silent. */
+  /** When it was sent SIGABRT, because it sent no heartbeats. */
   readonly abortedAt?: number
-  /** When it is sent SIGKILL, if it still drains then. */
+  /** When it will be sent SIGKILL if it is still draining. */
   readonly killAt?: number
 }
 
@@ -35,8 +35,8 @@ export interface Plan {
 }
 
 /**
- * A member that boots, or drains before it was ready, sends no heartbeats yet. It may take at least this long: many boots
- * at once, as in a reload, take several times as long as one.
+ * A member that is booting, or drains before it was ready, sends no heartbeats yet. It may take at least this long: many
+ * simultaneous boots, as in a reload, take several times as long as one.
  */
 const minBootMs = 30_000
 
@@ -46,10 +46,10 @@ const abortGrace = 500
 /**
  * Decides which members to start, drain, abort and kill. Pure, and idempotent once its plan is carried out.
  *
- * A member that was ready and is silent counts as lost, so its replacement does not wait for its death. A boot that hangs
- * keeps its place until the process is dead, so that it counts as failed before the next one is tried. Members that need
- * replacement drain all together, once as many others as wanted are ready: there are never fewer than wanted, and a reload
- * whose processes fail to boot costs nothing. Of a surplus, members that are still booting go first, then the oldest, as in
+ * A ready member that sends no heartbeats counts as lost, so its replacement starts before it has died. A member that hangs
+ * while it boots is counted until it is dead, so that the boot counts as failed before the next one is tried. Members that need
+ * replacement drain together, once as many others as wanted are ready. So there are never fewer than wanted, and a reload whose
+ * processes fail to boot changes nothing. Of a surplus, members that are still booting drain first, then the oldest ones, as in
  * Gunicorn.
  */
 export function plan(members: readonly Member[], { count, timeout, startAt, mayRetire }: Wanted, now: number): Plan {
@@ -77,9 +77,15 @@ const killTimeOf = ({ abortedAt = Number.POSITIVE_INFINITY, killAt = Number.POSI
 
 const ids = (members: readonly Member[]): number[] => members.map(({ id }) => id)
 
-/** Milliseconds before a start: the first replacement starts at once, then each failure in a row waits longer. */
+/**
+ * Milliseconds before a start: the first replacement starts at once, and each consecutive failure makes the next one wait
+ * longer.
+ */
 const backOffs = [0, 1000, 2000, 4000, 8000, 16_000, 30_000]
 
-/** How long to wait before the next start after so many failures in a row: boots that failed, or members that died young. */
+/**
+ * Milliseconds to wait before the next start, given the number of consecutive failures: boots that failed, or members that died
+ * soon after their start.
+ */
 export const backOff = (failures: number): number =>
   backOffs[Math.min(Math.max(failures - 1, 0), backOffs.length - 1)] ?? 0

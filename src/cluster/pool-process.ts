@@ -3,7 +3,7 @@ import type { Kind } from './child.ts'
 import type { Child, Order, Report } from './messages.ts'
 import type { Member } from './plan.ts'
 
-/** What a process may take to close the stores, beyond its time to drain. Milliseconds. */
+/** Milliseconds that a process may take to close the stores, in addition to its time to drain. */
 const closingTime = 2000
 
 export interface Drain {
@@ -20,8 +20,8 @@ export function forkProcess(kind: Kind): ChildProcess {
 }
 
 /**
- * A hasher works on one password at a time, which takes one of libuv's threads (argon2 has its own for its lanes). With
- * the default of four, each password would go to another thread with 19 MiB of its own, none of which is in the
+ * A hasher works on one password at a time, for which it needs one of libuv's threads (argon2 starts its own for its lanes).
+ * With the default of four, each password would go to another thread with 19 MiB of its own, none of which is in the
  * processor's cache: 125 MB of memory instead of 68, and 2 ms of CPU more for each password.
  */
 const environmentOf = (kind: Kind): NodeJS.ProcessEnv =>
@@ -67,7 +67,7 @@ export class PoolProcess implements Child {
     return this.#abortedAt !== undefined
   }
 
-  /** Milliseconds since the last sign of life. */
+  /** Milliseconds since the last heartbeat. */
   get silence(): number {
     return performance.now() - this.#beatAt
   }
@@ -92,7 +92,7 @@ export class PoolProcess implements Child {
     if (this.#child.connected) this.#child.send(order, socket as SendHandle | undefined, () => {})
   }
 
-  /** Takes note of a report. Returns false for one that is too late: `ready` from a process that drains already. */
+  /** Records a report. Returns false for a report that is too late: `ready` from a process that is already draining. */
   record(report: Report): boolean {
     this.#beatAt = performance.now()
     if (report.type === 'exhausted') this.#isExhausted = true
@@ -108,12 +108,12 @@ export class PoolProcess implements Child {
     this.#isOutdated = isOutdated
   }
 
-  /** Adds to the last sign of life the time in which the arbiter could not receive one. */
+  /** Adds the time during which the arbiter could not receive heartbeats to the time of the last one. */
   forgive(silence: number): void {
     this.#beatAt += silence
   }
 
-  /** Orders it to drain. Returns false, and does nothing, when an earlier order already says as much. */
+  /** Orders it to drain. Returns false, without any effect, if an earlier order was at least as strict. */
   drain({ delay, grace, isStop }: Drain): boolean {
     const killAt = performance.now() + delay + grace + closingTime
     const isSooner = killAt < (this.#killAt ?? Number.POSITIVE_INFINITY)
@@ -126,7 +126,7 @@ export class PoolProcess implements Child {
     return true
   }
 
-  /** Ends it because it is silent. The plan follows with `kill`, should it not die of that. */
+  /** Aborts it because it sends no heartbeats. If it does not die, the plan calls `kill`. */
   abort(): void {
     this.#abortedAt = performance.now()
     this.#child.kill('SIGABRT')

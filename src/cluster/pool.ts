@@ -7,12 +7,12 @@ import { type Drain, forkProcess, PoolProcess } from './pool-process.ts'
 import { isStopSignal } from './signals.ts'
 import type { Sockets } from './socket.ts'
 
-/** A process that has served for so long did not die young, so the next one starts at once. Milliseconds. */
+/** If a process dies after at least so many milliseconds, the next one starts without a back-off. */
 const youth = 10_000
 
 /**
- * A pool is settled several times a second. If it was not for longer, the arbiter itself was stopped or blocked, and the
- * silence of the processes says nothing about them. Milliseconds.
+ * A pool is settled several times a second. After a longer gap, in milliseconds, the arbiter itself was suspended or blocked,
+ * and missing heartbeats do not mean that a process hangs.
  */
 const maxUnattended = 1000
 
@@ -25,20 +25,20 @@ export interface PoolSize {
 }
 
 type PoolEvents = {
-  /** A report that is not the pool's own business. */
+  /** A report that the pool does not handle itself. */
   report: [child: Child, report: Report]
-  /** A process will get no more work: it drains, or is silent. */
+  /** A process gets no more work, because it drains or sends no heartbeats. */
   leaving: [child: Child]
   exit: [child: Child]
   /** A process exited before it was ready. */
   bootFailed: [reason: string]
-  /** Settling may have something to do. */
+  /** Something has changed: `settle` should be called. */
   change: []
 }
 
 /**
- * All processes of one kind. The pool keeps as many as wanted, supervises each, and replaces those that die, hang or have
- * served long enough. Nothing else starts or ends one. The owner calls `settle` after each `change`, and a few times a
+ * All processes of one kind. The pool keeps as many as wanted, supervises them, and replaces those that die, hang or have
+ * reached MAX_REQUESTS. Nothing else starts or ends one. The owner calls `settle` after each `change` event, and a few times a
  * second.
  */
 export class Pool extends EventEmitter<PoolEvents> {
@@ -51,6 +51,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   #startAt = 0
   #settledAt = performance.now()
   #isKilled = false
+  #deaths = 0
 
   /** `sockets` are passed to each process that starts. */
   constructor(kind: Kind, log: Log, sockets: Partial<Sockets> = {}) {
@@ -65,9 +66,19 @@ export class Pool extends EventEmitter<PoolEvents> {
     return this.#processes.size
   }
 
-  /** Those that serve. A silent process does not. */
+  /** Those that serve; not those that send no heartbeats. */
   get ready(): readonly Child[] {
     return this.#serving().filter(({ state }) => state === 'ready')
+  }
+
+  /** The number of processes that are wanted but not running, because their start is delayed. */
+  get missing(): number {
+    return Math.max(0, this.#size.count - this.#serving().length)
+  }
+
+  /** How many have died, or failed to boot. */
+  get deaths(): number {
+    return this.#deaths
   }
 
   /** Whether as many as wanted are ready that need no replacement. */
@@ -87,7 +98,7 @@ export class Pool extends EventEmitter<PoolEvents> {
   /** Marks all processes for replacement. They drain once as many new ones as wanted are ready, and they may retire. */
   renew(): void {
     for (const each of this.#processes.values()) {
-      // It boots with a configuration that is out of date already.
+      // It is booting with a configuration that is already out of date.
       if (each.state === 'booting') this.#replace(each)
       each.markOutdated(true)
     }
@@ -105,7 +116,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.#resetBackOff()
   }
 
-  /** Drains all, since the service stops: `delay` and `grace` as in Order. A later call can only be quicker. */
+  /** Drains all processes, since the service stops; `delay` and `grace` are those of Order. A later call can only shorten them. */
   drain(delay: number, grace: number): void {
     this.#size = { ...this.#size, count: 0 }
     for (const each of this.#processes.values()) this.#drain(each, { delay, grace, isStop: true })
@@ -118,7 +129,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     for (const each of this.#processes.values()) each.discard()
   }
 
-  /** Does what is to be done now. `mayRetire`: processes whose replacements are ready may drain. */
+  /** Carries out the current plan. `mayRetire`: processes whose replacements are ready may drain. */
   settle(mayRetire: boolean): void {
     const now = performance.now()
     if (now - this.#settledAt > maxUnattended)
@@ -166,7 +177,10 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #remove(dead: PoolProcess, code: number | null, signal: NodeJS.Signals | null): void {
     this.#processes.delete(dead.pid)
-    if (dead.state !== 'draining') this.#countFailure(dead.uptime)
+    if (dead.state !== 'draining') {
+      this.#deaths += 1
+      this.#countFailure(dead.uptime)
+    }
     this.#logExit(dead, code, signal)
     this.emit('exit', dead)
     // A platform that signals all processes at once reaches some before they have handlers, and the arbiter may see their
@@ -200,7 +214,7 @@ export class Pool extends EventEmitter<PoolEvents> {
     this.emit('leaving', each)
   }
 
-  /** The next start waits longer with each failure in a row. */
+  /** Each consecutive failure makes the next start wait longer. */
   #countFailure(uptime: number): void {
     this.#failures = uptime >= youth ? 1 : this.#failures + 1
     this.#startAt = performance.now() + backOff(this.#failures)

@@ -3,12 +3,12 @@ import type { PasswordHasher } from '../passwords/hasher.ts'
 import { clientGone } from '../passwords/queue.ts'
 import type { HashJob, HashResult, Report } from './messages.ts'
 
-/** How long a worker waits for a hasher, in milliseconds: a client would not wait longer. */
+/** How long a worker waits for a hasher, in milliseconds. Clients would not wait longer. */
 const patience = 15_000
 
 /**
- * The hasher processes, as a worker sees them: `send` carries a job to the arbiter, and its result comes back to `settle`.
- * What takes no work (`needsRehash`) is answered by `local`.
+ * A worker's access to the hasher processes: `send` passes a job to the arbiter, and its result is passed to `settle`. `local`
+ * answers what takes no work (`needsRehash`).
  */
 export class RemoteHasher implements PasswordHasher {
   readonly #local: PasswordHasher
@@ -16,7 +16,7 @@ export class RemoteHasher implements PasswordHasher {
   readonly #pending = new Map<number, (result: HashResult) => void>()
   #lastId = 0
   /**
-   * How many logins the queue may have room for, as far as this worker knows: none after a refusal, until the arbiter
+   * The number of logins for which the queue may have room, as far as this worker knows: 0 after a refusal, until the arbiter
    * announces capacity.
    */
   #places = Number.POSITIVE_INFINITY
@@ -46,12 +46,12 @@ export class RemoteHasher implements PasswordHasher {
 
   /** A job's result has arrived. */
   settle(id: number, result: HashResult): void {
-    // Not where the result is awaited: by then the arbiter may have announced capacity already.
+    // Set here and not where the result is awaited: by then, the arbiter may have announced capacity already.
     if ('isFull' in result) this.#places = 0
     this.#pending.get(id)?.(result)
   }
 
-  /** The queue, which was full, has room for so many logins; by default for all that come. */
+  /** The queue, which was full, has room for this number of logins; by default for all. */
   addCapacity(places = Number.POSITIVE_INFINITY): void {
     this.#places += places
   }

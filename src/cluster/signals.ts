@@ -16,7 +16,7 @@ export const requests: Readonly<Partial<Record<NodeJS.Signals, Request>>> = {
   SIGUSR2: 'ignore'
 }
 
-/** Whether a process that died of this signal was asked to exit. */
+/** Whether a process that died of this signal had been requested to exit. */
 export const isStopSignal = (signal: NodeJS.Signals | null): boolean =>
   signal !== null && ['stop', 'quit'].includes(requests[signal] ?? '')
 

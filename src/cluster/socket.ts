@@ -27,9 +27,9 @@ interface TcpHandle {
 }
 
 /**
- * What node:cluster itself calls to bind in the primary process: undocumented, and the same in Node 20 to 26. It returns a
- * number when it fails. Of five ways to share a port that were measured, this is the only one that loses no connection in a
- * reload or at a worker's death and detects a port in use.
+ * The function that node:cluster itself calls to bind in the primary process. It is undocumented, and the same in Node 20 to
+ * 26. On failure, it returns a number. Of five ways to share a port that were measured, two lose no connection during a reload
+ * or when a worker dies, and detect a port in use. This is the simpler one.
  */
 const { _createServerHandle: createServerHandle } = net as unknown as {
   _createServerHandle(address: string | null, port: number, family: 4 | 6, fd?: number): TcpHandle | number
@@ -82,7 +82,7 @@ export function portFault(host: string, port: number, name: string, variable = '
 /** systemd keeps the socket open too: connections that are not accepted wait for the next start. */
 function takePassed(): ListeningSocket {
   const handle = createServerHandle(null, 0, 4, firstPassed)
-  // A Unix socket has no such method, and no address to check FORWARDED_ALLOW_IPS against.
+  // A Unix socket does not have this method, and has no address to compare with FORWARDED_ALLOW_IPS.
   if (typeof handle === 'number' || typeof handle.getsockname !== 'function') {
     throw new ConfigError([`LISTEN_FDS: expected file descriptor ${firstPassed} to be a TCP socket.`])
   }
@@ -94,7 +94,7 @@ function urlOf(handle: TcpHandle, host?: string): string {
   const bound: Partial<AddressInfo> = {}
   handle.getsockname(bound)
   const shown = host ?? bound.address ?? ''
-  // Not isIPv6: compiling its regular expression takes five milliseconds of a start. A name contains no colon.
+  // isIPv6 is not used, because compiling its regular expression adds five milliseconds to a start. A name contains no colon.
   return `http://${shown.includes(':') ? `[${shown}]` : shown}:${bound.port}`
 }
 

@@ -1,15 +1,17 @@
-/* A worker: the application, on the arbiter's socket. It exits when the arbiter orders it to, or has died. */
+/* A worker: the application, on the arbiter's socket. It exits if the arbiter orders it to, or has died. */
 import { once } from 'node:events'
 import type { Server } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import type { DrainOptions } from '../../plugins/drain.ts'
 import { buildApp } from '../app.ts'
+import type { ActivityRecord, ActivityReport, ServiceState } from '../activity.ts'
 import { ConfigError, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
+import { openTracing } from '../tracing/open.ts'
 import { ArbiterChannel } from './child.ts'
-import { countDroppedLines, openLog } from './log.ts'
+import { countDroppedLines, finishLog, openLog } from './log.ts'
 import type { Order } from './messages.ts'
 import { RemoteHasher } from './remote-hasher.ts'
 import { quickGrace } from './signals.ts'
@@ -18,7 +20,7 @@ import { portFault } from './socket.ts'
 /** How long requests in flight may take when the arbiter has died or after an uncaught exception, in milliseconds. */
 const lastGrace = 2000
 
-/** How long the process then lives at most, whatever still holds it, in milliseconds. */
+/** Milliseconds after which the process then exits, even if something keeps it running. */
 const lastClosing = 2000
 
 /** Undefined while this worker boots. */
@@ -32,15 +34,29 @@ const socket = new Promise<object>((resolve) => {
 })
 /** Scrapes that wait for the arbiter's sum. */
 const scrapes: ((text: string) => void)[] = []
+/** Requests for the activity of all workers that the arbiter has not answered. */
+const overviews: ((report: ActivityReport & ServiceState) => void)[] = []
+
+/** The history of all workers is the arbiter's. */
+const activity: ActivityRecord = {
+  add: (each) => arbiter.send({ type: 'activity', activity: each }),
+  read: () =>
+    new Promise((resolve) => {
+      overviews.push(resolve)
+      arbiter.send({ type: 'overview' })
+    })
+}
 
 const arbiter = new ArbiterChannel('worker', obey, () => leaveSoon(true))
 
 await arbiter.boot(async () => {
   const config = loadConfig(process.env, checkSigningKey)
   hasher = new RemoteHasher(makePasswordHasher(hasherSettings(config)), (report) => arbiter.send(report))
-  const built = await buildApp(config, { log: await openLog(config), hasher, scrape, droppedLines: countDroppedLines })
+  const log = await openLog(config)
+  const tracing = await openTracing(process.env, log)
+  const built = await buildApp(config, { log, hasher, scrape, activity, droppedLines: countDroppedLines, tracing })
   countRequests(built.server, config)
-  // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops: it says so.
+  // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops, and sends an order.
   const [graceMs, delayMs] = [config.gracefulTimeout * 1000, config.shutdownDelay * 1000]
   process.on('SIGTERM', () => void leave(0, { graceMs, delayMs }))
   for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, { graceMs: quickGrace }))
@@ -75,10 +91,13 @@ function obey(order: Order, handle: object | undefined): void {
       break
     case 'scraped':
       for (const resolve of scrapes.splice(0)) resolve(order.text)
+      break
+    case 'overview':
+      for (const resolve of overviews.splice(0)) resolve(order.report)
   }
 }
 
-/** Accepts on the arbiter's socket. Throws ConfigError when another process has come to listen at the same address. */
+/** Accepts connections on the arbiter's socket. Throws ConfigError if another process now listens at the same address. */
 async function listen(server: Server, handle: object, { host, port, backlog }: Config): Promise<void> {
   server.listen(handle, backlog)
   try {
@@ -130,6 +149,7 @@ async function leave(exitCode: number, options: DrainOptions): Promise<void> {
   if (app === undefined) process.exit(exitCode)
   try {
     await app.drain(options)
+    finishLog()
     await measure()
   } catch (error) {
     app.log.error({ err: error }, 'some resources could not be closed')
@@ -137,7 +157,7 @@ async function leave(exitCode: number, options: DrainOptions): Promise<void> {
   process.exit(exitCode)
 }
 
-/** Leaves with status 1: the arbiter has died, and the service with it, or this worker met an uncaught exception. */
+/** Exits with status 1: the arbiter has died, or this worker had an uncaught exception. */
 function leaveSoon(isStop: boolean): void {
   setTimeout(() => process.exit(1), lastGrace + lastClosing).unref()
   void leave(1, { graceMs: lastGrace, isStop })

@@ -36,6 +36,9 @@ const consistency: Check = (config) => {
       'USERS_TABLE: set without DATABASE_URL, expected the PostgreSQL database in which Django stores its users.'
     )
   }
+  if (config.managementPort === config.port && config.port !== 0) {
+    faults.push(`MANAGEMENT_PORT: got ${config.port}, which is PORT, expected another port.`)
+  }
   if (config.accessTokenLifetime > config.refreshTokenLifetime) {
     faults.push('ACCESS_TOKEN_LIFETIME: longer than REFRESH_TOKEN_LIFETIME, expected at most as long.')
   }
@@ -94,7 +97,12 @@ export function loadConfig(own: Environment, ...checks: readonly Check[]): Confi
     }
   }
   const entries = (Object.keys(settings) as SettingName[]).map((name) => [name, read<unknown>(name, settings[name])])
-  const config = Object.freeze({ ...Object.fromEntries(entries), production }) as Config
+  const values = Object.fromEntries(entries)
+  const config: Config = Object.freeze({
+    ...values,
+    production,
+    console: values.console ?? values.managementPort !== undefined
+  })
   for (const check of [consistency, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
   if (faults.length > 0) throw new ConfigError(faults)
   return config
@@ -109,8 +117,10 @@ function readEnvFile(file: string | undefined): Environment {
 }
 
 /** Whether the variable of `fault` has a fault already: one per variable is enough. */
-const isNamed = (faults: readonly string[], fault: string): boolean =>
-  faults.some((each) => each.startsWith(fault.slice(0, fault.indexOf(':') + 1)))
+const isNamed = (faults: readonly string[], fault: string): boolean => {
+  const variable = fault.slice(0, fault.indexOf(':'))
+  return faults.some((each) => each.startsWith(`${variable}:`) || each.startsWith(`${variable}_FILE:`))
+}
 
 function readText(env: Environment, variable: string): string | undefined {
   const file = env[`${variable}_FILE`]

@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { quote } from './env-file.ts'
 import type { Config } from './settings.ts'
@@ -41,4 +41,10 @@ function checkFolder(folder: string): void {
   while (!existsSync(path) && dirname(path) !== path) path = dirname(path)
   if (!statSync(path).isDirectory()) throw new Error('not a folder')
   accessSync(path, constants.W_OK | constants.X_OK)
+  if (isVirtual(path)) throw new Error('a file system of the kernel')
 }
+
+/** The types of proc and sysfs, as statfs(2) names them: they allow root to write, and then refuse every file. */
+const virtual: ReadonlySet<number> = new Set([0x9fa0, 0x62656572])
+
+const isVirtual = (path: string): boolean => process.platform === 'linux' && virtual.has(statfsSync(path).type)

@@ -52,6 +52,7 @@ export function parsePostgresUrl(url: string, sslmode?: SslMode): PostgresAddres
   checkEncoding(url)
   checkHost(url)
   const given = parseParameters(url.includes('?') ? url.slice(url.indexOf('?') + 1) : '')
+  if (url.includes('%00')) throw new Error('got %00, expected text without the null character')
   const fromSsl = { true: 'verify-full', '1': 'verify-full', false: 'disable', '0': 'disable' }[given.get('ssl') ?? '']
   const mode = sslmode ?? parseMode(given.get('sslmode') ?? fromSsl)
   if (mode === 'verify-ca' && !given.has('sslrootcert'))

@@ -31,6 +31,7 @@ const shape =
  * Throws an Error whose message completes "REDIS_URL: " and contains no part of the URL that could be a password.
  */
 export function parseRedisUrl(url: string): RedisAddress {
+  if (/\0|%00/.test(url)) throw new Error('got %00, expected text without the null character')
   const match = shape.exec(url)
   // A slash in a password would otherwise end the list of hosts.
   if (match === null || match[6]?.includes('@'))

@@ -123,7 +123,10 @@ const rate = (row: Row<string>): Setting<Rate> =>
     parseRate
   )
 
-/** Refresh tokens of another issuer are adopted if issued until then, in whole seconds since 1970; null: none are adopted. */
+/**
+ * Refresh tokens of another issuer are adopted if they were issued at or before `until`, in whole seconds since 1970. Null:
+ * none are adopted.
+ */
 export type Adoption = { readonly until: number } | null
 
 const parseAdoption = (value: string): Adoption | undefined => {
@@ -180,7 +183,13 @@ export const settings = {
     default: undefined,
     min: 0,
     max: 65_535,
-    about: 'Separate TCP port on HOST for health and metrics; PORT then answers 404 for them'
+    about:
+      'Separate TCP port on HOST for health, metrics, the management endpoints and the console; PORT then answers 404 for them'
+  }),
+  console: boolean({
+    default: undefined,
+    defaultText: 'on with MANAGEMENT_PORT, otherwise off',
+    about: 'Serves the operator’s page at /console/ (docs/console.md)'
   }),
   backlog: integer({
     default: 2048,
@@ -415,7 +424,7 @@ export const settings = {
   hooksModule: text({
     default: undefined,
     about:
-      'File of a module with custom functions: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed, onRefreshVerdict (docs/hooks.md)'
+      'File of a module with custom functions: claims, userAuthenticationRule, onLoginSuccess, onLoginFailed, onRefreshVerdict, onPasswordResetRequested (docs/hooks.md)'
   }),
   claimsModule: text({
     default: undefined,
@@ -459,7 +468,7 @@ export const settings = {
     defaultText: 'false; with USERS_TABLE, true for the tokens of Keyturn',
     about: 'A password change invalidates the tokens issued before it; tokens contain a hash of the stored digest'
   }),
-  revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim of CHECK_REVOKE_TOKEN' }),
+  revokeTokenClaim: claimName({ default: 'hash_password', about: 'Claim with the hash for CHECK_REVOKE_TOKEN' }),
   checkUserIsActive: boolean({
     default: true,
     about: 'Only active users can log in, refresh and use tokens; false ignores is_active'
@@ -478,7 +487,7 @@ export const settings = {
     default: undefined,
     defaultText: 'argon2id; django with USERS_TABLE',
     about:
-      'What a login replaces a password hash of another format with: argon2id; django, for a table that Django reads too, keeps Django’s hashes and otherwise writes pbkdf2_sha256; never leaves all hashes unchanged (docs/from-simple-jwt.md)'
+      'Format to which a login converts password hashes of other formats: argon2id; django, for a table that Django reads too, keeps Django’s hashes and otherwise writes pbkdf2_sha256; never keeps all hashes (docs/from-simple-jwt.md)'
   }),
   hashQueue: integer({
     default: 64,
@@ -523,11 +532,12 @@ export const settings = {
   }),
   loginFailuresAddress: rate({
     default: '100/h',
-    about: 'Limit of wrong passwords per address, for accounts that have not logged in from there'
+    about:
+      'Limit of wrong passwords per address, for accounts that have not logged in from there; and of password reset requests'
   }),
   loginFailuresAll: rate({
     default: '600/m',
-    about: 'Limit of wrong passwords of all accounts together, from addresses from which they have not logged in'
+    about: 'Limit of wrong passwords for all accounts together, from addresses from which they have not logged in'
   }),
   forwardedAllowIps: list(
     {
@@ -598,7 +608,7 @@ export const settings = {
     default: 256,
     min: 0,
     max: 100_000,
-    about: 'Revocation streams that a worker sends to other services at once; one more gets 503'
+    about: 'Maximum revocation streams per worker; further ones are answered 503'
   }),
   requestTimeout: duration({
     default: '20s',
@@ -623,6 +633,8 @@ type ValueOf<S> = S extends Setting<infer T> ? T : never
 /** The configuration: frozen, durations in whole seconds. */
 export type Config = { readonly [Name in keyof typeof settings]: ValueOf<(typeof settings)[Name]> } & {
   readonly production: boolean
+  /** The setting; if it is not set, whether MANAGEMENT_PORT is. */
+  readonly console: boolean
 }
 
 export type SettingName = keyof typeof settings

@@ -6,8 +6,8 @@ import type { RefreshPlace } from '../tokens/adopted.ts'
 import type { Parts } from './parts.ts'
 
 /**
- * Starts the session of a token that another issuer signed; one of our own has it. Of any number of callers with the same
- * token one starts the session, which then goes on as after a login: the rotation deals with retries, races and thieves.
+ * Starts the session of a token that another issuer signed; a token of our own already has one. Of any number of callers with
+ * the same token, one starts the session. It then continues as after a login: the rotation handles retries, races and theft.
  * Throws KeyturnError TOKEN_REVOKED for a token on the issuer's own blacklist.
  */
 export type Adopt = (place: RefreshPlace, device: SessionDevice) => Promise<void>
@@ -21,7 +21,7 @@ export const makeAdopt =
   }
 
 /**
- * Whether another issuer has blacklisted its own token: it does so with refresh and sliding tokens, at every endpoint. Throws
+ * Whether the other issuer has blacklisted its token. Applies to refresh and sliding tokens, at every endpoint. Throws
  * KeyturnError STORE_DOWN.
  */
 export const makeIsBlacklisted =

@@ -5,15 +5,15 @@ import type { RecentUser, RecentUsers } from '../users/recent.ts'
 import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
-/** The sender of a request, by its token. */
+/** The sender of a request, as its token identifies it. */
 export interface Caller {
   readonly userId: string
   /** The session of the token; undefined for a token that is not Keyturn's own. */
   readonly sid: string | undefined
   readonly username: string
-  /** What the token may be used for: empty when it has no valid scope. */
+  /** The scopes of the token; empty if it has no valid `scope` claim. */
   readonly scopes: readonly string[]
-  /** The end of the token, in whole seconds since 1970. */
+  /** The `exp` of the token, in whole seconds since 1970. */
   readonly expiresAt: number
 }
 
@@ -26,13 +26,16 @@ interface TokenClass {
 }
 
 /**
- * The user that a token of these claims lets in, whichever kind it is. As Simple JWT's JWTAuthentication.get_user. Throws
- * KeyturnError BEARER_NO_USER for one without a user, BEARER_USER_GONE, BEARER_USER_INACTIVE and BEARER_PASSWORD_CHANGED after
- * asking for that one.
+ * Finds the user whom a token with these claims authenticates, whatever its kind, like Simple JWT's JWTAuthentication.get_user.
+ * Throws KeyturnError BEARER_NO_USER if the claims have no user, and BEARER_USER_GONE, BEARER_USER_INACTIVE or
+ * BEARER_PASSWORD_CHANGED after the lookup.
  */
 export const makeFindBearer =
-  ({ rules, checkUserIsActive, clock }: Pick<Parts, 'rules' | 'checkUserIsActive' | 'clock'>, users: RecentUsers) =>
-  async (claims: Claims): Promise<RecentUser> => {
+  <Found extends RecentUser>(
+    { rules, checkUserIsActive, clock }: Pick<Parts, 'rules' | 'checkUserIsActive' | 'clock'>,
+    users: RecentUsers<Found>
+  ) =>
+  async (claims: Claims): Promise<Found> => {
     if (claims.user_id === undefined) throw new KeyturnError('BEARER_NO_USER')
     const user = await users.findById(claims.user_id, rules.bindsPassword ? claims.hash_password : undefined)
     if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
@@ -42,22 +45,35 @@ export const makeFindBearer =
     return user
   }
 
-/**
- * Who a token speaks for: an access token or, with SLIDING_TOKENS, a sliding one. As Simple JWT's JWTAuthentication with both in
- * AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, and as makeFindBearer says.
- */
+/** The caller, and the user as it was found. */
+export interface Bearer<Found extends RecentUser = RecentUser> {
+  readonly caller: Caller
+  readonly user: Found
+}
+
+/** The caller alone, as makeIdentify returns it. */
 export const makeAuthenticate = (parts: Parts, users: RecentUsers) => {
+  const identify = makeIdentify(parts, users)
+  return async (token: string): Promise<Caller> => (await identify(token)).caller
+}
+
+/**
+ * Identifies the caller by an access token or, with SLIDING_TOKENS, a sliding one, like Simple JWT's JWTAuthentication with
+ * both in AUTH_TOKEN_CLASSES. Throws KeyturnError BEARER_INVALID for a token that is neither, and the errors of makeFindBearer.
+ */
+export const makeIdentify = <Found extends RecentUser>(parts: Parts, users: RecentUsers<Found>) => {
   const { codec, rules, clock } = parts
   const classes = tokenClasses(parts)
   const findBearer = makeFindBearer(parts, users)
-  return async (token: string): Promise<Caller> => {
+  return async (token: string): Promise<Bearer<Found>> => {
     const claims = await readAny(token)
-    const { id: userId, username } = await findBearer(claims)
+    const user = await findBearer(claims)
     const { sid, scope = '', exp: expiresAt } = claims
-    return { userId, sid, username, scopes: scope === '' ? [] : (parseScope(scope) ?? []), expiresAt }
+    const scopes = scope === '' ? [] : (parseScope(scope) ?? [])
+    return { caller: { userId: user.id, sid, username: user.username, scopes, expiresAt }, user }
   }
 
-  /** The claims of a token that is good in one of the classes; each of the others has its message in the refusal. */
+  /** The claims of a token that is valid for one of the classes. If it is valid for none, the refusal has a message for each. */
   async function readAny(token: string): Promise<Claims> {
     const messages = []
     let cause: unknown
@@ -90,7 +106,7 @@ function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly Tok
   const slidingOne: TokenClass = {
     token_class: 'SlidingToken',
     token_type: 'sliding',
-    // It may live for days, longer than a worker remembers revocations: the store has its session.
+    // It may be valid for days, longer than a worker keeps revocations, so its session is looked up in the store.
     async isRevoked(claims) {
       const place = sliding.placeOf(claims)
       if (await isBlacklisted(claims)) return true
@@ -100,7 +116,7 @@ function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly Tok
   return slidingTokens ? [access, slidingOne] : [access]
 }
 
-/** What forward-auth answers a proxy. */
+/** The answer of forward-auth to a proxy. */
 export interface Pass {
   readonly caller: Caller
   /** How long the token is valid, in whole seconds. */
@@ -108,9 +124,9 @@ export interface Pass {
 }
 
 /**
- * Whom a proxy may let through: every caller that Keyturn's own endpoints would let in, by the user as of a few seconds ago. A
- * client is not a user and is not let through. Throws as makeAuthenticate says, and KeyturnError SCOPE_MISSING unless the token
- * has every scope of `required`.
+ * Decides whether a proxy may let a request pass: it may for every caller whom Keyturn's own endpoints would accept, with the
+ * user as of a few seconds ago. A client is not a user and is refused. Throws the errors of makeAuthenticate, and KeyturnError
+ * SCOPE_MISSING unless the token has every scope of `required`.
  */
 export const makeForwardAuth = (parts: Parts) => {
   const authenticate = makeAuthenticate(parts, parts.recentUsers)

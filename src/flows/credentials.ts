@@ -14,23 +14,23 @@ export type CheckedCredentials =
   | { readonly isRight: false; readonly userId: string | undefined }
 
 /**
- * Checks a name and a password: the user that they belong to and that may log in, and what became of a digest that is not
- * written as configured. An unknown name, a wrong password and a user who may not log in get the same answer after the same
- * work. Throws KeyturnError as `chargeUser` does, FIELDS_INVALID for what is too long, BUSY when too many logins wait,
- * RULE_FAILED when the deployment's rule gives no answer.
+ * Checks a username and a password. Returns the user, if the user may log in, and whether a digest in another than the
+ * configured format was replaced. An unknown name, a wrong password and a user who may not log in get the same answer after the
+ * same work. Throws the errors of `chargeUser`, and KeyturnError FIELDS_INVALID for a field that is too long, BUSY if too many
+ * logins wait, and RULE_FAILED if the hook userAuthenticationRule fails.
  *
- * The same work, although the users of a table have digests of several forms and costs: the password for an unknown name is
- * verified at the costs of some user's digest, a decoy. Which user's is drawn by a keyed hash of the name, so a name always
- * costs the same, and unknown names cost what users cost, in the same proportions. A single decoy for all would reveal every
- * user whose digest costs something else. The costs of recent logins would not do either: users who log in have new digests,
- * and one account could log in until its costs are the measure.
+ * The work is the same although the users of a table have digests of several formats and costs: the password for an unknown
+ * name is verified against a decoy, which has the cost of some user's digest. A keyed hash of the name selects that user, so a
+ * name always costs the same, and the costs of unknown names are distributed like those of users. A single decoy would reveal
+ * every user whose digest has another cost. The costs of recent logins would not work either: users who log in have new
+ * digests, and an attacker could shift the distribution by logging in repeatedly.
  */
 export const makeCheckCredentials =
   ({ users, hasher, decoySecret, hooks }: Pick<Parts, 'users' | 'hasher' | 'decoySecret' | 'hooks'>) =>
   async (credentials: Credentials, signal?: AbortSignal, chargeUser?: ChargeUser): Promise<CheckedCredentials> => {
     refuseOverlong(credentials)
     const { username, password } = credentials
-    // Drawn for every name, so that a known one takes as long to look up.
+    // Selected for every name, so that looking up an existing one takes as long.
     const [user, drawn] = await Promise.all([
       users.findByUsername(username),
       users.drawPasswordHashes(lotOf(decoySecret, username))
@@ -43,7 +43,7 @@ export const makeCheckCredentials =
     const outcome = { user_id: user.id }
     return hasher.needsRehash(digest) ? await rehash(user) : { isRight: true, user, outcome }
 
-    // Never refuses a login whose password was right: a digest that cannot be written now is written at the next login.
+    // Never refuses a login with the correct password: a digest that cannot be written now is written at the next login.
     async function rehash(user: User): Promise<CheckedCredentials> {
       const accept = (rehash: string, passwordHash = user.passwordHash): CheckedCredentials => ({
         isRight: true,
@@ -62,9 +62,9 @@ export const makeCheckCredentials =
 
 /**
  * The user as stored now, if the credentials that were checked against `checked` still hold; otherwise undefined. Hashing and
- * hooks take up to seconds: in the meantime the password may have been changed, or the user deactivated or deleted. What has
- * changed is judged again, because another digest may be of the same password, rehashed by another login. Throws KeyturnError
- * as makeCheckCredentials does.
+ * hooks take up to seconds: in the meantime, the password may have been changed, or the user deactivated or deleted. A changed
+ * digest is verified again, because another login may have rehashed the same password. Throws KeyturnError as
+ * makeCheckCredentials does.
  */
 export const makeRecheckCredentials =
   ({ users, hasher, hooks }: Pick<Parts, 'users' | 'hasher' | 'hooks'>) =>

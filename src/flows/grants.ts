@@ -6,7 +6,7 @@ import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import type { Refreshed } from './refresh.ts'
 
-/** What a token request is answered (RFC 6749 §5.1), in its wire names. */
+/** The response to a token request (RFC 6749 §5.1), in wire names. */
 export interface TokenAnswer {
   readonly access_token: string
   readonly token_type: 'Bearer'
@@ -28,8 +28,8 @@ export const makeGrants = (
 
   return {
     /**
-     * A user's refresh token for its successor (RFC 6749 §6), exactly as at /api/token/refresh/, where it would be
-     * taken without a client too: sessions belong to users, not to clients. Throws as that does.
+     * Exchanges a user's refresh token for its successor (RFC 6749 §6), exactly like /api/token/refresh/, which accepts it
+     * without a client too: sessions belong to users, not to clients. Throws the same errors.
      */
     async refreshToken(
       token: string,
@@ -41,15 +41,15 @@ export const makeGrants = (
     },
 
     /**
-     * A token of the client's own (RFC 6749 §4.4) for the scopes it asks for, or for all that it may have. Throws
-     * KeyturnError SCOPE_INVALID when it may not have one of them.
+     * Issues a token of the client's own (RFC 6749 §4.4) for the scopes that it requests, by default for all that it may have.
+     * Throws KeyturnError SCOPE_INVALID if it may not have one of them.
      */
     clientCredentials(client: Client, asked: string | undefined): TokenAnswer {
       const scopes = asked === undefined ? client.scopes : parseScope(asked)
       if (scopes === undefined || !scopes.every((scope) => client.scopes.includes(scope)))
         throw new KeyturnError('SCOPE_INVALID', { detail: 'The client may not have all of this scope.' })
       return {
-        ...bearer(access.issueToClient(client.id, scopes), access.lifetime),
+        ...bearer(access.issueToClient(client, scopes), access.lifetime),
         ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') })
       }
     }

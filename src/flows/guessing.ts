@@ -7,7 +7,7 @@ import { normalizeUsername } from '../users/user.ts'
 
 /** A password that is about to be tried. */
 export interface Guess {
-  /** Whose it is to be, whether there is such a user or not. */
+  /** The username, whether it exists or not. */
   readonly username: string
   /** Where it comes from. */
   readonly ip: string
@@ -18,7 +18,7 @@ export interface Guess {
 export interface GuessLimits {
   /** LOGIN_BACKOFF. */
   readonly isOn: boolean
-  /** LOGIN_FAILURES_ADDRESS. */
+  /** LOGIN_FAILURES_ADDRESS, of wrong passwords and of requests for a password reset, separately. */
   readonly address: Rate
   /** LOGIN_FAILURES_ALL. */
   readonly everybody: Rate
@@ -30,13 +30,13 @@ interface NamedBudget {
   readonly budget: Budget
 }
 
-/** The budgets of one account: of all strangers together, and of each source that is known to it. */
+/** The budgets of one account: one for all untrusted sources together, and one for each trusted source. */
 interface AccountBudgets {
   readonly strangers: NamedBudget
   readonly source: NamedBudget
 }
 
-/** Ten guesses at once, then one a minute: with those of a known source fewer than 100 in any hour. */
+/** Ten guesses at once, then one a minute. Together with those of a trusted source, fewer than 100 in any hour. */
 const ofGuesses: AccountBudgets = {
   strangers: { name: 'account', budget: { tries: 10, window: 600 } },
   source: { name: 'source', budget: { tries: 10, window: 3600 } }
@@ -49,14 +49,14 @@ const ofResets: AccountBudgets = {
 }
 
 /**
- * Charges the guess to the user that its name matched; undefined for none, which costs the same. It is called before the
- * password is looked at. Throws KeyturnError RATE_LIMITED when that user has no tries left.
+ * Charges the guess to the user that the name matched; undefined for none, which costs the same. Called before the password is
+ * checked. Throws KeyturnError RATE_LIMITED if that user has no tries left.
  */
 export type ChargeUser = (userId: string | undefined) => Promise<void>
 
 /**
- * Runs `check`, which says whether the password was right, as one guess. Throws KeyturnError RATE_LIMITED, before a password
- * is hashed, when there have been too many.
+ * Runs `check`, which returns whether the password was correct, as one guess. Throws KeyturnError RATE_LIMITED, before a
+ * password is hashed, if there have been too many.
  */
 export type TryPassword = <T extends { readonly isRight: boolean }>(
   guess: Guess,
@@ -64,19 +64,19 @@ export type TryPassword = <T extends { readonly isRight: boolean }>(
 ) => Promise<T>
 
 /**
- * Charges a request for a password reset to the account that it names, whether there is such a user or not, with budgets of its
- * own: it neither uses up guesses nor is refused because of them. Returns what charges the user that the name matched. Throws
+ * Charges a request for a password reset to the account that it names, whether it exists or not, and to its network. The
+ * budgets are separate from those of guesses. Returns a function that charges the user that the name matched. Throws
  * KeyturnError RATE_LIMITED.
  */
 export type ChargeReset = (request: Pick<Guess, 'username' | 'ip'>) => Promise<ChargeUser>
 
-/** Where a guess comes from, as far as budgets go. */
+/** The source of a guess, as far as budgets are concerned. */
 interface Source {
   /** The name as sent, folded. */
   readonly name: string
   readonly network: string
   readonly sid: string | undefined
-  /** Whether the right password of this name has come from the network before. */
+  /** Whether the correct password for this name has come from this network before. */
   readonly isKnown: boolean
 }
 
@@ -94,7 +94,7 @@ class Accounts {
     return { key: this.#keyOf(...parts), budget }
   }
 
-  /** Looked up with a session too, so that it takes as long. */
+  /** Looked up even with a session, so that both cases take the same time. */
   async findSource({ username, ip, sid }: Guess): Promise<Source> {
     const [name, network] = [foldUsername(username), networkOf(ip)]
     return { name, network, sid, isKnown: await this.#guesses.isKnown(this.#keyOf('source', name, network)) }
@@ -114,7 +114,10 @@ class Accounts {
     return this.#take(budgets, userId === undefined ? ['unknown', source.name] : ['user', userId], source)
   }
 
-  /** Takes a try of `account` as its known source; otherwise as a stranger, and then one of each of `others` too. */
+  /**
+   * Takes a try from the budget of the trusted source; if the source is not trusted or that budget is exhausted, from the common
+   * budget of `account` and from each of `others`.
+   */
   async #take(
     { strangers, source: known }: AccountBudgets,
     account: readonly string[],
@@ -137,18 +140,18 @@ class Accounts {
 }
 
 /**
- * Slows guessing down and never locks the owner out. A wrong password is charged to the account, to the network it comes
- * from (which may try many accounts), and to all networks together (which may try one account each). It is charged before
- * the password is looked at, so that of a hundred concurrent guesses no more pass than there are tries; a right password
- * gets its own back.
+ * Slows guessing down without locking the owner out. A wrong password is charged to the account, to the network it comes from
+ * (which may try many accounts), and to all networks together (each of which may try one account). It is charged before the
+ * password is checked, so of a hundred concurrent guesses, no more are checked than there are tries. A correct password is
+ * refunded.
  *
- * A caller from a network where this account has logged in before, or with a session of it, is known: it has a budget of
- * its own, which no stranger can exhaust, and is not charged as a stranger. Once that budget is exhausted it is a stranger
- * like any other: being known is never worse.
+ * A caller from a network from which this account has logged in before, or with one of its sessions, is trusted: it has a
+ * budget of its own, which no other source can exhaust, and is not charged to the common ones. Once its budget is exhausted, it
+ * is treated like any other source, so being trusted is never a disadvantage.
  *
- * The account is charged twice: by the name as sent, whether a user has it or not, and by the user that the database
- * found for it. A database may take many spellings for one name (citext, a nondeterministic collation); each of them
- * would otherwise have a budget. Keys are keyed hashes, so that the store holds no names.
+ * The account is charged twice: by the name as sent, whether a user has it or not, and by the user that the database found for
+ * it. A database may treat many spellings as one name (citext, a nondeterministic collation); otherwise each spelling would
+ * have its own budget. The keys in the store are keyed hashes, so the store contains no names.
  */
 export function makeTryPassword(guesses: GuessStore, secret: Buffer, limits: GuessLimits): TryPassword {
   const accounts = new Accounts(guesses, secret)
@@ -169,25 +172,33 @@ export function makeTryPassword(guesses: GuessStore, secret: Buffer, limits: Gue
       await Promise.all([guesses.giveBack(charges), accounts.remember(source)])
       return answer
     } catch (error) {
-      // A password that was not looked at was not a guess. If the store is down, the tries come back by themselves.
+      // A password that was not checked was not a guess. If the store is down, the budget refills by itself.
       await guesses.giveBack(charges).catch(() => {})
       throw error
     }
   }
 }
 
-/** Off with LOGIN_BACKOFF; the limit by address is that of its endpoint. */
-export function makeChargeReset(guesses: GuessStore, secret: Buffer, { isOn }: Pick<GuessLimits, 'isOn'>): ChargeReset {
+/**
+ * Off with LOGIN_BACKOFF=off. The network is charged too, with a budget as large as that of wrong passwords: each invented name
+ * takes keys in the store and an entry in the audit trail, even if the endpoint has no rate limit (RATE_LIMIT_OBTAIN=off).
+ */
+export function makeChargeReset(
+  guesses: GuessStore,
+  secret: Buffer,
+  { isOn, address }: Pick<GuessLimits, 'isOn' | 'address'>
+): ChargeReset {
   const accounts = new Accounts(guesses, secret)
   if (!isOn) return async () => async () => {}
   return async (request) => {
     const source = await accounts.findSource(request)
-    await accounts.takeOfName(ofResets, source)
+    const ofNetwork = budgetOf(address).map((budget) => accounts.charge(budget, 'reset network', source.network))
+    await accounts.takeOfName(ofResets, source, ofNetwork)
     return async (userId) => void (await accounts.takeOfUser(ofResets, source, userId))
   }
 }
 
-/** The same for two names that could be one user's. */
+/** The same for two names that may belong to one user. */
 export const foldUsername = (username: string): string => normalizeUsername(username).toLowerCase()
 
 /** `off` is none. */

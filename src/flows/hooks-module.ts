@@ -1,5 +1,6 @@
 import type { ClaimsFunction, HooksModule } from '../hooks.ts'
 import { resolve } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
@@ -21,7 +22,7 @@ type Exports = Readonly<Record<string, unknown>>
 
 /**
  * Loads HOOKS_MODULE and CLAIMS_MODULE, whose default export is the hook `claims`: paths from the working directory. Throws
- * ConfigError if one cannot be loaded or has the wrong form.
+ * ConfigError if one cannot be loaded within ten seconds, leaves a rejected promise, or has the wrong form.
  */
 export async function loadHooksModule({
   hooksModule,
@@ -54,13 +55,41 @@ async function loadClaims(path: string): Promise<ClaimsFunction> {
   throw misfit('CLAIMS_MODULE', path, 'expected a module whose default export is a function')
 }
 
+/** How long the import of a module may take, in milliseconds. */
+const maxImportMs = 10_000
+
 async function load(variable: string, path: string): Promise<Exports> {
+  const loaded = new AbortController()
   try {
-    return { ...(await import(pathToFileURL(resolve(path)).href)) }
+    return await Promise.race([importModule(path), failure(loaded.signal)])
   } catch (error) {
     const [line = ''] = String((error as Partial<Error> | undefined)?.message ?? error).split('\n')
     throw misfit(variable, path, `which cannot be loaded: ${line}`)
+  } finally {
+    loaded.abort()
   }
+}
+
+/**
+ * Rejects after an unhandled rejection, for which Node.js would end the process with a stack trace, and after `maxImportMs`.
+ * The timer also keeps the process alive while a top-level await of the module never settles. Active until `signal` is aborted.
+ */
+const failure = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const late = new Error(`its top-level code did not finish within ${maxImportMs / 1000} seconds`)
+    const timer = setTimeout(() => reject(late), maxImportMs)
+    process.once('unhandledRejection', reject)
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer)
+      process.off('unhandledRejection', reject)
+    })
+  })
+
+async function importModule(path: string): Promise<Exports> {
+  const exports = { ...(await import(pathToFileURL(resolve(path)).href)) }
+  // Node.js reports a promise that the module left rejected once the microtasks have run.
+  await setImmediate()
+  return exports
 }
 
 const misfit = (variable: string, path: string, reason: string): ConfigError =>

@@ -14,13 +14,15 @@ import { type ClaimRules, noClaims } from '../tokens/claims.ts'
 import { claimsFault, makeCustomClaims, withoutPassword } from '../tokens/custom.ts'
 import type { User } from '../users/user.ts'
 
-/** The hooks as flows call them: all are there, and what goes wrong in a deployment's own has been dealt with. */
+/** The hooks as flows call them: every hook exists, and errors of the operator's functions are handled. */
 export interface Hooks {
-  /** Whether the deployment has hooks that a refresh waits for: what was read before them may be out of date after them. */
+  /** Whether HOOKS_MODULE or CLAIMS_MODULE adds claims to those that are stored with a user. */
+  readonly addClaims: boolean
+  /** Whether there are hooks that a refresh waits for: data that was read before them may be out of date afterwards. */
   readonly delayRefresh: boolean
   /**
-   * The custom claims of a user's next tokens. Those that an adopted token carries are among them, unless the user's own or the
-   * hook's have the same name. Throws KeyturnError CLAIMS_FAILED.
+   * The custom claims of a user's next tokens. They include the claims of an adopted token, unless the user or the hook has a
+   * claim of the same name. Throws KeyturnError CLAIMS_FAILED.
    */
   claims(user: User, context: ClaimsContext, carried?: CustomClaims): Promise<CustomClaims>
   /** CHECK_USER_IS_ACTIVE, and then the rule. Throws KeyturnError RULE_FAILED: without a decision the user is refused. */
@@ -31,7 +33,7 @@ export interface Hooks {
   onRefreshVerdict(user: User, refresh: RefreshContext): Promise<void>
   /** Without a user it does the same except calling the hook, so that it takes as long. */
   onPasswordResetRequested(user: User | undefined, reset: PasswordResetContext): Promise<void>
-  /** Whether the deployment has onPasswordResetRequested. */
+  /** Whether HOOKS_MODULE exports onPasswordResetRequested. */
   readonly sendsPasswordResets: boolean
 }
 
@@ -40,7 +42,7 @@ export interface HooksOptions {
   readonly checkUserIsActive: boolean
   /** Called when a hook fails whose error is not thrown. */
   readonly failed: (hook: keyof HooksModule, error: unknown) => void
-  /** How long a hook may take, in milliseconds: what it waits for may never come, and a login would wait with it. */
+  /** How long a hook may take, in milliseconds: it may wait for something that never happens, and a login would wait with it. */
   readonly timeoutMs?: number
 }
 
@@ -68,9 +70,10 @@ export function makeHooks(
     return all
   }
   return {
+    addClaims: claims !== undefined,
     delayRefresh: claims !== undefined || rule !== undefined,
     async claims(user, context, carried = noClaims) {
-      // Most deployments have none, and need no timer for it.
+      // Most modules do not export it, and then no timer is needed.
       const hasNone = claims === undefined && Object.keys(user.claims).length === 0
       const own = hasNone ? noClaims : await customClaims(user, context)
       return carried === noClaims ? own : withCarried(own, carried)

@@ -1,11 +1,12 @@
 import { makeCurrentUsers } from '../users/recent.ts'
 import { makeAdopt } from './adopt.ts'
-import { makeAuthenticate, makeForwardAuth } from './caller.ts'
+import { makeAuthenticate, makeForwardAuth, makeIdentify } from './caller.ts'
 import { makeGrants } from './grants.ts'
 import { makeIntrospect } from './introspect.ts'
 import { makeLogIn, makeObtain } from './login.ts'
 import { makeLogout } from './logout.ts'
 import type { Parts } from './parts.ts'
+import { makeScopesByHook } from './management/act.ts'
 import { makeAuthorize } from './management/authorize.ts'
 import { makeChangePassword } from './password.ts'
 import { makePasswordForgotten } from './password-forgotten.ts'
@@ -15,13 +16,13 @@ import { makeSessions } from './sessions.ts'
 import { makeNewestFirst, tryEach } from './try-each.ts'
 import { makeVerify, makeVerifyBatch } from './verify.ts'
 
-/** Every use case. What several of them share is made once. */
+/** Composes every use case. Parts that several of them share are created once. */
 export function makeFlows(parts: Parts) {
   const adopt = makeAdopt(parts)
   const findHolder = makeFindHolder(parts)
   const verify = makeVerify(parts)
   const refreshes = makeRefresh(parts, { adopt, findHolder })
-  const authenticate = makeAuthenticate(parts, makeCurrentUsers(parts.users))
+  const currentUsers = makeCurrentUsers(parts.users)
   return {
     ...makeObtain(parts, { logIn: makeLogIn(parts) }),
     ...refreshes,
@@ -29,8 +30,9 @@ export function makeFlows(parts: Parts) {
     verify,
     verifyBatch: makeVerifyBatch({ verify }),
     introspect: makeIntrospect(parts, { verify, findHolder }),
-    authenticate,
-    authorize: makeAuthorize(parts, { authenticate }),
+    authenticate: makeAuthenticate(parts, currentUsers),
+    authorize: makeAuthorize(parts, { identify: makeIdentify(parts, currentUsers) }),
+    scopesByHook: makeScopesByHook(parts.hooks),
     forwardAuth: makeForwardAuth(parts),
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),

@@ -33,7 +33,7 @@ export const makeIntrospect = (parts: Parts, { verify, findHolder }: { verify: V
     return user === undefined ? inactive : describeToken(payload, { claims, use, username: user.username })
   }
 
-  /** The user of a refresh token; undefined when it is not one that Keyturn would take. */
+  /** The user of a refresh token; undefined if Keyturn would not accept the token. */
   async function findUser({ claims, place }: Verified): Promise<{ readonly username: string } | undefined> {
     return place && (await findHolder({ ...place, claims }))
   }

@@ -10,13 +10,13 @@ import { makeProveSession } from './session-proof.ts'
 
 /** The device of a login, and what it sends beside the credentials. */
 export interface LoginDevice extends SessionDevice {
-  /** A token of ours: a client that has a session of this user is not a stranger. */
+  /** A token of ours: a client that has a session of this user is a trusted source. */
   readonly token?: string | undefined
   /** Aborted when the client has closed the connection. */
   readonly signal?: AbortSignal
 }
 
-/** What a login has started, to make tokens of. */
+/** What a login has started, for its tokens. */
 interface Login {
   readonly user: User
   readonly session: Session
@@ -28,7 +28,8 @@ interface Login {
 export type LogIn = (credentials: Credentials, device: LoginDevice, lifetime?: number) => Promise<Login>
 
 /**
- * Throws KeyturnError LOGIN_FAILED, as makeCheckCredentials and TryPassword say, and CLAIMS_FAILED before a session starts.
+ * Throws KeyturnError LOGIN_FAILED, the errors of makeCheckCredentials and TryPassword, and CLAIMS_FAILED before a session
+ * starts.
  *
  * The credentials are checked again once the session has started. What changes a user writes the change first and then ends
  * all sessions, so one of the two sees the other, in whatever order they run.
@@ -50,7 +51,7 @@ export const makeLogIn = (parts: Parts): LogIn => {
     )
     if (!checked.isRight) return await refuse(checked.userId)
     const { user, outcome } = checked
-    // A client that does not wait for the tokens would leave a session behind that it knows nothing of.
+    // If the client has disconnected, the session would remain without a client that knows of it.
     if (signal?.aborted) throw clientGone()
     const custom = await hooks.claims(user, { grant: 'login', sid: undefined })
     // Before the session, so that a failure here leaves none behind.
@@ -68,7 +69,7 @@ export const makeLogIn = (parts: Parts): LogIn => {
   }
 }
 
-/** The tokens of a new session. Throws as makeLogIn says. */
+/** Issues the tokens of a new session. Throws the errors of makeLogIn. */
 export const makeObtain = ({ access, refresh, sliding }: Parts, { logIn }: { logIn: LogIn }) => ({
   /** An access and a refresh token. As Simple JWT's TokenObtainPairView. */
   async obtain(

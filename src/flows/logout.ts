@@ -8,11 +8,14 @@ import { type Outcome, outcomeOf } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { unlessRefused } from './verify.ts'
 
-/** What ends a session by one of its tokens, or a token alone. A token of another issuer becomes a session first, so that it can end. */
+/**
+ * Ends a session by one of its tokens, or revokes a single token. A token of another issuer first becomes a session, so that it
+ * can end.
+ */
 export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
   const { codec, refresh, sliding, slidingTokens, sessions, rules, clock, revocationWindow } = parts
 
-  // Simple JWT takes no sliding token here, so that their bearers cannot log out at all.
+  // Simple JWT accepts no sliding token here, so users with sliding tokens cannot log out at all.
   const read = (token: string): PresentedToken => {
     try {
       return refresh.read(token)
@@ -33,7 +36,7 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
       const presented = read(token)
       const { userId, sid } = presented
       await adopt(presented, device)
-      if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED')
+      if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED', { userId, sid })
       return { user_id: userId, sid }
     },
 
@@ -41,10 +44,10 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
      * Revokes a token for a client (RFC 7009): a refresh or a sliding token with its whole session, an access token alone. A
      * token that is invalid needs no revoking, which is a verdict and not an error (§2.2).
      *
-     * §2.1 wants the token to be one that was issued to the client. Tokens of users are issued to no client: a refresh token
-     * ends its session at /api/token/blacklist/ and an access token at /api/sessions/, so a client that holds one may do no
-     * more here. A client's own token is its own alone: throws KeyturnError CLIENT_OTHER. Throws REVOCATION_UNSUPPORTED for a
-     * token that could outlive the memory of its revocation, and STORE_DOWN.
+     * §2.1 requires that the token was issued to the client. Users' tokens are not issued to clients: a refresh token can end
+     * its session at /api/token/blacklist/, and an access token at /api/sessions/, so this endpoint gives a client that holds
+     * one no further powers. Throws KeyturnError CLIENT_OTHER for another client's own token, REVOCATION_UNSUPPORTED for a
+     * token that could outlive its revocation, and STORE_DOWN.
      */
     async revoke(client: Client, token: string, device: SessionDevice): Promise<Outcome> {
       const presented =

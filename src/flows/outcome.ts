@@ -1,13 +1,13 @@
 import type { EventName } from '../audit/event.ts'
 import type { Claims } from '../tokens/claims.ts'
 
-/** What the log line of a request says of it, in the names of the log. */
+/** The fields of a request's log line that flows set, under the names in the log. */
 export interface Outcome {
   /** If it differs from the endpoint's default event. */
   readonly event?: EventName
   readonly user_id?: string | undefined
   readonly sid?: string | undefined
-  /** The client that asked. */
+  /** The client that sent the request. */
   readonly client_id?: string
   /** Of a rotation, or whether a token is active. */
   readonly verdict?: string | undefined
@@ -15,7 +15,7 @@ export interface Outcome {
   readonly login_ip?: string | undefined
   /** `done`, or why a password was not rehashed. */
   readonly rehash?: string
-  /** How many tokens were asked about, and how many of them are good. */
+  /** How many tokens a batch had, and how many of them are valid. */
   readonly tokens?: number
   readonly active?: number
 }

@@ -17,7 +17,7 @@ import type { UserStore } from '../users/store.ts'
 import type { ChargeReset, TryPassword } from './guessing.ts'
 import type { Hooks } from './hooks.ts'
 
-/** All that the use cases need; each takes what it uses. */
+/** All dependencies of the use cases; each takes those that it uses. */
 export interface Parts {
   readonly users: UserStore
   /** The same, as they were a few seconds ago. */
@@ -29,18 +29,20 @@ export interface Parts {
   readonly foreignBlacklist: ForeignBlacklist
   /** This worker's replica of the revocation list. */
   readonly revocations: Revocations
-  /** How long a revocation is remembered, in whole seconds. */
+  /** How long a revocation is kept, in whole seconds. */
   readonly revocationWindow: number
   readonly hasher: PasswordHasher
-  /** Draws the decoy of a username: Keys. */
+  /** Selects the decoy of a username: see Keys. */
   readonly decoySecret: Buffer
-  /** Under which a password is tried: one guess. */
+  /** Runs the check of a password as one guess. */
   readonly tryPassword: TryPassword
   /** Limits how often a password reset is requested for an account. */
   readonly chargeReset: ChargeReset
-  /** For what happens after the answer of its request, and so cannot be recorded with it. */
+  /** For events after the response to their request, which cannot be recorded together with it. */
   readonly trail: Pick<AuditTrail, 'record'>
-  /** Reports that work after an answer has failed. */
+  /** Whether the entry of a failed request from this address is to be omitted from the trail, which is behind. */
+  readonly shedsEntry: (result: string, ip: string) => boolean
+  /** Reports that work after a response has failed. */
   readonly failed: (error: unknown) => void
   readonly codec: TokenCodec
   readonly access: AccessTokens
@@ -52,11 +54,11 @@ export interface Parts {
   readonly rules: ClaimRules
   /** Whether the user of an access token must be active: CHECK_USER_IS_ACTIVE. */
   readonly checkUserIsActive: boolean
-  /** Whether a login is dated with the user: UPDATE_LAST_LOGIN. */
+  /** Whether the time of a login is stored with the user: UPDATE_LAST_LOGIN. */
   readonly updateLastLogin: boolean
   readonly clock: Clock
   /** Which passwords may be set. */
   readonly passwordPolicy: PasswordPolicy
-  /** How the sessions of `sessions` live. */
+  /** The policy of the sessions in `sessions`. */
   readonly sessionPolicy: SessionPolicy
 }

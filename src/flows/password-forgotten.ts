@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { KeyturnError } from '../errors.ts'
 import type { SessionDevice } from '../hooks.ts'
 import { makeOneTimeToken } from '../one-time-tokens/token.ts'
@@ -17,13 +18,19 @@ export interface PasswordResetRequest extends SessionDevice {
 /** How many requests of this process may be in progress, hooks included. */
 const maxPending = 100
 
+/**
+ * The work begins at a random time within so many milliseconds after the response. If it began at once, the caller's next
+ * request would wait for it, and its duration would reveal whether the hook was called.
+ */
+const maxDelayMs = 250
+
 /** Belongs to the row that is written when no token is issued. No user has it. */
-const decoyUser = { id: '', passwordHash: '', isActive: false }
+const decoyUser = { id: '', passwordHash: '', isActive: false, claims: {} }
 
 /**
- * Requests for a password reset. The answer must not reveal whether the user exists, so nothing that depends on the user
- * happens before it: `accept` only charges limits, and the work that it returns is to be run after the answer. That work writes the same
- * rows for every name, since the worker's next requests wait for it too: only the hook is not called for an unknown one.
+ * Handles requests for a password reset. The response must not reveal whether the user exists, so nothing that depends on the
+ * user happens before it: `accept` only charges limits, and the work that it returns must be run after the response. That work
+ * writes the same rows for every name; the hook is not called for unknown ones.
  */
 export const makePasswordForgotten = (parts: Parts) => {
   const { chargeReset, failed } = parts
@@ -44,7 +51,8 @@ export const makePasswordForgotten = (parts: Parts) => {
       try {
         const chargeUser = await chargeReset(request)
         return () => {
-          const work = send(request, chargeUser)
+          const work = delay(Math.random() * maxDelayMs)
+            .then(() => send(request, chargeUser))
             .catch((error: unknown) => {
               if (!(error instanceof KeyturnError && error.code === 'RATE_LIMITED')) failed(error)
             })
@@ -68,18 +76,19 @@ export const makePasswordForgotten = (parts: Parts) => {
 }
 
 /** Issues a token and calls the hook, if the name is that of a user who may reset the password. Throws KeyturnError. */
-function makeSend({ users, oneTimeTokens, hooks, clock, trail }: Parts) {
+function makeSend({ users, oneTimeTokens, hooks, clock, trail, shedsEntry }: Parts) {
   return async ({ username, requestId, ...device }: PasswordResetRequest, chargeUser: ChargeUser): Promise<void> => {
     const found = await users.findByUsername(username)
     const user = found !== undefined && mayReset(found) && (await hooks.mayAuthenticate(found)) ? found : undefined
-    // A database may match several spellings with one user; each has a budget, and together they have one more.
+    // A database may match several spellings with one user. Each spelling has a budget, and the user has another one.
     await chargeUser(user?.id)
     const { token, stored } = makeOneTimeToken(user ?? decoyUser, 'password_reset', { now: clock() })
     await oneTimeTokens.put(stored)
     // A token without an entry in the trail is never sent.
     const result = user === undefined ? 'not_sent' : 'ok'
     const { ip } = device
-    await trail.record({ event: 'password_reset_request', result, userId: found?.id, at: clock(), ip, requestId })
+    if (!shedsEntry(result, ip))
+      await trail.record({ event: 'password_reset_request', result, userId: found?.id, at: clock(), ip, requestId })
     await hooks.onPasswordResetRequested(user, { token, expiresAt: stored.expiresAt, ...device })
   }
 }

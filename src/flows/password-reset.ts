@@ -3,7 +3,7 @@ import { hashOneTimeToken, type OneTimePurpose, userState } from '../one-time-to
 import type { User } from '../users/user.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
-import { demandAllowedPassword } from './password.ts'
+import { demandAllowedPassword, sessionsKept } from './password.ts'
 
 export interface PasswordReset {
   readonly token: string
@@ -33,7 +33,7 @@ export const makeResetPassword = (parts: Parts) => {
     const isTaken = (await oneTimeTokens.take(hash, purpose)) !== undefined
     if (!isTaken || !(await users.replacePasswordHash(user.id, user.passwordHash, digest)))
       throw new KeyturnError('ONE_TIME_TOKEN_INVALID', { userId: user.id })
-    await sessions.revokeAll(user.id)
+    await sessions.revokeAll(user.id).catch(sessionsKept({ userId: user.id }))
     return { user_id: user.id }
   }
 }

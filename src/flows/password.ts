@@ -10,9 +10,9 @@ export interface PasswordChange {
 }
 
 /**
- * Sets the caller's password, given the current one, and ends all other sessions, so that others who knew the old password
- * are logged out. The current password can be guessed here as at a login, so guesses have the same limits. Throws
- * KeyturnError FIELDS_INVALID naming the field, BUSY when too many logins wait for a hash, and as TryPassword says.
+ * Sets the caller's password, given the current one, and ends all other sessions, so that others who knew the old password are
+ * logged out. The current password can be guessed here as at a login, so guesses have the same limits. Throws KeyturnError
+ * FIELDS_INVALID naming the field, BUSY if too many logins wait for a hash, and the errors of TryPassword.
  */
 export const makeChangePassword =
   ({ users, hasher, sessions, passwordPolicy, tryPassword }: Parts) =>
@@ -35,7 +35,25 @@ export const makeChangePassword =
       // Only over the digest that was verified. Another one may be of the same password, rehashed by a login: look again.
       isSet = await users.replacePasswordHash(user.id, user.passwordHash, digest)
     }
-    await sessions.revokeAll(caller.userId, sid)
+    await sessions.revokeAll(caller.userId, sid).catch(sessionsKept(caller))
+  }
+
+/**
+ * For a password that is set although the sessions could not be ended. The caller is refused, and the result `sessions_kept`
+ * puts the change into the audit trail.
+ */
+export const sessionsKept =
+  ({ userId, sid }: { readonly userId: string; readonly sid?: string | undefined }) =>
+  (error: unknown): never => {
+    if (!(error instanceof KeyturnError)) throw error
+    const { code, detail, cause } = error
+    throw new KeyturnError(code, {
+      ...(detail !== undefined && { detail }),
+      ...(sid !== undefined && { sid }),
+      cause,
+      userId,
+      verdict: 'sessions_kept'
+    })
   }
 
 /** Throws KeyturnError FIELDS_INVALID naming `new_password` if the policy refuses it. */

@@ -12,7 +12,7 @@ import type { Parts } from './parts.ts'
 
 /**
  * The user for whom a token may be refreshed. Throws KeyturnError USER_GONE when the user is deleted or may not log in,
- * PASSWORD_CHANGED when the token was made under another password. Changes nothing.
+ * PASSWORD_CHANGED if the token was issued under another password. Changes nothing.
  */
 export type FindHolder = (presented: Omit<PresentedToken, 'generation'>) => Promise<User>
 
@@ -21,13 +21,13 @@ export const makeFindHolder =
   async ({ userId, sid, claims }) => {
     const user = await users.findById(userId)
     if (user === undefined || !(await hooks.mayAuthenticate(user))) throw new KeyturnError('USER_GONE', { userId, sid })
-    // The fingerprint is a hash, which is not computed for nothing.
+    // The fingerprint is only computed if it is needed, since it is a hash.
     if (!rules.bindsPassword || isUnderPassword(claims, passwordFingerprint(user.passwordHash), rules, clock()))
       return user
     throw new KeyturnError('PASSWORD_CHANGED', { userId, sid })
   }
 
-/** What a refresh answers. Without rotation there is no refresh token. */
+/** The result of a refresh. Without rotation, it has no refresh token. */
 export interface Refreshed {
   readonly access: string
   /** How long the access token is valid, in whole seconds. */
@@ -37,10 +37,11 @@ export interface Refreshed {
 }
 
 /**
- * A refresh token for an access token and, unless rotation is off, the newest refresh token; a sliding token for a later one.
+ * Exchanges a refresh token for an access token and, unless rotation is off, the newest refresh token; and a sliding token for
+ * a later one.
  *
- * The user is looked up, and the claims are made, before the rotation, not beside it: a database that fails then costs
- * the client nothing, while a rotation whose answer was lost to it would pass for theft once the grace is over.
+ * The user is looked up, and the claims are computed, before the rotation and not concurrently. If the database fails at that
+ * point, the client loses nothing, while a rotation whose response was lost would count as theft after the grace.
  */
 export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt; findHolder: FindHolder }) => {
   const { sessions, access, refresh, sliding, sessionPolicy } = parts
@@ -49,8 +50,8 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
 
   return {
     /**
-     * As Simple JWT's TokenRefreshView. Throws KeyturnError TOKEN_* for a token that cannot be read, TOKEN_REVOKED,
-     * TOKEN_REUSED, and as FindHolder says.
+     * Like Simple JWT's TokenRefreshView. Throws KeyturnError TOKEN_* for an invalid token, TOKEN_REVOKED, TOKEN_REUSED, and
+     * the errors of FindHolder.
      */
     async refresh(token: string, device: SessionDevice): Promise<Refreshed> {
       const presented = refresh.read(token)
@@ -70,8 +71,8 @@ export const makeRefresh = (parts: Parts, { adopt, findHolder }: { adopt: Adopt;
     },
 
     /**
-     * As Simple JWT's TokenRefreshSlidingView. Throws KeyturnError TOKEN_* for a token that cannot be read or has come to its
-     * `refresh_exp`, TOKEN_REVOKED, and as FindHolder says.
+     * Like Simple JWT's TokenRefreshSlidingView. Throws KeyturnError TOKEN_* for a token that is invalid or has reached its
+     * `refresh_exp`, TOKEN_REVOKED, and the errors of FindHolder.
      */
     async refreshSliding(
       token: string,
@@ -102,8 +103,8 @@ function makePrepare({ users, sessions, hooks }: Parts, findHolder: FindHolder) 
   }
 
   /**
-   * Rethrows. The session of a token that was made under another password ends, as Simple JWT blacklists such a token on the way:
-   * a second time it is TOKEN_REVOKED.
+   * Rethrows the error. The session of a token that was issued under another password ends, since Simple JWT blacklists such a
+   * token; presenting it again is TOKEN_REVOKED.
    */
   const endIfPasswordChanged = async (error: unknown, { userId, sid, foreign }: PresentedToken): Promise<never> => {
     if (error instanceof KeyturnError && error.code === 'PASSWORD_CHANGED') {
@@ -136,7 +137,7 @@ const makeReport =
     return loginIp
   }
 
-/** What a rotation hands out, and its outcome. Throws KeyturnError TOKEN_REVOKED and TOKEN_REUSED when that is nothing. */
+/** The generation that a rotation issues, and its outcome. Throws KeyturnError TOKEN_REVOKED and TOKEN_REUSED if it issues none. */
 function accept(
   { userId, sid }: PresentedToken,
   verdict: RotationVerdict

@@ -7,7 +7,7 @@ import type { Parts } from './parts.ts'
  * The session that `token`, of any kind, belongs to, if it has not ended and is one of the user called `username`; otherwise
  * undefined, because a login needs no token and an invalid one does not refuse it. Throws KeyturnError STORE_DOWN.
  *
- * `username` is not looked up, only compared: the token names the user, so the time it takes reveals nothing of other users.
+ * `username` is not looked up, only compared: the token names the user, so the time it takes reveals nothing about other users.
  */
 export const makeProveSession = ({
   codec,

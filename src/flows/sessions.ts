@@ -12,7 +12,7 @@ export interface ListedSessions {
 
 /** The caller's sessions. Each method throws KeyturnError STORE_DOWN when the store cannot be reached. */
 export const makeSessions = ({ sessions }: Parts) => ({
-  /** Newest first: `limit` of them, beginning after the cursor. Throws KeyturnError FIELDS_INVALID for a cursor of no list. */
+  /** Newest first: `limit` of them, beginning after the cursor. Throws KeyturnError FIELDS_INVALID for an invalid cursor. */
   async list(caller: Pick<Caller, 'userId'>, limit: number, cursor?: string): Promise<ListedSessions> {
     const after = cursor === undefined ? undefined : parseCursor(cursor)
     // One more shows whether there is another page.
@@ -22,12 +22,12 @@ export const makeSessions = ({ sessions }: Parts) => ({
     return { sessions: page, next: last === undefined || found.length <= limit ? undefined : cursorOf(last) }
   },
 
-  /** Ends one of them. Throws KeyturnError NOT_FOUND when the caller has no such session. */
+  /** Ends one of the caller's sessions. Throws KeyturnError NOT_FOUND if the caller does not have this session. */
   async end(caller: Caller, sid: string): Promise<void> {
     if (!(await sessions.revoke(caller.userId, sid))) throw new KeyturnError('NOT_FOUND')
   },
 
-  /** Ends all of them, or all but the one that calls. */
+  /** Ends all of the caller's sessions, or all but the current one. */
   async endAll(caller: Caller, keepCurrent: boolean): Promise<void> {
     await sessions.revokeAll(caller.userId, keepCurrent ? caller.sid : undefined)
   }

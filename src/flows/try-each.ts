@@ -2,13 +2,13 @@ import { KeyturnError } from '../errors.ts'
 import type { PresentedToken } from '../tokens/adopted.ts'
 import type { Parts } from './parts.ts'
 
-/** A request may carry as many tokens as its header block holds, and each may cost a round trip. */
+/** A limit, since a request may have as many tokens as its header block holds, and each may cost a round trip. */
 const maxTokens = 10
 
 /**
- * What `attempt` gives for the first token that it accepts. A browser sends cookies of the same name side by side, one per
- * domain and path, without saying which is which (RFC 6265 §5.4). Throws the last refusal; any error other than a refused
- * token at once, and TOKEN_REUSED too, because that ended a session.
+ * Returns the result of `attempt` for the first token that it accepts. A browser sends cookies of the same name together, one
+ * per domain and path, without telling them apart (RFC 6265 §5.4). Throws the last refusal. Any other error than a refused
+ * token is thrown at once, and so is TOKEN_REUSED, because it has ended a session.
  */
 export async function tryEach<T>(tokens: readonly string[], attempt: (token: string) => Promise<T>): Promise<T> {
   const tried = tokens.slice(0, maxTokens)
@@ -23,8 +23,8 @@ export async function tryEach<T>(tokens: readonly string[], attempt: (token: str
 }
 
 /**
- * Refresh tokens of one request, newest first. A token that another one of the same session has superseded is left out:
- * presenting it would pass for theft (ARCHITECTURE.md, Sessions).
+ * The refresh tokens of one request, newest first. A token that another one of the same session has superseded is left out,
+ * since presenting it would count as theft (docs/design.md, Sessions).
  */
 export const makeNewestFirst = ({ refresh }: Pick<Parts, 'refresh'>) => {
   const read = (token: string): PresentedToken | undefined => {

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { isTokenOf } from '../clients/client.ts'
 import { KeyturnError } from '../errors.ts'
 import { decide } from '../sessions/rotation.ts'
 import { type Claims, checkClaims } from '../tokens/claims.ts'
@@ -8,22 +9,23 @@ import { inactive, type Introspection, showClaims } from '../tokens/introspectio
 import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
-/** A valid token: all that it carries, and what was checked of it. */
+/** A valid token: its whole payload, and the claims that were checked. */
 export interface Verified {
   readonly payload: Payload
   readonly claims: Claims
-  /** The place in its session of a refresh or a sliding token, which the store is asked about. */
+  /** The position of a refresh or sliding token in its session, which is looked up in the store. */
   readonly place: RefreshPlace | undefined
 }
 
 /**
- * Whether a token of any type is valid right now. As Simple JWT's TokenVerifyView: the type and the user are not looked
- * at. Throws KeyturnError TOKEN_* for an invalid token and TOKEN_REVOKED for an access token whose session has ended;
+ * Whether a token of any type is valid right now. Like Simple JWT's TokenVerifyView, it checks neither the type nor the user.
+ * Throws KeyturnError TOKEN_* for an invalid token and TOKEN_REVOKED for an access token whose session has ended;
  * FIELDS_INVALID `Token is blacklisted` for a refresh or sliding token that a refresh would refuse, which Simple JWT answers
- * with 400 here and 401 everywhere else. A client's own token is valid as long as the client exists.
+ * with 400 here and 401 everywhere else. A client's own token is valid as long as the client exists; another client that is
+ * created with its id later does not make the token valid again.
  *
- * Of a refresh token verify says what a refresh would answer, and changes nothing. If it refused a superseded token that a
- * refresh still takes, a thief could watch for the moment of the owner's rotation and refresh within the grace.
+ * For a refresh token, verify returns what a refresh would answer, and changes nothing. If it refused a superseded token that a
+ * refresh still accepts, a thief could detect the owner's rotation and refresh within the grace.
  */
 export type Verify = (token: string) => Promise<Verified>
 
@@ -42,8 +44,8 @@ export const makeVerify = (parts: Parts): Verify => {
       return { payload, claims, place }
     }
     if (revocations.has(claims)) throw new KeyturnError('TOKEN_REVOKED')
-    if (claims.client_id !== undefined && clients.find(claims.client_id) === undefined)
-      throw new KeyturnError('TOKEN_REVOKED', { detail: `there is no client ${claims.client_id}` })
+    if (claims.client_id !== undefined && !isTokenOf(clients.find(claims.client_id), claims.iat))
+      throw new KeyturnError('TOKEN_REVOKED', { detail: `there is no client ${claims.client_id} of that time` })
     return { payload, claims, place }
   }
 
@@ -59,11 +61,11 @@ export const makeVerify = (parts: Parts): Verify => {
 const blacklisted = (): KeyturnError =>
   new KeyturnError('FIELDS_INVALID', { fields: { non_field_errors: ['Token is blacklisted'] } })
 
-/** Tokens that are verified before other requests have their turn: ten of ES256 take a millisecond (bench/results.md). */
+/** The number of tokens verified before other requests get their turn: ten of ES256 take a millisecond (bench/results.md). */
 const batchSize = 10
 
 /**
- * What verify says of each of several tokens, in their order, with the claims of the valid ones. Throws KeyturnError
+ * The verdict of verify for each of several tokens, in their order, with the claims of the valid ones. Throws KeyturnError
  * STORE_DOWN.
  */
 export const makeVerifyBatch = ({ verify }: { verify: Verify }) => {
@@ -82,7 +84,8 @@ export const makeVerifyBatch = ({ verify }: { verify: Verify }) => {
 }
 
 /**
- * What `work` gives; undefined when it refuses the token. Rejects when it cannot know, as with a store that is down.
+ * The result of `work`; undefined if it refuses the token. Rejects if the state is unknown, for example because a store is
+ * down.
  */
 export async function unlessRefused<T>(work: () => T | Promise<T>): Promise<T | undefined> {
   try {

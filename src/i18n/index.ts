@@ -25,7 +25,7 @@ function readableAs(tag: string): string | undefined {
   }
 }
 
-/** The languages by their readers' language and script. A table, since a first call of Intl takes three milliseconds of a start. */
+/** The languages by language and script. A table, since the first call of Intl adds three milliseconds to a start. */
 const byReading: ReadonlyMap<string | undefined, Language> = new Map([
   ['en-Latn', 'en'],
   ['de-Latn', 'de'],
@@ -65,7 +65,7 @@ function parseRange(text: string): readonly { readonly range: string; readonly w
   return match === null ? [] : [{ range: match[1] ?? '', weight: Number(match[2] ?? 1) }]
 }
 
-/** An error body with each text in `language`. All else stays: `code` is for programs. */
+/** An error body with each text in `language`. Everything else stays unchanged, since `code` is for programs. */
 export const translateBody = (body: object, language: Language): object =>
   JSON.parse(JSON.stringify(body), (_name, value) => (typeof value === 'string' ? translate(value, language) : value))
 

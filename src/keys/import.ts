@@ -60,19 +60,19 @@ function importSecret(
 ): Key {
   if (/-----BEGIN [A-Z ]+-----/.test(text)) {
     throw new Error(
-      `SIGNING_KEY: got the key of a pair, expected a secret for ${algorithm} (or set ALGORITHM to that of the key, as RS256 or ES256).`
+      `SIGNING_KEY: got an asymmetric key, expected a secret for ${algorithm} (or set ALGORITHM to that of the key, such as RS256 or ES256).`
     )
   }
   const secret = jwk === undefined ? text : secretOf(jwk)
   const bytes = Buffer.byteLength(secret)
   if (bytes < leastBytes) {
     throw new Error(
-      `SIGNING_KEY: got ${bytes} bytes, expected at least ${leastBytes} for ${algorithm} (openssl rand -base64 64 makes one).`
+      `SIGNING_KEY: got ${bytes} bytes, expected at least ${leastBytes} for ${algorithm} (openssl rand -base64 64 generates one).`
     )
   }
   if (production && (String(secret).startsWith('django-insecure-') || new Set<string | number>(secret).size < 8)) {
     throw new Error(
-      'SIGNING_KEY: got a secret that is easily guessed, expected a random one in production (openssl rand -base64 64 makes one).'
+      'SIGNING_KEY: got a secret that is easily guessed, expected a random one in production (openssl rand -base64 64 generates one).'
     )
   }
   return secretKey(secret, algorithm)
@@ -80,7 +80,7 @@ function importSecret(
 
 /** The secret of an oct JWK (RFC 7518 §6.4): as text if it is UTF-8, as in Django's settings, otherwise bytes. */
 function secretOf({ k }: JsonWebKey): string | Buffer {
-  if (typeof k !== 'string') throw new Error('SIGNING_KEY: got a JWK without k, expected the secret there.')
+  if (typeof k !== 'string') throw new Error('SIGNING_KEY: got a JWK without k, expected one with the secret in k.')
   const bytes = Buffer.from(k, 'base64url')
   return isUtf8(bytes) ? bytes.toString() : bytes
 }
@@ -104,7 +104,7 @@ function importPair(
     createPublicKey
   )
   if (exportPublic(given) !== publicPem) {
-    throw new Error('VERIFYING_KEY: got another key, expected the public half of SIGNING_KEY.')
+    throw new Error('VERIFYING_KEY: got a different key, expected the public half of SIGNING_KEY.')
   }
   const isCertificate = verifying.includes('-----BEGIN CERTIFICATE-----')
   return isCertificate ? { ...key, certificate: withNewlines(verifying) } : key
@@ -156,7 +156,7 @@ function readKey(
     return read(typeof source === 'string' ? withNewlines(source) : { key: source, format: 'jwk' })
   } catch {
     throw new Error(
-      `${variable}: got a text that is not a key, expected a ${kind} key in PEM without a passphrase, or a JWK.`
+      `${variable}: got text that is not a key, expected a ${kind} key in PEM without a passphrase, or a JWK.`
     )
   }
 }
@@ -177,7 +177,7 @@ function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
     return `an rsa key of ${modulusLength} bits, expected at least ${row.leastBits}`
   // With exponent 1 a message is its own signature; an even exponent cannot be inverted (RFC 8017 §3.1).
   if (row.keyType === 'rsa' && (publicExponent < 3n || publicExponent % 2n === 0n))
-    return `an rsa key with the public exponent ${publicExponent}, expected an odd one from 3`
+    return `an rsa key with the public exponent ${publicExponent}, expected an odd one of at least 3`
   return undefined
 }
 
@@ -185,7 +185,7 @@ function describeMisfit(key: KeyObject, row: AlgorithmRow): string | undefined {
 export function checkSigningKey(config: Config): readonly string[] {
   if (config.signingKey === undefined && config.algorithm !== undefined && config.algorithm !== 'ES256') {
     return [
-      `SIGNING_KEY: not set, expected a key for ALGORITHM=${config.algorithm} (the keys Keyturn makes itself are for ES256).`
+      `SIGNING_KEY: not set, expected a key for ALGORITHM=${config.algorithm} (the keys that Keyturn generates are for ES256).`
     ]
   }
   return [importSigningKey, importPreviousKey].flatMap((importKey) => {

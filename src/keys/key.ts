@@ -18,8 +18,8 @@ export interface Key {
 
 /**
  * The `kid` of a public key in PEM: the first 48 bits of its RFC 7638 thumbprint, as 8 characters. Shortened because every
- * token carries it: with the whole 43 characters an ES256 access token for a UUID user would pass its 400 bytes.
- * It only has to distinguish the few keys of one keyring; the signature is the proof.
+ * token contains it: with all 43 characters, an ES256 access token for a user with a UUID would exceed 400 bytes. It only has
+ * to distinguish the few keys of one keyring; the signature is the proof.
  */
 export const kidOf = (publicPem: string): string =>
   thumbprint(createPublicKey(publicPem).export({ format: 'jwk' })).slice(0, 8)

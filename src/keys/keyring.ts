@@ -42,8 +42,8 @@ export interface Keys {
 export interface Keyring {
   keys(): Keys
   /**
-   * Rotates what is due and loads the rotations of other processes; resolves with whether the keys have changed.
-   * Fixed keys never change. Throws KeyturnError STORE_DOWN; the keys then stay the same.
+   * Carries out rotations that are due, and loads those of other processes. Resolves with whether the keys have changed. Fixed
+   * keys never change. Throws KeyturnError STORE_DOWN; the keys then stay the same.
    */
   update(): Promise<boolean>
 }
@@ -84,7 +84,7 @@ export async function openKeyring(config: Config, options: KeyringOptions): Prom
   const policy = rotationPolicy(config)
   const opened = new Map<string, Key>()
   const open = (stored: StoredKey): Key => {
-    // Keyed by the ciphertext and the state that is authenticated with it.
+    // The key of the map is the ciphertext, with the state that is authenticated with it.
     const id = `${stored.state} ${stored.sealed}`
     const key = opened.get(id) ?? openKey(stored, options)
     opened.set(id, key)
@@ -158,8 +158,8 @@ async function rotate(store: KeyStore, policy: RotationPolicy, now: number, opti
 }
 
 /**
- * Publishes a new key, which signs once every verifier can know it, unless there is a next key already. Returns whether it was
- * published.
+ * Publishes a new key, unless there is a next key already; the key signs once every verifier has had time to fetch it. Returns
+ * whether it was published.
  */
 export const publishNext = (options: KeyringOptions, key: Key = generateKey()): Promise<boolean> =>
   options.store.addFirst(toStored(key, 'access', 'next', options))
@@ -218,7 +218,7 @@ export function openKey(
     unseal(sealed, name, secret) ?? (previousSecret === undefined ? undefined : unseal(sealed, name, previousSecret))
   if (privateText === undefined) {
     throw new ConfigError([
-      'KEY_ENCRYPTION_SECRET: does not open the keys in the database, expected the secret they were sealed with (without one, that was SIGNING_KEY as it was then). After a change, give the former one as KEY_ENCRYPTION_SECRET_PREVIOUS. If it was not changed, a row of keyturn_keys was.'
+      'KEY_ENCRYPTION_SECRET: cannot decrypt the keys in the database, expected the secret with which they were encrypted (if none was set, the SIGNING_KEY of that time). After a change, set the previous secret as KEY_ENCRYPTION_SECRET_PREVIOUS. If the secret did not change, a row of keyturn_keys did.'
     ])
   }
   if (isSecretAlgorithm(key.algorithm)) return secretKey(privateText, key.algorithm)

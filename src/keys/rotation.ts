@@ -4,7 +4,7 @@ import type { StoredKey } from './store.ts'
 export interface RotationPolicy {
   /** How long a key signs: KEY_ROTATION_INTERVAL. */
   readonly interval: number
-  /** How long a key is published before it signs, so that no verifier with a cached JWKS meets an unknown kid. */
+  /** How long a key is published before it signs, so that no verifier with a cached JWKS receives an unknown kid. */
   readonly publishAhead: number
   /** How long a key verifies after it last signed. */
   readonly keepRetired: number
@@ -32,6 +32,6 @@ export function planRotation(keys: readonly StoredKey[], now: number, policy: Ro
   return steps
 }
 
-/** Whether the next key must be published now, to be known everywhere when the interval of the active key ends. */
+/** Whether the next key must be published now, so that all verifiers have it when the interval of the active key ends. */
 const isDue = (active: StoredKey | undefined, now: number, { interval, publishAhead }: RotationPolicy): boolean =>
   active?.activatedAt !== undefined && now >= active.activatedAt + interval - publishAhead

@@ -22,7 +22,7 @@ export interface OwnCounters extends Counters {
 /** Fractional seconds of a monotonic clock. */
 const monotonicSeconds = (): number => performance.now() / 1000
 
-/** Keeps at maxNames `maxNames` names, so that an attacker with many addresses cannot fill the memory. */
+/** Keeps at most `maxNames` names, so that an attacker with many addresses cannot fill the memory. */
 export function makeOwnCounters(now = monotonicSeconds, maxNames = 10_000): OwnCounters {
   const windows = new Map<string, { readonly number: number; readonly endsAt: number }>()
   const find: OwnCounters['find'] = (name) => {

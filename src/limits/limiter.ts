@@ -5,21 +5,21 @@ import type { Count, Counters, OwnCounters } from './counters.ts'
 export interface Limit {
   readonly max: number
   readonly window: number
-  /** Whether a request is refused while the processes cannot count together. Otherwise this process counts it alone. */
+  /** Whether requests are refused while the shared counter is unavailable. Otherwise this process counts them alone. */
   readonly isClosed: boolean
 }
 
 export interface Limiter {
-  /** Counts one more of `name`. Throws KeyturnError STORE_DOWN when it cannot be counted and the limit is closed. */
+  /** Counts a request of `name`. Throws KeyturnError STORE_DOWN if it cannot be counted and the limit fails closed. */
   count(name: string, limit: Limit): Promise<Count>
-  /** The seconds until `name` may come again, if it has used up its limit as far as this process knows. */
+  /** The seconds until `name` may send another request, if it has exhausted its limit as far as this process knows. */
   waitFor(name: string, limit: Limit): number | undefined
 }
 
 /**
- * Counts in `shared`, with all other processes; where there is none, or it fails, in `own`, which continues from the last
- * count that it received. At most one command a count: until its window ends, this process knows that a limit is used up, so
- * a refused request costs the store nothing.
+ * Counts in `shared`, together with all other processes; if there is none, or it fails, in `own`, which continues from the last
+ * shared count. A count takes at most one command: this process remembers until the end of the window that a limit is
+ * exhausted, so a refused request costs the store nothing.
  *
  * @param report - called with the error when counts begin to fail, and with undefined when they work again; not about calls
  *   that a circuit refuses, which reports for itself

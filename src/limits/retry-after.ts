@@ -1,20 +1,24 @@
-/** Refused clients that a worker can serve in a second when they return: a third of the refreshes that it can (bench/results.md). */
+/**
+ * How many returning clients a worker is expected to serve in a second: a third of the refreshes that it can serve
+ * (bench/results.md).
+ */
 const servedPerSecond = 1000
 
-/** Seconds over which clients are spread: a few at least, and no longer than a person waits. */
+/** Seconds over which clients are spread: at least a few, and at most as many as a person waits. */
 const [minSpread, maxSpread] = [5, 30]
 
 export interface RetryAfterOptions {
-  /** Milliseconds of a clock that only moves forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now?: () => number
   /** From 0 to 1, as Math.random. */
   readonly random?: () => number
 }
 
 /**
- * Chooses the `Retry-After` of a refusal: whole seconds, `earliest` at least. After an outage all clients come back in the same second,
- * and all of those that are refused would come back in the same second again. So each is given a random time, spread over what the
- * refused ones need to be served: those of the last seconds are counted, less `servedPerSecond` of them for each second since.
+ * Chooses the `Retry-After` of a refusal: whole seconds, at least `earliest`. After an outage, all clients return in the same
+ * second, and those that are refused would again return together. So each gets a random time within the period that is needed
+ * to serve all refused ones: the recently refused clients are counted, less `servedPerSecond` for each second that has passed
+ * since.
  */
 export type RetryAfter = (earliest?: number) => number
 

@@ -1,7 +1,7 @@
 import type { OneTimePurpose, OneTimeToken } from './token.ts'
 
 /**
- * Stores one-time tokens: at most one for each user and purpose. An expired token is as good as none. Every method throws
+ * Stores one-time tokens: at most one for each user and purpose. An expired token counts as missing. Every method throws
  * KeyturnError STORE_DOWN if the store is unreachable.
  */
 export interface OneTimeTokenStore {

@@ -43,19 +43,24 @@ export function parseOneTimeLifetime(text: string): number | undefined {
 }
 
 /**
- * The stored form of a token. A fast hash suffices: a slow one makes guessing expensive, and 256 random bits cannot be guessed at
- * any price. A plain one too, since equal tokens do not occur. So a copy of the database contains nothing that can be redeemed.
+ * The stored form of a token, so that a copy of the database contains nothing that can be redeemed. A fast hash suffices, since
+ * 256 random bits cannot be guessed; and no salt is needed, since no two tokens are equal.
  */
 export const hashOneTimeToken = (token: string): string => createHash('sha256').update(token).digest('base64url')
 
+/** The facts about a user that a one-time token depends on. */
+type StateOfUser = Pick<User, 'passwordHash' | 'isActive' | 'claims'>
+
 /**
- * A hash of the facts about a user that a token was issued under: the password digest and the activation. A token is valid while
- * they are unchanged (isUnchanged), so a new password revokes it however it was set: over HTTP, by a command, by another worker, or by
- * Django in its own table. A digest that a login replaces (PASSWORD_REHASH) counts as a new password.
+ * A hash of the facts about a user that a token was issued under: the password digest, the activation and the `scope` claim. A
+ * token is valid while they are unchanged, so a new password revokes it however it was set: over HTTP, by a command, by another
+ * worker, or by Django in its own table. A digest that a login replaces (PASSWORD_REHASH) counts as a new password. With
+ * another scope, the user may have become an administrator, for whom the issuer may not be allowed to issue a token
+ * (src/flows/management/act.ts).
  */
-export const userState = ({ passwordHash, isActive }: Pick<User, 'passwordHash' | 'isActive'>): string =>
+export const userState = ({ passwordHash, isActive, claims: { scope } }: StateOfUser): string =>
   createHash('sha256')
-    .update(JSON.stringify([isActive, passwordHash]))
+    .update(JSON.stringify(scope === undefined ? [isActive, passwordHash] : [isActive, passwordHash, scope]))
     .digest('base64url')
 
 export interface OneTimeOptions {
@@ -67,7 +72,7 @@ export interface OneTimeOptions {
 
 /** A new token of a user: 256 random bits, and what is stored of it. */
 export function makeOneTimeToken(
-  user: Pick<User, 'id' | 'passwordHash' | 'isActive'>,
+  user: Pick<User, 'id'> & StateOfUser,
   purpose: OneTimePurpose,
   { lifetime = defaultLifetimes[purpose], now }: OneTimeOptions
 ): { readonly token: string; readonly stored: OneTimeToken } {

@@ -11,8 +11,8 @@ export interface StoredDigest {
 }
 
 /**
- * Reads one form of digest; undefined for any other, and for costs that are invalid or too high: a digest in the
- * database must not be able to occupy the machine.
+ * Reads one form of digest; undefined for any other, and for costs that are invalid or too high: a digest in the database must
+ * not be able to block the machine.
  */
 export type ReadDigest = (digest: string) => StoredDigest | undefined
 

@@ -50,8 +50,7 @@ const writesForDjango = ({ passwordRehash, usersTable }: Config): boolean =>
   passwordRehash === 'django' || (usersTable !== undefined && passwordRehash !== 'argon2id')
 
 // argon2, PBKDF2 and scrypt run on libuv's pool of four threads, which file and DNS calls share: twelve concurrent hashes
-// delayed a file call by 0.5 s, two by 20 ms (measured for DEPENDENCIES.md). A hasher has one thread; the second call is
-// ready to run when the first one ends.
+// delayed a file call by 0.5 s, two by 20 ms. A hasher has one thread; the second call is ready to run when the first one ends.
 const concurrency = 2
 
 /**

@@ -44,14 +44,14 @@ export async function passwordFault(
   // Simple JWT's endpoints trim fields with Python's strip, which also removes control characters: such a password never matches.
   if (/^[\s\p{Cc}]|[\s\p{Cc}]$/u.test(password)) return 'The password must not begin or end with white space.'
   if (Buffer.byteLength(password) > maxPasswordBytes)
-    return `The password is too long: at most ${maxPasswordBytes} bytes are taken.`
+    return `The password is too long: at most ${maxPasswordBytes} bytes are allowed.`
   if (password === '') return 'The password must not be empty.'
   if (policy === undefined) return undefined
   const { minLength, refusesCommon, serviceNames } = policy
   if ([...password].length < minLength) return `The password is too short: at least ${minLength} characters are needed.`
   const expected = [username, username.replace(/@.*$/, ''), ...serviceNames]
   if (expected.some((name) => isLittleMore(password, name)))
-    return 'The password is too close to the username or to the name of the service.'
+    return 'The password is too similar to the username or to the name of the service.'
   if (refusesCommon && (await isCommon(fold(password)))) return 'The password is too common: many people use it.'
   return undefined
 }

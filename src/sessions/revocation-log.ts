@@ -1,6 +1,6 @@
 /**
  * One entry of the revocation feed: a session by its `sid` or a token by its `jti`, never by its bytes (a signature can be
- * re-encoded). `any` is an entry of a version that did not tell the two apart.
+ * re-encoded). `any` is an entry of a version that did not distinguish the two.
  */
 export interface Revocation {
   readonly kind: 'sid' | 'jti' | 'any'
@@ -29,12 +29,12 @@ export function comesBefore(a: string, b: string): boolean {
 }
 
 /**
- * The revocations that this worker knows, in the order in which it heard of them: what receivers in other services are sent, from
- * any place on. A place is the number of entries before it, those that are forgotten included.
+ * The revocations that this worker knows, in the order in which it learned of them. They are sent to receivers in other
+ * services, from any place on. A place is the number of entries before it, including those that have been dropped.
  *
- * A receiver keeps its place as a cursor, which any worker can read: the epoch of the list, a dot, and the position of the
- * last entry it has. A cursor only counts when this very entry is known here, because a position alone does not say
- * whether everything before it is the same: after a failover, a server whose clock is behind writes smaller positions.
+ * A receiver keeps its place as a cursor, which any worker can read: the epoch of the list, a dot, and the position of the last
+ * entry that it has. A cursor is valid only if this worker has that entry. Comparing positions is not enough: after a failover,
+ * a server whose clock is behind writes smaller positions.
  */
 export class RevocationLog {
   #entries: LoggedRevocation[] = []
@@ -55,7 +55,7 @@ export class RevocationLog {
     return this.#epoch
   }
 
-  /** Takes note of the list's epoch; true when it is another list than before. */
+  /** Records the epoch of the list. Returns true if it is another list than before. */
   began(epoch: number): boolean {
     const isOther = epoch !== this.#epoch
     this.#epoch = epoch
@@ -88,13 +88,13 @@ export class RevocationLog {
     return `${this.#epoch}.${this.#positionBefore(place)}`
   }
 
-  /** The place of a cursor; undefined when it is of another list, too old, or has not been heard of here. */
+  /** The place of a cursor; undefined if the cursor belongs to another list, is too old, or is not known here. */
   find(cursor: string): number | undefined {
     const position = this.#positionOf(cursor)
     return position === this.#floor ? this.#first : this.#places.get(position ?? '')
   }
 
-  /** Whether a cursor that is not known here comes after everything that is: another worker may have heard more. */
+  /** Whether a cursor that is not known here comes after all entries that are: another worker may have received more. */
   isAhead(cursor: string): boolean {
     const position = this.#positionOf(cursor)
     return position !== undefined && comesBefore(this.#positionBefore(this.end), position)

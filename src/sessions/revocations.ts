@@ -4,16 +4,16 @@ import { type Revocation, RevocationLog, type Term } from './revocation-log.ts'
 
 export type { Revocation } from './revocation-log.ts'
 
-/** What a listener hears of a replica. */
+/** The notifications of a replica to its listener. */
 export interface RevocationListener {
   /** The log has new entries. */
   added(): void
-  /** The list is another one than before: its epoch has changed. */
+  /** The list has been replaced by another one: its epoch has changed. */
   restarted(): void
   heard(): void
 }
 
-/** What of a token decides whether it is revoked. */
+/** The claims that decide whether a token is revoked. */
 export interface RevocableClaims {
   readonly sid?: string | undefined
   readonly jti?: string | undefined
@@ -22,43 +22,50 @@ export interface RevocableClaims {
 }
 
 /**
- * This worker's replica of the revocation list: every id revoked so lately that an access token of it may still be alive.
- * A follower keeps it up to date (src/stores/redis/feed.ts, src/stores/embedded/feed.ts); verification needs no other source.
+ * This worker's replica of the revocation list: every id that was revoked so recently that one of its access tokens may not
+ * have expired yet. A follower keeps it up to date (src/stores/redis/feed.ts, src/stores/embedded/feed.ts); verification needs
+ * no other source.
  */
 export interface Revocations {
   /**
-   * Whether the token is revoked, by its session or by itself, or may have been: a token of ours that was issued before a
-   * loss of the list. Throws KeyturnError STORE_DOWN when the feed has been silent for too long: closed, not open.
+   * Whether the token is revoked, by its session or individually, or may have been: a token of ours that was issued before the
+   * list was lost. Fails closed: throws KeyturnError STORE_DOWN if the feed has been silent for too long.
    */
   has(claims: RevocableClaims): boolean
-  /** Takes note of revocations; knowing one twice does no harm. */
+  /** Adds revocations. Adding one twice does no harm. */
   add(revocations: readonly Revocation[]): void
-  /** What it knows, in the order in which it heard of it: for receivers in other services. */
+  /** The known revocations in the order in which they were received, for receivers in other services. */
   readonly log: RevocationLog
-  /** Takes note of the epoch of the list. */
+  /** Records the epoch of the list. */
   began(epoch: number): void
   /**
-   * All that was revoked before this second is lost. `now` is the time by the clock that it was read from; without it, that of this
-   * host, whose clock dates tokens and need not agree with the clock of the store.
+   * Records that all revocations from before this second are lost. `now` is the time by the clock from which `second` was read;
+   * by default, the clock of this host, which dates tokens and need not agree with that of the store.
    */
   lostBefore(second: number, now?: number): void
-  /** Has the feed read before each answer: for one that costs next to nothing to read. It reports its own failures. */
+  /**
+   * Makes the replica read the feed before each answer, for a feed that is very cheap to read. The feed reports its own
+   * failures.
+   */
   readFirst(read: (() => void) | undefined): void
-  /** Reads such a feed now; the others come by themselves. */
+  /** Reads such a feed now; other feeds are followed in the background. */
   catchUp(): void
   /** Reads such a feed, and throws KeyturnError STORE_DOWN when the feed has been silent for too long. */
   demandFresh(): void
-  /** The feed has answered just now: all that was revoked until then is known. */
+  /** Records that the feed has just been read: all revocations until now are known. */
   heard(): void
-  /** The feed could not be read. It is retried; once it has been silent for too long, this is logged as the reason. */
+  /**
+   * Records that the feed could not be read. Reading is retried; once the feed has been silent for too long, this error is
+   * logged as the reason.
+   */
   lost(error: unknown): void
   /** Whether the feed has been silent for longer than REVOCATION_STALENESS. */
   isStale(): boolean
-  /** Milliseconds since the feed was heard. */
+  /** Milliseconds since the feed was last read. */
   ageMs(): number
   /** The second of `lostBefore`, for as long as it matters. */
   lossBefore(): number | undefined
-  /** There is one listener; another one replaces it. */
+  /** Sets the listener, which replaces an earlier one. */
   listen(listener: RevocationListener): void
 }
 
@@ -68,22 +75,22 @@ export interface RevocationLimits {
   /** How long the feed may be silent, in whole seconds. */
   readonly staleness: number
   /**
-   * Ids held at most, and half of the entries: an id may be revoked again. Beyond it not every revocation can be known, so
-   * nothing is verified any more.
+   * The maximum number of ids, and half that of entries, since an id may be revoked again. Beyond it, not every revocation can
+   * be known, so no token is verified any more.
    */
-  readonly most?: number
+  readonly maxIds?: number
 }
 
 /**
  * The replica; empty and stale until its follower has read the feed for the first time.
  *
- * An entry is forgotten once its time has passed by both clocks. Tokens expire by the wall clock, which may be set: were it
- * alone, an hour forward would forget what is needed again an hour back; were it ignored, a token that was made while it was
- * ahead would outlive its entry.
+ * An entry is dropped once its time has passed by both clocks. Tokens expire by the wall clock, which may be set. If only the
+ * wall clock counted, setting it forward would drop entries that are needed again when it is set back. If it were ignored, a
+ * token that was issued while it was ahead would outlive its entry.
  */
 export class RevocationReplica implements Revocations {
   readonly log = new RevocationLog()
-  // Each in the order in which they were heard, so that what has expired is at the front.
+  // Each map is in the order of arrival, so that expired entries are at the front.
   readonly #sids = new Map<string, Term>()
   readonly #jtis = new Map<string, Term>()
   readonly #limits: Required<RevocationLimits>
@@ -97,7 +104,7 @@ export class RevocationReplica implements Revocations {
   #read: (() => void) | undefined
 
   constructor(limits: RevocationLimits, clock: Clock, monotonic: Clock = monotonicClock) {
-    this.#limits = { most: 1_000_000, ...limits }
+    this.#limits = { maxIds: 1_000_000, ...limits }
     this.#clock = clock
     this.#monotonic = monotonic
   }
@@ -165,9 +172,9 @@ export class RevocationReplica implements Revocations {
   }
 
   isStale(): boolean {
-    const { staleness, most } = this.#limits
+    const { staleness, maxIds } = this.#limits
     if (this.#monotonic() - this.#heardAt > staleness) return true
-    return this.#sids.size + this.#jtis.size > most || this.log.end - this.log.first > 2 * most
+    return this.#sids.size + this.#jtis.size > maxIds || this.log.end - this.log.first > 2 * maxIds
   }
 
   ageMs(): number {

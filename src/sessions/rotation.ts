@@ -1,15 +1,15 @@
 import { type Generation, newestGeneration, type Session, type SessionPolicy } from './session.ts'
 
 /**
- * What became of a presented refresh token. A reuse is a verdict and no exception, since the end of the session that it
- * brings must be kept although the caller is refused.
- * - rotated: its successor is handed out
- * - retried: superseded within the grace; the newest one is handed out again, the very same, and nothing advances
- * - late: the same after the grace, since the newest one has never been presented: an answer that was lost for long
+ * The result of presenting a refresh token. A reuse is a verdict and not an exception, because the session must end although
+ * the caller is refused.
+ * - rotated: its successor is issued
+ * - retried: superseded within the grace; the newest token is issued again, exactly the same, and nothing advances
+ * - late: as retried, but after the grace: the newest token was never presented, so its response was probably lost
  * - current: rotation is off; the token stays the newest
- * - recovered: newer than the store knows, so the store lost a write; the line moves on from the token
- * - reused: superseded longer ago than the grace: theft; the session has ended
- * - unknown: there is no such session (any more)
+ * - recovered: newer than the store knows, so the store has lost a write; the chain continues from the token
+ * - reused: superseded longer ago than the grace, so it may have been stolen; the session has ended
+ * - unknown: there is no such session, or it has ended
  */
 export type RotationVerdict =
   | { readonly kind: 'rotated' | 'retried' | 'late' | 'current' | 'recovered'; readonly newest: Generation }
@@ -17,16 +17,16 @@ export type RotationVerdict =
 
 export type VerdictKind = RotationVerdict['kind']
 
-/** A verdict, and the session as it is from now on: undefined when it is over. */
+/** A verdict, and the next state of the session: undefined once it has ended. */
 export interface Decision {
   readonly verdict: RotationVerdict
   readonly session: Session | undefined
 }
 
 /**
- * Decides what a presented refresh token may become. Pure: `now` is whole seconds by the store's clock. Never throws.
- * lua/rotate.lua is its atomic twin: what changes here changes there, and random histories run through both must agree.
- * Source: RFC 9700 §4.14.2; the grace is Keyturn's, for clients that lost an answer or refresh from two tabs at once.
+ * Decides what becomes of a presented refresh token. Pure; never throws. `now` is whole seconds, by the store's clock.
+ * lua/rotate.lua is its atomic twin: change both together. Tests run random histories through both.
+ * Source: RFC 9700 §4.14.2. The grace is Keyturn's own, for clients that lost a response or refresh from two tabs at once.
  */
 export function decide(session: Session | undefined, presented: number, now: number, policy: SessionPolicy): Decision {
   if (session === undefined || now >= session.expiresAt) return { verdict: { kind: 'unknown' }, session: undefined }
@@ -46,9 +46,9 @@ const handOut = (kind: 'rotated' | 'retried' | 'late' | 'current' | 'recovered',
 })
 
 /**
- * Whether a superseded generation was superseded within the grace. Kept in constant space: the last four supersessions are
- * known exactly (rotatedAt is that of the newest one's predecessor), older ones of the current burst through its anchor.
- * None of these moves when a token is presented again, so that presenting it again and again extends nothing.
+ * Whether a superseded generation was superseded within the grace. The record has a constant size: it has the times of the last
+ * four supersessions (the newest one's predecessor was superseded at rotatedAt), and an anchor for older ones of the current
+ * burst. Presenting a superseded token changes none of these, so it does not extend the grace.
  */
 function isInGrace(session: Session, presented: number, now: number, grace: number): boolean {
   if (grace === 0) return false
@@ -62,8 +62,8 @@ const lateSpacing = 8
 
 /**
  * Whether the predecessor of a token that was never presented may be presented after the grace. A thief can use that too, so it
- * is rationed: the same one again brings nothing new, but another within eight rotations is theft. So a thief who follows the
- * owner in this way is caught at the second step.
+ * is limited: the same token may come again, since the response is the same, but another one within eight rotations is theft. So a
+ * thief who follows the owner in this way is caught at the second step.
  */
 function isLate(session: Session, presented: number, now: number, { lateRetry, rotate }: SessionPolicy): boolean {
   const { generation, lateGeneration, rotatedAt } = session
@@ -72,12 +72,12 @@ function isLate(session: Session, presented: number, now: number, { lateRetry, r
 }
 
 function moveOn(session: Session, presented: number, now: number, policy: SessionPolicy): Session {
-  // The newest one has been presented, though it was not superseded: its predecessor gets no late retry from now on.
+  // The newest token has been presented, although it was not superseded: its predecessor gets no late retry from now on.
   const lateGeneration = presented === 0 ? session.lateGeneration : presented + 1
   if (!policy.rotate) return { ...session, generation: presented, lastUsedAt: now, lateGeneration }
   const burstIsOver = now - session.anchorAt > policy.grace
   const [second, third] = session.supersededAt
-  // A late retry is an answer like that of a rotation, so the grace of its token begins with it: the last use until now.
+  // A late retry is a response like that of a rotation, so the grace of its token begins at that time: the last use so far.
   const predecessorAt = session.lateGeneration === session.generation ? session.lastUsedAt : session.rotatedAt
   // The store has no record of when the generations before were superseded.
   const isKnown = presented === session.generation

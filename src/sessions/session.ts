@@ -1,21 +1,23 @@
+import { canonicalAddress } from '../addresses.ts'
 import type { SessionDevice } from '../hooks.ts'
 import { showTime } from '../time.ts'
+
 /**
- * What one login starts: the line of all refresh tokens that descend from it. Constant in size, however often it is
+ * What one login starts: the chain of all refresh tokens that descend from it. Constant in size, however often it is
  * refreshed. Times are whole seconds since 1970, by the store's own clock.
  */
 export interface Session {
   readonly userId: string
   /** 128 random bits as 32 hex digits. */
   readonly sid: string
-  /** Generation of the newest refresh token handed out: 0 at login, one more at each rotation. */
+  /** Generation of the newest refresh token: 0 at login, one more at each rotation. */
   readonly generation: number
-  /** When that one was first handed out: its `iat`. */
+  /** When that token was first issued: its `iat`. */
   readonly rotatedAt: number
   readonly createdAt: number
-  /** The end that rotation never moves. */
+  /** The absolute end, which rotation never extends. */
   readonly absoluteExp: number
-  /** When the session is over unless it is refreshed: the `exp` of the newest refresh token. */
+  /** When the session expires unless it is refreshed: the `exp` of the newest refresh token. */
   readonly expiresAt: number
   /**
    * When the three generations before the newest one's predecessor were superseded, newest first; 0 where that is not
@@ -41,7 +43,7 @@ export const showSession = ({ sid, createdAt, lastUsedAt, expiresAt, device }: S
   user_agent: device.userAgent
 })
 
-// What nearly every browser says, and so tells nothing.
+// The parts that nearly every browser sends, which distinguish nothing.
 const noise = /Mozilla\/5\.0 |AppleWebKit\/[\d.]+ |\(KHTML, like Gecko\) |Gecko\/\d+ /g
 
 /** The part of a request that names its sender. */
@@ -52,38 +54,36 @@ interface Sender {
 
 /** The device that sent a request, without control characters. A store may keep less of it. */
 export const describeDevice = ({ ip, headers: { 'user-agent': userAgent = '' } }: Sender): SessionDevice => ({
-  ip,
+  ip: canonicalAddress(ip),
   userAgent: userAgent
     .replace(noise, '')
     .replace(/\p{Cc}/gu, '')
     .slice(0, 200)
 })
 
-/** One place in the line: all that a refresh token is made of, besides the session it belongs to. */
+/** One position in the chain: everything that determines a refresh token, besides its session. */
 export interface Generation {
   readonly number: number
   readonly issuedAt: number
   readonly expiresAt: number
 }
 
-/** How sessions live. Durations are whole seconds. */
+/** The policy of sessions. Durations are whole seconds. */
 export interface SessionPolicy {
   /** Idle lifetime: that of a refresh token. */
   readonly lifetime: number
   readonly absoluteLifetime: number
-  /** How long after its rotation a refresh token may be presented again; 0 is never, Infinity as long as it lives. */
+  /** How long after its rotation a refresh token may be presented again; 0 is never, Infinity is until it expires. */
   readonly grace: number
-  /** How long after its rotation, beyond the grace, the predecessor of a token that was never presented may come; 0 is never. */
+  /**
+   * How long after its rotation, beyond the grace, the predecessor of a token that was never presented is still accepted; 0 is
+   * never.
+   */
   readonly lateRetry: number
-  /** Whether a refresh hands out a successor. */
+  /** Whether a refresh issues a successor. */
   readonly rotate: boolean
   /** Sessions a user may have at once. */
   readonly maxPerUser: number
-  /**
-   * Whether refresh tokens of another issuer may become sessions, so that the end of all sessions has to be remembered
-   * for them.
-   */
-  readonly adopts: boolean
 }
 
 /** The maximum lifetime of a refresh token of another issuer, in whole seconds: a year. */

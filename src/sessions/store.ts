@@ -3,7 +3,7 @@ import type { RotationVerdict } from './rotation.ts'
 import type { Revocations } from './revocations.ts'
 import type { Session } from './session.ts'
 
-/** What a refresh token says of its place: whose session, and where in its line. */
+/** The position that a refresh token names: the user, the session, and the generation. */
 export interface PresentedGeneration {
   readonly userId: string
   readonly sid: string
@@ -15,10 +15,10 @@ export interface ForeignToken {
   readonly userId: string
   /** Of the session that it becomes: derived from the token, so that it is the same each time. */
   readonly sid: string
-  /** 0 when the token does not say. */
+  /** 0 if the token does not contain it. */
   readonly issuedAt: number
   readonly expiresAt: number
-  /** How long its session lives, in whole seconds, in place of the policy's. */
+  /** The lifetime of its session in whole seconds, instead of that of the policy. */
   readonly lifetime?: number
 }
 
@@ -47,16 +47,16 @@ export function newestOf(
 }
 
 /**
- * Where sessions are kept: one record each, with an expiry. Each method checks and changes in one atomic step, which looks
- * at no more than some thousand sessions. A session that it ends is in the revocation feed before it resolves, and known to
- * a replica of the server where there is one. It throws KeyturnError STORE_DOWN when the store cannot be reached; it may
- * then have happened or not, and calling it again finishes it.
+ * Stores sessions: one record each, with an expiry. Each method checks and changes in one atomic step, which reads at most some
+ * thousand sessions. Before it resolves, a session that it ends is in the revocation feed and, if the server has replicas,
+ * confirmed by one of them. It throws KeyturnError STORE_DOWN if the store is unreachable; the change may then have happened or
+ * not, and calling the method again completes it.
  */
 export interface SessionStore {
   /**
-   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. A user who has
-   * far more than that, from before there was a limit, loses some at each login, not the newest. `lifetime`, in whole
-   * seconds, takes the place of the policy's.
+   * Starts a session, and ends the user's oldest ones beyond the policy's maxPerUser: `ended` holds their sids. If the user has
+   * far more sessions, because there was no limit before, each login ends some of them, but not the newest. `lifetime`, in
+   * whole seconds, overrides that of the policy.
    */
   start(
     userId: string,
@@ -64,36 +64,38 @@ export interface SessionStore {
     lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
   /**
-   * Starts the session of a foreign token, whose generation 0 the token then is. False, and nothing is done, when that
-   * was done before, or when all sessions of the user were ended after the token was issued.
+   * Starts the session of a foreign token, which becomes its generation 0. Returns false, and changes nothing, if this was done
+   * before, or if all sessions of the user were ended after the token was issued.
    */
   adopt(token: ForeignToken, device: SessionDevice): Promise<boolean>
   /** Whether `adopt` would find that it may not start a session for this token. */
   isSpent(token: ForeignToken): Promise<boolean>
   /**
-   * Check and change in one step: of any number of callers with the same generation, one rotates. `rotates` takes the place of
-   * the policy's: with false none does, and the generation stays the newest, as in a session of sliding tokens.
+   * Checks and changes in one step: of any number of callers with the same generation, one rotates. `rotates` overrides that of
+   * the policy: with false, none rotates, and the generation stays the newest, as in a session of sliding tokens.
    */
   rotate(presented: PresentedGeneration, rotates?: boolean): Promise<RotationVerdict>
-  /** The session, unless it is over. */
+  /** The session, unless it has ended. */
   find(userId: string, sid: string): Promise<Session | undefined>
-  /** A page of the user's sessions that are not over, newest first. */
+  /** A page of the user's live sessions, newest first. */
   list(userId: string, page?: SessionPage): Promise<readonly Session[]>
   /** Ends the session; false when there was none. */
   revoke(userId: string, sid: string): Promise<boolean>
   /**
-   * Ends all sessions of the user, but for the one that is `kept`: the sids that ended. None of them can be refreshed or
-   * found from its first step on; how many more steps it takes depends on how many there are.
+   * Ends all sessions of the user except `kept`, and returns their sids. From the first step on, none of them can be refreshed
+   * or found; the number of further steps depends on the number of sessions.
    */
   revokeAll(userId: string, kept?: string): Promise<readonly string[]>
-  /** Revokes one access token alone, by its `jti` of 32 hex digits. Its session goes on. */
+  /** Revokes a single access token, by its `jti` of 32 hex digits. Its session continues. */
   revokeToken(jti: string): Promise<void>
+  /** An estimate of the number of sessions, from a bounded number of reads. */
+  estimateCount(): Promise<number>
   /** Resolves when the store answers. */
   ping(): Promise<void>
   close(): Promise<void>
 }
 
-/** Where ended sessions are announced to every worker. */
+/** The feed that announces ended sessions to every worker. */
 export interface RevocationFeed {
   /** Keeps `replica` up to date until it is closed. Resolves when the feed has been read for the first time. */
   follow(replica: Revocations): Promise<RevocationFollower>

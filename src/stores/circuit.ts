@@ -1,8 +1,8 @@
 import { KeyturnError } from '../errors.ts'
 
 /*
- * A circuit breaker in front of a store. Without one, requests pile up behind a store that hangs: each waits for its
- * time-out, new ones arrive faster than old ones give up, and all of them meet the store when it is back.
+ * A circuit breaker in front of a store. Without one, requests pile up behind a store that hangs: each waits for its time-out,
+ * new ones arrive faster than old ones give up, and the store receives all of them when it is back.
  *
  *   closed ── three time-outs in a row ──> open ── the store answers ──> half-open ── five seconds ──> closed
  *                                            ^                               │
@@ -11,20 +11,21 @@ import { KeyturnError } from '../errors.ts'
  * closed     All calls pass.
  * open       Calls are refused at once. Once a second one of them probes the store first, and passes if it answers.
  * half-open  A growing share of the calls passes, from a tenth to all of them, so that a store that has just come back is not
- *            met by every client at once. A call passes in any case while no other one waits.
+ *            met by every client at once. A call passes in any case while few others wait, so that a quiet service refuses none.
  *
  * A call that fails at once, as with a refused connection or a full store, opens nothing: no request waits for it, and reads
  * may still work.
  *
- * A call with `patienceMs` waits no longer than that, and the time-outs of the store alone open the circuit. While the store
- * is late for such a call, others with `patienceMs` are refused at once but for one a second: see src/limits/limiter.ts.
+ * A call with `patienceMs` waits no longer than that, but only the time-outs of the store itself open the circuit. While the
+ * store is late for such a call, other calls with `patienceMs` are refused at once, except one per second: see
+ * src/limits/limiter.ts.
  */
 
 export type CircuitState = 'closed' | 'open' | 'half-open'
 
 export interface CircuitOptions {
   /** The store's name, for errors. */
-  readonly name: string
+  readonly name: StoreName
   /** Resolves when the store answers. It has a time-out of its own. */
   readonly probe: () => Promise<unknown>
   readonly observer?: StoreObserver | undefined
@@ -32,28 +33,60 @@ export interface CircuitOptions {
   readonly now?: () => number
 }
 
+export type StoreName = 'Redis' | 'PostgreSQL' | 'SQLite'
+
 /** What happens between this process and its stores, for the log, the metrics and the traces. */
 export interface StoreObserver {
   /** At every change of a circuit's state, with the error that opened it. */
-  changed?(store: string, state: CircuitState, cause?: unknown): void
-  /** After each call: its duration in milliseconds, and how it failed. Called in the asynchronous context of the call. */
-  called?(store: string, ms: number, error?: unknown): void
+  changed?(store: StoreName, state: CircuitState, cause?: unknown): void
+  /** After each call: its duration in milliseconds, and how it failed. */
+  called?(store: StoreName, ms: number, error?: unknown): void
+  /**
+   * Called after each wait of a caller, in the caller's asynchronous context: for a call that several callers share, once for
+   * each, and also if an open circuit refused it. `operation` contains no values, only the names of our own operations and
+   * tables.
+   */
+  waited?(store: StoreName, operation: string, ms: number, error?: unknown): void
+}
+
+/** The result of `wait`, which is reported as what a caller waited for. */
+export async function watched<T>(
+  { waited }: StoreObserver,
+  store: StoreName,
+  operation: string,
+  wait: () => Promise<T>
+): Promise<T> {
+  if (waited === undefined) return await wait()
+  const startedAt = performance.now()
+  try {
+    const result = await wait()
+    waited(store, operation, performance.now() - startedAt)
+    return result
+  } catch (error) {
+    waited(store, operation, performance.now() - startedAt, error)
+    throw error
+  }
 }
 
 export interface CallOptions {
+  /** What the caller waits for; undefined if `call` is for several callers. */
+  readonly operation?: string
   /** How many callers wait for this call. */
   readonly callers?: number
   /** How long the caller waits, in milliseconds; by default until the store's own time-out. */
   readonly patienceMs?: number
 }
 
-/** One or two may be a lost packet. */
+/** One or two time-outs may be lost packets. */
 const maxTimeouts = 3
 
-/** Between two probes, in milliseconds: what a client is asked to wait. */
+/** Milliseconds between two probes. */
 const interval = 1000
 
-/** Waiting callers of one process: ten times those of a busy worker, and what a store serves in a fraction of a second. */
+/**
+ * The maximum number of waiting callers of one process: ten times those of a busy worker, and as many as a store serves in a
+ * fraction of a second.
+ */
 export const maxWaiting = 500
 
 /** How long the circuit is half-open, in milliseconds, and the share of calls that pass at its beginning. */
@@ -61,8 +94,14 @@ const rampMs = 5000
 const firstShare = 0.1
 
 /**
- * All calls pass in a part of each slice, in milliseconds, and none in the rest: the calls of one request follow each other
- * within a few milliseconds, and are mostly refused or passed together.
+ * The number of calls that always pass: those of one request, such as a login, which reads a user and a decoy concurrently, and
+ * of our polls.
+ */
+const maxQuiet = 4
+
+/**
+ * The length of a slice in milliseconds. All calls pass in a part of each slice, and none in the rest: the calls of one request
+ * follow each other within a few milliseconds, so most of them pass or are refused together.
  */
 const sliceMs = 100
 
@@ -75,7 +114,7 @@ export interface Circuit {
 }
 
 export class CircuitBreaker implements Circuit {
-  readonly #name: string
+  readonly #name: StoreName
   readonly #probe: () => Promise<unknown>
   readonly #observer: StoreObserver
   readonly #now: () => number
@@ -85,7 +124,7 @@ export class CircuitBreaker implements Circuit {
   #timeouts = 0
   #answeredAt = Number.NEGATIVE_INFINITY
   #probedAt = Number.NEGATIVE_INFINITY
-  /** When a call with patience was last given up or let through since; undefined once the store has answered. */
+  /** When a call with `patienceMs` last timed out or was admitted since then; undefined once the store has answered. */
   #lateAt: number | undefined
 
   constructor({ name, probe, observer = {}, now = () => performance.now() }: CircuitOptions) {
@@ -95,14 +134,16 @@ export class CircuitBreaker implements Circuit {
     this.#now = now
   }
 
-  run<T>(call: () => Promise<T>, { callers = 1, patienceMs }: CallOptions = {}): Promise<T> {
-    return patienceMs === undefined ? this.#pass(call, callers) : this.#passWithin(patienceMs, call, callers)
+  run<T>(call: () => Promise<T>, { operation, callers = 1, patienceMs }: CallOptions = {}): Promise<T> {
+    const pass = (): Promise<T> =>
+      patienceMs === undefined ? this.#pass(call, callers) : this.#passWithin(patienceMs, call, callers)
+    return operation === undefined ? pass() : watched(this.#observer, this.#name, operation, pass)
   }
 
   async #pass<T>(call: () => Promise<T>, callers: number): Promise<T> {
     if (this.#state === 'open') await this.#probeOnce()
     else if (this.#state === 'half-open') this.#takeShare()
-    if (this.#waiting >= maxWaiting) throw this.#refusal(`${this.#waiting} calls wait already`)
+    if (this.#waiting >= maxWaiting) throw this.#refusal(`${this.#waiting} calls are already waiting`)
     const startedAt = this.#now()
     this.#waiting += callers
     try {
@@ -153,7 +194,7 @@ export class CircuitBreaker implements Circuit {
       return
     }
     const share = firstShare + (1 - firstShare) * (elapsed / rampMs)
-    if (this.#waiting > 0 && elapsed % sliceMs >= share * sliceMs)
+    if (this.#waiting >= maxQuiet && elapsed % sliceMs >= share * sliceMs)
       throw this.#refusal(`circuit half-open; ${Math.floor(share * 100)} % of calls pass`)
   }
 
@@ -184,5 +225,8 @@ export class CircuitBreaker implements Circuit {
   }
 }
 
-/** ioredis ("Command timed out"), pg ("Query read timeout") and the system (ETIMEDOUT) have no word in common but this. */
+/**
+ * The only text that the errors of ioredis ("Command timed out"), pg ("Query read timeout") and the system (ETIMEDOUT) have in
+ * common.
+ */
 const isTimeout = (error: unknown): boolean => /timed? ?out/i.test((error as Error).message)

@@ -54,8 +54,8 @@ export interface Stores {
 
 /**
  * Opens the configured stores: PostgreSQL and Redis if they have a URL, otherwise one embedded file, which is migrated here.
- * which is brought up to date here. `observer` learns of their calls and of the circuits in front of them. Throws StoreError naming the
- * variable when a store cannot be reached or is not migrated.
+ * `observer` is notified of their calls and of the circuits in front of them. Throws StoreError naming the variable if a store
+ * is unreachable or not migrated.
  */
 export async function openStores(config: Config, clock: Clock, observer?: StoreObserver): Promise<Stores> {
   const [database, redis] = await openEngines(config, observer)
@@ -195,8 +195,7 @@ export const sessionPolicy = (config: Config): SessionPolicy => ({
   // Without a grace the operator wants strict single use, as Simple JWT has it.
   lateRetry: config.refreshReuseGrace === 0 ? 0 : Math.min(config.refreshLateRetry, config.refreshTokenLifetime),
   rotate: config.rotateRefreshTokens,
-  maxPerUser: config.maxSessionsPerUser,
-  adopts: config.adoptRefreshTokens !== null
+  maxPerUser: config.maxSessionsPerUser
 })
 
 /** Undefined without REDIS_URL. */
@@ -255,7 +254,7 @@ async function reached<T>(variable: string, open: () => Promise<T>): Promise<T> 
   } catch (error) {
     if (error instanceof ConfigError) throw error
     throw new StoreError(
-      `${variable}: cannot be used, ${describe(error)}. Is it running, and is the value right?`,
+      `${variable}: cannot be used, ${describe(error)}. Is it running, and is the value correct?`,
       error
     )
   }

@@ -1,3 +1,4 @@
+import { type Client, firstIssuedAt } from '../clients/client.ts'
 import type { CustomClaims } from '../hooks.ts'
 import { randomId } from '../random.ts'
 import type { Clock } from '../time.ts'
@@ -10,14 +11,14 @@ export interface LiveSession {
   readonly expiresAt: number
 }
 
-/** Makes access tokens. */
+/** Issues access tokens. */
 export interface AccessTokens {
   /** A new access token of a session, valid from now for ACCESS_TOKEN_LIFETIME or until the session ends. */
   issue(user: TokenUser, session: LiveSession, custom: CustomClaims): string
-  /** For how many whole seconds a token of the session that is issued now is valid. */
+  /** How long a token issued to the session now is valid, in whole seconds. */
   lifetimeIn(session: LiveSession): number
   /** A client's own access token: without a user or session, valid for ACCESS_TOKEN_LIFETIME. */
-  issueToClient(clientId: string, scopes: readonly string[]): string
+  issueToClient(client: Pick<Client, 'id' | 'createdAt'>, scopes: readonly string[]): string
   /** How long access tokens are valid, in whole seconds. */
   readonly lifetime: number
 }
@@ -35,7 +36,10 @@ export function makeAccessTokens(codec: TokenCodec, lifetime: number, rules: Cla
       const facts = { token_type: 'access', ...begin(expiresAt), user, sid } as const
       return codec.sign('access', buildClaims(facts, rules, { ...claimsForServices(user.id, rules), ...custom }))
     },
-    issueToClient: (clientId, scopes) =>
-      codec.sign('access', buildClientClaims({ ...begin(), clientId, scopes }, rules))
+    issueToClient(client, scopes) {
+      const { exp, iat, jti } = begin()
+      const facts = { exp, iat: Math.max(iat, firstIssuedAt(client)), jti, clientId: client.id, scopes }
+      return codec.sign('access', buildClientClaims(facts, rules))
+    }
   }
 }

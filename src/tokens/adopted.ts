@@ -1,33 +1,30 @@
 import type { CustomClaims } from '../hooks.ts'
 import { derivedId } from '../random.ts'
 import type { ForeignToken, PresentedGeneration } from '../sessions/store.ts'
-import type { Clock } from '../time.ts'
+import { type Clock, endOfTime } from '../time.ts'
 import type { AdoptionRules } from './adoption.ts'
 import type { ClaimRules, Claims } from './claims.ts'
 
 /**
- * A token whose session is known: whose it is and where in its line, and all its claims; `foreign` when another issuer
- * signed it, with a session that may have to be started for it.
+ * A token whose session is known: its user, its position in the chain, and all its claims. `foreign` is set if another issuer
+ * signed it; its session may have to be started.
  */
 export interface PresentedToken extends PresentedGeneration {
   readonly claims: Claims
-  /** The custom claims of an adopted token, which go on into the tokens that it is exchanged for. */
+  /** The custom claims of an adopted token, which are carried over to its successors. */
   readonly carried?: CustomClaims
   readonly foreign?: ForeignToken & { readonly jti: string }
 }
 
 export type RefreshPlace = Omit<PresentedToken, 'claims'>
 
-/** The last second of the year 9999. */
-const endOfTime = 253_402_300_799
-
-/** Makes sessions for tokens of Simple JWT, which name none. */
+/** Derives sessions for tokens of Simple JWT, which do not name one. */
 export interface Adopted {
   /** The id of the session of this token alone. It cannot be computed without our secret. */
   sidOf(jti: string, userId: string): string
   /**
-   * The first place of that session; undefined when the token is not adopted. `lastExp` is the end of the last token with this
-   * `jti`, in seconds since 1970.
+   * The first position of that session; undefined if the token is not adopted. `lastExp` is the latest `exp` of a token with
+   * this `jti`, in seconds since 1970.
    */
   placeOf(claims: Claims, lastExp: number): RefreshPlace | undefined
 }

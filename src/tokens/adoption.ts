@@ -11,7 +11,7 @@ export interface AdoptionRules {
 
 /**
  * ADOPT_REFRESH_TOKENS; undefined if it is off. Anyone who has the key can backdate the `iat` of a token, so adoption cannot
- * end by `iat` alone: it ends when the last honest token has expired.
+ * end by `iat` alone: it ends when the last legitimate token has expired.
  */
 export function adoptionRules({
   adoptRefreshTokens,

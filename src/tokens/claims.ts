@@ -4,6 +4,7 @@ import type { Config } from '../config/settings.ts'
 import { KeyturnError } from '../errors.ts'
 import type { CustomClaims } from '../hooks.ts'
 import { passwordFingerprint } from '../passwords/fingerprint.ts'
+import { endOfTime } from '../time.ts'
 import type { User } from '../users/user.ts'
 import { adoptionRules } from './adoption.ts'
 import type { Payload } from './codec.ts'
@@ -165,15 +166,15 @@ export function checkClaims(payload: Payload, now: number, rules: ClaimRules): C
   const { [names.token_type]: token_type, [names.jti]: jti, [names.user_id]: user_id } = payload
   const { [names.refresh_exp]: refresh_exp, [names.hash_password]: hash_password } = payload
   const invalid = (detail: string) => new KeyturnError('TOKEN_INVALID', { detail })
-  if (!isOptional(exp, isTime) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
-    throw invalid('exp, iat or nbf is not a number of seconds')
-  if (!isOptional(jti, isText) || !isOptional(sub, isText) || !isOptional(iss, isText))
-    throw invalid('jti, sub or iss is not a string')
+  if (!isOptional(exp, isExpiry) || !isOptional(iat, isTime) || !isOptional(nbf, isTime))
+    throw invalid('exp, iat or nbf is not a time in seconds')
+  if (!isOptional(jti, isId) || !isOptional(sub, isId) || !isOptional(iss, isText))
+    throw invalid('jti, sub or iss is not a valid string')
   if (!isOptional(aud, isAudience)) throw invalid('aud is neither a string nor a list of strings')
-  if (!isOptional(sid, isText) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
+  if (!isOptional(sid, isId) || !isOptional(gen, isGeneration)) throw invalid('sid or gen has the wrong type')
   if (!isOptional(user_id, isUserId)) throw invalid('user_id has the wrong type')
-  if (token_type === 'sliding' && !isOptional(refresh_exp, isTime))
-    throw invalid('refresh_exp is not a number of seconds')
+  if (token_type === 'sliding' && !isOptional(refresh_exp, isExpiry))
+    throw invalid('refresh_exp is not a time in seconds')
   if (nbf !== undefined && nbf > now + rules.leeway) throw invalid('nbf is in the future')
   if (iat !== undefined && iat > now + rules.leeway + issueSkew) throw invalid('iat is in the future')
   if (rules.issuer !== undefined && iss !== rules.issuer) throw invalid('iss does not match ISSUER')
@@ -235,10 +236,14 @@ export const isUnderPassword = (
 const isOptional = <T>(value: unknown, is: (value: unknown) => value is T): value is T | undefined =>
   value === undefined || is(value)
 const isTime = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+/** Simple JWT makes it a date, and fails beyond the last one. It compares `iat` and `nbf` as numbers. */
+const isExpiry = (value: unknown): value is number => isTime(value) && value <= endOfTime
 const isText = (value: unknown): value is string => typeof value === 'string'
+/** A text that every store can hold: PostgreSQL has no NUL, and UTF-8 no half of a surrogate pair. */
+const isId = (value: unknown): value is string => isText(value) && !value.includes('\0') && value.isWellFormed()
 const isGeneration = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 32 - 1
-const isUserId = (value: unknown): value is string | number => isText(value) || Number.isSafeInteger(value)
+const isUserId = (value: unknown): value is string | number => isId(value) || Number.isSafeInteger(value)
 
 const isAudience = (value: unknown): value is string | string[] => [value].flat().every(isText)
 

@@ -3,24 +3,30 @@ import type { Key } from '../keys/key.ts'
 import type { Keys } from '../keys/keyring.ts'
 import { namesTwice, readHeader, splitToken } from './jws.ts'
 
-/** The two kinds of key: `access` keys may be checked by anyone, `refresh` keys by Keyturn alone (unless SIGNING_KEY is shared). */
+/**
+ * The two kinds of key: signatures of `access` keys can be verified by any service, those of `refresh` keys by Keyturn alone
+ * (unless SIGNING_KEY is shared).
+ */
 export type KeyUse = 'access' | 'refresh'
 
-/** What a token carries before anything of it is trusted but its signature. */
+/** The payload of a token of which only the signature has been verified. */
 export type Payload = Readonly<Record<string, unknown>>
 
 /** Turns claims into signed tokens and back. */
 export interface TokenCodec {
-  /** A JWS in compact form (RFC 7515 §7.1) under the key in force for `use`. HMAC tokens of equal claims are equal texts. */
+  /** Signs a JWS in compact form (RFC 7515 §7.1) with the current key for `use`. With HMAC, equal claims result in equal tokens. */
   sign(use: KeyUse, claims: object): string
-  /** The payload of a token whose signature one of our keys made. Throws KeyturnError TOKEN_INVALID. Claims are not checked. */
+  /**
+   * Returns the payload of a token that was signed with one of our keys. Claims are not checked. Throws KeyturnError
+   * TOKEN_INVALID.
+   */
   read(token: string): Payload
 }
 
 /** Signs and verifies JWS with one key and its algorithm. */
 export interface TokenKey {
   sign(claims: object): string
-  /** Throws when the signature is not this key's. Times are not checked: all claims are, in claims.ts. */
+  /** Throws if the signature was not made with this key. Times are not checked here; claims.ts checks all claims. */
   verify(token: string): Payload
 }
 
@@ -38,8 +44,8 @@ const maxVerified = 4096
 const maxHeads = 64
 
 /**
- * A codec without keys until `use` has resolved. It caches access tokens whose signature it has verified: the same token
- * comes back with every request of its user, and a signature costs more than all other checks together.
+ * A codec, which has no keys until `use` has resolved. It caches access tokens whose signature it has verified: the same token
+ * is sent with every request of its user, and verifying a signature costs more than all other checks together.
  */
 export class Codec implements TokenCodec {
   readonly #options: CodecOptions
@@ -47,7 +53,7 @@ export class Codec implements TokenCodec {
   #signing!: TokenKey
   /** Verify tokens that name none of our keys: Simple JWT's tokens have no kid, and Simple JWT accepts any kid. */
   #unnamed: readonly TokenKey[] = []
-  /** Never changes: it is derived from the internal key, or fixed. */
+  /** The key for refresh tokens. Never changes, since it is derived from the internal key, or configured. */
   #refresh!: TokenKey
   /** Keys by the header of a verified token: a key writes the same header each time. */
   #byHead = new Map<string, readonly TokenKey[]>()
@@ -58,7 +64,7 @@ export class Codec implements TokenCodec {
     this.#options = options
   }
 
-  /** Replaces the keys. Keys that stay are not opened again. */
+  /** Replaces the keys. Keys that were in use before are not prepared again. */
   async use(keys: Keys): Promise<void> {
     const { openKey, accessTokenType } = this.#options
     const byKid = new Map<string, TokenKey>()
@@ -87,8 +93,8 @@ export class Codec implements TokenCodec {
     const keys = this.#byHead.get(jws.head) ?? this.#findKeys(jws.head)
     const payload = checkSignature(keys, token)
     if (this.#byHead.size < maxHeads) this.#byHead.set(jws.head, keys)
-    // Only Keyturn has this key, and it never writes a name twice. A refresh token is presented once: thousands of them
-    // would evict the access tokens, which come again and again.
+    // Only Keyturn has this key, and it never writes duplicate names. A refresh token is presented once: thousands of them
+    // would evict the access tokens, which are presented repeatedly.
     if (keys[0] === this.#refresh) return payload
     if (namesTwice(jws.payload, payload)) throw invalid('the payload names a member twice')
     this.#remember(token, Object.freeze(payload))

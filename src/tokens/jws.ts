@@ -5,7 +5,7 @@ import { isUtf8 } from 'node:buffer'
  */
 
 /** Maximum length of a token in characters; longer ones are refused without parsing. */
-export const longestToken = 4096
+export const maxTokenLength = 4096
 
 /** A parsed token. */
 export interface Jws {
@@ -25,7 +25,7 @@ export interface JwsHeader {
  * payload in UTF-8. Returns a string with the reason, for the log, if the token is malformed.
  */
 export function splitToken(token: string): Jws | string {
-  if (token.length > longestToken) return `longer than ${longestToken} characters`
+  if (token.length > maxTokenLength) return `longer than ${maxTokenLength} characters`
   const [head, body, signature, more] = token.split('.')
   if (head === undefined || body === undefined || signature === undefined || more !== undefined)
     return 'not three parts'

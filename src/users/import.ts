@@ -49,7 +49,7 @@ export function readUser(entry: unknown, options: ImportOptions): Reading {
     return readFields(entry as Fields, options)
   if (model.toLowerCase() !== options.model.toLowerCase()) return { kind: 'other', model }
   if (pk === undefined || pk === null)
-    return { kind: 'refused', reason: 'has no pk, which user_id claims name: dump it without --natural-primary' }
+    return { kind: 'refused', reason: 'has no pk, which user_id claims contain: dump it without --natural-primary' }
   return readFields({ ...fields, id: pk }, options)
 }
 

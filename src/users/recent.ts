@@ -8,14 +8,18 @@ export interface RecentUser extends Pick<User, 'id' | 'username' | 'isActive'> {
   readonly passwordFingerprint: string
 }
 
-/** Users as they were a few seconds ago, for endpoints that a user calls many times a second. */
-export interface RecentUsers {
+/** A user as the store has it now. */
+export interface CurrentUser extends RecentUser {
+  readonly stored: User
+}
+
+/** Users as they were a few seconds ago, for endpoints that are called many times a second for the same user. */
+export interface RecentUsers<Found extends RecentUser = RecentUser> {
   /**
    * A user cached with another password than that of `fingerprint` is looked up again: the token with the fingerprint may be
-   * newer than the cache. Throws KeyturnError STORE_DOWN if the store is unreachable and the user is not
-   * cached.
+   * newer than the cache. Throws KeyturnError STORE_DOWN if the store is unreachable and the user is not cached.
    */
-  findById(id: string, fingerprint?: unknown): Promise<RecentUser | undefined>
+  findById(id: string, fingerprint?: unknown): Promise<Found | undefined>
 }
 
 const describe = ({ id, username, isActive, passwordHash }: User): RecentUser => ({
@@ -26,10 +30,10 @@ const describe = ({ id, username, isActive, passwordHash }: User): RecentUser =>
 })
 
 /** The same for the current state of users: for endpoints that change something. */
-export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUsers => ({
+export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUsers<CurrentUser> => ({
   async findById(id) {
-    const user = await store.findById(id)
-    return user && describe(user)
+    const stored = await store.findById(id)
+    return stored && { ...describe(stored), stored }
   }
 })
 
@@ -37,7 +41,7 @@ export const makeCurrentUsers = (store: Pick<UserStore, 'findById'>): RecentUser
 const fresh = 5
 
 /** Maximum number of cached users; the oldest entry is evicted first. Each takes a few hundred bytes. */
-const most = 10_000
+const maxUsers = 10_000
 
 /**
  * Caches the users of `store`, and which users do not exist. While the store is unreachable, cached users stay valid: an access
@@ -48,7 +52,7 @@ export function makeRecentUsers(store: Pick<UserStore, 'findById'>, clock: Clock
   const looking = new Map<string, Promise<RecentUser | undefined>>()
 
   const remember = (id: string, user: RecentUser | undefined): RecentUser | undefined => {
-    if (!seen.has(id) && seen.size >= most) seen.delete(seen.keys().next().value ?? '')
+    if (!seen.has(id) && seen.size >= maxUsers) seen.delete(seen.keys().next().value ?? '')
     seen.set(id, { at: clock(), user })
     return user
   }

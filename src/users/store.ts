@@ -17,6 +17,8 @@ export interface UserStore {
   setActive(id: string, isActive: boolean): Promise<boolean>
   setClaims(id: string, claims: User['claims']): Promise<boolean>
   delete(id: string): Promise<boolean>
+  /** Throws KeyturnError UNSUPPORTED_CHANGE where `delete` would: what precedes a deletion must not happen then. */
+  demandDelete(): Promise<void>
   /** Changes the username. Throws KeyturnError UNSUPPORTED_CHANGE where tokens carry usernames. */
   rename(id: string, username: string): Promise<'renamed' | 'taken' | 'missing'>
   /**

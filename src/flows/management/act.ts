@@ -5,6 +5,7 @@ import { KeyturnError } from '../../errors.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import type { User } from '../../users/user.ts'
+import type { Hooks } from '../hooks.ts'
 
 /** What a client or a user may do at the management endpoints; `keyturn.admin` is all of it. */
 export const managementScopes = [
@@ -28,7 +29,10 @@ export interface Actor extends Pick<AuditEvent, 'ip' | 'requestId'> {
 }
 
 /** What an act concerns. */
-export type ActObject = Pick<AuditEvent, 'userId' | 'sid' | 'object'>
+export interface ActObject extends Pick<AuditEvent, 'userId' | 'sid' | 'object'> {
+  /** There was nothing to end: the actor may be repeating a call that was answered 503, without its entry. */
+  readonly result?: 'ended'
+}
 
 /** Writes an act to the audit trail. Throws KeyturnError STORE_DOWN; the act must then not be acknowledged. */
 export type RecordAct = (event: ActName, by: Actor, on?: ActObject) => Promise<void>
@@ -39,15 +43,28 @@ export const makeRecordAct =
   (event, { actor, ip, requestId }, on = {}) =>
     trail.record({ event, result: 'ok', at: clock(), actor, ip, requestId, ...on })
 
-/** Whether an actor with these scopes may do what needs `scope`. */
+/**
+ * Waits for the rest of an act that has begun to take effect, and for its entry. The entry is written even if the rest fails: a
+ * change that stays must not be missing from the trail because another store is down. Throws the error of the rest, or else that
+ * of the entry.
+ */
+export async function withEntry<T>(entry: Promise<void>, rest: Promise<T>): Promise<T> {
+  await Promise.allSettled([entry, rest])
+  const result = await rest
+  await entry
+  return result
+}
+
+/** Whether an actor with these scopes may do what requires `scope`. */
 export const isAllowed = (scopes: readonly string[], scope: ManagementScope): boolean =>
   scopes.includes('keyturn.admin') ||
   scopes.includes(scope) ||
   (scope === 'keyturn.users.read' && scopes.includes('keyturn.users'))
 
 /**
- * Throws KeyturnError SCOPE_MISSING if `scopes` has a management scope that the actor lacks. It guards what gives, or gives
- * access to, such scopes: otherwise an actor that may set passwords could take over an administrator.
+ * Throws KeyturnError SCOPE_MISSING if `scopes` has a management scope that the actor lacks. This guards all acts that grant
+ * such scopes, or access to an account that has them: otherwise an actor that may set passwords could take over an
+ * administrator's account.
  */
 export function demandAuthority({ scopes: own }: Actor, scopes: readonly string[]): void {
   if (own === undefined) return
@@ -55,14 +72,42 @@ export function demandAuthority({ scopes: own }: Actor, scopes: readonly string[
   if (excess !== undefined) throw new KeyturnError('SCOPE_MISSING', { detail: `the actor lacks ${excess}` })
 }
 
-/** The scopes in a user's stored claims. */
+/** The scopes in a user's claims: those that are stored, or those of a token. */
 export const scopesOf = ({ claims: { scope } }: Pick<User, 'claims'>): readonly string[] =>
   typeof scope === 'string' ? (parseScope(scope) ?? []) : []
 
-/** The user with this id. Throws KeyturnError NOT_FOUND, and SCOPE_MISSING for a user with more management scopes than the actor. */
-export async function getUser(users: Pick<UserStore, 'findById'>, by: Actor, id: string): Promise<User> {
+/** Returns the scopes that a user's next token would have. Throws KeyturnError CLAIMS_FAILED. */
+export type ScopesByHook = (user: User) => Promise<readonly string[]>
+
+/** Undefined if no hook adds claims: the scopes are then those that are stored. */
+export const makeScopesByHook = (hooks: Pick<Hooks, 'claims' | 'addClaims'>): ScopesByHook | undefined =>
+  hooks.addClaims
+    ? async (user) => scopesOf({ claims: await hooks.claims(user, { grant: 'login', sid: undefined }) })
+    : undefined
+
+/**
+ * As demandAuthority, for the scopes of a user. A hook may add scopes to those that are stored, or derive them from the username
+ * or from another claim. The hook is not called for an actor with all scopes, whom a hook that fails must not stop.
+ */
+export async function demandAuthorityOver(by: Actor, user: User, scopesByHook?: ScopesByHook): Promise<void> {
+  demandAuthority(by, scopesOf(user))
+  const hasAll = by.scopes === undefined || by.scopes.includes('keyturn.admin')
+  if (!hasAll && scopesByHook !== undefined) demandAuthority(by, await scopesByHook(user))
+}
+
+/** What is needed to find a user, and the scopes of the user. */
+export interface UserLookup {
+  readonly users: Pick<UserStore, 'findById'>
+  readonly scopesByHook?: ScopesByHook | undefined
+}
+
+/**
+ * The user with this id. Throws KeyturnError NOT_FOUND, SCOPE_MISSING for a user with more management scopes than the actor, and
+ * CLAIMS_FAILED.
+ */
+export async function getUser({ users, scopesByHook }: UserLookup, by: Actor, id: string): Promise<User> {
   const user = await users.findById(id)
   if (user === undefined) throw new KeyturnError('NOT_FOUND')
-  demandAuthority(by, scopesOf(user))
+  await demandAuthorityOver(by, user, scopesByHook)
   return user
 }

@@ -40,7 +40,7 @@ export const makeManageClients = ({ clients, record }: ClientParts) => {
       await record('client_create', by, { object: id })
     },
 
-    /** Replaces the secret; the former one stays valid for `overlap` whole seconds. */
+    /** Replaces the secret; the old one stays valid for `overlap` whole seconds. */
     async rotateSecret(by: Actor, id: string, secret: string, overlap: number): Promise<void> {
       await demandClient(by, id)
       if (!(await clients.rotateSecret(id, hashSecret({ id, secret }), overlap))) throw new KeyturnError('NOT_FOUND')

@@ -1,4 +1,5 @@
 import type { ClaimNames } from '../../config/claim-names.ts'
+import type { ActivityRecord } from '../../activity.ts'
 import type { ClientStore } from '../../clients/store.ts'
 import type { KeyringOptions } from '../../keys/keyring.ts'
 import type { RotationPolicy } from '../../keys/rotation.ts'
@@ -6,10 +7,11 @@ import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
-import type { RecordAct } from './act.ts'
+import type { RecordAct, ScopesByHook } from './act.ts'
 import { makeManageClients } from './clients.ts'
 import { makeManageKeys } from './keys.ts'
 import { makeManageOneTimeTokens } from './one-time-tokens.ts'
+import { makeOverview } from './overview.ts'
 import { makeManageSessions } from './sessions.ts'
 import { makeListUsers } from './user-list.ts'
 import { makeCreateUser, UserManagement } from './users.ts'
@@ -25,17 +27,23 @@ export interface ManagementParts {
   readonly rotation: RotationPolicy
   readonly record: RecordAct
   readonly claimNames: ClaimNames
+  readonly scopesByHook: ScopesByHook | undefined
+  readonly activity: Pick<ActivityRecord, 'read'>
 }
 
 /** Everything an operator or another service may do: the management endpoints; commands use the parts that they need. */
-export const makeManagement = (parts: ManagementParts) => ({
-  users: new UserManagement(parts),
-  createUser: makeCreateUser(parts),
-  listUsers: makeListUsers(parts.users),
-  sessions: makeManageSessions(parts),
-  oneTimeTokens: makeManageOneTimeTokens(parts),
-  clients: makeManageClients(parts),
-  keys: makeManageKeys(parts)
-})
+export const makeManagement = (parts: ManagementParts) => {
+  const keys = makeManageKeys(parts)
+  return {
+    users: new UserManagement(parts),
+    createUser: makeCreateUser(parts),
+    listUsers: makeListUsers(parts.users),
+    sessions: makeManageSessions(parts),
+    oneTimeTokens: makeManageOneTimeTokens(parts),
+    clients: makeManageClients(parts),
+    keys,
+    overview: makeOverview({ ...parts, keys })
+  }
+}
 
 export type Management = ReturnType<typeof makeManagement>

@@ -13,7 +13,7 @@ export interface KeyParts {
   readonly record: RecordAct
 }
 
-/** The key that a rotation has published or activated, and since or from when it signs, in whole seconds since 1970. */
+/** The key that a rotation has published or activated, and the time from which it signs, in whole seconds since 1970. */
 export interface RotatedKey {
   readonly key: StoredKey
   readonly signsFrom: number
@@ -41,9 +41,9 @@ export const makeManageKeys = ({ keyring, isFixed, rotation, record }: KeyParts)
     list: async (): Promise<readonly StoredKey[]> => (isFixed ? [] : await list()),
 
     /**
-     * Publishes a new key, unless there is a next key already; it signs once every verifier can know it. With `isImmediate` it
-     * signs at once, and verifiers with a cached JWKS may refuse its tokens until they read it again. Throws KeyturnError
-     * UNSUPPORTED_CHANGE with SIGNING_KEY.
+     * Publishes a new key, unless there is a next key already. It signs once every verifier has had time to fetch it. With
+     * `isImmediate` it signs at once, and verifiers with a cached JWKS may refuse its tokens until they fetch the JWKS again.
+     * Throws KeyturnError UNSUPPORTED_CHANGE with SIGNING_KEY.
      */
     async rotate(by: Actor, { isImmediate }: { readonly isImmediate: boolean }): Promise<RotatedKey> {
       if (isFixed) throw noManagedKeys()

@@ -2,11 +2,9 @@ import { KeyturnError } from '../../errors.ts'
 import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose, userState } from '../../one-time-tokens/token.ts'
 import type { Clock } from '../../time.ts'
-import type { UserStore } from '../../users/store.ts'
-import { type Actor, getUser, type RecordAct } from './act.ts'
+import { type Actor, getUser, type RecordAct, type UserLookup } from './act.ts'
 
-export interface OneTimeTokenParts {
-  readonly users: Pick<UserStore, 'findById'>
+export interface OneTimeTokenParts extends UserLookup {
   readonly oneTimeTokens: OneTimeTokenStore
   readonly record: RecordAct
   readonly clock: Clock
@@ -19,7 +17,7 @@ export interface IssueOptions {
 }
 
 /** Issues and redeems one-time tokens, which another service sends to users. Each method throws KeyturnError STORE_DOWN. */
-export const makeManageOneTimeTokens = ({ users, oneTimeTokens, record, clock }: OneTimeTokenParts) => ({
+export const makeManageOneTimeTokens = ({ oneTimeTokens, record, clock, ...lookup }: OneTimeTokenParts) => ({
   /**
    * Issues a token in place of the user's former one of the same purpose; `expiresAt` is in whole seconds since 1970. The user may
    * be inactive, or without a password. Throws KeyturnError NOT_FOUND, and SCOPE_MISSING for a user with more management scopes
@@ -30,7 +28,7 @@ export const makeManageOneTimeTokens = ({ users, oneTimeTokens, record, clock }:
     userId: string,
     { purpose, lifetime }: IssueOptions
   ): Promise<{ readonly token: string; readonly expiresAt: number }> {
-    const user = await getUser(users, by, userId)
+    const user = await getUser(lookup, by, userId)
     const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, now: clock() })
     await oneTimeTokens.put(stored)
     await record('one_time_token', by, { userId, object: purpose })
@@ -41,7 +39,7 @@ export const makeManageOneTimeTokens = ({ users, oneTimeTokens, record, clock }:
   async redeem(by: Actor, token: string, purpose: OneTimePurpose): Promise<{ readonly userId: string }> {
     // The user is read after the token was taken, so a change in between is seen.
     const stored = await oneTimeTokens.take(hashOneTimeToken(token), purpose)
-    const user = stored && (await users.findById(stored.userId))
+    const user = stored && (await lookup.users.findById(stored.userId))
     if (user === undefined || userState(user) !== stored?.userState) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
     await record('one_time_token_redeem', by, { userId: user.id, object: purpose })
     return { userId: user.id }

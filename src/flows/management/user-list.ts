@@ -19,7 +19,7 @@ export interface UserListOptions {
 const maxRead = 1000
 
 /**
- * Lists users, page by page. A prefix needs no index of its own: the names that begin with it are neighbours in the order of
+ * Lists users, page by page. A prefix needs no separate index: the names that begin with it are adjacent in the order of
  * usernames, in which the list is read from the prefix on. Throws KeyturnError STORE_DOWN.
  */
 export const makeListUsers =
@@ -37,7 +37,7 @@ export const makeListUsers =
       ...near.filter(({ username }) => username.startsWith(start))
     ]
     const page = pageOf(matches, limit)
-    // More neighbours than one request reads: the next one goes on behind them.
+    // There are more names than one request reads; the next one continues after them.
     const isCut = end === -1 && read.length === maxRead
     return page.next === undefined && isCut ? { ...page, next: read.at(-1)?.username } : page
   }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { ClaimNames } from '../../config/claim-names.ts'
 import { type FieldMessage, type FieldMessages, KeyturnError } from '../../errors.ts'
 import { digestKind } from '../../passwords/digest.ts'
@@ -9,7 +9,16 @@ import type { SessionStore } from '../../sessions/store.ts'
 import { claimsFault } from '../../tokens/custom.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User, usernameFault } from '../../users/user.ts'
-import { type Actor, demandAuthority, getUser, type RecordAct, scopesOf } from './act.ts'
+import {
+  type Actor,
+  demandAuthority,
+  demandAuthorityOver,
+  getUser,
+  type RecordAct,
+  type ScopesByHook,
+  scopesOf,
+  withEntry
+} from './act.ts'
 
 export interface UserParts {
   readonly users: UserStore
@@ -17,6 +26,7 @@ export interface UserParts {
   readonly oneTimeTokens: Pick<OneTimeTokenStore, 'deleteOf'>
   readonly record: RecordAct
   readonly claimNames: ClaimNames
+  readonly scopesByHook?: ScopesByHook | undefined
 }
 
 export interface PasswordParts {
@@ -33,7 +43,7 @@ export interface NewUser {
   readonly claims?: User['claims'] | undefined
 }
 
-/** What a management request changes of a user; undefined members stay as they are. */
+/** The changes of a user by a management request; undefined members stay unchanged. */
 export interface UserChanges {
   readonly username?: string | undefined
   readonly isActive?: boolean | undefined
@@ -41,7 +51,7 @@ export interface UserChanges {
 }
 
 /**
- * The digest of a password that an operator chose, as hard to guess as the policy demands. Throws KeyturnError FIELDS_INVALID
+ * Returns the digest of a password that an operator chose, if the password policy allows it. Throws KeyturnError FIELDS_INVALID
  * naming `password`, and BUSY when too many logins wait for a hash.
  */
 export async function digestOf(
@@ -62,27 +72,40 @@ const unusableDigest = (): string => `!${randomBytes(30).toString('base64url')}`
  * UNSUPPORTED_CHANGE where the users are Django's, and STORE_DOWN.
  */
 export const makeCreateUser =
-  ({ users, record, claimNames }: Pick<UserParts, 'users' | 'record' | 'claimNames'>) =>
+  ({ users, record, claimNames, scopesByHook }: Pick<UserParts, 'users' | 'record' | 'claimNames' | 'scopesByHook'>) =>
   async (by: Actor, { username, digest, isActive = true, claims }: NewUser): Promise<User> => {
     const name = normalizeUsername(username)
     demandUsername(name)
     if (digest !== undefined) demandDigest(digest)
     if (claims !== undefined) demandClaims(by, claims, claimNames)
+    await demandAuthorityOver(by, { ...userToBe(), username: name, isActive, claims: claims ?? {} }, scopesByHook)
     const created = await users.create(name, (isActive ? digest : undefined) ?? unusableDigest())
     if (created === undefined) throw new KeyturnError('NAME_TAKEN')
     const { id } = created
-    if (claims !== undefined) await users.setClaims(id, claims)
-    // The password comes last: an inactive user never logs in.
-    if (!isActive) await users.setActive(id, false)
-    if (!isActive && digest !== undefined) await users.setPassword(id, digest)
-    await record('user_create', by, { userId: id })
+    const complete = async (): Promise<void> => {
+      if (claims !== undefined) await users.setClaims(id, claims)
+      // The password comes last: an inactive user never logs in.
+      if (!isActive) await users.setActive(id, false)
+      if (!isActive && digest !== undefined) await users.setPassword(id, digest)
+    }
+    await withEntry(record('user_create', by, { userId: id }), complete())
     return { ...created, isActive, claims: claims ?? created.claims }
   }
 
+/** What a hook is given for a user who does not exist yet: an id of the usual form that no user has. */
+const userToBe = (): Omit<User, 'username' | 'isActive' | 'claims'> => ({
+  id: randomUUID(),
+  passwordHash: '',
+  createdAt: 0,
+  lastLoginAt: undefined
+})
+
 /**
- * What management does to a user who exists. Each method throws KeyturnError NOT_FOUND when the database has no such user (any
- * more), SCOPE_MISSING for a user with more management scopes than the actor, UNSUPPORTED_CHANGE where the table cannot take the
+ * Changes an existing user. Each method throws KeyturnError NOT_FOUND when the database has no such user (any more),
+ * SCOPE_MISSING for a user with more management scopes than the actor, UNSUPPORTED_CHANGE where the table cannot take the
  * change, and STORE_DOWN. Those that end sessions return the ids of the sessions that ended.
+ *
+ * A change of the database has its entry even if the sessions cannot be ended: the call then fails, and can be repeated.
  */
 export class UserManagement {
   readonly #parts: UserParts
@@ -91,8 +114,11 @@ export class UserManagement {
     this.#parts = parts
   }
 
-  get(by: Actor, id: string): Promise<User> {
-    return getUser(this.#parts.users, by, id)
+  /** The user, if the actor has authority over it, both as it is and as it would be with `changes`. */
+  async get(by: Actor, id: string, changes?: Partial<Pick<User, 'username' | 'claims'>>): Promise<User> {
+    const user = await getUser(this.#parts, by, id)
+    if (changes !== undefined) await demandAuthorityOver(by, { ...user, ...changes }, this.#parts.scopesByHook)
+    return user
   }
 
   /** Sets the password and ends the user's sessions, since others may know the old one. */
@@ -100,16 +126,14 @@ export class UserManagement {
     const { users, sessions, record } = this.#parts
     await this.get(by, id)
     demandChanged(await users.setPassword(id, digest))
-    const ended = await sessions.revokeAll(id)
-    await record('user_password', by, { userId: id })
-    return ended
+    return await withEntry(record('user_password', by, { userId: id }), sessions.revokeAll(id))
   }
 
   /** Throws KeyturnError FIELDS_INVALID for claims that a token cannot have. */
   async setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
     const { users, record, claimNames } = this.#parts
     demandClaims(by, claims, claimNames)
-    await this.get(by, id)
+    await this.get(by, id, { claims })
     demandChanged(await users.setClaims(id, claims))
     await record('user_claims', by, { userId: id })
   }
@@ -123,16 +147,15 @@ export class UserManagement {
   /** The user can neither log in nor refresh, and is logged out everywhere. */
   async deactivate(by: Actor, id: string): Promise<readonly string[]> {
     await this.get(by, id)
-    const ended = await this.#shutOut(id)
-    await this.#parts.record('user_deactivate', by, { userId: id })
-    return ended
+    demandChanged(await this.#parts.users.setActive(id, false))
+    return await withEntry(this.#parts.record('user_deactivate', by, { userId: id }), this.#shutOut(id))
   }
 
   /** Throws KeyturnError FIELDS_INVALID and NAME_TAKEN. */
   async rename(by: Actor, id: string, username: string): Promise<void> {
     const name = normalizeUsername(username)
     demandUsername(name)
-    await this.get(by, id)
+    await this.get(by, id, { username: name })
     const outcome = await this.#parts.users.rename(id, name)
     if (outcome === 'taken') throw new KeyturnError('NAME_TAKEN')
     demandChanged(outcome === 'renamed')
@@ -141,8 +164,10 @@ export class UserManagement {
 
   /** Several changes; each is an act with an entry of its own. All are checked before the first is made. */
   async change(by: Actor, id: string, { username, isActive, claims }: UserChanges): Promise<User> {
-    if (username !== undefined) demandUsername(normalizeUsername(username))
+    const name = username === undefined ? undefined : normalizeUsername(username)
+    if (name !== undefined) demandUsername(name)
     if (claims !== undefined) demandClaims(by, claims, this.#parts.claimNames)
+    await this.get(by, id, { ...(name !== undefined && { username: name }), ...(claims !== undefined && { claims }) })
     if (username !== undefined) await this.rename(by, id, username)
     if (claims !== undefined) await this.setClaims(by, id, claims)
     if (isActive === true) await this.activate(by, id)
@@ -153,18 +178,23 @@ export class UserManagement {
   async delete(by: Actor, id: string): Promise<readonly string[]> {
     const { users, sessions, record } = this.#parts
     await this.get(by, id)
+    await users.demandDelete()
     // In this order it can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still start a session
     // until the user is deleted.
-    const ended = await this.#shutOut(id)
+    demandChanged(await users.setActive(id, false))
+    const ended = await this.#shutOut(id).catch(async (error: unknown) => {
+      // The user stays, and is inactive.
+      await record('user_deactivate', by, { userId: id })
+      throw error
+    })
     demandChanged(await users.delete(id))
-    const late = await sessions.revokeAll(id)
-    await record('user_delete', by, { userId: id })
+    const late = await withEntry(record('user_delete', by, { userId: id }), sessions.revokeAll(id))
     return [...ended, ...late]
   }
 
+  /** What follows when a user becomes inactive. */
   async #shutOut(id: string): Promise<readonly string[]> {
-    demandChanged(await this.#parts.users.setActive(id, false))
-    // Those of an active user are invalid from now on, but would be valid again after an activation.
+    // Tokens of a user who was active are invalid from now on, but would be valid again after an activation.
     await this.#parts.oneTimeTokens.deleteOf(id)
     return await this.#parts.sessions.revokeAll(id)
   }

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
 import { KeyturnError } from '../../errors.ts'
 import type { StoreObserver } from '../circuit.ts'
-import type { KeyedRows, SqlDatabase, SqlRow, SqlValue } from '../sql/connection.ts'
+import { type KeyedRows, type SqlDatabase, type SqlRow, type SqlValue, summarize } from '../sql/connection.ts'
 
 /** One SQLite file shared by the processes of this host. Its calls block, so statements are short and use keys. */
 export interface EmbeddedEngine extends SqlDatabase {
@@ -81,16 +81,21 @@ function prepareOnce(
   return statement
 }
 
-/** Reports the duration of `work` as one call. */
-function observed<T>(observer: StoreObserver | undefined, work: () => T): T {
-  if (observer?.called === undefined) return work()
+/** Reports the duration of `work` as one call of one caller; `sql` is its statement. */
+function observed<T>(observer: StoreObserver | undefined, sql: string | undefined, work: () => T): T {
+  if (observer === undefined) return work()
   const startedAt = performance.now()
+  const report = (error?: unknown): void => {
+    const ms = performance.now() - startedAt
+    observer.called?.('SQLite', ms, error)
+    observer.waited?.('SQLite', sql === undefined ? 'transaction' : summarize(sql), ms, error)
+  }
   try {
     const result = work()
-    observer.called('SQLite', performance.now() - startedAt)
+    report()
     return result
   } catch (error) {
-    observer.called('SQLite', performance.now() - startedAt, error)
+    report(error)
     throw error
   }
 }
@@ -118,9 +123,9 @@ function makeEngine(file: string, database: DatabaseSyncInstance, observer: Stor
   const runNow = <Row>(sql: string, values: readonly SqlValue[]): readonly Row[] =>
     guarded(() => prepare(sql).all(...values) as Row[])
   const run = <Row>(sql: string, values: readonly SqlValue[] = []): readonly Row[] =>
-    database.isTransaction ? runNow(sql, values) : observed(observer, () => runNow(sql, values))
+    database.isTransaction ? runNow(sql, values) : observed(observer, sql, () => runNow(sql, values))
   const exec = (sql: string): void => guarded(() => database.exec(sql))
-  const transaction = <T>(work: () => T): T => observed(observer, () => transact(database, work))
+  const transaction = <T>(work: () => T): T => observed(observer, undefined, () => transact(database, work))
   return {
     dialect: 'sqlite',
     file,
@@ -136,6 +141,9 @@ function makeEngine(file: string, database: DatabaseSyncInstance, observer: Stor
       }
     },
     async query(sql, values) {
+      return run(sql, values)
+    },
+    async change(sql, values) {
       return run(sql, values)
     },
     finder<Row>({ table, columns, key }: KeyedRows) {

@@ -3,12 +3,13 @@ import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
 import type { EmbeddedEngine } from './engine.ts'
 
-/** How often a worker that answers nothing looks for news, in milliseconds. */
+/** How often a worker without requests reads the feed, in milliseconds. */
 const interval = 500
 
 /**
  * Keeps `replica` up to date from the table of revocations, which the processes of this host share. Loaded when it returns, and
- * read before each answer, by primary key, in some ten microseconds: what another process has answered is known at once.
+ * read before each answer, by primary key, in some ten microseconds, so that a revocation that another process has answered is
+ * known at once.
  */
 export function followEmbeddedFeed(engine: EmbeddedEngine, replica: Revocations): RevocationFollower {
   let position = 0

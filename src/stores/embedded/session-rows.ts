@@ -47,6 +47,7 @@ const schema = `
     user_id TEXT PRIMARY KEY,
     ended_at BIGINT NOT NULL
   );
+  CREATE INDEX IF NOT EXISTS keyturn_session_ends_time ON keyturn_session_ends (ended_at);
 `
 
 interface SessionRow {
@@ -83,19 +84,22 @@ const toSession = (row: SessionRow): Session => ({
   device: { ip: row.ip, userAgent: row.user_agent }
 })
 
-/** Sessions that one transaction ends at most: some three milliseconds. */
+/** The maximum number of sessions that are counted, which takes some milliseconds. */
+const maxCounted = 100_000
+
+/** The maximum number of sessions that one transaction ends, which takes some three milliseconds. */
 const step = 200
 
 /**
- * An end of all sessions of a user that is not finished: those up to a rowid, but for the one that is kept, have ended, and
- * are announced and deleted step by step. A session that starts meanwhile has a greater rowid.
+ * An unfinished end of all sessions of a user: those up to a rowid, except the kept one, have ended, and are announced and
+ * deleted step by step. A session that starts meanwhile has a greater rowid.
  */
 interface Ending {
   readonly upTo: number
   readonly kept: string
 }
 
-/** The statements on the tables of sessions. Each that writes needs the transaction of its caller. */
+/** The statements on the tables of sessions. Those that write must run in a transaction of the caller. */
 export class SessionRows {
   readonly #engine: EmbeddedEngine
   readonly #policy: SessionPolicy
@@ -166,7 +170,7 @@ export class SessionRows {
     )
   }
 
-  /** Announces to every worker, and forgets what no access token can outlive, in the transaction of the caller. */
+  /** Announces sessions to every worker, and deletes entries that no access token can outlive, in the transaction of the caller. */
   announce(ids: readonly string[], kind: 'sid' | 'jti' = 'sid'): void {
     for (const id of ids)
       this.#engine.run('INSERT INTO keyturn_revocations (id, revoked_at, kind) VALUES ($1, $2, $3)', [
@@ -188,7 +192,7 @@ export class SessionRows {
     return ended.length > 0
   }
 
-  /** Deletes sessions, which a subquery names by rowid, and announces those that were not over: their sids. */
+  /** Deletes sessions, selected by a subquery for their rowids, announces those that were live, and returns their sids. */
   #endThose(rowids: string, values: readonly (string | number)[]): readonly string[] {
     const rows = this.#engine.run<Pick<SessionRow, 'sid' | 'expires_at'>>(
       `DELETE FROM keyturn_sessions WHERE rowid IN (${rowids}) RETURNING sid, expires_at`,
@@ -199,9 +203,13 @@ export class SessionRows {
     return live
   }
 
-  /** Ends all sessions of the user but the one that is kept: they count as ended, and are deleted in steps. */
+  /**
+   * Ends all sessions of the user except the kept one: they count as ended at once, and are deleted in steps. For a user
+   * without sessions, only the time is written.
+   */
   beginEnding(userId: string, kept: string): void {
-    if (this.#policy.adopts) this.#dateEnding(userId)
+    this.#dateEnding(userId)
+    if (this.#engine.run('SELECT 1 FROM keyturn_sessions WHERE user_id = $1 LIMIT 1', [userId]).length === 0) return
     const isLive = kept !== '' && this.read(userId, kept) !== undefined
     this.#engine.run(
       `INSERT INTO keyturn_endings (user_id, up_to, kept)
@@ -211,7 +219,10 @@ export class SessionRows {
     )
   }
 
-  /** A step of an ending, in the transaction of the caller: the sids that it ended, none when there is no more to do. */
+  /**
+   * Carries out a step of an ending, in the transaction of the caller, and returns the sids of the sessions; none if the ending
+   * is finished.
+   */
   endSome(userId: string): readonly string[] {
     const ending = this.#findEnding(userId)
     if (ending === undefined) return []
@@ -221,7 +232,7 @@ export class SessionRows {
     )
   }
 
-  /** Forgets an ending that has no session left; whether there is none any more. */
+  /** Deletes an ending that has no sessions left. Returns whether there is none any more. */
   finishEnding(userId: string): boolean {
     const ending = this.#findEnding(userId)
     if (ending === undefined) return true
@@ -239,7 +250,16 @@ export class SessionRows {
     )
   }
 
-  /** How many sessions the user has more than may be, counted up to one step of them. */
+  /** How many sessions there are, counted up to 100,000. */
+  count(): number {
+    const [row] = this.#engine.run<{ count: number }>(
+      'SELECT count(*) AS count FROM (SELECT 1 FROM keyturn_sessions WHERE expires_at > $1 LIMIT $2)',
+      [this.#clock(), maxCounted]
+    )
+    return row?.count ?? 0
+  }
+
+  /** By how many sessions the user exceeds the limit, counted up to one step. */
   #countSurplus(userId: string): number {
     const [row] = this.#engine.run<{ count: number }>(
       'SELECT count(*) AS count FROM (SELECT 1 FROM keyturn_sessions WHERE user_id = $1 LIMIT $2)',
@@ -248,7 +268,7 @@ export class SessionRows {
     return (row?.count ?? 0) - this.#policy.maxPerUser
   }
 
-  /** Ends the oldest sessions beyond the limit, one step of them at most; or goes on with an ending. */
+  /** Ends the oldest sessions beyond the limit, at most one step; or continues an unfinished ending. */
   endSurplus(userId: string): readonly string[] {
     if (this.#findEnding(userId) !== undefined) {
       this.endSome(userId)
@@ -267,7 +287,7 @@ export class SessionRows {
     ])
   }
 
-  /** Deletes some sessions that are over, so that the file does not grow with them. */
+  /** Deletes some expired sessions, so that they do not accumulate in the file. */
   clearExpired(): void {
     this.#engine.run(
       'DELETE FROM keyturn_sessions WHERE sid IN (SELECT sid FROM keyturn_sessions WHERE expires_at <= $1 LIMIT 20)',
@@ -275,7 +295,7 @@ export class SessionRows {
     )
   }
 
-  /** Whether a token is the first one adopted into its session, which is then remembered until the token has expired. */
+  /** Records the adoption of a token until it expires. Returns whether it is the first one for its session. */
   insertAdoption({ userId, sid, expiresAt }: ForeignToken): boolean {
     this.#engine.run('DELETE FROM keyturn_adoptions WHERE expires_at <= $1', [this.#clock()])
     const rows = this.#engine.run(
@@ -304,7 +324,7 @@ export class SessionRows {
     return newestOf(own === undefined ? sessions : [...sessions, own], limit, after)
   }
 
-  /** Remembers when all sessions of the user ended, for tokens of another issuer. */
+  /** Records when all sessions of the user were ended, for tokens of another issuer. */
   #dateEnding(userId: string): void {
     this.#engine.run(
       `INSERT INTO keyturn_session_ends (user_id, ended_at) VALUES ($1, $2)
@@ -322,8 +342,8 @@ const laterColumns = [
 ] as const
 
 /**
- * Makes the tables, or brings them up to date. The epoch is when the feed began (src/stores/redis/lua/epoch.lua): 0 where one
- * of an earlier version is there, which has lost nothing.
+ * Creates the tables, or updates them. The epoch is when the feed began (src/stores/redis/lua/epoch.lua), or 0 if the feed is
+ * that of an earlier version, which has lost nothing.
  */
 export async function prepareTables(
   { query, script }: SqlQueries & { script(sql: string): Promise<void> },

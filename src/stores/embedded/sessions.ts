@@ -19,6 +19,7 @@ export async function openEmbeddedSessions(
 ): Promise<SessionStore> {
   await engine.exclusively((database) => prepareTables(database, clock()))
   const rows = new SessionRows(engine, policy, window, clock)
+  const waitForTurn = makeTurns()
   return {
     async start(userId, device, lifetime = policy.lifetime) {
       return engine.transaction(() => {
@@ -28,22 +29,12 @@ export async function openEmbeddedSessions(
         return { session, ended: rows.endSurplus(userId) }
       })
     },
-    async adopt(token, device) {
-      const { userId, sid, lifetime = policy.lifetime } = token
-      return engine.transaction(() => {
-        if (!rows.insertAdoption(token) || rows.isEndedSince(token)) return false
-        rows.insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
-        return true
-      })
-    },
-    async isSpent(token) {
-      return rows.isAdopted(token.sid) || rows.isEndedSince(token)
-    },
+    ...makeAdoption(engine, rows, policy, clock),
     async rotate({ userId, sid, generation }, rotates = policy.rotate) {
       return engine.transaction(() => {
         const decision = decide(rows.read(userId, sid), generation, clock(), { ...policy, rotate: rotates })
         if (decision.session !== undefined) rows.update(decision.session)
-        // Reused; or one whose end is not finished.
+        // Reused, or a session whose end is not finished.
         else rows.end(userId, sid)
         return decision.verdict
       })
@@ -57,15 +48,62 @@ export async function openEmbeddedSessions(
     async revoke(userId, sid) {
       return engine.transaction(() => rows.end(userId, sid))
     },
-    revokeAll: (userId, kept = '') => endAll(engine, rows, userId, kept),
+    async revokeAll(userId, kept = '') {
+      const turn = waitForTurn()
+      if (turn !== undefined) await turn
+      return await endAll(engine, rows, userId, kept)
+    },
     async revokeToken(jti) {
       engine.transaction(() => rows.announce([jti], 'jti'))
+    },
+    async estimateCount() {
+      return rows.count()
     },
     async ping() {
       engine.run('SELECT 1')
     },
-    // The engine belongs to whatever opened it: users may live in it too.
+    // The engine is closed by whatever opened it: it may also contain the users.
     async close() {}
+  }
+}
+
+/** Sessions of another issuer's refresh tokens. */
+function makeAdoption(
+  engine: EmbeddedEngine,
+  rows: SessionRows,
+  policy: SessionPolicy,
+  clock: Clock
+): Pick<SessionStore, 'adopt' | 'isSpent'> {
+  return {
+    async adopt(token, device) {
+      const { userId, sid, lifetime = policy.lifetime } = token
+      return engine.transaction(() => {
+        if (!rows.insertAdoption(token) || rows.isEndedSince(token)) return false
+        rows.insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
+        return true
+      })
+    },
+    async isSpent(token) {
+      return rows.isAdopted(token.sid) || rows.isEndedSince(token)
+    }
+  }
+}
+
+/**
+ * Gives each call its own turn of the event loop, since many calls in one turn would block all other requests. Undefined if it
+ * is the current turn.
+ */
+function makeTurns(): () => Promise<void> | undefined {
+  let last: Promise<void> | undefined
+  return () => {
+    const own = last
+    const next = (own ?? Promise.resolve())
+      .then(() => nextTurn())
+      .then(() => {
+        if (last === next) last = undefined
+      })
+    last = next
+    return own
   }
 }
 
@@ -77,14 +115,16 @@ async function endAll(
 ): Promise<readonly string[]> {
   const first = engine.transaction(() => {
     rows.beginEnding(userId, kept)
-    return rows.endSome(userId)
+    return { sids: rows.endSome(userId), isFinished: rows.finishEnding(userId) }
   })
-  const ended = [...first]
-  // Other requests take their turns between the steps. What a step has done is on the disk with the last one, at the
-  // latest; that the sessions have ended has been there since the first.
-  while (!engine.transaction(() => rows.finishEnding(userId))) {
+  const ended = [...first.sids]
+  let { isFinished } = first
+  // Other requests get their turns between the steps. The last step flushes all of them to disk; the end of the sessions itself
+  // was flushed by the first one.
+  while (!isFinished) {
     await nextTurn()
     for (const sid of engine.lightTransaction(() => rows.endSome(userId))) ended.push(sid)
+    isFinished = engine.transaction(() => rows.finishEnding(userId))
   }
   return ended
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { parseRedisUrl, type RedisAddress } from '../../config/redis-address.ts'
 import { KeyturnError } from '../../errors.ts'
@@ -78,6 +79,32 @@ const aboutCertificates = {
   advice: '; trust who signed its certificate with NODE_EXTRA_CA_CERTS, or accept any with REDIS_TLS_VERIFY=false'
 }
 
+/**
+ * Connects again whenever it has ended without `disconnect`. ioredis ends a connection for good if the Sentinels announce a failover
+ * while it looks for the master: the failover detector disconnects the connector, whose connect() then rejects, and no retryStrategy
+ * is asked.
+ */
+class LastingRedis extends Redis {
+  #isClosed = false
+
+  constructor(options: ClientOptions) {
+    super(options)
+    this.on('end', () => this.#startAgain())
+  }
+
+  override disconnect(reconnect = false): void {
+    this.#isClosed ||= !reconnect
+    super.disconnect(reconnect)
+  }
+
+  #startAgain(): void {
+    setTimeout(() => {
+      // A failure ends it again.
+      if (!this.#isClosed) this.connect().catch(() => {})
+    }, reconnectAfter(1)).unref()
+  }
+}
+
 function makeConnection(
   { kind, nodes, username, password, ...address }: RedisAddress,
   options: ClientOptions
@@ -86,11 +113,11 @@ function makeConnection(
   const common: ClientOptions = { ...options, ...account, family: address.family, lazyConnect: true }
   switch (kind) {
     case 'single':
-      return new Redis({ ...common, ...nodes[0], db: address.db })
+      return new LastingRedis({ ...common, ...nodes[0], db: address.db })
     case 'socket':
-      return new Redis({ ...common, path: address.path, db: address.db })
+      return new LastingRedis({ ...common, path: address.path, db: address.db })
     case 'sentinel':
-      return new Redis({
+      return new LastingRedis({
         ...common,
         sentinels: nodes.map((node) => ({ ...node, family: address.family })),
         name: address.name,
@@ -128,7 +155,25 @@ const replicationTimeout = 1000
  * Resolves when a replica has the writes of this connection to the server of `key`, or at once if that has no replica. Throws if no
  * replica responds in time: the write has taken effect, but a failover could lose it.
  */
-export async function untilReplicated(redis: Connection, key: string): Promise<void> {
+export function untilReplicated(redis: Connection, key: string): Promise<void> {
+  const waits = unsentWaits.get(redis) ?? new Map<string, Promise<void>>()
+  unsentWaits.set(redis, waits)
+  // Without a Cluster one server has all keys.
+  const server = redis instanceof Cluster ? key : ''
+  const wait =
+    waits.get(server) ??
+    nextTurn().then(() => {
+      waits.delete(server)
+      return confirmWrites(redis, key)
+    })
+  waits.set(server, wait)
+  return wait
+}
+
+/** Waits that are not sent yet, by server: callers of the same turn of the event loop, whose writes came before it, share one. */
+const unsentWaits = new WeakMap<Connection, Map<string, Promise<void>>>()
+
+async function confirmWrites(redis: Connection, key: string): Promise<void> {
   // INFO and WAIT have no key: in one pipeline with a command that has one, they are sent to its server on the same connection.
   // That command fails if a Cluster is moving the key, in which case the others have reached the wrong server.
   const [, about] = await replies(redis.pipeline().exists(key).info('replication'))
@@ -139,7 +184,7 @@ export async function untilReplicated(redis: Connection, key: string): Promise<v
 }
 
 /** The results of the commands of a pipeline. Throws if any of them failed. */
-async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]> {
+export async function replies(pipeline: ChainableCommander): Promise<readonly unknown[]> {
   const results = (await pipeline.exec()) ?? []
   return results.map(([error, reply]) => {
     if (error) throw error
@@ -161,7 +206,8 @@ function explain(failure: RedisFailure): string {
   const { message, code } = failure.lastNodeError ?? failure
   // ioredis' own message only names the options that made it give up.
   if (/enableOfflineQueue|maxRetriesPerRequest/.test(message)) return 'not connected'
-  return message === '' ? String(code) : message.replace(/\.$/, '')
+  const advice = message.startsWith('NOPERM') ? '; keyturn check-config lists what is missing' : ''
+  return message === '' ? String(code) : message.replace(/\.$/, '') + advice
 }
 
 /** One circuit for all commands over `redis`, so that all stores share what one learns about the server. */
@@ -179,7 +225,7 @@ export function failClosed<Store extends { [Name in keyof Store]: (...args: neve
     name,
     async (...args: never[]) => {
       try {
-        return await circuit.run(() => method(...args))
+        return await circuit.run(() => method(...args), { operation: name })
       } catch (error) {
         throw error instanceof KeyturnError ? error : redisDown(error)
       }

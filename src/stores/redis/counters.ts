@@ -13,5 +13,6 @@ export const openRedisCounters = (
   names: Names,
   circuit: Circuit = makeRedisCircuit(redis)
 ): Counters => ({
-  add: (name, window) => circuit.run(() => count(redis, names.counter(name), window), { patienceMs })
+  add: (name, window) =>
+    circuit.run(() => count(redis, names.counter(name), window), { operation: 'count', patienceMs })
 })

@@ -3,9 +3,13 @@ import { comesBefore } from '../../sessions/revocation-log.ts'
 import type { Revocation, Revocations } from '../../sessions/revocations.ts'
 import type { RevocationFollower } from '../../sessions/store.ts'
 import { type Connection, redisDown } from './client.ts'
-import { defineScripts, type FeedNames, readEpoch } from './scripts.ts'
+import { FeedEpoch } from './epoch.ts'
+import { defineScripts, type FeedNames } from './scripts.ts'
 
-/** How long a read of the feed waits for news, in milliseconds. Silence is news too: it says that nothing was revoked. */
+/**
+ * How long a read of the feed waits for entries, in milliseconds. An empty result is useful too: it means that nothing was
+ * revoked.
+ */
 const block = 1000
 /** Entries of one read. */
 const page = 1000
@@ -21,9 +25,10 @@ type Entry = readonly [id: Buffer, fields: Buffer[]]
 export async function followRedisFeed(
   reader: Connection,
   names: FeedNames,
-  replica: Revocations
+  replica: Revocations,
+  epoch = new FeedEpoch(names)
 ): Promise<RevocationFollower> {
-  const follower = new RedisFeedFollower(reader, names, replica)
+  const follower = new RedisFeedFollower(reader, names, replica, epoch)
   try {
     await follower.load()
   } catch (error) {
@@ -38,16 +43,18 @@ class RedisFeedFollower implements RevocationFollower {
   readonly #reader: Connection
   readonly #names: FeedNames
   readonly #replica: Revocations
+  readonly #epoch: FeedEpoch
   /** The id of the last entry seen. */
   #position = start
   #closed = false
   #epochReadAt = Number.NEGATIVE_INFINITY
   #knownEpoch: number | undefined
 
-  constructor(reader: Connection, names: FeedNames, replica: Revocations) {
+  constructor(reader: Connection, names: FeedNames, replica: Revocations, epoch: FeedEpoch) {
     this.#reader = reader
     this.#names = names
     this.#replica = replica
+    this.#epoch = epoch
     defineScripts(reader)
   }
 
@@ -62,7 +69,7 @@ class RedisFeedFollower implements RevocationFollower {
       try {
         const count = await this.#readPage(block)
         if (count === 0) await this.#resumeAfterLoss()
-        // A full page may not be all that there is.
+        // After a full page there may be more entries.
         else if (count < page && performance.now() - this.#epochReadAt > block) await this.#confirm()
       } catch (error) {
         this.#replica.lost(error)
@@ -73,11 +80,11 @@ class RedisFeedFollower implements RevocationFollower {
 
   async close(): Promise<void> {
     this.#closed = true
-    // A read that waits for a connection is not answered after this, not even with an error: so it is not waited for.
+    // A read that waits for a connection is never settled after this, not even with an error, so it is not awaited.
     this.#reader.disconnect()
   }
 
-  /** Takes in the entries after the position, waiting up to `waitMs` for one; returns how many there were. */
+  /** Reads the entries after the position into the replica, waiting up to `waitMs` for one, and returns their number. */
   async #readPage(waitMs?: number): Promise<number> {
     const { feed } = this.#names
     const reply = await (waitMs === undefined
@@ -89,15 +96,15 @@ class RedisFeedFollower implements RevocationFollower {
     return entries.length
   }
 
-  /** The epoch is read last: if it is as before, then nothing was lost before what has just been read. */
+  /** The epoch is read last: if it has not changed, nothing was lost before the entries that have just been read. */
   async #confirm(): Promise<void> {
-    const { epoch, now } = await readEpoch(this.#reader, this.#names)
-    // One second earlier, since clocks are read in whole seconds: a token that is issued right after the start is not refused.
-    if (epoch !== this.#knownEpoch) {
-      this.#replica.lostBefore(epoch - 1, now)
-      this.#replica.began(epoch)
+    const { second, now } = await this.#epoch.read(this.#reader)
+    // One second earlier, since clocks are read in whole seconds: a token that is issued right after the first start is not refused.
+    if (second !== this.#knownEpoch) {
+      this.#replica.lostBefore(second - 1, now)
+      this.#replica.began(second)
     }
-    this.#knownEpoch = epoch
+    this.#knownEpoch = second
     this.#epochReadAt = performance.now()
     this.#replica.heard()
   }

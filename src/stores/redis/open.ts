@@ -5,6 +5,7 @@ import type { RevocationFeed, SessionStore } from '../../sessions/store.ts'
 import type { StoreObserver } from '../circuit.ts'
 import { openRedisCounters } from './counters.ts'
 import { evictionWarning, makeRedisCircuit, openReader, openRedis, type RedisOptions } from './client.ts'
+import { FeedEpoch } from './epoch.ts'
 import { followRedisFeed } from './feed.ts'
 import { openRedisGuesses } from './guesses.ts'
 import { makeNames } from './names.ts'
@@ -18,8 +19,8 @@ export interface RedisStoreOptions extends RedisOptions {
 }
 
 /**
- * Sessions, their revocation feed, guesses and the counters of rate limits on the Redis at `url`. Throws KeyturnError STORE_DOWN
- * when it does not answer.
+ * Sessions, their revocation feed, guesses and the counters of rate limits on the Redis at `url`. Throws KeyturnError
+ * STORE_DOWN if it does not respond.
  */
 export async function openRedisStore(
   url: string,
@@ -34,12 +35,13 @@ export async function openRedisStore(
   const redis = await openRedis(url, options)
   const warning = await evictionWarning(redis)
   const [names, circuit] = [makeNames(), makeRedisCircuit(redis, observer)]
+  const epoch = new FeedEpoch(names)
   return {
     warnings: warning === undefined ? [] : [warning],
-    sessions: openRedisSessions(redis, policy, window, { names, circuit }),
+    sessions: openRedisSessions(redis, policy, window, { names, circuit, epoch }),
     counters: openRedisCounters(redis, names, circuit),
     guesses: openRedisGuesses(redis, { names, circuit }),
     // The feed's reader blocks, so it has a connection of its own.
-    feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names, replica) }
+    feed: { follow: async (replica) => followRedisFeed(await openReader(url, options), names, replica, epoch) }
   }
 }

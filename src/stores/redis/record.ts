@@ -2,11 +2,11 @@ import type { SessionDevice } from '../../hooks.ts'
 import type { Session } from '../../sessions/session.ts'
 
 /*
- * A user's sessions are one Redis hash, `keyturn:{user}`, of two fields a session, and `oldest` (lua/start.lua):
+ * A user's sessions are one Redis hash, `keyturn:{user}`, with two fields per session, and `oldest` (lua/start.lua):
  *   sid (16 bytes)          -> twelve 32-bit numbers, big-endian, in the order below
  *   sid and the letter c    -> the device: address, a space, user agent; 60 bytes at most
- * Redis keeps a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, key and
- * expiry included. A key a session with an index beside it took 440.
+ * Redis stores a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, including
+ * key and expiry. A key per session with an index took 440.
  */
 /** In place of the generation of a session that has ended but is not yet in the revocation feed. */
 const endedMark = 2 ** 32 - 1
@@ -38,7 +38,7 @@ export function decodeRecord(userId: string, sid: string, record: Buffer, device
 /** When the session of a record began, whole seconds since 1970. */
 export const createdAtOf = (record: Buffer): number => record.readUInt32BE(8)
 
-/** When the session of a record is over, whether it has been ended before or not. */
+/** When the session of a record expires, whether it has been ended before or not. */
 export const expiryOf = (record: Buffer): number => record.readUInt32BE(16)
 
 /** Address and user agent in 60 bytes: a longer user agent is cut at a whole character. */

@@ -17,7 +17,7 @@ declare module 'ioredis' {
     keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
-    keyturnEpoch(...args: string[]): Result<[epoch: number, now: number], Context>
+    keyturnEpoch(...args: (string | number)[]): Result<[second: number, isLoss: 0 | 1, now: number], Context>
     keyturnAnnounce(...args: (string | Buffer | number)[]): Result<null, Context>
     keyturnSpend(...args: (string | Buffer | number)[]): Result<number, Context>
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
@@ -39,16 +39,18 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 /** Lua has no Infinity; this grace is longer than any time. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
-/** The scripts with their numbers of keys. lua/record.lua precedes those of sessions. */
+/** The scripts with their numbers of keys, by the file that precedes them. */
 const sessionScripts = { start: 2, adopt: 3, rotate: 1, revoke: 1, detach: 3 }
-const otherScripts = { announce: 2, epoch: 2, count: 1, spend: 1 }
+const feedScripts = { announce: 2, epoch: 2 }
+const otherScripts = { count: 1, spend: 1 }
 
 /** Defines the scripts as commands of `redis`: sent by digest, and in full only to a server that does not have them. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
   const define = (name: string, numberOfKeys: number, lua: string): void =>
     redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua })
-  const record = read('record')
+  const [record, feed] = [read('record'), read('feed')]
   for (const [name, keys] of Object.entries(sessionScripts)) define(name, keys, `${record}\n${read(name)}`)
+  for (const [name, keys] of Object.entries(feedScripts)) define(name, keys, `${feed}\n${read(name)}`)
   for (const [name, keys] of Object.entries(otherScripts)) define(name, keys, read(name))
 }
 
@@ -150,10 +152,19 @@ export async function announce(
   await redis.keyturnAnnounce(feed, epoch, window, kind, ...ids.map((id) => Buffer.from(id, 'hex')))
 }
 
-/** The second in which the feed began (0 if it never lost data) and the current time, both by Redis' clock. */
-export async function readEpoch(redis: Connection, names: FeedNames): Promise<{ epoch: number; now: number }> {
-  const [epoch, now] = await redis.keyturnEpoch(names.feed, names.epoch)
-  return { epoch, now }
+/** The epoch of the feed, in whole seconds by Redis' clock. */
+export interface Epoch {
+  /** The feed may lack revocations from before this second; 0 if no data was lost. */
+  readonly second: number
+  /** Whether data is known to have been lost then; otherwise the server may have been new. */
+  readonly isLoss: boolean
+  readonly now: number
+}
+
+/** `known` is the second that was read before: Redis does not know that it had data once it has lost all of it. */
+export async function readEpoch(redis: Connection, names: FeedNames, known: number | undefined): Promise<Epoch> {
+  const [second, isLoss, now] = await redis.keyturnEpoch(names.feed, names.epoch, known ?? '')
+  return { second, isLoss: isLoss === 1, now }
 }
 
 /** Increments the counter at `key`; `window` is in whole seconds. */

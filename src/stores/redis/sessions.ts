@@ -4,7 +4,9 @@ import { defaultPage, newestOf, type SessionPage, type SessionStore } from '../.
 import { type Clock, systemClock } from '../../time.ts'
 import type { Circuit } from '../circuit.ts'
 import { type Connection, failClosed, makeRedisCircuit, untilReplicated } from './client.ts'
+import { FeedEpoch } from './epoch.ts'
 import { makeNames, type Names } from './names.ts'
+import { estimateSessions } from './session-count.ts'
 import { createdAtOf, decodeDevice, decodeRecord, encodeDevice, expiryOf } from './record.ts'
 import { adopt, announce, defineScripts, detach, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
@@ -13,15 +15,16 @@ export interface RedisSessionsOptions {
   /** Shared with all other users of the connection. */
   readonly circuit?: Circuit
   /**
-   * For reads, which hand nothing out. What changes a session goes by Redis' own clock, so hosts need not agree on the
-   * time.
+   * The clock for reads, which issue no tokens. Changes of sessions use Redis' own clock, so the clocks of hosts may differ.
    */
   readonly clock?: Clock
+  /** Shared with the follower of the feed, which reads it continuously. */
+  readonly epoch?: FeedEpoch
   /** Tests replace the clock in the scripts. */
   readonly readScript?: ReadScript
 }
 
-/** Sessions announced with one command, which takes Redis about a millisecond. */
+/** The number of sessions announced with one command, which takes Redis about a millisecond. */
 const batch = 200
 
 /** Fields that one HSCAN reads, two per session: less than a millisecond of Redis, and two of this process. */
@@ -31,21 +34,22 @@ const step = 400
 const beginning = '0'
 
 /**
- * Sessions in Redis: one command a login, and one a refresh. `window` is how long a revocation matters, in whole
- * seconds.
+ * Sessions in Redis: one command per login, and one per refresh. `window` is how long a revocation matters, in whole seconds.
  */
 export function openRedisSessions(
   redis: Connection,
   policy: SessionPolicy,
   window: number,
-  { names = makeNames(), circuit = makeRedisCircuit(redis), clock = systemClock, readScript }: RedisSessionsOptions = {}
+  options: RedisSessionsOptions = {}
 ): SessionStore {
+  const { names = makeNames(), circuit = makeRedisCircuit(redis), clock = systemClock, readScript } = options
+  const { epoch = new FeedEpoch(names) } = options
   defineScripts(redis, readScript)
   // Fields of a hash do not expire individually.
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
-  const { finish, finishSome, finishOne, endOne, endAll } = makeEnds(redis, names, policy, window, clock)
+  const { finish, finishSome, finishOne, endOne, endAll } = makeEnds(redis, names, window, clock)
 
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, device, lifetime = policy.lifetime) {
@@ -58,15 +62,7 @@ export function openRedisSessions(
       if (isEnding) await finishSome(userId, beginning)
       return { session: startSession(userId, sid, device, now, own), ended }
     },
-    async adopt(token, device) {
-      const { userId, sid } = token
-      const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
-      return await adopt(redis, keys, token, encodeDevice(device), policy)
-    },
-    async isSpent({ userId, sid, issuedAt }) {
-      const [adopted, ended] = await redis.mget(names.adopted(userId, sid), names.ended(userId))
-      return adopted !== null || (ended != null && issuedAt <= Number(ended))
-    },
+    ...makeAdoption(redis, names, epoch, policy),
     async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
       const verdict = await rotate(redis, names.sessions(userId), presented, { ...policy, rotate: rotates })
@@ -85,6 +81,7 @@ export function openRedisSessions(
       await announce(redis, names, window, 'jti', [jti])
       await untilReplicated(redis, names.feed)
     },
+    estimateCount: () => estimateSessions(redis, names),
     async ping() {
       await redis.ping()
     }
@@ -93,24 +90,46 @@ export function openRedisSessions(
   return { ...store, close: async () => redis.disconnect() }
 }
 
-/** Ends sessions, and finishes the end of those that the scripts have marked as ended or set aside. */
-function makeEnds(redis: Connection, names: Names, { adopts }: SessionPolicy, window: number, clock: Clock) {
-  /** Announces sessions that have ended to every worker, and then deletes them from the hash at `key`. */
-  const finish = async (key: string, sids: readonly string[]): Promise<void> => {
-    for (let first = 0; first < sids.length; first += batch) {
-      const some = sids.slice(first, first + batch)
-      await announce(redis, names, window, 'sid', some)
-      await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
-      await redis.hdel(key, ...some.flatMap(fieldsOf))
+function makeAdoption(
+  redis: Connection,
+  names: Names,
+  epoch: FeedEpoch,
+  policy: SessionPolicy
+): Pick<SessionStore, 'adopt' | 'isSpent'> {
+  return {
+    async adopt(token, device) {
+      const { userId, sid, issuedAt } = token
+      if (await epoch.isLostSince(redis, issuedAt)) return false
+      const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
+      return await adopt(redis, keys, token, encodeDevice(device), policy)
+    },
+    async isSpent({ userId, sid, issuedAt }) {
+      const [adopted, ended] = await redis.mget(names.adopted(userId, sid), names.ended(userId))
+      if (adopted != null || (ended != null && issuedAt <= Number(ended))) return true
+      return await epoch.isLostSince(redis, issuedAt)
     }
   }
+}
 
-  /** Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on: the next one, and the sids. */
+/** Ends sessions, and finishes the end of those that the scripts have marked as ended or set aside. */
+function makeEnds(redis: Connection, names: Names, window: number, clock: Clock) {
+  const announceEnds = (key: string, sids: readonly string[]) => announceSessions(redis, names, window, key, sids)
+
+  /** Announces sessions that have ended to every worker, and then deletes them from the hash at `key`. */
+  const finish = async (key: string, sids: readonly string[]): Promise<void> => {
+    await announceEnds(key, sids)
+    if (sids.length > 0) await redis.hdel(key, ...sids.flatMap(fieldsOf))
+  }
+
+  /**
+   * Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on. Returns the next cursor and
+   * the sids.
+   */
   const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
     const key = names.ending(userId)
     const { next, records, fields } = await scan(redis, key, cursor)
     const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([field]) => field.toString('hex'))
-    await finish(key, sids)
+    await announceEnds(key, sids)
     if (fields.length > 0) await redis.hdel(key, ...fields)
     return { next, sids }
   }
@@ -144,14 +163,28 @@ function makeEnds(redis: Connection, names: Names, { adopts }: SessionPolicy, wi
     const keys = [names.sessions(userId), names.ending(userId), names.ended(userId)] as const
     const ended: string[] = []
     for (let isDone = false; !isDone; ) {
-      isDone = await detach(redis, keys, kept, adopts ? longestForeignLife : 0)
+      isDone = await detach(redis, keys, kept, longestForeignLife)
       await finishAll(userId, ended)
     }
-    if (adopts) await untilReplicated(redis, names.ended(userId))
+    await untilReplicated(redis, names.ended(userId))
     return ended
   }
 
   return { finish, finishSome, finishOne, endOne, endAll }
+}
+
+/** Announces sessions of the hash at `key` that have ended to every worker, and waits for replicas of both. */
+async function announceSessions(
+  redis: Connection,
+  names: Names,
+  window: number,
+  key: string,
+  sids: readonly string[]
+): Promise<void> {
+  if (sids.length === 0) return
+  for (let first = 0; first < sids.length; first += batch)
+    await announce(redis, names, window, 'sid', sids.slice(first, first + batch))
+  await Promise.all([untilReplicated(redis, key), untilReplicated(redis, names.feed)])
 }
 
 interface ListOptions extends SessionPage {
@@ -168,7 +201,7 @@ async function listSessions(
   let cursor = beginning
   do {
     const { next, records } = await scan(redis, key, cursor)
-    // Most sessions of a long list are older than a full page: they are passed over undecoded.
+    // Most sessions of a long list are older than a full page, and are skipped without decoding.
     const oldest = page.length < limit ? 0 : (page.at(-1)?.createdAt ?? 0)
     const met = records
       .filter(([, record]) => createdAtOf(record) >= oldest)

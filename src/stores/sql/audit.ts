@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { AuditEvent } from '../../audit/event.ts'
-import type { AuditEntry, AuditStore } from '../../audit/store.ts'
+import type { AuditEntry, AuditFilter, AuditStore } from '../../audit/store.ts'
 import type { SqlDatabase } from './connection.ts'
 
 interface AuditRow {
@@ -64,23 +64,34 @@ export const makeAuditStore = (db: Pick<SqlDatabase, 'query' | 'dialect'>): Audi
     ])
     return added.length > 0
   },
-  async list(seq, limit, { userId, event } = {}) {
-    // PostgreSQL's text holds no NUL and answers with an error: no entry has such a value.
-    if (userId?.includes('\0') || event?.includes('\0')) return []
-    const values = [seq, limit, userId, event].filter((value) => value !== undefined)
-    const conditions = [
-      'seq > $1',
-      ...(userId === undefined ? [] : ['user_id = $3']),
-      ...(event === undefined ? [] : [`event = $${values.length}`])
-    ]
-    const sql = `SELECT ${columns} FROM keyturn_audit WHERE ${conditions.join(' AND ')} ORDER BY seq LIMIT $2`
-    return (await db.query<AuditRow>(sql, values)).map(toEntry)
-  },
+  list: (seq, limit, filter) => select(db, 'seq > $1', 'seq', [seq, limit], filter),
+  listNewest: (limit, filter, seq = Number.MAX_SAFE_INTEGER) =>
+    select(db, 'seq < $1', 'seq DESC', [seq, limit], filter),
   async countUnplaced() {
     const [row] = await db.query<{ count: number }>('SELECT COUNT(*) AS count FROM keyturn_audit WHERE seq IS NULL')
     return row?.count ?? 0
   }
 })
+
+/** The entries of a range of positions that match a filter. */
+async function select(
+  db: Pick<SqlDatabase, 'query'>,
+  range: 'seq > $1' | 'seq < $1',
+  order: 'seq' | 'seq DESC',
+  [seq, limit]: readonly [seq: number, limit: number],
+  { userId, event }: AuditFilter = {}
+): Promise<readonly AuditEntry[]> {
+  // PostgreSQL's text holds no NUL and answers with an error: no entry has such a value.
+  if (userId?.includes('\0') || event?.includes('\0')) return []
+  const values = [seq, limit, userId, event].filter((value) => value !== undefined)
+  const conditions = [
+    range,
+    ...(userId === undefined ? [] : ['user_id = $3']),
+    ...(event === undefined ? [] : [`event = $${values.length}`])
+  ]
+  const sql = `SELECT ${columns} FROM keyturn_audit WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT $2`
+  return (await db.query<AuditRow>(sql, values)).map(toEntry)
+}
 
 const toEntry = ({ user_id, request_id, sid, object, actor, ...row }: AuditRow): AuditEntry => ({
   ...row,

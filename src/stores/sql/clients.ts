@@ -1,7 +1,7 @@
 import type { Client } from '../../clients/client.ts'
 import type { ClientStore } from '../../clients/store.ts'
 import type { Clock } from '../../time.ts'
-import type { SqlQueries } from './connection.ts'
+import type { SqlDatabase } from './connection.ts'
 
 interface ClientRow {
   readonly id: string
@@ -16,30 +16,53 @@ interface ClientRow {
 
 const columns = 'id, secret_hash, previous_hash, previous_until, scopes, created_at, rotated_at'
 
-/** Clients in the table keyturn_clients. */
-export const makeClientStore = (db: SqlQueries, clock: Clock): ClientStore => ({
+/**
+ * How long the row of a deleted client is kept, in whole seconds: longer than any access token is valid
+ * (ACCESS_TOKEN_LIFETIME).
+ */
+const tombstoneLifetime = 2 * 86_400
+
+/**
+ * Clients in the table keyturn_clients. The row of a deleted client stays without a secret; its created_at is the latest `iat`
+ * of the client's tokens. A client that is created with the same id later is not older than that, so those tokens do not count
+ * as its own.
+ */
+export const makeClientStore = (db: SqlDatabase, clock: Clock): ClientStore => ({
   async list() {
-    const rows = await db.query<ClientRow>(`SELECT ${columns} FROM keyturn_clients ORDER BY id`)
+    const rows = await db.query<ClientRow>(`SELECT ${columns} FROM keyturn_clients WHERE secret_hash <> '' ORDER BY id`)
     return rows.map(toClient)
   },
   async create(id, secretHash, scopes) {
-    const [row] = await db.query<ClientRow>(
+    const [row] = await db.change<ClientRow>(
       `INSERT INTO keyturn_clients (id, secret_hash, scopes, created_at, rotated_at) VALUES ($1, $2, $3, $4, $4)
-       ON CONFLICT (id) DO NOTHING RETURNING ${columns}`,
+       ON CONFLICT (id) DO UPDATE SET secret_hash = excluded.secret_hash, scopes = excluded.scopes, rotated_at = excluded.rotated_at,
+         created_at = CASE WHEN excluded.created_at < keyturn_clients.created_at
+           THEN keyturn_clients.created_at ELSE excluded.created_at END
+         WHERE keyturn_clients.secret_hash = ''
+       RETURNING ${columns}`,
       [id, secretHash, scopes.join(' '), clock()]
     )
     return row && toClient(row)
   },
   async rotateSecret(id, secretHash, overlap) {
-    const rows = await db.query(
+    const rows = await db.change(
       `UPDATE keyturn_clients SET previous_hash = secret_hash, previous_until = $4, secret_hash = $2, rotated_at = $3
-       WHERE id = $1 RETURNING id`,
+       WHERE id = $1 AND secret_hash <> '' RETURNING id`,
       [id, secretHash, clock(), clock() + overlap]
     )
     return rows.length > 0
   },
   async delete(id) {
-    return (await db.query('DELETE FROM keyturn_clients WHERE id = $1 RETURNING id', [id])).length > 0
+    const now = clock()
+    await db.change(`DELETE FROM keyturn_clients WHERE secret_hash = '' AND created_at < $1`, [now - tombstoneLifetime])
+    // Its tokens begin in the second after its creation (firstIssuedAt), which may be the next one.
+    const rows = await db.change(
+      `UPDATE keyturn_clients SET secret_hash = '', previous_hash = NULL, previous_until = NULL, scopes = '',
+         created_at = CASE WHEN created_at < $2 THEN $2 ELSE created_at + 1 END
+       WHERE id = $1 AND secret_hash <> '' RETURNING id`,
+      [id, now]
+    )
+    return rows.length > 0
   }
 })
 

@@ -21,9 +21,22 @@ export interface KeyedRows {
 /** A database with the common SQL of PostgreSQL and SQLite. Throws KeyturnError STORE_DOWN if it is unreachable. */
 export interface SqlDatabase extends SqlQueries {
   readonly dialect: 'postgres' | 'sqlite'
+  /**
+   * Like query, for a change whose outcome is reported to a caller: one that was refused with STORE_DOWN does not take effect
+   * later, when a lock that it waited for is released. It may only have taken effect if the server fails during the commit
+   * itself.
+   */
+  change<Row = SqlRow>(sql: string, values?: readonly SqlValue[]): Promise<readonly Row[]>
   /** Finds a row by its key. Lookups in one turn of the event loop are combined if that is cheaper. */
   finder<Row>(rows: KeyedRows): (key: string) => Promise<Row | undefined>
   /** Runs `work` in a transaction that excludes other processes; commits all of it or nothing. */
   exclusively<T>(work: (queries: SqlQueries & { script(sql: string): Promise<void> }) => Promise<T>): Promise<T>
   close(): Promise<void>
+}
+
+/** Summarizes a statement for a span: its verb and the first table it names. */
+export function summarize(sql: string): string {
+  const [, verb = 'SQL'] = /^\s*(\w+)/.exec(sql) ?? []
+  const [, table = ''] = /\b(?:FROM|INTO|UPDATE)\s+([\w."]+)/i.exec(sql) ?? []
+  return `${verb.toUpperCase()} ${table}`.trimEnd()
 }

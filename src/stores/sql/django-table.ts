@@ -29,7 +29,8 @@ export interface DjangoTable {
 
 /**
  * Reads the definition of the table. `table` may begin with its schema; `renamed` are the columns with other names, from
- * USERS_COLUMNS. Throws StoreError if the table does not exist or lacks a required column.
+ * USERS_COLUMNS. Throws StoreError if the table does not exist, is in a schema without USAGE,
+ * or lacks a required column.
  */
 export async function readDjangoTable(
   db: SqlQueries,
@@ -42,7 +43,7 @@ export async function readDjangoTable(
      WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped`,
     [name]
   )
-  if (rows.length === 0) throw new StoreError(`USERS_TABLE: the table ${table} does not exist in this database.`)
+  if (rows.length === 0) throw new StoreError(`USERS_TABLE: ${await whyMissing(db, table)}.`)
   const types = new Map(rows.map(({ column, type }) => [column, type]))
   const names: Readonly<Record<UserColumn, string>> = { ...djangoColumns, ...renamed }
   const lost = (Object.keys(names) as UserColumn[]).filter((column) => {
@@ -62,6 +63,19 @@ export async function readDjangoTable(
     column: (column) => quote(names[column]),
     type: (column) => types.get(names[column])
   }
+}
+
+/** PostgreSQL does not find a table in a schema that its user may not use. */
+async function whyMissing(db: SqlQueries, table: string): Promise<string> {
+  const [hidden] = await db.query<{ schema: string; user: string }>(
+    `SELECT quote_ident(nspname) AS schema, quote_ident(current_user) AS user
+     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+     WHERE relname = $1 AND NOT has_schema_privilege(pg_namespace.oid, 'USAGE')
+       AND nspname IN (SELECT trim(path, ' "') FROM unnest(string_to_array(current_setting('search_path'), ',')) AS path)`,
+    [table]
+  )
+  if (hidden === undefined) return `the table ${table} does not exist in this database`
+  return `a privilege on the schema of ${table} is missing. Run: GRANT USAGE ON SCHEMA ${hidden.schema} TO ${hidden.user}`
 }
 
 /** Whether the table exists. Throws KeyturnError STORE_DOWN. */

@@ -33,7 +33,7 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     const parsed = parseKey(id)
     if (parsed === undefined) return false
     const sql = `UPDATE ${name} SET ${column(which)} = $2 WHERE ${column(key)} = $1 RETURNING 1`
-    return (await db.query(sql, [parsed, value])).length > 0
+    return (await db.change(sql, [parsed, value])).length > 0
   }
   return {
     ...makeFinders(db, { table, key, type, columns, users }),
@@ -46,7 +46,7 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     },
     async replacePasswordHash(id, verified, passwordHash) {
       const password = column('password')
-      const rows = await db.query(
+      const rows = await db.change(
         `UPDATE ${name} SET ${password} = $3 WHERE ${column(key)} = $1 AND ${password} = $2 RETURNING 1`,
         [parseKey(id) ?? null, verified, inDjangosForm(passwordHash)]
       )
@@ -62,8 +62,9 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
       return drawn.length === few ? drawn : [...drawn, ...(await next('<', few - drawn.length))]
     },
     setActive: (id, isActive) =>
-      has('is_active') ? update(id, 'is_active', String(isActive)) : refuse('they have no column for being active'),
+      has('is_active') ? update(id, 'is_active', String(isActive)) : refuse('their table has no column is_active'),
     async list(afterUsername, limit) {
+      if (afterUsername.includes('\0')) return []
       const rows = await db.query<UserRow>(
         `${users} WHERE ${column('username')} > $1 ORDER BY ${column('username')} LIMIT $2`,
         [afterUsername, limit]
@@ -80,11 +81,12 @@ async function refuse(advice: string): Promise<never> {
 }
 
 /** What Django's table cannot take, or Keyturn must not do to it. */
-const refused: Pick<UserStore, 'create' | 'delete' | 'rename' | 'setClaims'> = {
+const refused: Pick<UserStore, 'create' | 'delete' | 'demandDelete' | 'rename' | 'setClaims'> = {
   create: () => refuse('create them with Django'),
   delete: () => refuse('delete them with Django'),
+  demandDelete: () => refuse('delete them with Django'),
   rename: () => refuse('rename them with Django'),
-  setClaims: () => refuse('there is no place for claims beside them, but a CLAIMS_MODULE may give some')
+  setClaims: () => refuse('their table has no column for claims; use HOOKS_MODULE to add claims')
 }
 
 interface FinderOptions {

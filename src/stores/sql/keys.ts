@@ -12,7 +12,7 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   list: () => listKeys(db),
   async addFirst({ kid, purpose, algorithm, state, sealed, createdAt, activatedAt }) {
     // The partial indexes allow one active and one next key; a conflict waits for the commit of the winner.
-    const added = await db.query(
+    const added = await db.change(
       `INSERT INTO keyturn_keys (kid, purpose, algorithm, state, sealed, created_at, activated_at)
        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING kid`,
       [kid, purpose, algorithm, state, sealed, createdAt, activatedAt ?? null]
@@ -41,11 +41,13 @@ export const makeKeyStore = (db: SqlDatabase): KeyStore => ({
   },
   async drop(kid) {
     // Never the active key: a worker may just have activated it.
-    const dropped = await db.query("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active' RETURNING kid", [kid])
+    const dropped = await db.change("DELETE FROM keyturn_keys WHERE kid = $1 AND state <> 'active' RETURNING kid", [
+      kid
+    ])
     return dropped.length > 0
   },
   async reseal({ kid, sealed }, replacement) {
-    await db.query('UPDATE keyturn_keys SET sealed = $3 WHERE kid = $1 AND sealed = $2', [kid, sealed, replacement])
+    await db.change('UPDATE keyturn_keys SET sealed = $3 WHERE kid = $1 AND sealed = $2', [kid, sealed, replacement])
   }
 })
 

@@ -12,11 +12,14 @@ const folder = fileURLToPath(new URL('.', import.meta.resolve('#migrations/001.d
  */
 export async function migrate(db: SqlDatabase): Promise<readonly string[]> {
   const { default: Postgrator } = await import('postgrator')
+  // PostgreSQL requires the right to create tables even for a table that exists, and an account may have only those of the service.
+  const isFirst = (await newestApplied(db)) === 0
   return await db.exclusively(async ({ query, script }) => {
     // Postgrator would create this table itself, but in PostgreSQL it searches all schemas for it, not only ours.
-    await script(
-      'CREATE TABLE IF NOT EXISTS keyturn_migrations (version BIGINT PRIMARY KEY, name TEXT, md5 TEXT, run_at TEXT)'
-    )
+    if (isFirst)
+      await script(
+        'CREATE TABLE IF NOT EXISTS keyturn_migrations (version BIGINT PRIMARY KEY, name TEXT, md5 TEXT, run_at TEXT)'
+      )
     const postgrator = new Postgrator({
       driver: db.dialect === 'postgres' ? 'pg' : 'sqlite3',
       migrationPattern: `${folder}*.sql`,
@@ -42,11 +45,11 @@ async function newestApplied(db: SqlQueries): Promise<number> {
     const [row] = await db.query<{ version: number | null }>('SELECT MAX(version) AS version FROM keyturn_migrations')
     return row?.version ?? 0
   } catch (error) {
-    if (isNoSuchTable(error as Error)) return 0
+    if (isNoSuchTable(error as Error) || isNoSuchTable((error as Error).cause as Error | undefined)) return 0
     throw error
   }
 }
 
-/** SQLSTATE 42P01 is PostgreSQL's undefined_table; SQLite only has a message. */
-const isNoSuchTable = (error: Error & { readonly code?: string }): boolean =>
-  error.code === '42P01' || error.message.includes('no such table')
+/** SQLSTATE 42P01 is PostgreSQL's undefined_table, the cause of a STORE_DOWN; SQLite only has a message. */
+const isNoSuchTable = (error: (Error & { readonly code?: string }) | undefined): boolean =>
+  error !== undefined && (error.code === '42P01' || error.message.includes('no such table'))

@@ -1,7 +1,7 @@
 import { maxExpiredPerPut, type OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { OneTimePurpose, OneTimeToken } from '../../one-time-tokens/token.ts'
 import type { Clock } from '../../time.ts'
-import type { SqlQueries } from './connection.ts'
+import type { SqlDatabase } from './connection.ts'
 
 interface OneTimeRow {
   readonly user_id: string
@@ -14,9 +14,9 @@ interface OneTimeRow {
 const columns = 'user_id, purpose, hash, user_state, expires_at'
 
 /** One-time tokens in the table keyturn_one_time_tokens. */
-export const makeOneTimeTokenStore = (db: SqlQueries, clock: Clock): OneTimeTokenStore => ({
+export const makeOneTimeTokenStore = (db: SqlDatabase, clock: Clock): OneTimeTokenStore => ({
   async put({ userId, purpose, hash, userState, expiresAt }) {
-    await db.query(
+    await db.change(
       `INSERT INTO keyturn_one_time_tokens (${columns}) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT (user_id, purpose)
        DO UPDATE SET hash = excluded.hash, user_state = excluded.user_state, expires_at = excluded.expires_at`,
@@ -37,14 +37,14 @@ export const makeOneTimeTokenStore = (db: SqlQueries, clock: Clock): OneTimeToke
   },
   async take(hash, purpose) {
     // One statement: of concurrent ones the database lets one delete the row, and the others find none.
-    const [row] = await db.query<OneTimeRow>(
+    const [row] = await db.change<OneTimeRow>(
       `DELETE FROM keyturn_one_time_tokens WHERE hash = $1 AND purpose = $2 AND expires_at > $3 RETURNING ${columns}`,
       [hash, purpose, clock()]
     )
     return row && toToken(row)
   },
   async deleteOf(userId) {
-    await db.query('DELETE FROM keyturn_one_time_tokens WHERE user_id = $1', [userId])
+    await db.change('DELETE FROM keyturn_one_time_tokens WHERE user_id = $1', [userId])
   }
 })
 

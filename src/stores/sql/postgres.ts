@@ -3,8 +3,8 @@ import { type PostgresAddress, parsePostgresUrl } from '../../config/postgres-ad
 import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import { makeBatch } from '../batch.ts'
-import { CircuitBreaker, type StoreObserver } from '../circuit.ts'
-import type { KeyedRows, SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
+import { CircuitBreaker, type StoreObserver, watched } from '../circuit.ts'
+import { type KeyedRows, type SqlDatabase, type SqlQueries, type SqlValue, summarize } from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not
 // set as statement_timeout, which poolers such as PgBouncer refuse at the start of a connection.
@@ -22,6 +22,8 @@ export interface PostgresOptions {
   /** Maximum connections, which may all be opened at once when the server returns. */
   readonly pool?: number
   readonly observer?: StoreObserver | undefined
+  /** How long a statement may take, in milliseconds. */
+  readonly timeoutMs?: number
 }
 
 /**
@@ -29,16 +31,27 @@ export interface PostgresOptions {
  * Error, without the URL, if that is invalid (loadConfig refuses it before); queries throw KeyturnError STORE_DOWN if the server
  * does not respond or refuses for its own reasons (a missing privilege, a lock timeout), and pg's own error for faulty SQL.
  */
-export function openPostgres(url: string, { sslmode, pool: max = 4, observer }: PostgresOptions = {}): SqlDatabase {
+export function openPostgres(
+  url: string,
+  { sslmode, pool: max = 4, observer = {}, timeoutMs = queryTimeoutMs }: PostgresOptions = {}
+): SqlDatabase {
   const settings = connectionSettings(parsePostgresUrl(url, sslmode))
-  const pool = new pg.Pool({ ...settings, max, query_timeout: queryTimeoutMs })
+  const pool = new pg.Pool({ ...settings, max, query_timeout: timeoutMs })
   // The pool has already removed a broken idle connection; without a listener the process would exit.
   pool.on('error', () => {})
   const circuit = new CircuitBreaker({ name: 'PostgreSQL', probe: () => runOn(pool, 'SELECT 1'), observer })
+  const guard = <Row>(sql: string, run: () => Promise<readonly Row[]>): Promise<readonly Row[]> =>
+    circuit.run(run, observer.waited && { operation: summarize(sql) })
   return {
     dialect: 'postgres',
-    query: (sql, values) => circuit.run(() => runOn(pool, sql, values)),
-    finder: (rows) => makeBatch((keys) => circuit.run(() => findAll(pool, rows, keys), { callers: keys.length })),
+    query: (sql, values) => guard(sql, () => runOn(pool, sql, values)),
+    change: (sql, values) => guard(sql, () => commit(pool, sql, values)),
+    finder<Row>(rows: KeyedRows) {
+      const find = makeBatch((keys: readonly string[]) =>
+        circuit.run(() => findAll<Row>(pool, rows, keys), { callers: keys.length })
+      )
+      return (key) => watched(observer, 'PostgreSQL', `SELECT ${rows.table}`, () => find(key))
+    },
     exclusively: (work) => runExclusively(settings, work),
     close: () => pool.end()
   }
@@ -60,21 +73,45 @@ function connectionSettings({ connectionString, connectTimeout }: PostgresAddres
 /** How often a statement is retried that the server has rolled back. */
 const maxRetries = 2
 
+type Values = readonly (SqlValue | readonly string[])[]
+
 /**
  * Runs one statement. A statement of its own is retried after a deadlock or a serialization failure, which have rolled it back;
  * within a transaction, on a client, the whole transaction would have to be retried.
  */
-async function runOn<Row>(
-  connection: pg.Pool | pg.Client,
-  sql: string,
-  values: readonly (SqlValue | readonly string[])[] = []
-): Promise<readonly Row[]> {
-  for (let retries = connection instanceof pg.Pool ? maxRetries : 0; ; retries -= 1) {
+const runOn = <Row>(connection: pg.Pool | pg.Client, sql: string, values: Values = []): Promise<readonly Row[]> =>
+  retried(
+    sql,
+    connection instanceof pg.Pool ? maxRetries : 0,
+    async () => (await connection.query(sql, [...values])).rows
+  )
+
+/**
+ * Runs one statement in a transaction. Our own time-out ends only the waiting: the server would still run a statement that waits for
+ * a lock, and commit it. Without our COMMIT it rolls back, since the connection has been closed by then.
+ */
+const commit = <Row>(pool: pg.Pool, sql: string, values: Values = []): Promise<readonly Row[]> =>
+  retried(sql, maxRetries, async () => {
+    const client = await pool.connect()
     try {
-      return (await connection.query(sql, [...values])).rows
+      await client.query('BEGIN')
+      const { rows } = await client.query(sql, [...values])
+      await client.query('COMMIT')
+      client.release()
+      return rows
     } catch (error) {
-      if (retries === 0 || !undone.has((error as PostgresFailure).code ?? '')) return rethrow(error as Error, sql)
+      client.release(true)
+      throw error
     }
+  })
+
+/** What `run` resolves to; it is called again after a failure that has undone the statement. Throws as rethrow does. */
+async function retried<T>(sql: string, retries: number, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run()
+  } catch (error) {
+    if (retries === 0 || !undone.has((error as PostgresFailure).code ?? '')) return rethrow(error as Error, sql)
+    return await retried(sql, retries - 1, run)
   }
 }
 
@@ -109,7 +146,7 @@ async function runExclusively<T>(
   })
   client.on('error', () => {})
   const query: SqlQueries['query'] = (sql, values) => runOn(client, sql, values)
-  // Without values pg uses the simple protocol, which accepts several statements at once.
+  // Without values, pg uses the simple protocol, which accepts several statements in one query.
   const script = async (sql: string): Promise<void> =>
     void (await client.query(sql).catch((error) => rethrow(error, sql)))
   try {
@@ -132,12 +169,17 @@ const undone: ReadonlySet<string> = new Set(['40001', '40P01'])
 /**
  * SQLSTATE classes of faults of a statement or its values, which the caller has to handle: feature, cardinality, data, integrity,
  * cursor, syntax and access rule, check option. All others concern the state of the server, a pooler or other transactions, and
- * so does a missing privilege (insufficient_privilege).
+ * so do a missing privilege and a missing table or column: our statements fit the tables that were checked at the start.
  * Source: https://www.postgresql.org/docs/current/errcodes-appendix.html
  */
-const isOfStatement = (code: string): boolean => /^(0A|2[1234]|42|44)/.test(code) && code !== insufficientPrivilege
+const isOfStatement = (code: string): boolean => /^(0A|2[1234]|42|44)/.test(code) && !ofDatabase.has(code)
 
 const insufficientPrivilege = '42501'
+/** undefined_table (also one in a schema that the user may not use) and undefined_column. */
+const undefinedNames: ReadonlySet<string> = new Set(['42P01', '42703'])
+const ofDatabase: ReadonlySet<string> = new Set([insufficientPrivilege, ...undefinedNames])
+/** invalid_schema_name: the user may use none of its search_path. */
+const noSchema = '3F000'
 
 /** Advice if server and client do not agree on TLS. */
 const aboutTls: readonly (readonly [failure: RegExp, advice: string])[] = [
@@ -159,10 +201,34 @@ function rethrow(error: PostgresFailure, sql = ''): never {
   })
 }
 
-function advise({ code, message }: PostgresFailure, sql: string): string {
-  if (code === insufficientPrivilege) {
-    const [, right = 'it'] = /^\s*(SELECT|INSERT|UPDATE|DELETE)\b/i.exec(sql) ?? []
-    return `; GRANT ${right} to the user of DATABASE_URL (keyturn check-config lists what is missing)`
+function advise({ code = '', message }: PostgresFailure, sql: string): string {
+  const [, schema] = /^permission denied for schema (\S+)/.exec(message) ?? []
+  if (schema !== undefined) {
+    const right = /^\s*CREATE\b/i.test(sql) ? 'CREATE' : 'USAGE'
+    return `; GRANT ${right} ON SCHEMA ${schema} to the user of DATABASE_URL`
   }
+  if (code === noSchema) return '; GRANT USAGE and CREATE ON SCHEMA public to the user of DATABASE_URL'
+  if (code === insufficientPrivilege)
+    return `; GRANT ${rightsOf(sql, message)} to the user of DATABASE_URL (keyturn check-config lists what is missing)`
+  if (undefinedNames.has(code))
+    return '; it was renamed or dropped, or the user of DATABASE_URL may not use its schema (see keyturn check-config)'
   return aboutTls.find(([failure]) => failure.test(message))?.[1] ?? ''
+}
+
+/** The privilege required on a table, by the keywords before its name. */
+const rightAfter: Readonly<Record<string, string>> = {
+  FROM: 'SELECT',
+  JOIN: 'SELECT',
+  'INSERT INTO': 'INSERT',
+  UPDATE: 'UPDATE',
+  'DELETE FROM': 'DELETE'
+}
+
+/** The privileges that `sql` needs on the table that `message` names, as in `SELECT, INSERT ON keyturn_audit`. */
+function rightsOf(sql: string, message: string): string {
+  const [, table] = /^permission denied for (?:table|view) (\S+)$/.exec(message) ?? []
+  if (table === undefined) return 'what is missing'
+  const uses = sql.matchAll(/\b(INSERT INTO|DELETE FROM|UPDATE|FROM|JOIN)\s+(?:[^\s.]+\.)?"?([\w$]+)/g)
+  const rights = [...uses].filter(([, , name]) => name === table).map(([, words = '']) => rightAfter[words])
+  return `${rights.length === 0 ? 'what is missing' : [...new Set(rights)].join(', ')} ON ${table}`
 }

@@ -30,11 +30,29 @@ interface Wanted {
   readonly column: string | undefined
 }
 
+/** Why nothing can be written to this database, as a sentence; undefined if it can. Throws KeyturnError STORE_DOWN. */
+export async function readOnlyReason(db: SqlDatabase): Promise<string | undefined> {
+  const [state] = await db.query<{ standby: boolean; setting: string; user: string }>(
+    `SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only') AS setting,
+       quote_ident(current_user) AS user`
+  )
+  if (state?.standby === true) return 'It is a standby, which is read-only. DATABASE_URL has to name the primary.'
+  if (state?.setting !== 'on') return undefined
+  return `It is read-only for this user: default_transaction_read_only is on, for the role, the database or the server. For the role, run: ALTER ROLE ${state.user} SET default_transaction_read_only = off`
+}
+
 /**
  * The privileges that the user of DATABASE_URL lacks, each as the statement that grants it; `django` is USERS_TABLE. Missing
- * tables are skipped. Throws KeyturnError STORE_DOWN.
+ * tables are skipped. A table with row level security but without a policy for the user seems empty, so a missing policy is
+ * reported too. Without USAGE on any schema, only that is reported, since no table can be found. Throws KeyturnError
+ * STORE_DOWN.
  */
 export async function missingRights(db: SqlDatabase, django: DjangoTable | undefined): Promise<readonly string[]> {
+  const [account] = await db.query<{ user: string; schema: string | null; path: string }>(
+    "SELECT quote_ident(current_user) AS user, current_schema() AS schema, current_setting('search_path') AS path"
+  )
+  if (account !== undefined && account.schema === null)
+    return [`GRANT USAGE ON SCHEMA ${account.path.split(/, */).at(-1)} TO ${account.user}`]
   const wanted = [...ownWanted(), ...(django === undefined ? [] : djangoWanted(django))]
   const missing: string[] = []
   for (const { table, right, column } of wanted) {
@@ -47,7 +65,20 @@ export async function missingRights(db: SqlDatabase, django: DjangoTable | undef
     const columns = column === undefined ? '' : ` ("${column}")`
     if (row?.has === false) missing.push(`GRANT ${right}${columns} ON ${table} TO ${row.user}`)
   }
+  for (const table of new Set(wanted.map((each) => each.table)))
+    if (await isHidden(db, table)) missing.push(`CREATE POLICY keyturn ON ${table} TO ${account?.user} USING (true)`)
   return missing
+}
+
+/** Whether row level security hides all rows of `table` from this user. Superusers and owners are exempt from it. */
+async function isHidden(db: SqlDatabase, table: string): Promise<boolean> {
+  const [row] = await db.query<{ hidden: boolean | null }>(
+    `SELECT row_security_active(to_regclass($1)::oid) AND NOT EXISTS (
+       SELECT 1 FROM pg_policy WHERE polrelid = to_regclass($1) AND polpermissive AND polcmd IN ('r', '*')
+         AND EXISTS (SELECT 1 FROM unnest(polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))) AS hidden`,
+    [table]
+  )
+  return row?.hidden === true
 }
 
 const ownWanted = (): readonly Wanted[] => [

@@ -5,8 +5,8 @@ import type { SqlDatabase } from './connection.ts'
 import { findHolders } from './user-import.ts'
 
 /**
- * As an import, but what it would write goes to `scratch`, an empty database: so a name that comes twice is found however
- * large the dump is, and memory holds one batch. It contains ids and usernames only, no digests.
+ * Like an import, but writes to `scratch`, an empty database. So duplicate names are found in a dump of any size, and memory
+ * holds only one batch. It contains ids and usernames only, no digests.
  */
 export async function openTrialImport(db: SqlDatabase, scratch: SqlDatabase): Promise<UserImport> {
   await scratch.query('CREATE TABLE keyturn_users (id TEXT NOT NULL PRIMARY KEY, username TEXT NOT NULL UNIQUE)')

@@ -7,7 +7,10 @@ import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
 type Query = SqlQueries['query']
 type PlacedUser = Extract<Placing, { readonly user: unknown }>['user']
 
-/** Into the table keyturn_users; `clock` dates those whose dump does not. Two imports at once take turns, batch by batch. */
+/**
+ * Imports into the table keyturn_users; `clock` dates users whose dump has no time. Two concurrent imports take turns, batch by
+ * batch.
+ */
 export const makeUserImport = (db: SqlDatabase, clock: Clock): UserImport => ({
   place: (users, { update }) =>
     db.exclusively(async ({ query }) => {
@@ -56,8 +59,8 @@ async function write(query: Query, placings: readonly Placing[], clock: Clock): 
 const groupSize = 50
 
 /**
- * `items` in groups of `groupSize`, the last one padded with its last item: the statements below tolerate duplicates, and so are
- * always the same few, which the embedded engine prepares once.
+ * `items` in groups of `groupSize`, the last one padded with its last item: the statements below tolerate duplicates, so there
+ * are only a few different ones, which the embedded engine prepares once.
  */
 function* groups<T>(items: readonly T[]): Generator<readonly T[]> {
   for (let start = 0; start < items.length; start += groupSize) {

@@ -23,13 +23,13 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
   const findByName = makeFinder(db, columns, 'username')
   const set = async (id: string, column: string, value: SqlValue): Promise<boolean> => {
     const sql = `UPDATE keyturn_users SET ${column} = $2 WHERE ${key} = $1 RETURNING id`
-    return (await db.query(sql, [id, value])).length > 0
+    return (await db.change(sql, [id, value])).length > 0
   }
   return {
     findByUsername: (username) => findByName(normalizeUsername(username)),
     findById: makeFinder(db, columns, key),
     async create(username, passwordHash) {
-      const [row] = await db.query<UserRow>(
+      const [row] = await db.change<UserRow>(
         `INSERT INTO keyturn_users (id, username, password_hash, is_active, created_at) VALUES ($1, $2, $3, 1, $4)
          ON CONFLICT (username) DO NOTHING RETURNING ${columns}`,
         [randomUUID(), normalizeUsername(username), passwordHash, clock()]
@@ -38,7 +38,7 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
     },
     setPassword: (id, passwordHash) => set(id, 'password_hash', passwordHash),
     async replacePasswordHash(id, verified, passwordHash) {
-      const rows = await db.query(
+      const rows = await db.change(
         `UPDATE keyturn_users SET password_hash = $3 WHERE ${key} = $1 AND password_hash = $2 RETURNING id`,
         [id, verified, passwordHash]
       )
@@ -61,10 +61,12 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
     },
     setClaims: (id, claims) => set(id, 'claims', JSON.stringify(claims)),
     async delete(id) {
-      return (await db.query(`DELETE FROM keyturn_users WHERE ${key} = $1 RETURNING id`, [id])).length > 0
+      return (await db.change(`DELETE FROM keyturn_users WHERE ${key} = $1 RETURNING id`, [id])).length > 0
     },
+    async demandDelete() {},
     rename: key === 'username' ? async () => refuseRename() : makeRename(db, findByName),
     async list(afterUsername, limit) {
+      if (afterUsername.includes('\0')) return []
       const rows = await db.query<UserRow>(
         `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,
         [afterUsername, limit]
@@ -80,10 +82,10 @@ function noRowsIfTaken(error: Error & { readonly code?: string }): readonly [] {
   throw error
 }
 
-/** Tokens would go on carrying the former name. */
+/** Tokens would still contain the old name. */
 function refuseRename(): never {
   throw new KeyturnError('UNSUPPORTED_CHANGE', {
-    detail: 'USER_ID_FIELD is username: tokens and sessions carry the username, so a user cannot be renamed.'
+    detail: 'USER_ID_FIELD is username: tokens and sessions contain the username, so a user cannot be renamed.'
   })
 }
 
@@ -92,7 +94,7 @@ function makeRename(db: SqlDatabase, findByName: (name: string) => Promise<User 
     const name = normalizeUsername(username)
     const sql = `UPDATE keyturn_users SET username = $2
       WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM keyturn_users WHERE username = $2 AND id <> $1) RETURNING id`
-    const rows = await db.query(sql, [id, name]).catch(noRowsIfTaken)
+    const rows = await db.change(sql, [id, name]).catch(noRowsIfTaken)
     if (rows.length > 0) return 'renamed'
     return (await findByName(name)) === undefined ? 'missing' : 'taken'
   }

@@ -71,6 +71,6 @@ const toDumpError = ({ code, lines }: CsvFault): DumpError =>
 const messages: Readonly<Record<string, string>> = {
   CSV_MAX_RECORD_SIZE: `a row does not end within ${maxRowBytes} bytes`,
   CSV_QUOTE_NOT_CLOSED: 'a quote is never closed',
-  CSV_INVALID_CLOSING_QUOTE: 'after a closing quote only a comma or the end of the line may come',
-  INVALID_OPENING_QUOTE: 'a quote stands within a field that does not begin with one'
+  CSV_INVALID_CLOSING_QUOTE: 'a closing quote must be followed by a comma or the end of the line',
+  INVALID_OPENING_QUOTE: 'a field that does not begin with a quote contains one'
 }

@@ -4,12 +4,12 @@
 -- KEYS[2]  {user}:ending: the new name
 -- KEYS[3]  {user}:ended: when all sessions of the user were ended, for tokens that are adopted later (lua/adopt.lua)
 -- ARGV[1]  the sid of the session to keep, 16 bytes; empty for none
--- ARGV[2]  how long the time in KEYS[3] is kept, seconds; 0 does not write it
+-- ARGV[2]  how long the time in KEYS[3] is kept, seconds
 -- returns  1; 0 if an earlier end must be finished first
 local sessions, ending, all_ended = KEYS[1], KEYS[2], KEYS[3]
 local kept, memory = ARGV[1], tonumber(ARGV[2])
 
-if memory > 0 then redis.call('SET', all_ended, now, 'EX', memory) end
+redis.call('SET', all_ended, now, 'EX', memory)
 if redis.call('EXISTS', ending) == 1 then return 0 end
 if redis.call('EXISTS', sessions) == 0 then return 1 end
 redis.call('RENAME', sessions, ending)

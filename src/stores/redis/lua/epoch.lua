@@ -1,9 +1,8 @@
--- The second in which the feed began. It is written once, so a server without it has lost its data or is new, and earlier
--- revocations are unknown. A feed without an epoch belongs to a version that had none, and has lost nothing: 0.
+-- Reads the epoch of the feed (lua/feed.lua). A server without it has lost its data or is new, and earlier revocations are
+-- unknown: it is written then.
 -- KEYS[1]  the feed
 -- KEYS[2]  its epoch
--- returns  the second, by Redis' own clock, and the time by the same clock
-local feed, epoch = KEYS[1], KEYS[2]
-local now = tonumber(redis.call('TIME')[1])
-redis.call('SET', epoch, redis.call('EXISTS', feed) == 1 and 0 or now, 'NX')
-return {tonumber(redis.call('GET', epoch)), now}
+-- ARGV[1]  the epoch that the caller has read before; empty for none
+-- returns  the second, by Redis' own clock; 1 if data is known to have been lost before it; the time by the same clock
+local second, mark = read_epoch(KEYS[1], KEYS[2], ARGV[1])
+return {second, mark, now}

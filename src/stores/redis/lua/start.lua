@@ -3,14 +3,14 @@
 -- KEYS[1]  {user}: the user's sessions
 -- KEYS[2]  {user}:ending: sessions that are being ended (lua/detach.lua)
 -- ARGV[1]  sid, 16 bytes
--- ARGV[2]  the client's address and user agent
+-- ARGV[2]  the address and user agent of the device
 -- ARGV[3]  lifetime unless it is refreshed, seconds
 -- ARGV[4]  absolute lifetime of a session, seconds
 -- ARGV[5]  maximum sessions of the user
 -- ARGV[6]  a random number: where this login begins to read
 -- returns  {the time, sids of sessions that are marked as ended, now or before, whether KEYS[2] exists: 0 or 1}
 local sessions, ending = KEYS[1], KEYS[2]
-local sid, client, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local sid, device, lifetime, absolute, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local random = ARGV[6]
 local live, ended = {}, {}
 
@@ -82,7 +82,7 @@ local function end_surplus(count)
     mark_ended(sessions, live[i].sid, live[i].record)
     ended[#ended + 1] = live[i].sid
   end
-  -- Few are looked at as fast, in a hash that stays small (src/stores/redis/record.ts).
+  -- With few sessions, reading all of them is as fast, and the hash stays small (src/stores/redis/record.ts).
   if count > 64 then save_oldest(surplus + 1) end
 end
 
@@ -93,5 +93,5 @@ if count < limit then
 elseif count > limit or not end_oldest() then
   end_surplus(count)
 end
-start_session(sessions, sid, client, lifetime, absolute)
+start_session(sessions, sid, device, lifetime, absolute)
 return {now, ended, redis.call('EXISTS', ending)}
