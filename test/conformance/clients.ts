@@ -39,6 +39,25 @@ export async function clientStoreSuite(t: Test, open: OpenClients): Promise<void
     t.same(await store.list(), [winner])
   })
 
+  await t.test('a client that is created again is not older than the last token of the deleted one', async (t) => {
+    const { store, now, advance } = await open()
+    await store.create('gateway', 'first', ['a'])
+    await store.rotateSecret('gateway', 'second', 3600)
+    for (const createdAt of [now() + 1, now() + 2]) {
+      t.equal(await store.delete('gateway'), true)
+      t.equal(await store.delete('gateway'), false)
+      t.equal(await store.rotateSecret('gateway', 'third', 0), false)
+      t.same(await store.list(), [])
+      const again = await store.create('gateway', 'fourth', ['b'])
+      t.match(again, { secretHash: 'fourth', previous: undefined, scopes: ['b'], createdAt })
+      t.same(await store.list(), [again])
+    }
+    advance(60)
+    const deletedAt = now()
+    await store.delete('gateway')
+    t.match(await store.create('gateway', 'fifth', []), { createdAt: deletedAt })
+  })
+
   await t.test('a secret is rotated, and the one before stays for a while', async (t) => {
     const { store, now, advance } = await open()
     await store.create('gateway', 'first', ['a'])

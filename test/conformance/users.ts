@@ -109,7 +109,7 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.equal((await Promise.all(at)).filter((isReplaced) => isReplaced).length, 1, 'of several at once one wins')
   })
 
-  await t.test('a lot draws the same users each time, and all lots all users', async (t) => {
+  await t.test('a lot draws the same users each time, and other lots others', async (t) => {
     const { store } = await open()
     const lots = Array.from({ length: 500 }, (_, index) => index / 500)
     t.same(await store.drawPasswordHashes(0.5), [])
@@ -124,7 +124,8 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
       t.equal(new Set(drawn).size, 8, 'each once, round the end of the table')
       first.set(drawn[0] ?? '', lot)
     }
-    t.ok(first.size > names.length / 3, `${first.size} users of ${names.length + 1} come first`)
+    // How many depends on the random ids. One or two would do so by chance in one run of ten million.
+    t.ok(first.size > 2, `${first.size} users of ${names.length + 1} come first`)
     for (const [name, lot] of first) t.equal((await store.drawPasswordHashes(lot))[0], name)
   })
 
@@ -151,5 +152,6 @@ export async function userStoreSuite(t: Test, open: OpenUsers): Promise<void> {
     t.same(await page('dan', 2), ['eve'])
     t.same(await page('eve', 2), [])
     t.same(await page('bz', 1), ['cat'], 'the name need not exist any more')
+    t.same(await page('ann\0', 10), [], 'no user has a NUL in the name')
   })
 }

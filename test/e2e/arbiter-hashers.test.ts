@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { getPriority } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
 import { serveCommand } from '../support/keyturn.ts'
@@ -117,6 +116,12 @@ async function fillTheLine(keyturn: RunningArbiter, count: number): Promise<Prom
   return logins
 }
 
+/** How many logins wait for a hasher, as a scrape reports it. */
+async function queueLength({ url }: RunningArbiter): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text()
+  return Number(/^keyturn_hash_queue_length (\d+)$/m.exec(metrics)?.[1])
+}
+
 t.test('hashers: a login whose client has disconnected leaves the queue', async (t) => {
   const keyturn = await startArbiter(t, { HASH_QUEUE: '3' })
   await logIn(keyturn)
@@ -131,19 +136,13 @@ t.test('hashers: a login whose client has disconnected leaves the queue', async 
   t.equal(await Promise.any(answers), 503)
   for (const each of impatient) each.abort()
   t.equal((await Promise.allSettled(answers)).filter(({ status }) => status === 'rejected').length, 4)
+  // The hasher has one in work and keeps the next, which counts as waiting.
+  await until(async () => (await queueLength(keyturn)) === 1, 'those in line have left')
   const others: Promise<Answer>[] = []
-  const waiting = new Set<Promise<Answer>>()
   await until(async () => {
-    while (waiting.size < 2) {
-      const other = tryLogin(keyturn)
-      others.push(other)
-      waiting.add(other)
-      void other.then(() => waiting.delete(other))
-      await Promise.race([other, delay(500)])
-    }
-    // A refusal that is late would look like a login that waits.
-    await delay(2000)
-    return waiting.size === 2
+    // The worker refuses logins until it has heard that there is room again.
+    others.push(tryLogin(keyturn))
+    return (await queueLength(keyturn)) === 3
   }, 'there is room for two others')
   process.kill(hasher, 'SIGCONT')
   const statuses = (await Promise.all(others)).map(({ status }) => status)

@@ -129,7 +129,7 @@ t.test('start: a boot that throws outside its promise, or never ends, is a faile
   t.match(defect.stderr, /^ {4}at .*late\.mjs/m, 'with its stack')
   t.match(defect.stderr.trimEnd().split('\n').at(-1), 'A worker failed to boot: too late')
 
-  const endless = module('endless.mjs', 'await new Promise(() => {})')
+  const endless = module('endless.mjs', 'for (;;) {}')
   await isRefused(
     t,
     { PORT: '0', CLAIMS_MODULE: endless, TIMEOUT: '10' },

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { existsSync, statSync } from 'node:fs'
+import { closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
@@ -75,6 +76,30 @@ const list = async (env: Environment): Promise<readonly Record<string, unknown>[
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line))
 }
+
+t.test('users whose names a Django table holds, and Keyturn refuses for new users', async (t) => {
+  const env = { DATA_DIR: join(t.testdir(), 'data') }
+  const names = ['tab\tname', 'escape\x1b[31m\x9b', ' padded ', `long${'x'.repeat(300)}`]
+  t.same(await list(env), [])
+  const db = openEmbedded(env.DATA_DIR)
+  for (const name of names) await makeUserStore(db, systemClock).create(name, await hasher.hash(password))
+  await db.close()
+  for (const name of names) {
+    const runs = [
+      await keyturn(['users', 'deactivate', '--', name], env),
+      await keyturn(['users', 'set-password', '--no-policy', '--', name], env, 'another horse'),
+      await keyturn(['sessions', 'list', '--', name], env)
+    ]
+    for (const { code, out, err } of runs) {
+      t.equal(code, 0, err)
+      t.notMatch(out + err, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/, 'the output is escaped')
+    }
+    t.match(await keyturn(['users', 'create', '--', name], env, password), { code: 2, err: /It must/ })
+  }
+  t.strictSame(new Set((await list(env)).map(({ is_active }) => is_active)), new Set([false]))
+  isRefused(t, await keyturn(['users', 'activate', 'no\ttab'], env), /The user "no\\ttab" does not exist/)
+  t.match(await keyturn(['users', 'activate', ''], env), { code: 2, err: /It must not be blank/ })
+})
 
 t.test('users, from the first to the last command', async (t) => {
   const env = { DATA_DIR: join(t.testdir(), 'data') }
@@ -225,6 +250,49 @@ t.test('a wrong configuration ends with 78 and all its faults', async (t) => {
   t.notOk(existsSync(env.DATA_DIR))
 })
 
+/** Runs `keyturn` with a standard output on a full disk. */
+async function keyturnToFullDisk(args: readonly string[], env: Environment): Promise<Omit<Run, 'out'>> {
+  const full = openSync('/dev/full', 'w')
+  const child = spawn(process.execPath, [main, ...args], {
+    env: { ...surroundings, ...cheap, ...env },
+    stdio: ['ignore', full, 'pipe']
+  })
+  closeSync(full)
+  let err = ''
+  child.stderr?.setEncoding('utf8').on('data', (text) => {
+    err += text
+  })
+  const [code] = await once(child, 'close')
+  return { code, err }
+}
+
+t.test('a standard output that cannot be written is one line and exit status 1', async (t) => {
+  const env = { DATA_DIR: t.testdir() }
+  t.match(await keyturn(['users', 'create', 'ann'], env, password), { code: 0 })
+  const commands = [['--help'], ['--version'], ['users', 'list'], ['check-config', '--print']]
+  await inTurns(commands, async (command) => {
+    const { code, err } = await keyturnToFullDisk(command, env)
+    t.equal(code, 1, command.join(' '))
+    t.equal(err, 'Standard output cannot be written (ENOSPC); what the command printed is incomplete.\n')
+  })
+  const secrets: readonly (readonly [command: readonly string[], lost: string])[] = [
+    [
+      ['clients', 'create', 'shop'],
+      'the secret of the client "shop" is lost. Use clients rotate-secret to replace it.'
+    ],
+    [
+      ['users', 'one-time-token', 'ann', '--purpose', 'password_reset'],
+      'the token of "ann" is lost. Run the command again.'
+    ]
+  ]
+  for (const [command, lost] of secrets) {
+    const { code, err } = await keyturnToFullDisk(command, env)
+    t.equal(code, 1, command.join(' '))
+    t.equal(err.trimEnd().split('\n').at(-1), `Standard output cannot be written (ENOSPC); ${lost}`)
+    t.notMatch(err, /\n\s+at /, 'no stack')
+  }
+})
+
 t.test('migrate and check-config without servers', async (t) => {
   const env = { DATA_DIR: join(t.testdir(), 'data') }
   const checked = await keyturn(['check-config'], env)
@@ -239,6 +307,17 @@ t.test('migrate and check-config without servers', async (t) => {
   const printed = await keyturn(['check-config', '--print'], { ...env, SIGNING_KEY: 'hunter2'.repeat(5) })
   t.match(printed, { code: 0, out: /^PORT=8000\n(.*\n)*SIGNING_KEY=\(set\)\n(.*\n)*Configuration is valid\./ })
   t.notMatch(printed.out, 'hunter2')
+  t.match(await keyturn(['check-config'], { ...env, PORT: '81', MANAGEMENT_PORT: '81' }), {
+    code: 78,
+    out: '',
+    err: 'MANAGEMENT_PORT: got 81, which is PORT, expected another port.\n'
+  })
+  const hooks = join(t.testdir({ 'hooks.mjs': 'export const onLogin = () => {}' }), 'hooks.mjs')
+  t.match(await keyturn(['check-config'], { ...env, HOOKS_MODULE: hooks }), {
+    code: 78,
+    out: '',
+    err: /^HOOKS_MODULE: got .* whose export onLogin is not a hook, expected .*\n$/
+  })
 })
 
 t.test('a server that is away', async (t) => {
@@ -280,6 +359,46 @@ t.test('users in PostgreSQL', { skip: withoutPostgres() || withoutRedis() }, asy
   )
   t.equal(new Set((await list(env)).map((user) => user.id)).size, 1201, 'more than a page')
   t.notOk(existsSync(env.DATA_DIR))
+})
+
+t.test('check-config and doctor report a PostgreSQL that cannot be used', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t)
+  const address = await server.createDatabase()
+  const db = openPostgres(address)
+  const role = `restricted_${randomBytes(6).toString('hex')}`
+  await db.query(`CREATE ROLE ${role} LOGIN`)
+  t.teardown(async () => {
+    await db.query(`DROP OWNED BY ${role}`)
+    await db.query(`DROP ROLE ${role}`)
+    await db.close()
+  })
+  const own = {
+    DATABASE_URL: address.replace(/\/\/[^@/]*@/, `//${role}@`),
+    KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
+    DATA_DIR: join(t.testdir(), 'none')
+  }
+  const django = { ...own, USERS_TABLE: 'auth_user' }
+  t.match(await keyturn(['migrate'], { ...own, DATABASE_URL: address }), { code: 0 })
+  await db.query('CREATE TABLE auth_user (id int, username text, password text)')
+  await db.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${role}`)
+
+  const report = async (expected: { readonly code: number; readonly out: RegExp }, ...environments: Environment[]) => {
+    for (const env of environments)
+      for (const command of ['check-config', 'doctor']) t.match(await keyturn([command], env), expected, command)
+  }
+  await report({ code: 0, out: /tables are up to date|own tables exist/ }, own, django)
+
+  await db.query(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
+  await report({ code: 1, out: /PostgreSQL.* cannot be written\. It is read-only for this user/ }, own, django)
+  await db.query(`ALTER ROLE ${role} RESET default_transaction_read_only`)
+
+  await db.query('ALTER TABLE auth_user ENABLE ROW LEVEL SECURITY')
+  await report({ code: 1, out: new RegExp(`Run: CREATE POLICY keyturn ON "auth_user" TO ${role} `) }, django)
+  await db.query('ALTER TABLE auth_user DISABLE ROW LEVEL SECURITY')
+
+  await db.query('REVOKE USAGE ON SCHEMA public FROM public')
+  const grant = new RegExp(`GRANT USAGE ON SCHEMA public TO ${role}`)
+  await report({ code: 1, out: grant }, own)
 })
 
 t.test('commands on users of Django', { skip: withoutPostgres() }, async (t) => {

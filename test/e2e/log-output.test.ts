@@ -2,6 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -17,12 +18,12 @@ function aPipe(t: Test): { readonly reader: number; readonly writer: number } {
   return { reader: openSync(path, O_RDONLY | O_NONBLOCK), writer: openSync(path, O_WRONLY) }
 }
 
-/** `keyturn serve` that logs to `output`, once it is ready. */
-async function serveTo(t: Test, output: number) {
+/** `keyturn serve` that logs to `output`, once it is ready; its standard error is `errors`. */
+async function serveTo(t: Test, output: number, errors: number | 'inherit' = 'inherit') {
   const port = await freePort()
   const [file, ...args] = serveCommand
   const env = testSettings({ PORT: String(port), DATA_DIR: aDataDir(t), HASHERS: '1', LOG_FORMAT: 'json' })
-  const child = spawn(file, args, { env, stdio: ['ignore', output, 'inherit'] })
+  const child = spawn(file, args, { env, stdio: ['ignore', output, errors] })
   const exited = once(child, 'exit')
   t.teardown(() => child.kill('SIGKILL'))
   const get = async (path: string): Promise<string> => {
@@ -58,11 +59,17 @@ async function serveTo(t: Test, output: number) {
     const before = await dropped()
     while ((await dropped()) <= before) for (let each = 0; each < 10; each++) await send()
   }
+  /** Replaces all processes, and waits until others serve. */
+  const reload = async (): Promise<void> => {
+    const replaced = children()
+    child.kill('SIGHUP')
+    while (children().some((pid) => replaced.includes(pid))) await delay(50)
+  }
   const stop = async (): Promise<unknown> => {
     child.kill('SIGTERM')
     return (await exited)[0]
   }
-  return { send, flood, replaceAll, stop }
+  return { send, flood, dropped, reload, replaceAll, stop }
 }
 
 t.test(
@@ -92,6 +99,10 @@ t.test(
 t.test('a full disk: the service answers, drops lines and stops', async (t) => {
   const full = openSync('/dev/full', O_WRONLY)
   const service = await serveTo(t, full)
+  for (let each = 0; each < 5; each++) await service.send()
+  t.equal(await service.dropped(), 0, 'the lines are kept')
+  await service.reload()
+  t.ok((await service.dropped()) >= 200, 'until their process exits')
   await service.flood()
   await service.replaceAll()
   t.equal(await service.stop(), 0)
@@ -103,6 +114,26 @@ t.test('a pipe whose reader has closed it: the service answers, drops lines and 
   const service = await serveTo(t, writer)
   closeSync(writer)
   closeSync(reader)
+  await service.flood()
+  t.equal(await service.stop(), 0)
+})
+
+t.test('a socket that is not read, as of journald: the service answers, drops lines and stops', async (t) => {
+  const path = join(aDataDir(t), 'socket')
+  const server = createServer({ pauseOnConnect: true }).listen(path)
+  await once(server, 'listening')
+  const accepted = once(server, 'connection') as Promise<[Socket]>
+  const client = connect(path)
+  const [reader] = await accepted
+  t.teardown(() => {
+    reader.destroy()
+    client.destroy()
+    server.close()
+  })
+  const { fd } = (client as unknown as { readonly _handle: { readonly fd: number } })._handle
+  const service = await serveTo(t, fd, fd)
+  await service.flood()
+  await service.replaceAll()
   await service.flood()
   t.equal(await service.stop(), 0)
 })

@@ -13,7 +13,12 @@ const ops = ['/health/live', '/livez', '/health/ready', '/readyz', '/healthz', '
 const status = async (url: string): Promise<number> => (await fetch(url, { headers: { connection: 'close' } })).status
 
 t.test('health and metrics are there and nowhere else, and nothing else is there', async (t) => {
-  const service = await startArbiter(t, { MANAGEMENT_PORT: '0', WEB_CONCURRENCY: '2', SHUTDOWN_DELAY: '2s' })
+  const service = await startArbiter(t, {
+    MANAGEMENT_PORT: '0',
+    CONSOLE: 'off',
+    WEB_CONCURRENCY: '2',
+    SHUTDOWN_DELAY: '2s'
+  })
   const management = String(service.lines().find(({ management }) => management !== undefined)?.management)
   t.match(management, /^http:\/\/127\.0\.0\.1:\d+$/)
   t.not(management, service.url)

@@ -34,6 +34,8 @@ t.test("package: a hooks module in TypeScript takes its type from 'keyturn'", as
     'the only declarations'
   )
   t.ok(paths.includes('dist/src/i18n/de.json'), 'the translations are packed')
+  for (const file of ['routes/console/index.html', 'routes/console/style.css', 'dist/routes/console/main.js'])
+    t.ok(paths.includes(file), `${file} is packed`)
   const home = join(folder, 'node_modules/keyturn')
   mkdirSync(home, { recursive: true })
   await run('tar', ['-xzf', join(folder, filename), '-C', home, '--strip-components=1'])

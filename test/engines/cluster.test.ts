@@ -8,11 +8,11 @@ import type { RevocationFeed, SessionStore } from '../../src/sessions/store.ts'
 import type { Stores } from '../../src/stores/open.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { makeNames } from '../../src/stores/redis/names.ts'
-import { aReplica, aToken, follow, login, until } from '../conformance/feed.ts'
+import { aToken, follow, login, until } from '../conformance/feed.ts'
 import { type ClusterNode, type RedisCluster, slotOf, startCluster } from '../support/cluster.ts'
 import { aDevice } from '../support/makers.ts'
 import { withoutRedis } from '../support/needs.ts'
-import { checkLives, describeFailures, openConfirm, openStoresAt, startLoad } from './load.ts'
+import { checkFeed, checkLives, describeFailures, openConfirm, openStoresAt, startLoad } from './load.ts'
 import { atMost } from '../support/slack.ts'
 
 const names = makeNames()
@@ -45,17 +45,21 @@ t.test('a Redis Cluster', { skip }, async (t) => {
 
   await t.test('slots move while their users refresh', async (t) => {
     const users = Array.from({ length: 20 }, (_, each) => `moving-${each}`)
-    const load = startLoad(sessions, { clients: 20, userOf: (client) => users[client] ?? '', refreshes: 20, pause: 2 })
-    await delay(200)
+    const load = startLoad(t, sessions, {
+      clients: 20,
+      userOf: (client) => users[client] ?? '',
+      refreshes: 20,
+      pause: 2
+    })
+    await load.ended(20)
     const began = performance.now()
     const keys = [...users.map(names.sessions), names.feed, ...users.map(names.sessions)]
     for (const key of keys) await moveSlot(cluster, slotOf(key))
-    await delay(200)
-    const report = await load.stop()
     const took = performance.now() - began
+    await load.ended(120)
+    const report = await load.stop()
     t.comment(`${keys.length} slots moved in ${took.toFixed(0)} ms; ${describeFailures(report, began)}`)
     t.comment(`verdicts ${JSON.stringify(report.verdicts)}, ${report.revocations} revocations`)
-    t.ok(report.revocations > 100, 'there was something to lose')
     t.same(
       report.lives.filter(({ state }) => state === 'lost'),
       [],
@@ -130,8 +134,8 @@ async function failoverSuite(
   happens: (master: ClusterNode) => Promise<unknown>
 ): Promise<void> {
   const replica = await follow(t, feed)
-  const load = startLoad(sessions, { clients: 24, refreshes: 30, confirm: await openConfirm(t, cluster.url) })
-  await delay(1000)
+  const load = startLoad(t, sessions, { clients: 24, refreshes: 30, confirm: await openConfirm(t, cluster.url) })
+  await load.ended(100)
   const slot = slotOf(names.feed)
   const victim = await cluster.ownerOf(slot)
   const survivor = cluster.nodes.findIndex((node) => node !== victim)
@@ -145,19 +149,7 @@ async function failoverSuite(
   t.comment(describeFailures(report, began))
   t.comment(`verdicts ${JSON.stringify(report.verdicts)}, ${report.revocations} revocations`)
   await checkLives(t, sessions, report)
-
-  const revoked = report.lives.filter(({ state }) => state === 'revoked')
-  await until(() => revoked.every(({ sid }) => replica.has(aToken(sid))), 5000)
-  const late = await follow(t, feed, aReplica())
-  t.same(
-    revoked.filter(({ sid }) => !late.has(aToken(sid))),
-    [],
-    'a worker that starts now knows every revocation that was answered'
-  )
-  const { userId, sid } = await login(sessions, 'afterwards')
-  await sessions.revoke(userId, sid)
-  await until(() => replica.has(aToken(sid)), 1000)
-  t.equal(replica.isStale(), false, 'the follower goes on')
+  await checkFeed(t, { sessions, feed, replica }, report)
 }
 
 async function basics(t: Test, sessions: SessionStore, isKnown: (sid: string) => Promise<unknown>): Promise<void> {

@@ -2,12 +2,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
+import type { Revocations } from '../../src/sessions/revocations.ts'
 import type { VerdictKind } from '../../src/sessions/rotation.ts'
 import type { SessionStore } from '../../src/sessions/store.ts'
 import { openStores, type Stores } from '../../src/stores/open.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { systemClock } from '../../src/time.ts'
-import { until } from '../conformance/feed.ts'
+import { aReplica, aToken, follow, login, until } from '../conformance/feed.ts'
 import { aDataDir } from '../support/keyturn.ts'
 import { aDevice } from '../support/makers.ts'
 
@@ -63,6 +64,8 @@ export interface LoadReport {
 }
 
 export interface Load {
+  /** Resolves when so many sessions have been ended. Rejects after 20 s. */
+  ended(count: number): Promise<void>
   /** Resolves when all is well: for a second no call has failed, and none has waited for its answer. Rejects after 20 s. */
   settle(): Promise<void>
   /** Resolves when every client has had the answer to its last call. */
@@ -83,7 +86,9 @@ export interface LoadOptions {
 /** A failure is tried again after so many milliseconds, as a client would. */
 const retryPause = 20
 
+/** Ends with `t` at the latest: clients that outlived a failed test would keep the process running. */
 export function startLoad(
+  t: Pick<Test, 'teardown'>,
   sessions: SessionStore,
   {
     clients,
@@ -116,7 +121,10 @@ export function startLoad(
         const now = performance.now()
         const { code, detail } = error as { code?: string; detail?: string }
         if (code !== 'STORE_DOWN') defects.push(error)
-        const reason = String(detail ?? error).replace(/[0-9a-f]{40}|\d+\.\d+\.\d+\.\d+:\d+|slot \d+|\d{3,}/g, '…')
+        const reason = String(detail ?? error).replace(
+          /[0-9a-f]{40}|\d+\.\d+\.\d+\.\d+:\d+|slot \d+|\d+(?= %)|\d{3,}/g,
+          '…'
+        )
         failures.set(reason, (failures.get(reason) ?? 0) + 1)
         failed = { first: failed?.first ?? now, last: now }
         if (stopping) return undefined
@@ -162,20 +170,31 @@ export function startLoad(
   }
 
   const running = Promise.all(Array.from({ length: clients }, (_, client) => run(client)))
+  t.teardown(() => {
+    stopping = true
+    return running
+  })
   const isWell = (): boolean => {
     const now = performance.now()
     const isAnswered = [...waiting].every(({ since }) => now - since < 300)
     return isAnswered && now - (failed?.last ?? 0) > 1000
   }
+  const report = (): LoadReport => ({ lives, verdicts, revocations, failures, failed, defects, longestOutage })
   return {
+    async ended(count) {
+      await until(() => revocations >= count, 20_000)
+    },
     async settle() {
+      const began = performance.now()
       // A call that will fail has waited for two seconds before it does, so a single look is not enough.
-      await until(async () => isWell() && (await delay(500, true)) && isWell(), 20_000)
+      await until(async () => isWell() && (await delay(500, true)) && isWell(), 20_000).catch((error: Error) => {
+        throw new Error(`${error.message}: ${waiting.size} calls wait; ${describeFailures(report(), began)}`)
+      })
     },
     async stop() {
       stopping = true
       await running
-      return { lives, verdicts, revocations, failures, failed, defects, longestOutage }
+      return report()
     }
   }
 }
@@ -216,4 +235,24 @@ export function describeFailures({ failures, failed, longestOutage }: LoadReport
   const [first, last] = [failed.first - since, failed.last - since].map((time) => time.toFixed(0))
   const reasons = [...failures].map(([reason, count]) => `${count} x ${reason}`).join('; ')
   return `calls failed from ${first} to ${last} ms after it; a client waited ${longestOutage.toFixed(0)} ms at most (${reasons})`
+}
+
+/** What must hold then of the feed: every revocation that was answered is in it, and `replica`, which has followed it, goes on. */
+export async function checkFeed(
+  t: Test,
+  { sessions, feed, replica }: Pick<Stores, 'sessions' | 'feed'> & { readonly replica: Revocations },
+  { lives }: LoadReport
+): Promise<void> {
+  const revoked = lives.filter(({ state }) => state === 'revoked')
+  await until(() => revoked.every(({ sid }) => replica.has(aToken(sid))), 5000)
+  const late = await follow(t, feed, aReplica())
+  t.same(
+    revoked.filter(({ sid }) => !late.has(aToken(sid))),
+    [],
+    'a worker that starts now knows every revocation that was answered'
+  )
+  const { userId, sid } = await login(sessions, 'afterwards')
+  await sessions.revoke(userId, sid)
+  await until(() => replica.has(aToken(sid)), 1000)
+  t.equal(replica.isStale(), false, 'the follower goes on')
 }

@@ -10,6 +10,7 @@ import { randomId } from '../../src/random.ts'
 import { RevocationReplica } from '../../src/sessions/revocations.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
 import { openRedisStore } from '../../src/stores/redis/open.ts'
+import { wantedCommands } from '../../src/stores/redis/rights.ts'
 import { systemClock } from '../../src/time.ts'
 import { aToken, login, until, window } from '../conformance/feed.ts'
 import { freePort } from '../support/engines.ts'
@@ -112,7 +113,7 @@ t.test('accounts', { skip }, async (t) => {
     const replica = await startRedis({ args: ['--replicaof', `127.0.0.1 ${new URL(server.url).port}`] })
     t.teardown(() => replica.stop())
     await until(async () => /slave0:.*state=online/.test(await admin.info('replication')), 10_000)
-    const commands = Object.values(rights).flat()
+    const commands = wantedCommands.map(([command]) => command)
     const line = [
       'on',
       '>p@ss',
@@ -141,15 +142,22 @@ t.test('accounts', { skip }, async (t) => {
     t.same(await exercise(url), [])
     await admin.call('ACL', 'SETUSER', 'default', 'on')
     t.same(await denied(), [], 'nothing else is asked for')
+    const check = async () => (await runKeyturn(['check-config'], { DATA_DIR: aDataDir(t), REDIS_URL: url })).stdout
+    t.match(await check(), /^Sessions: Redis responds\.$/m)
     for (const command of commands) {
       await admin.call('ACL', 'SETUSER', 'keyturn', `-${command}`)
       t.same(await denied(command === 'xrevrange' ? undefined : 0), [command], `${command} is needed`)
+      // A connection begins with PING, and EVAL answers the question.
+      const isAsked = command !== 'ping' && command !== 'eval'
+      if (isAsked) t.match(await check(), `permissions are missing. Run: ACL SETUSER keyturn ~keyturn:* +${command}\n`)
+      else t.match(await check(), new RegExp(command === 'ping' ? "NOPERM .* 'ping'" : '~keyturn:\\* \\+ping \\+info'))
       await admin.call('ACL', 'SETUSER', 'keyturn', `+${command}`)
     }
     await admin.call('ACL', 'SETUSER', 'keyturn', '+select')
     t.same(await exercise(`${url}/1`, 0), [], 'and SELECT for another database')
     await admin.call('ACL', 'SETUSER', 'keyturn', 'resetkeys', '~other:*')
     t.ok((await denied(0)).length > 0, 'so are the keys')
+    t.match(await check(), /Run: ACL SETUSER keyturn ~keyturn:\* \+ping \+info/)
   })
 
   await t.test('in a Cluster, two more', async (t) => {
@@ -163,7 +171,7 @@ t.test('accounts', { skip }, async (t) => {
     await admin.cluster('ADDSLOTSRANGE', 0, 16_383)
     await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'), 5000)
     t.ok(documented().includes(clusterRights.map((each) => `+${each}`).join(' ')), 'docs/redis.md has them')
-    const allowed = [...Object.values(rights).flat(), ...clusterRights].map((each) => `+${each}`)
+    const allowed = [...wantedCommands.map(([command]) => command), ...clusterRights].map((each) => `+${each}`)
     await admin.call('ACL', 'SETUSER', 'keyturn', 'on', '>pass', '~keyturn:*', '-@all', ...allowed)
     t.same(await exercise(node.url.replace('redis://', 'redis+cluster://keyturn:pass@')), [])
   })
@@ -187,15 +195,6 @@ t.test('accounts', { skip }, async (t) => {
 const documented = (): string =>
   readFileSync(new URL('../../../docs/redis.md', import.meta.url), 'utf8').replace(/\s+/g, ' ')
 
-/** What Keyturn's user must be allowed, by what it is for. */
-const rights = {
-  connection: ['ping', 'info', 'wait'],
-  sessions: ['exists', 'hmget', 'hdel', 'mget', 'eval', 'evalsha'],
-  scripts: ['time', 'get', 'set', 'hget', 'hset', 'hlen', 'hscan', 'rename', 'ttl', 'expireat', 'xadd'],
-  feed: ['xread', 'xrevrange'],
-  limits: ['incr', 'expire', 'pttl']
-} as const
-
 /** What it must be allowed besides in a Cluster; ASKING is for slots that are being moved. */
 const clusterRights = ['cluster|slots', 'cluster|info', 'asking'] as const
 
@@ -205,7 +204,7 @@ const clusterRights = ['cluster|slots', 'cluster|info', 'asking'] as const
  */
 async function exercise(url: string, silence = 1200): Promise<readonly unknown[]> {
   const open = (maxPerUser: number) =>
-    openRedisStore(url, { verifyTls: false, window, policy: aPolicy({ maxPerUser, grace: 0, adopts: true }) })
+    openRedisStore(url, { verifyTls: false, window, policy: aPolicy({ maxPerUser, grace: 0 }) })
   const failures: unknown[] = []
   const lost = (error: unknown) => void failures.push(error)
   const opened = await Promise.all([open(1), open(1000)]).catch(lost)
@@ -239,7 +238,10 @@ async function exercise(url: string, silence = 1200): Promise<readonly unknown[]
       if (!(await sessions.adopt(token, aDevice)) || !(await sessions.isSpent(token))) return undefined
       return (await sessions.revoke(userId, token.sid)) ? token.sid : undefined
     },
-    async () => sessions.ping(),
+    async () => {
+      await sessions.estimateCount()
+      return sessions.ping()
+    },
     async (name: string) => {
       const { number, left } = await counters.add(name, 60)
       if (number !== 1 || left > 60 || left < 50) lost(new Error(`${number} counted, for ${left} s`))

@@ -8,7 +8,7 @@ import { handedOut, isAcknowledgedEnd, isNamed, type Line, type Presentation, ve
  */
 
 export interface Violation {
-  /** The number in ARCHITECTURE.md; 'replay' when the answers are merely not those of decide(). */
+  /** The number of a heading below; 4 is in keyspace.ts. 'replay' if the answers are merely not those of decide(). */
   readonly invariant: 1 | 2 | 3 | 4 | 5 | 'replay'
   readonly what: string
   /** The session, where it is about one. */

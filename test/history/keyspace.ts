@@ -8,8 +8,9 @@ import type { World } from './world.ts'
 const longestValue = 64
 
 /**
- * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed and its epoch, and two fields a session; for a
- * user whose sessions were to end all at once, which failed, a second key. Each key has an expiry, no earlier than its last session's and no later than any session's absolute end.
+ * Invariant 4, read off everything that Redis holds at the end: one key a user, beside the feed and its epoch, and two fields a
+ * session; for a user whose sessions were to end all at once, the time, and a second key if that failed. Each key of sessions has an
+ * expiry, no earlier than its last session's and no later than any session's absolute end.
  */
 export async function checkKeyspace(
   world: World,
@@ -18,9 +19,9 @@ export async function checkKeyspace(
   absoluteLifetime: number
 ): Promise<Violation[]> {
   const { control, names, clockKey, clock } = world
-  const failedEnds = operations.filter(
-    ({ command, outcome }) => command.kind === 'revokeAll' && outcome.kind === 'failed'
-  )
+  const ends = operations.filter(({ command }) => command.kind === 'revokeAll')
+  const failedEnds = ends.filter(({ outcome }) => outcome.kind === 'failed')
+  const endTimes = new Set(ends.map(({ command }) => names.ended(command.userId)))
   const userKeys = new Set([
     ...operations.map(({ command }) => names.sessions(command.userId)),
     ...failedEnds.map(({ command }) => names.ending(command.userId))
@@ -29,7 +30,7 @@ export async function checkKeyspace(
   const broken: string[] = []
   let strangers = 0
   for (const key of await control.keys(clockKey.replace(/clock$/, '*'))) {
-    if (key === names.feed || key === names.epoch || key === clockKey) continue
+    if (key === names.feed || key === names.epoch || key === clockKey || endTimes.has(key)) continue
     if (!userKeys.has(key)) {
       broken.push(`an unknown key: ${key}`)
       continue

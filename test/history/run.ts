@@ -1,6 +1,6 @@
 /**
  * A randomised history of sessions: many clients, a real Redis, a bad network between them and a power cut or two. All that
- * was asked and answered is recorded and then checked against the invariants of the sessions (ARCHITECTURE.md).
+ * was asked and answered is recorded and then checked against the invariants of the sessions (invariants.ts, keyspace.ts).
  *
  *   clients.ts      what clients do: refresh, retry, wake up in ten tabs, steal, log out
  *   world.ts        what their requests pass: the real store, test/support/proxy.ts, a private Redis that fsyncs each write

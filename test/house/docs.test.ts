@@ -43,14 +43,14 @@ const places = (text: string, list: 'KEYS' | 'ARGV'): number[] => {
   return [...new Set(found)].toSorted((a, b) => a - b)
 }
 
-/** What the scripts of sessions share is not a command of its own. */
-const prelude = 'record.lua'
+/** What the scripts of sessions, and those of the feed, share is not a command of its own. */
+const preludes = ['record.lua', 'feed.lua']
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
 
 t.test('scripts do what their headers say', async (t) => {
   const files = readdirSync(fileURLToPath(new URL(`../../../${folder}`, import.meta.url))).filter(
-    (file) => file !== prelude
+    (file) => !preludes.includes(file)
   )
   t.ok(files.length >= 2)
   const defined = new Map<string, number>()

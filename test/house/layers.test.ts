@@ -12,16 +12,21 @@ const modules = [
   'i18n',
   'errors',
   'time',
+  'version',
   'timings',
+  'activity',
+  'event-streams',
   'random',
   'fields',
   'parameters',
   'json',
   'poll',
   'addresses',
+  'header-fields',
   'printable',
   'origins',
   'config',
+  'tracing',
   'keys',
   'passwords',
   'users',
@@ -43,10 +48,13 @@ const entryPoints = ['src/app', 'src/cluster', 'src/cli']
  */
 const openToRoutes = [
   'errors',
+  'activity',
+  'version',
   'parameters',
   'time',
   'random',
   'addresses',
+  'header-fields',
   'keys',
   'one-time-tokens',
   'clients',
@@ -63,6 +71,7 @@ const homes: readonly (readonly [pkg: RegExp, ...homes: string[]])[] = [
   [/^@photostructure\/sqlite$/, 'src/stores/embedded'],
   [/^(argon2|bcryptjs|@zxcvbn-ts\/language-common)$/, 'src/passwords'],
   [/^csv-parse$/, 'src/users'],
+  [/^@opentelemetry\//, 'src/tracing'],
   [/^(fastify|fastify-plugin|@fastify\/.*)$/, 'routes', 'plugins', ...entryPoints],
   [/^(commander|read)$/, 'src/cli']
 ]
@@ -81,7 +90,12 @@ interface Import {
 const isIn = (file: string, folder: string): boolean => file === `${folder}.ts` || file.startsWith(`${folder}/`)
 const isEntryPoint = (file: string): boolean => entryPoints.some((each) => isIn(file, each))
 const entryOf = (file: string): number => entryPoints.findIndex((each) => isIn(file, each))
-const layerOf = (file: string): string => (isEntryPoint(file) ? 'entry' : (file.split('/')[0] ?? ''))
+/** What runs in the operator's browser: a program of its own. */
+const isOfPage = (file: string): boolean => file.startsWith('routes/console/')
+const layerOf = (file: string): string => {
+  if (isEntryPoint(file)) return 'entry'
+  return isOfPage(file) ? 'page' : (file.split('/')[0] ?? '')
+}
 const moduleOf = (file: string): string => (file.split('/')[1] ?? '').replace(/\.ts$/, '')
 
 /** Why an import is not allowed; undefined when it is. */
@@ -92,6 +106,7 @@ function offence({ file, target, isType }: Import): string | undefined {
   if (to === 'test' || to === 'bench') return 'what ships does not need tests'
   if (from === 'entry') return entryOf(target) > entryOf(file) ? 'up, to another entry point' : undefined
   if (to === 'entry') return 'an entry point'
+  if (from === 'page' || to === 'page') return from === to ? undefined : 'the page, or out of it'
   if (from === 'routes') return offenceOfRoute(target, isType)
   if (from === 'plugins' && to === 'routes') return 'up'
   if (from !== 'src') return undefined
@@ -183,6 +198,9 @@ t.test('an import that points upwards is found', async (t) => {
     ['routes/token/verify.ts', 'plugins/jwt.ts', 'a value that arrives on `app`'],
     ['routes/token/verify.ts', 'src/flows/try-each.ts', 'a value that arrives on `app`'],
     ['routes/token/verify.ts', 'src/errors.ts', undefined],
+    ['routes/console/main.ts', 'routes/console/api.ts', undefined],
+    ['routes/console/main.ts', 'src/errors.ts', 'the page, or out of it'],
+    ['routes/console.ts', 'routes/console/api.ts', 'the page, or out of it'],
     ['src/app.ts', 'routes/token/verify.ts', undefined],
     ['plugins/errors.ts', 'src/i18n/index.ts', undefined],
     ['src/errors.ts', 'src/i18n/index.ts', 'a file of one importer'],

@@ -1,6 +1,7 @@
 /* Acts and their entries in the audit trail: no act is acknowledged before its entry is written. */
 import t, { type Test } from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
+import { callAs, clientToken } from '../support/admin.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { until } from '../support/arbiter.ts'
 import { addClient } from '../support/client.ts'
@@ -38,6 +39,45 @@ t.test('the entry of an act is in the trail when its answer arrives', async (t) 
   t.same(await events(), ['login', 'logout', 'login', 'session_end'])
 })
 
+t.test('a password that was set has an entry although the sessions could not be ended', async (t) => {
+  const service = await openFailing(t)
+  const { stores } = service.app
+  const { revokeAll } = stores.sessions
+  const entries = async (event: string) =>
+    (await stores.audit.list(0, 100, { event })).map(({ result, userId }) => ({ result, userId }))
+  /** The session store fails after this many calls. */
+  const failAfter = (calls: number) => {
+    let left = calls
+    Object.assign(stores.sessions, {
+      async revokeAll(...args: Parameters<typeof revokeAll>) {
+        if (left-- === 0) throw new KeyturnError('STORE_DOWN', { detail: 'Redis: not connected' })
+        return await revokeAll(...args)
+      }
+    })
+  }
+  const { access, userId } = await service.logIn()
+  failAfter(0)
+  const change = { current_password: aPassword, new_password: 'another password' }
+  const changed = await service.app.inject({
+    method: 'POST',
+    url: '/api/password/',
+    headers: { authorization: `Bearer ${access}` },
+    payload: change
+  })
+  t.equal(changed.statusCode, 503)
+  t.match(changed.headers['retry-after'], /^\d+$/)
+  t.same(await entries('password_change'), [{ result: 'sessions_kept', userId }])
+
+  const manage = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  const issued = await manage('POST', `/api/admin/users/${userId}/one-time-tokens/`, { purpose: 'password_reset' })
+  failAfter(1)
+  const reset = { token: issued.json().token, new_password: 'a third password' }
+  t.equal((await service.post('/api/password/reset/', reset)).statusCode, 503)
+  t.same(await entries('password_reset'), [{ result: 'sessions_kept', userId }])
+  Object.assign(stores.sessions, { revokeAll })
+  t.equal((await service.post('/api/token/', { username: 'vitor', password: 'a third password' })).statusCode, 200)
+})
+
 t.test('a login whose entry cannot be written hands out no tokens, neither in the body nor in a cookie', async (t) => {
   for (const mode of ['false', 'true']) {
     const service = await openFailing(t, { COOKIE_MODE: mode })
@@ -63,7 +103,7 @@ t.test('a login whose entry cannot be written hands out no tokens, neither in th
 
 t.test('a logout whose entry cannot be written is answered 503, and can be repeated', async (t) => {
   const service = await openFailing(t)
-  const { access, refresh } = await service.logIn()
+  const { userId, access, refresh } = await service.logIn()
   service.trail.isDown = true
   t.equal((await service.post('/api/token/blacklist/', { refresh })).statusCode, 503)
   t.match(
@@ -73,6 +113,46 @@ t.test('a logout whose entry cannot be written is answered 503, and can be repea
   service.trail.isDown = false
   t.equal((await service.post('/api/token/verify/', { token: access })).statusCode, 401, 'the session has ended')
   t.match((await service.post('/api/token/blacklist/', { refresh })).json(), { code: 'token_not_valid' })
+  await until(async () => (await service.app.stores.audit.last())?.event === 'logout')
+  t.match(await service.app.stores.audit.last(), { result: 'token_revoked', userId, sid: /^[0-9a-f]{32}$/ })
+})
+
+t.test('a management act whose entry cannot be written is in the log, and can be repeated', async (t) => {
+  const service = await openFailing(t)
+  const { userId } = await service.logIn()
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.users'))
+  const deactivate = () => call('PATCH', `/api/admin/users/${userId}/`, { is_active: false })
+  service.trail.isDown = true
+  t.equal((await deactivate()).statusCode, 503)
+  t.match(
+    service.log.find(({ msg }) => msg === 'audit entry could not be written'),
+    { event: 'user_deactivate', actor: 'client:support', userId, reqId: /./ }
+  )
+  t.match((await service.app.inject('/metrics')).body, /^keyturn_audit_entries_lost_total 1$/m)
+  service.trail.isDown = false
+  t.equal((await deactivate()).statusCode, 200)
+  t.match(await service.app.stores.audit.last(), { event: 'user_deactivate', result: 'ok', userId })
+})
+
+t.test('a management call that ended sessions and was answered 503 has its entry once it is repeated', async (t) => {
+  const service = await openFailing(t)
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.sessions'))
+  for (const [name, repeated, send] of [
+    ['one', 404, (userId: string, sid: string) => call('DELETE', `/api/admin/users/${userId}/sessions/${sid}/`)],
+    ['all', 200, (userId: string) => call('DELETE', `/api/admin/users/${userId}/sessions/`)],
+    ['many', 200, (userId: string) => call('POST', '/api/admin/sessions/revoke/', { user_ids: [userId] })]
+  ] as const) {
+    const { userId, access } = await service.logIn(name)
+    const [session] = await service.app.stores.sessions.list(userId)
+    const sid = String(session?.sid)
+    service.trail.isDown = true
+    t.equal((await send(userId, sid)).statusCode, 503, name)
+    t.equal((await service.post('/api/token/verify/', { token: access })).statusCode, 401, 'the session has ended')
+    service.trail.isDown = false
+    t.equal((await send(userId, sid)).statusCode, repeated, name)
+    const entry = { event: 'session_revoke', result: 'ended', userId, actor: 'client:support' }
+    t.match(await service.app.stores.audit.last(), name === 'one' ? { ...entry, sid } : entry, name)
+  }
 })
 
 t.test('a client that repeats a revocation gets its success and the trail its entry', async (t) => {

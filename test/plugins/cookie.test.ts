@@ -1,6 +1,7 @@
 /* COOKIE_MODE: the refresh token travels in a cookie, and only pages that may use it get anywhere with it. */
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
+import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 
 const on = { COOKIE_MODE: 'on' }
@@ -175,6 +176,48 @@ t.test('of two cookies of the same name each is tried, and the other variant is 
   t.equal((await ask(refresh, again)).statusCode, 401)
 })
 
+t.test('a logout clears a cookie whose token is refused, and no other', async (t) => {
+  const [hostOnly, ofDomain] = [/^rt=; Max-Age=0; Path=\//, /^rt=; Max-Age=0; Domain=example\.com; Path=\//]
+  for (const [settings, cleared] of [
+    [{}, [hostOnly]],
+    [{ COOKIE_DOMAIN: 'example.com' }, [ofDomain, hostOnly]]
+  ] as const) {
+    const service = await openApp(t, { ...on, COOKIE_NAME: 'rt', ...settings })
+    const cookie = await logIn(service, 'rt')
+    const logOut = (headers: Record<string, string>, body: object = {}) => service.post(blacklist, body, headers)
+    t.equal((await logOut({ ...ownPage, cookie })).statusCode, 200)
+    for (const dead of [cookie, 'rt=x.y.z', `rt=%; ${cookie}`]) {
+      const answer = await logOut({ ...ownPage, cookie: dead })
+      t.equal(answer.statusCode, 401)
+      const set = [answer.headers['set-cookie']].flat()
+      t.match(set, cleared, dead.slice(0, 8))
+      t.equal(set.length, cleared.length)
+    }
+    const others = [
+      await logOut({ ...ownPage, origin: 'https://evil.example', cookie }),
+      await logOut({ ...ownPage, cookie }, { refresh: 'x.y.z' }),
+      await logOut(ownPage)
+    ]
+    t.same(
+      others.map(({ statusCode, headers }) => [statusCode, headers['set-cookie']]),
+      [403, 401, 400].map((status) => [status, undefined])
+    )
+  }
+})
+
+t.test('a logout that may not have ended the session keeps the cookie', async (t) => {
+  const service = await openApp(t, { ...on, COOKIE_NAME: 'rt' })
+  const cookie = await logIn(service, 'rt')
+  const revoke = t.intercept(service.app.stores.sessions, 'revoke', {
+    value: () => Promise.reject(new KeyturnError('STORE_DOWN'))
+  })
+  const answer = await service.post(blacklist, {}, { ...ownPage, cookie })
+  t.equal(answer.statusCode, 503)
+  t.equal(answer.headers['set-cookie'], undefined)
+  revoke.restore()
+  t.equal((await service.post(blacklist, {}, { ...ownPage, cookie })).statusCode, 200)
+})
+
 t.test('origins are compared after normalisation, and apps have some too', async (t) => {
   const apps = 'capacitor://localhost ionic://localhost chrome-extension://abcdefghijklmnopabcdefghijklmnop'
   const service = await openApp(t, { ...on, COOKIE_ORIGINS: `HTTPS://App.Example.com:443 ${apps}` })
@@ -281,7 +324,7 @@ t.test('pages of COOKIE_ORIGINS may read the answers, and no others', async (t) 
   t.match(allowed.headers, {
     'access-control-allow-origin': app,
     'access-control-allow-credentials': 'true',
-    'access-control-allow-methods': 'GET, POST, DELETE',
+    'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
     'access-control-max-age': '600'
   })
   const refused = await post(refresh, {}, { origin: app })

@@ -14,6 +14,16 @@ t.test('off by default', async (t) => {
   t.equal(preflight.headers['access-control-allow-origin'], undefined)
 })
 
+t.test('a preflight allows every method that an endpoint has', async (t) => {
+  const { app: service } = await openApp(t, { CORS_ORIGINS: app })
+  const { paths } = (await service.inject('/openapi.json')).json<{ paths: Record<string, object> }>()
+  const headers = { origin: app, 'access-control-request-method': 'PATCH' }
+  const preflight = await service.inject({ method: 'OPTIONS', url: '/api/admin/users/1/', headers })
+  const allowed = String(preflight.headers['access-control-allow-methods']).toLowerCase().split(', ')
+  for (const [path, operations] of Object.entries(paths))
+    for (const method of Object.keys(operations)) t.ok(allowed.includes(method), `${method} ${path}`)
+})
+
 t.test('pages that are named may call and read, without cookies, and no others', async (t) => {
   const { app: service, post } = await openApp(t, { CORS_ORIGINS: `${app} http://localhost:3000` })
   const preflight = (origin: string, method = 'POST', url = refresh) =>
@@ -31,7 +41,7 @@ t.test('pages that are named may call and read, without cookies, and no others',
     t.equal(allowed.statusCode, 204)
     t.match(allowed.headers, {
       'access-control-allow-origin': origin,
-      'access-control-allow-methods': 'GET, POST, DELETE',
+      'access-control-allow-methods': 'GET, POST, PUT, PATCH, DELETE',
       'access-control-allow-headers': 'authorization,content-type',
       'access-control-max-age': '600',
       vary: /Origin/

@@ -18,6 +18,17 @@ t.test('what came before the first scrape counts, and nothing counts twice', asy
   t.match(last, 'keyturn_verifications_total{result="fields_invalid"} 1\n')
 })
 
+t.test('the results that alerts look for are counted from zero', async (t) => {
+  const { app } = await openApp(t)
+  const { body } = await app.inject('/metrics')
+  for (const line of [
+    'refreshes_total{result="recovered"}',
+    'refreshes_total{result="reused"}',
+    'logins_total{result="busy"}'
+  ])
+    t.match(body, `keyturn_${line} 0\n`)
+})
+
 t.test('the duration of each request is counted by route, method and status class', async (t) => {
   const { app, post, logIn } = await openApp(t)
   const { access } = await logIn()

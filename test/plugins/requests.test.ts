@@ -1,10 +1,11 @@
 /* What is around every request: who sent it, what it is called, what it may cost, and what is said of it. */
 import { type AddressInfo, connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LightMyRequestResponse } from 'fastify'
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { type ErrorCode, errorTable, KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { addClient } from '../support/client.ts'
 
 const verify = '/api/token/verify/'
 
@@ -43,7 +44,7 @@ t.test('traceparent is in every line of the log, and comes back', async (t) => {
   ]
   for (const traceparent of good) {
     t.equal((await post(verify, {}, { traceparent })).headers.traceparent, traceparent)
-    t.equal(log.at(-1)?.trace_id, id)
+    t.match(log.at(-1), { trace_id: id, span_id: '00f067aa0ba902b7' })
   }
   const bad = [
     '',
@@ -58,7 +59,7 @@ t.test('traceparent is in every line of the log, and comes back', async (t) => {
   ]
   for (const traceparent of bad) {
     t.equal((await post(verify, {}, { traceparent })).headers.traceparent, undefined, `not ${traceparent}`)
-    t.notOk('trace_id' in (log.at(-1) ?? {}))
+    t.notOk('trace_id' in (log.at(-1) ?? {}) || 'span_id' in (log.at(-1) ?? {}))
   }
 })
 
@@ -119,6 +120,31 @@ t.test("the client's address: the last entry of X-Forwarded-For, and only from a
 
   const all = await openApp(t, { FORWARDED_ALLOW_IPS: '*' })
   t.equal(await clientOf(all, '203.0.113.5', '198.51.100.9, 192.0.2.1'), '192.0.2.1')
+})
+
+t.test("the client's address has one spelling in the log, the audit trail and its session", async (t) => {
+  const { app, log, addUser } = await openApp(t)
+  await addUser('vitor', aPassword)
+  const payload = { username: 'vitor', password: aPassword }
+  for (const [spelling, address] of [
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::ffff:c000:201', '192.0.2.1'],
+    ['0:0:0:0:0:FFFF:192.0.2.1', '192.0.2.1'],
+    ['2001:0DB8:0:0::0001', '2001:db8::1']
+  ] as const) {
+    const asPeer = { remoteAddress: spelling }
+    const asForwarded = { headers: { 'x-forwarded-for': spelling } }
+    for (const from of [asPeer, asForwarded]) {
+      const login = await app.inject({ method: 'POST', url: '/api/token/', payload, ...from })
+      t.equal(log.at(-1)?.ip, address, spelling)
+      const headers = { authorization: `Bearer ${login.json().access}` }
+      const { sessions } = (await app.inject({ url: '/api/sessions/', headers })).json()
+      t.match(sessions, [{ ip: address, current: true }], spelling)
+      await app.auditTrail.settled()
+      t.match(await app.stores.audit.listNewest(1), [{ event: 'login', ip: address }], spelling)
+      await app.inject({ method: 'DELETE', url: '/api/sessions/', headers })
+    }
+  }
 })
 
 /** Status and seconds of a 429, after a look at all of it. */
@@ -233,6 +259,18 @@ t.test('a store that fails is 503 with Retry-After, and no session is harmed', a
   t.equal((await post('/api/token/refresh/', { refresh })).statusCode, 200, 'the token was not used up')
 })
 
+/** Sends bytes to the application over a connection of their own, and resolves with everything that it answers. */
+async function listen(app: FastifyInstance): Promise<(text: string) => Promise<string>> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  return async (text) => {
+    const socket = connect(port, '127.0.0.1').setEncoding('utf8').end(text, 'latin1')
+    const answer: string[] = []
+    for await (const chunk of socket) answer.push(chunk)
+    return answer.join('')
+  }
+}
+
 t.test('malformed HTTP gets a response in our format', async (t) => {
   const { app, log, logIn } = await openApp(t)
   const { access } = await logIn()
@@ -245,15 +283,8 @@ t.test('malformed HTTP gets a response in our format', async (t) => {
     t.match(log.at(-1), { status: 404, refusal: 'NOT_FOUND' }, 'with its line in the log')
     t.match(answer.headers, { 'content-type': 'application/json', 'x-request-id': /^[0-9a-f-]{36}$/ })
   }
-  await app.listen({ port: 0, host: '127.0.0.1' })
-  const { port } = app.server.address() as AddressInfo
-  const send = async (text: string): Promise<string> => {
-    const socket = connect(port, '127.0.0.1').setEncoding('utf8').end(text)
-    const answer: string[] = []
-    for await (const chunk of socket) answer.push(chunk)
-    return answer.join('')
-  }
-  const host = 'The request must have exactly one Host field.'
+  const send = await listen(app)
+  const host = 'The request must have exactly one valid Host field.'
   const expectation = 'The request expects more than 100-continue.'
   const end = 'Connection: close\r\n\r\n'
   const post = 'POST /api/token/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
@@ -294,6 +325,109 @@ t.test('malformed HTTP gets a response in our format', async (t) => {
   const expects = `Expect: 100-continue\r\n${rest}`
   t.match(await send(`POST ${verify} HTTP/1.1\r\n${expects}`), /^HTTP\/1\.1 100 .*HTTP\/1\.1 200/s)
 })
+
+t.test('an expectation beside 100-continue is refused before anything of the body is asked for', async (t) => {
+  const { app } = await openApp(t)
+  const send = await listen(app)
+  const request = (version: string, ...expectations: readonly string[]): string =>
+    [
+      `POST /nowhere HTTP/${version}`,
+      'Host: x',
+      ...expectations.map((each) => `Expect: ${each}`),
+      'Content-Type: application/json',
+      'Content-Length: 2',
+      'Connection: close',
+      '',
+      '{}'
+    ].join('\r\n')
+  for (const expectations of [
+    ['foo'],
+    ['100-continue, foo'],
+    ['foo,100-continue'],
+    ['100-continue', 'foo'],
+    ['foo', '100-continue'],
+    ['100-continue;q=1'],
+    ['100-continue=1']
+  ]) {
+    const [head = '', body] = (await send(request('1.1', ...expectations))).split('\r\n\r\n')
+    t.match(head, /^HTTP\/1\.1 417 /, `${expectations}`)
+    t.equal(body, '{"detail":"The request expects more than 100-continue."}', `${expectations}`)
+  }
+  for (const expectations of [['100-continue'], ['100-Continue , 100-continue'], ['100-continue', '100-continue,']])
+    t.match(await send(request('1.1', ...expectations)), /^HTTP\/1\.1 100 .*HTTP\/1\.1 404 /s, `${expectations}`)
+  t.match(await send(request('1.0', 'foo')), /^HTTP\/1\.1 404 /, 'HTTP/1.0 has no expectations')
+})
+
+t.test('an invalid Host is refused, also of HTTP/1.0 and as the authority of a target', async (t) => {
+  const { app } = await openApp(t)
+  const send = await listen(app)
+  const refused = /^HTTP\/1\.1 400 .*\{"detail":"The request must have exactly one valid Host field\."\}$/s
+  const get = (target: string, version: string, host: string): Promise<string> =>
+    send(`GET ${target} HTTP/${version}\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+  const invalid = [
+    '',
+    'a b',
+    'u@x',
+    'a/b',
+    'a?b',
+    'x:port',
+    'x:80:80',
+    ':80',
+    '::1',
+    '[::1',
+    'a\tb',
+    'b\u00fccher.example'
+  ]
+  for (const host of invalid) {
+    t.match(await get('/nowhere', '1.1', host), refused, host)
+    t.match(await get('/nowhere', '1.0', host), refused, host)
+    t.match(await get('http://x/nowhere', '1.1', host), refused, `${host}, beside an absolute target`)
+  }
+  for (const authority of ['', ':80', 'x:port', 'u@v@x', 'a\\b'])
+    t.match(await get(`http://${authority}/nowhere`, '1.1', 'x'), /^HTTP\/1\.1 400 /, `${authority} in the target`)
+  for (const host of ['id.example.com', 'my_service:8000', '127.0.0.1', '[::1]', '[2001:DB8::1]:443']) {
+    t.match(await get('/nowhere', '1.1', host), /^HTTP\/1\.1 404 /, host)
+    t.match(await get(`http://${host}/nowhere`, '1.1', host), /^HTTP\/1\.1 404 /, `${host} in the target`)
+  }
+})
+
+t.test(
+  'two Authorization fields are refused by every endpoint that requires one, and a login ignores them',
+  async (t) => {
+    const service = await openApp(t, { METRICS_TOKEN: 'a token of the metrics', SLIDING_TOKENS: 'true' })
+    const { app, log } = service
+    const { access } = await service.logIn()
+    const client = await addClient(service)
+    const refusals = {
+      bearer: [`Bearer ${access}`, 'BEARER_MALFORMED', 401],
+      clientBasic: [client.authorization, 'OAUTH_REQUEST', 400],
+      metricsToken: ['Bearer a token of the metrics', 'NOT_FOUND', 404]
+    } as const
+    type Operations = Record<string, { readonly security?: readonly object[] }>
+    const { paths } = (await app.inject('/openapi.json')).json<{ paths: Record<string, Operations> }>()
+    const protectedPaths = Object.entries(paths).flatMap(([path, operations]) =>
+      Object.entries(operations).flatMap(([method, { security = [] }]) => {
+        const [scheme] = security.flatMap((each) => Object.keys(each))
+        return scheme === undefined ? [] : [{ path, method, scheme: scheme as keyof typeof refusals }]
+      })
+    )
+    t.same([...new Set(protectedPaths.map(({ scheme }) => scheme))].toSorted(), Object.keys(refusals).toSorted())
+    for (const { path, method, scheme } of protectedPaths) {
+      const [valid, refusal, status] = refusals[scheme]
+      for (const second of [valid, 'Bearer x', '']) {
+        const headers = { Authorization: [valid, second] }
+        const url = path.replace(/\{\w+\}/g, '1')
+        const { statusCode } = await app.inject({ method: method.toUpperCase() as 'GET', url, headers })
+        t.equal(statusCode, status, `${method} ${path}`)
+        if (scheme !== 'metricsToken') t.match(log.at(-1), { refusal }, `${method} ${path}`)
+      }
+    }
+    const login = { username: 'vitor', password: aPassword }
+    const twice = { Authorization: ['Bearer x', 'Bearer y'] }
+    const answer = await app.inject({ method: 'POST', url: '/api/token/', payload: login, headers: twice })
+    t.equal(answer.statusCode, 200)
+  }
+)
 
 t.test('too many logins at once are refused at once', async (t) => {
   const { addUser, post } = await openApp(t, { HASH_QUEUE: '1', ARGON2_TIME: '8' })

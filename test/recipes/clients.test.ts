@@ -125,14 +125,18 @@ t.test('Swift and Kotlin have the numbers, paths and statuses of the package', (
   /** What the package has, and how the recipes write it. */
   const pairs: readonly (readonly [ours: RegExp, theirs: RegExp])[] = [
     [/0\.7 \+ 0\.2 \* random/, /0\.7 \+ 0\.2 \* (Double\.random\(in: 0\.\.\.1\)|Random\.nextDouble\(\))/],
-    [/retryAfter \* \(1 \+ random \/ 4\)/, /\* \(1 \+ jitter \/ 4\)/],
+    [/\(retryAfter as number\) \* \(1 \+ random \/ 4\)/, /\* \(1 \+ jitter \/ 4\)/],
     [
       /Math\.min\(0\.25 \* 2 \*\* attempt, 8\) \* \(0\.5 \+ random\)/,
       /min\(0\.25 \* .*, 8(\.0)?\)\)? \* \(0\.5 \+ jitter\)/
     ],
     [/firstAttemptMs = 4000/, /4 \* (pow\(2, attempt\)|2\.0\.pow\(attempt\))/],
     [/timeoutMs \?\? 30_000/, /30(_000|\b)/],
-    [/status > 401/, /status > 401/],
+    [
+      /status > 400 \|\| !answer\.body/,
+      /body == (nil|null) \|\| (answer\.)?status > 401 \|\| \((answer\.)?status == 401 && /
+    ],
+    [/\b86_400\b/, /\b86_400(\.0)?\b/],
     [/\[400, 403, 404\]/, /400, 403, 404/],
     [
       /status === 401 && body\?\.detail/,

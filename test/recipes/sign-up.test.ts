@@ -15,7 +15,8 @@ const postgres = await needsPostgres(t, { tcp: true })
 const redis = await needsRedis(t, { tcp: true })
 
 interface SignUp {
-  post(path: string, body: object): Promise<{ status: number; body: Record<string, unknown> }>
+  /** A text is sent as it is, an object as JSON. */
+  post(path: string, body: object | string): Promise<{ status: number; body: Record<string, unknown> }>
   /** The token in the newest mail. */
   mailed(address: string, purpose: string): Promise<string>
 }
@@ -54,7 +55,8 @@ async function startSignUp(t: Test, keyturnUrl: string, secret: string): Promise
   return {
     async post(path, body) {
       const headers = { 'content-type': 'application/json' }
-      const answer = await fetch(url + path, { method: 'POST', headers, body: JSON.stringify(body) })
+      const sent = typeof body === 'string' ? body : JSON.stringify(body)
+      const answer = await fetch(url + path, { method: 'POST', headers, body: sent })
       return { status: answer.status, body: (await answer.json()) as Record<string, unknown> }
     },
     async mailed(address, purpose) {
@@ -88,6 +90,7 @@ t.test('users sign up, verify, log in, are invited and reset their passwords, ov
   const logIn = async (username: string, password: string) =>
     (await service.post('/login', { username, password })).status
 
+  t.equal((await service.post('/login', '{')).status, 400, 'a fault of the caller is not one of the service')
   const ann = { username: 'ann@app.example', password: 'correct horse battery' }
   t.match(await service.post('/sign-up', { ...ann, password: 'short' }), { status: 400, body: { password: [/short/] } })
   t.equal((await service.post('/sign-up', ann)).status, 202)

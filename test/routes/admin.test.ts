@@ -2,6 +2,8 @@
 import t from 'tap'
 import { auditEntries, callAs, clientToken, userToken } from '../support/admin.ts'
 import { aPassword, type Login, openApp } from '../support/app.ts'
+import { addClient } from '../support/client.ts'
+import { aModule } from '../support/modules.ts'
 
 t.test('users: a user is created, found, changed and deleted, and each act has its entry', async (t) => {
   const service = await openApp(t)
@@ -55,6 +57,9 @@ t.test('users: one without a password, or with a digest, and one that is inactiv
   }
   const plain = { username: 'plain', password_digest: aPassword }
   t.match((await call('POST', '/api/admin/users/', plain)).json(), { password_digest: [/digest/] })
+  const two = await call('POST', '/api/admin/users/', { ...plain, password: aPassword, password_digest: digest })
+  t.equal(two.statusCode, 400)
+  t.match(two.json(), { password_digest: [/password/] })
   const statuses = ['invited', 'moved', 'asleep'].map(
     async (username) => (await service.post('/api/token/', { username, password: aPassword })).statusCode
   )
@@ -109,7 +114,17 @@ t.test('sessions: one or all of a user end, for access tokens too', async (t) =>
   t.equal((await call('DELETE', `${url}${sid}/`)).statusCode, 404)
   t.equal((await service.post('/api/token/verify/', { token: access })).statusCode, 401)
   t.same((await call('DELETE', url)).json(), { ended: 1 })
-  t.equal((await auditEntries(service, 'session_revoke')).length, 2)
+  t.equal((await call('DELETE', `${url}no%00session/`)).statusCode, 404)
+  t.same((await call('GET', url)).json(), { results: [], next: null }, 'a user without sessions')
+  for (const method of ['GET', 'DELETE'] as const)
+    t.equal((await call(method, '/api/admin/users/unknown/sessions/')).statusCode, 404, `${method} of an unknown user`)
+  const entries = await auditEntries(service, 'session_revoke')
+  t.equal(entries.length, 3)
+  t.match(entries, [
+    { result: 'ok', sid },
+    { result: 'ended', sid },
+    { result: 'ok', userId }
+  ])
 })
 
 t.test('sessions: those of many users end in one call, which may be repeated', async (t) => {
@@ -127,8 +142,9 @@ t.test('sessions: those of many users end in one call, which may be repeated', a
   )
   t.same(await Promise.all(statuses), [401, 401, 200])
   const entries = await auditEntries(service, 'session_revoke')
-  t.equal(entries.length, 2, 'one entry for each user')
-  t.match(entries, [{ actor: 'client:support' }, { actor: 'client:support' }])
+  t.match(entries, [{ result: 'ok' }, { result: 'ok' }, { result: 'ended' }, { result: 'ended' }])
+  t.equal(entries.length, 4, 'one entry for each user and call')
+  t.match(entries[0], { actor: 'client:support' })
   const tooMany = { user_ids: [kim.userId, ...body.user_ids] }
   t.match((await call('POST', '/api/admin/sessions/revoke/', tooMany)).json(), { user_ids: [/10000 elements/] })
 })
@@ -152,6 +168,11 @@ t.test('audit: the trail is read page by page, of all, of a user and of an event
   t.same((await read('?event=login')).seqs, [1, 2, 3])
   t.same((await read(`?event=login&user_id=${userId}&after=1`)).seqs, [3], 'a failed login too')
   t.same((await read('?event=logout')).seqs, [])
+  const newest = await read('?order=desc&limit=2')
+  t.same([newest.seqs, newest.next], [[3, 2], 2], 'newest first')
+  t.same([(await read('?order=desc&limit=2&after=2')).seqs, (await read('?order=desc&after=2')).next], [[1], null])
+  t.same((await read(`?order=desc&user_id=${userId}&event=login`)).seqs, [3, 1], 'filtered as in the other order')
+  t.match((await call('GET', '/api/admin/audit/?order=up')).json(), { order: ['It must be "desc".'] })
 })
 
 t.test('keys: a rotation publishes one next key, or signs at once', async (t) => {
@@ -218,6 +239,40 @@ t.test('an actor gives no management scope that it lacks, and takes over no acco
   t.equal((await users('POST', '/api/admin/users/', own)).statusCode, 201, 'its own scope, and those of others')
 })
 
+t.test('the scopes that a hook adds count like those that are stored', async (t) => {
+  const hook = `export const claims = ({ username, claims }) => {
+    if (claims.broken) throw new Error('down')
+    return username === 'boss' || claims.role === 'admin' ? { scope: 'keyturn.admin' } : {}
+  }`
+  const service = await openApp(t, { HOOKS_MODULE: aModule(t, hook) })
+  const users = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
+  const admin = callAs(service, await clientToken(service, 'root', 'keyturn.admin'))
+  const boss = (await admin('POST', '/api/admin/users/', { username: 'boss', password: aPassword })).json().id
+  const { id } = (await users('POST', '/api/admin/users/', { username: 'ann', claims: { team: 'blue' } })).json()
+  const { id: broken } = (await admin('POST', '/api/admin/users/', { username: 'bob' })).json()
+  t.equal((await admin('PATCH', `/api/admin/users/${broken}/`, { claims: { broken: true } })).statusCode, 200)
+
+  for (const [method, url, body] of [
+    ['PUT', `${boss}/password/`, { password: 'another password' }],
+    ['POST', `${boss}/one-time-tokens/`, { purpose: 'password_reset' }],
+    ['PATCH', `${boss}/`, { username: 'former' }],
+    ['DELETE', `${boss}/`, undefined],
+    ['PATCH', `${id}/`, { username: 'ｂoss' }],
+    ['PATCH', `${id}/`, { claims: { role: 'admin' } }],
+    ['POST', '', { username: 'new', claims: { role: 'admin' } }]
+  ] as const)
+    t.equal((await users(method, `/api/admin/users/${url}`, body)).statusCode, 403, `${method} ${url}`)
+  t.equal((await admin('DELETE', `/api/admin/users/${boss}/`)).statusCode, 204)
+  t.equal((await users('PATCH', `/api/admin/users/${id}/`, { username: 'boss' })).statusCode, 403, 'by its name')
+  t.equal((await users('POST', '/api/admin/users/', { username: 'boss' })).statusCode, 403, 'by the name of a new user')
+  t.match((await users('GET', `/api/admin/users/${id}/`)).json(), { username: 'ann', claims: { team: 'blue' } })
+
+  const deactivated = { is_active: false }
+  t.equal((await users('PATCH', `/api/admin/users/${id}/`, deactivated)).statusCode, 200, 'others may be changed')
+  t.equal((await users('PATCH', `/api/admin/users/${broken}/`, deactivated)).statusCode, 500, 'unknown: refused')
+  t.equal((await admin('PATCH', `/api/admin/users/${broken}/`, deactivated)).statusCode, 200, 'an administrator may')
+})
+
 t.test('a token acts no longer once its client, its scope or its user is gone', async (t) => {
   const service = await openApp(t)
   const { stores, clients } = service.app
@@ -229,13 +284,36 @@ t.test('a token acts no longer once its client, its scope or its user is gone', 
   const status = async (call: typeof user) => (await call('GET', '/api/admin/users/')).statusCode
   t.same([await status(deleted), await status(lessened), await status(user)], [200, 200, 200])
   await stores.clients.delete('deleted')
-  await stores.clients.delete('lessened')
-  await stores.clients.create('lessened', 'hash', ['keyturn.keys'])
+  await stores.database.query("UPDATE keyturn_clients SET scopes = 'keyturn.keys' WHERE id = 'lessened'")
   await clients.update()
   const { id = '' } = (await stores.users.findByUsername('operator')) ?? {}
   await stores.users.setActive(id, false)
   service.clock.advance(60)
   t.same([await status(deleted), await status(lessened), await status(user)], [401, 403, 401])
+})
+
+t.test('a client that is created again does not make the tokens of the former one valid', async (t) => {
+  const service = await openApp(t)
+  const gateway = await addClient(service)
+  const statuses = async (token: string) => [
+    (await callAs(service, token)('GET', '/api/admin/users/')).statusCode,
+    (await service.post('/api/token/verify/', { token })).statusCode,
+    (await gateway.post('/oauth/introspect', { token })).json().active
+  ]
+  const create = () => clientToken(service, 'shop', 'keyturn.users')
+  const remove = () => service.app.stores.clients.delete('shop')
+  const tokens = [await create()]
+  for (const seconds of [0, 0, 1, 0, 5]) {
+    t.same(await statuses(tokens.at(-1) ?? ''), [200, 200, true])
+    await remove()
+    service.clock.advance(seconds)
+    const token = await create()
+    for (const former of tokens) t.same(await statuses(former), [401, 401, false])
+    t.same(await statuses(token), [200, 200, true], `created again after ${seconds} s`)
+    tokens.push(token)
+  }
+  service.clock.advance(5)
+  t.same(await statuses(tokens.at(-1) ?? ''), [200, 200, true])
 })
 
 t.test('with MANAGEMENT_PORT the endpoints are not served on the port of the service', async (t) => {

@@ -75,3 +75,31 @@ t.test('keyturn.users is not enough to reset the password of an administrator', 
   t.equal(await issue('keyturn.users'), 403)
   t.equal(await issue('keyturn.admin'), 201)
 })
+
+t.test('a user who becomes an administrator has no token of before, however the scope was given', async (t) => {
+  const service = await openApp(t)
+  const { users } = service.app.stores
+  const signUp = callAs(service, await clientToken(service, 'sign-up', 'keyturn.users'))
+  const admin = callAs(service, await clientToken(service, 'root', 'keyturn.admin'))
+  const { id } = await service.addUser('vitor', aPassword)
+  const issue = async (purpose: string): Promise<string> =>
+    (await signUp('POST', `/api/admin/users/${id}/one-time-tokens/`, { purpose })).json().token
+  const promotions = [
+    () => admin('PATCH', `/api/admin/users/${id}/`, { claims: { scope: 'keyturn.admin' } }),
+    () => users.setClaims(id, { scope: 'keyturn.admin' })
+  ]
+  for (const promote of promotions) {
+    await users.setClaims(id, { plan: 'small' })
+    const [reset, verify] = [await issue('password_reset'), await issue('verify')]
+    await users.setClaims(id, { plan: 'large' })
+    await promote()
+    const answer = await service.post('/api/password/reset/', { token: reset, new_password: 'another horse' })
+    t.same([answer.statusCode, answer.json()], [400, spent])
+    t.equal((await admin('POST', redeemUrl, { token: verify, purpose: 'verify' })).statusCode, 400)
+  }
+  await users.setClaims(id, { plan: 'small' })
+  const token = await issue('password_reset')
+  await users.setClaims(id, { plan: 'large' })
+  const answer = await service.post('/api/password/reset/', { token, new_password: 'another horse' })
+  t.equal(answer.statusCode, 204, 'another claim changes nothing')
+})

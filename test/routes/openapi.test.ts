@@ -138,6 +138,7 @@ t.test('every endpoint is documented once, with what a reader needs', async (t) 
       'DELETE /api/admin/clients/{id}/',
       'POST /api/admin/clients/{id}/rotate-secret/',
       'GET /api/admin/audit/',
+      'GET /api/admin/overview/',
       'GET /.well-known/jwks.json',
       'GET /.well-known/oauth-authorization-server',
       'GET /.well-known/openid-configuration',
@@ -337,6 +338,7 @@ async function tryManagement(
   }
   await tryOne('POST', '/api/admin/sessions/revoke/', [], { user_ids: ['none'] })
   await tryOne('GET', '/api/admin/audit/', [])
+  await tryOne('GET', '/api/admin/overview/', [])
   await tryOne('GET', '/api/admin/keys/', [])
   await tryOne('POST', '/api/admin/keys/rotate/', [])
   await tryOne('POST', '/api/admin/clients/', [], { client_id: 'shop', scope: 'stock' })

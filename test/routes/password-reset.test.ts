@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import type { PasswordResetContext } from '../../src/hooks.ts'
 import type { OneTimePurpose } from '../../src/one-time-tokens/token.ts'
 import { until } from '../conformance/feed.ts'
-import { anOperator } from '../support/admin.ts'
+import { anOperator, auditEntries } from '../support/admin.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { aModule } from '../support/modules.ts'
 
@@ -69,9 +69,9 @@ t.test('reset: what is refused before the change does not use up the token', asy
   const token = await issue(service, userId)
   const faults: readonly (readonly [password: string, message: string])[] = [
     ['short', 'The password is too short: at least 8 characters are needed.'],
-    ['vitor2026!', 'The password is too close to the username or to the name of the service.'],
+    ['vitor2026!', 'The password is too similar to the username or to the name of the service.'],
     ['password1', 'The password is too common: many people use it.'],
-    ['x'.repeat(1025), 'The password is too long: at most 1024 bytes are taken.']
+    ['x'.repeat(1025), 'The password is too long: at most 1024 bytes are allowed.']
   ]
   for (const [password, message] of faults)
     t.equal(await reset(service, token, password), `400 ${JSON.stringify({ new_password: [message] })}`)
@@ -162,7 +162,7 @@ t.test('reset: counts as a login in the limit of its address', async (t) => {
 
 /** An application with the hook, and its calls. */
 async function openForgetful(t: Test, env: Record<string, string> = {}) {
-  const calls: [user: { id: string }, context: PasswordResetContext][] = []
+  const calls: [user: { id: string; username: string }, context: PasswordResetContext][] = []
   const steering = { onReset: (...call: (typeof calls)[number]): unknown => void calls.push(call) }
   Object.assign(globalThis, { steering })
   const module = aModule(t, 'export const onPasswordResetRequested = (...call) => globalThis.steering.onReset(...call)')
@@ -201,7 +201,7 @@ t.test('forgot: the answer is the same for every user, and only some may reset t
     t.equal(await service.forgot(username), '202 {}', username)
   await until(async () => service.calls.length === 2)
   await service.settled()
-  t.match(service.calls, [[{ username: 'vitor' }], [{ username: 'unverifiable' }]])
+  t.same(service.calls.map(([user]) => user.username).toSorted(), ['unverifiable', 'vitor'], 'at random times')
   const { audit } = service.app.stores
   const entries = (await audit.list(0, 100)).filter(({ event }) => event === 'password_reset_request')
   t.same(entries.map(({ result, userId }) => [result, userId !== undefined]).toSorted(), [
@@ -249,6 +249,32 @@ t.test('forgot: an account has a budget of its own, whether there is such a user
   }
   t.equal(await logIn(service, 'vitor', aPassword), 200, 'logins are not limited by it')
   await until(async () => service.calls.length === 5)
+})
+
+t.test('forgot: an address has a budget, so that invented names take up no more room than it allows', async (t) => {
+  const service = await openForgetful(t, { RATE_LIMIT_OBTAIN: 'off', LOGIN_FAILURES_ADDRESS: '3/h' })
+  await service.addUser('vitor', aPassword)
+  const forgotten = async (name: string) => (await service.forgot(name)).slice(0, 3)
+  const answers = []
+  for (let index = 0; index < 5; index++) answers.push(await forgotten(`invented-${index}`))
+  t.same(answers, ['202', '202', '202', '429', '429'])
+  t.equal(await logIn(service, 'vitor', 'wrong'), 401, 'logins have a budget of their own')
+  t.equal(await logIn(service, 'vitor', aPassword), 200)
+  t.equal(await forgotten('vitor'), '202', 'the user has logged in from this address')
+  await until(async () => service.calls.length === 1)
+  await service.settled()
+  t.equal((await auditEntries(service, 'password_reset_request')).length, 4)
+})
+
+t.test('forgot: the entries of unknown names are omitted while the audit trail is behind', async (t) => {
+  const service = await openForgetful(t)
+  await service.addUser('vitor', aPassword)
+  t.intercept(service.app.auditTrail, 'waiting', { value: () => 500 })
+  for (const username of ['unknown', 'vitor']) t.equal(await service.forgot(username), '202 {}')
+  await until(async () => service.calls.length === 1)
+  await service.settled()
+  t.match(await auditEntries(service, 'password_reset_request'), [{ result: 'ok' }])
+  t.equal(service.app.tallies.auditShed, 1)
 })
 
 t.test('forgot: counts as a login in the limit of its address', async (t) => {

@@ -48,6 +48,7 @@ async function suite(t: Test, env: Record<string, string>): Promise<void> {
   await t.test('a logout arrives at every stream, and the next one begins with it', async (t) => {
     const reader = await service.stream(t)
     t.equal(reader.status, 200)
+    t.equal((await service.stream(t, { accept: 'Text/Event-Stream' })).status, 200, 'a media type in any case')
     t.match(reader.headers, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-store',

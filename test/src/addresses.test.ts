@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addressIn, makeAddressSet, networkOf } from '../../src/addresses.ts'
+import { addressIn, canonicalAddress, isAuthority, makeAddressSet, networkOf } from '../../src/addresses.ts'
 
 t.test('addresses and ranges', async (t) => {
   const has = makeAddressSet(['192.0.2.0/25', '203.0.113.9', '2001:db8:1::/48', '::1'])
@@ -54,6 +54,59 @@ t.test('addresses: the network is an IPv4 address in any spelling, or the /64 of
   ] as const) {
     t.equal(networkOf(ip), network, ip)
   }
+})
+
+t.test('addresses: each has one spelling, an IPv4 address that of IPv4', async (t) => {
+  for (const spelling of ['192.0.2.1', ...spellings]) t.equal(canonicalAddress(spelling), '192.0.2.1', spelling)
+  for (const spelling of ['2001:db8::1', '2001:DB8::1', '2001:0db8:0000:0:0:0:0:0001', '2001:db8:0:0::0.0.0.1'])
+    t.equal(canonicalAddress(spelling), '2001:db8::1', spelling)
+  t.equal(canonicalAddress('fe80::1%eth0'), 'fe80::1')
+  for (const text of ['', 'unknown', '192.0.2.1:80', '::ffff:192.0.2.256']) t.equal(canonicalAddress(text), text)
+})
+
+t.test('a Host field: a name or an address, with an optional port', async (t) => {
+  const names = ['x', 'id.example.com', 'ID.Example.COM.', 'my_service', 'xn--bcher-kva.example', 'a~b', '%C3%BC', '1']
+  const addresses = ['192.0.2.1', '[::1]', '[2001:DB8::1]', '[::ffff:192.0.2.1]']
+  for (const host of [...names, ...addresses])
+    for (const port of ['', ':', ':0', ':8000']) t.ok(isAuthority(host + port), host + port)
+  const empty = ['', ' ', ':', ':80', '[]', '[]:80']
+  const characters = [
+    'a b',
+    ' a',
+    'a ',
+    'a\tb',
+    'a\n',
+    'a\0',
+    'a\x7f',
+    'ü',
+    'a/b',
+    '/',
+    'a\\b',
+    'a?b',
+    'a#b',
+    'a"b',
+    '<a>',
+    'a|b',
+    'a^b'
+  ]
+  const others = [
+    'u@a',
+    'u:p@a',
+    'http://a',
+    'a:b',
+    'a:80:80',
+    'a:-1',
+    'a:8 0',
+    '%zz',
+    '%2',
+    'a%',
+    '::1',
+    '[::1',
+    '::1]'
+  ]
+  const bracketed = ['[::1]a', 'a[::1]', '[::1]80', '[a]', '[192.0.2.1]', '[::1::]', '[fe80::1%eth0]', '[[::1]]']
+  for (const host of [...empty, ...characters, ...others, ...bracketed])
+    t.notOk(isAuthority(host), JSON.stringify(host))
 })
 
 t.test('the address in an entry of X-Forwarded-For', async (t) => {

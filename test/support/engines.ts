@@ -43,6 +43,8 @@ export type Engines = {
   readonly nginx: string | undefined
   readonly haproxy: string | undefined
   readonly caddy: string | undefined
+  /** Paths of `prometheus` and `promtool`. */
+  readonly prometheus: { readonly prometheus: string; readonly promtool: string } | undefined
 }
 
 export type Account = { readonly uid: number; readonly gid: number }
@@ -128,7 +130,15 @@ const NEEDS: readonly Need[] = [
     variable: `TEST_${proxy.toUpperCase()}`,
     value: 'the program',
     suites: proxy
-  }))
+  })),
+  {
+    engine: 'prometheus',
+    program: 'Prometheus (prometheus, promtool)',
+    packages: ['prometheus'],
+    variable: 'TEST_PROMETHEUS',
+    value: 'a folder with both',
+    suites: 'Alert and dashboard'
+  }
 ]
 
 /**
@@ -149,7 +159,8 @@ export function findEngines(): Engines {
     gunicorn: findPython(['rest_framework', 'jwt', 'cryptography', 'gunicorn', 'gevent']),
     nginx: findProgram([...path, '/usr/sbin'], 'nginx'),
     haproxy: findProgram([...path, '/usr/sbin'], 'haproxy'),
-    caddy: findProgram([...path, '/usr/sbin'], 'caddy')
+    caddy: findProgram([...path, '/usr/sbin'], 'caddy'),
+    prometheus: findPrometheus([process.env.TEST_PROMETHEUS ?? '', ...path])
   }
 }
 
@@ -171,6 +182,11 @@ function findPostgres(directories: readonly string[]): Engines['postgres'] {
     if (initdb !== undefined && postgres !== undefined) return { initdb, postgres }
   }
   return undefined
+}
+
+function findPrometheus(directories: readonly string[]): Engines['prometheus'] {
+  const [prometheus, promtool] = [findProgram(directories, 'prometheus'), findProgram(directories, 'promtool')]
+  return prometheus === undefined || promtool === undefined ? undefined : { prometheus, promtool }
 }
 
 function pgConfigDirectory(): string[] {

@@ -58,7 +58,7 @@ export async function readEvents(
     text: () => text,
     async next(name, from = 0) {
       const find = () => events.slice(from).find(({ event }) => event === name)
-      await until(() => find() !== undefined, 10_000)
+      await until(() => find() !== undefined, 60_000)
       return find() as ServerEvent
     },
     ended,

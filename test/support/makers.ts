@@ -10,7 +10,6 @@ export const aPolicy = (changes: Partial<SessionPolicy> = {}): SessionPolicy => 
   lateRetry: 0,
   rotate: true,
   maxPerUser: 1000,
-  adopts: false,
   ...changes
 })
 

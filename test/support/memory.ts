@@ -47,7 +47,8 @@ export function makeMemorySessions(
     announce(ended)
     return ended
   }
-  const isEndedSince = ({ userId, issuedAt }: ForeignToken): boolean => issuedAt <= (allEnded.get(userId) ?? -1)
+  const isEndedSince = ({ userId, issuedAt }: ForeignToken): boolean =>
+    issuedAt <= (allEnded.get(userId) ?? Number.NEGATIVE_INFINITY)
   return {
     async start(userId, client, lifetime = policy.lifetime) {
       const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
@@ -85,11 +86,14 @@ export function makeMemorySessions(
       return isLive
     },
     async revokeAll(userId, kept) {
-      if (policy.adopts) allEnded.set(userId, clock())
+      allEnded.set(userId, clock())
       return end(list(userId).flatMap(({ sid }) => (sid === kept ? [] : [sid])))
     },
     async revokeToken(jti) {
       announce([jti])
+    },
+    async estimateCount() {
+      return [...sessions.values()].filter(({ expiresAt }) => expiresAt > clock()).length
     },
     async ping() {},
     async close() {}
@@ -158,7 +162,9 @@ export function makeMemoryUsers(clock: Clock): UserStore {
     async delete(id) {
       return users.delete(id)
     },
+    async demandDelete() {},
     async list(afterUsername, limit) {
+      if (afterUsername.includes('\0')) return []
       const byName = [...users.values()].toSorted((a, b) => (a.username < b.username ? -1 : 1))
       return byName.filter(({ username }) => username > afterUsername).slice(0, limit)
     }

@@ -45,7 +45,9 @@ export function withoutBrowser(): string | false {
 }
 
 /** Why a subtest that needs this program must be skipped; false when it can run, and always in CI. */
-export function withoutProgram(engine: 'fastapi' | 'gunicorn' | 'nginx' | 'haproxy' | 'caddy'): string | false {
+export function withoutProgram(
+  engine: 'fastapi' | 'gunicorn' | 'nginx' | 'haproxy' | 'caddy' | 'prometheus'
+): string | false {
   return reasonToSkip(engine)
 }
 

@@ -46,6 +46,7 @@ export async function startWatched(): Promise<WatchedRedis> {
       nodes.push(await startDataNode(master === undefined ? [] : ['--replicaof', `127.0.0.1 ${master.port}`]))
     }
     await until(async () => (await replicasOnline(nodes[0] as DataNode)) === 2)
+    await until(async () => (await Promise.all(nodes.slice(1).map(hasData))).every(Boolean))
     for (let each = 0; each < 3; each++) sentinels.push(await startSentinel((nodes[0] as DataNode).port))
     await until(async () => (await Promise.all(sentinels.map(knowsAll))).every(Boolean))
   } catch (error) {
@@ -110,6 +111,10 @@ function connect(port: number): Redis {
 
 const replicasOnline = async ({ redis }: DataNode): Promise<number> =>
   (await redis.info('replication')).match(/state=online/g)?.length ?? 0
+
+/** Whether a replica follows its master: online, for the master, is also one that has yet to load what it was sent. */
+const hasData = async ({ redis }: DataNode): Promise<boolean> =>
+  /master_link_status:up/.test(await redis.info('replication'))
 
 /** Whether a Sentinel knows both others and both replicas. */
 async function knowsAll({ redis }: SentinelNode): Promise<boolean> {

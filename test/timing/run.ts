@@ -8,6 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { compareRanks, median } from './mann-whitney.ts'
 
@@ -60,10 +61,13 @@ const attempts: Readonly<Record<string, Attempt>> = {
     login: await time(`${url}/api/token/`, { username, password: 'wrong horse battery' }, 401)
   }),
   // The user is looked up after the answer, when the next request may already be here.
-  reset: async (url, username) => ({
-    'password reset': await time(`${url}/api/password/forgot/`, { username }, 202),
-    'request after a password reset': await time(`${url}/api/token/verify/`, { token: 'x' }, 401)
-  })
+  reset: async (url, username) => {
+    const reset = await time(`${url}/api/password/forgot/`, { username }, 202)
+    const next = await time(`${url}/api/token/verify/`, { token: 'x' }, 401)
+    // Their work begins up to 250 ms later, and the service accepts a hundred at once.
+    await delay(5)
+    return { 'password reset': reset, 'request after a password reset': next }
+  }
 }
 
 const shuffled = <T>(items: readonly T[]): T[] =>

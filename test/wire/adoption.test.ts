@@ -9,6 +9,7 @@ import { passwordFingerprint } from '../../src/passwords/fingerprint.ts'
 import { migrate } from '../../src/stores/sql/migrate.ts'
 import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { addClient } from '../support/client.ts'
 import { decodePart, signShared } from '../support/forger.ts'
 import { aModule } from '../support/modules.ts'
 import { needsPostgres, withoutPostgres } from '../support/needs.ts'
@@ -130,8 +131,8 @@ t.test('a token that outlives its session is not adopted again', async (t) => {
   t.same((await refresh(token)).json(), blacklisted)
   service.clock.advance(3600 + 28)
   t.same((await refresh(token)).json(), blacklisted, 'its last second')
-  const endless = foreignToken(service, id, { exp: 1e20 })
-  t.equal((await refresh(endless)).statusCode, 200, 'no date is too far')
+  const endless = foreignToken(service, id, { exp: 253_402_300_799 })
+  t.equal((await refresh(endless)).statusCode, 200, 'until the last date')
 })
 
 t.test('without rotation it stays the refresh token', async (t) => {
@@ -204,6 +205,39 @@ t.test('an iat that is not a time, or is in the future, is refused at refresh, b
   }
   for (const iat of [now + 5, now - 0.5, undefined])
     t.equal((await refresh(foreignToken(service, id, { iat }))).statusCode, 200, JSON.stringify(iat))
+})
+
+t.test('times that Simple JWT accepts are accepted by verify, introspection, refresh and logout alike', async (t) => {
+  const service = await openApp(t, adopting)
+  const { refresh, verify, blacklist } = endpointsOf(service)
+  const { id } = await service.addUser('vitor', aPassword)
+  const client = await addClient(service)
+  const introspect = async (token: string) => (await client.post('/oauth/introspect', { token })).json()
+  const lastDate = 253_402_300_799
+  const accepted = [{ iat: -5 }, { iat: -0.5 }, { iat: -1e300 }, { nbf: -5 }, { nbf: -1e300 }, { exp: lastDate }]
+  for (const changes of accepted) {
+    const name = JSON.stringify(changes)
+    const token = foreignToken(service, id, changes)
+    t.equal((await verify(token)).statusCode, 200, `verify ${name}`)
+    t.match(await introspect(token), { active: true, ...changes }, `introspection ${name}`)
+    const { access } = (await refresh(token)).json<Pair>()
+    t.equal((await verify(access)).statusCode, 200, `refresh ${name}`)
+    t.equal((await blacklist(foreignToken(service, id, changes))).statusCode, 200, `logout ${name}`)
+  }
+  const expired = { ...invalid, detail: 'Token is expired' }
+  const refused = [
+    ...[{ exp: -5 }, { exp: -1e300 }].map((changes) => ({ changes, body: expired })),
+    ...[{ exp: lastDate + 1 }, { exp: 1e300 }, { nbf: 1e300 }, { iat: 1e300 }].map((changes) => ({
+      changes,
+      body: invalid
+    }))
+  ]
+  for (const { changes, body } of refused) {
+    const name = JSON.stringify(changes)
+    const token = foreignToken(service, id, changes)
+    for (const present of [verify, refresh, blacklist]) t.same((await present(token)).json(), body, name)
+    t.same(await introspect(token), { active: false }, name)
+  }
 })
 
 const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1)

@@ -608,15 +608,17 @@ const claimTypes: Group = function* claimTypes({ now, isAddressed }, { claims, s
     ...noJson
   ]
   const noText = [0, 5, 1.5, true, false, null, [], ['x'], {}, ...numbers]
+  // PostgreSQL has neither in a text.
+  const noId = [...noText, 'a\0', '\ud800']
   const wrong: Readonly<Record<string, readonly unknown[]>> = {
     exp: noTime,
     iat: noTime,
     nbf: noTime,
-    jti: noText,
-    sub: noText,
-    sid: noText,
+    jti: noId,
+    sub: noId,
+    sid: noId,
     gen: ['0', '', -1, 0.5, 2 ** 32 - 1, 2 ** 53, true, null, [], [0], {}, ...numbers],
-    user_id: [1.5, 2 ** 53, true, false, null, [], ['1'], {}, ...numbers],
+    user_id: ['7\0', '7\udc00', 1.5, 2 ** 53, true, false, null, [], ['1'], {}, ...numbers],
     iss: [...noText, [claims.iss ?? 'x']],
     aud: [
       0,
@@ -649,6 +651,7 @@ const claimValues: Group = function* claimValues({ now, isAddressed }, { claims,
     ['expired in 1970', { exp: 0 }],
     ['expired before', { exp: -1 }],
     ['expired for ever', { exp: -1e300 }],
+    ['expires beyond any date', { exp: 253_402_300_800 }],
     ['without exp', { exp: undefined }],
     ['without jti', { jti: undefined }],
     ['not before the next second', { nbf: now + 1 }],

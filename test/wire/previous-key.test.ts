@@ -77,6 +77,6 @@ t.test('an invalid previous key is reported under its own setting', async (t) =>
   }
   t.match(faultsOf({ SIGNING_KEY_PREVIOUS: 'short' }), [/^SIGNING_KEY_PREVIOUS: got 5 bytes, expected at least 32/])
   t.match(faultsOf({ SIGNING_KEY_PREVIOUS: former, ALGORITHM_PREVIOUS: 'RS256' }), [
-    /^SIGNING_KEY_PREVIOUS: got a text that is not a key/
+    /^SIGNING_KEY_PREVIOUS: got text that is not a key/
   ])
 })

@@ -57,31 +57,31 @@ t.test('who is proven by what', async (t) => {
 t.test('credentials as libraries and people send them', async (t) => {
   const raw = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
   const gateway = { id: 'gateway', secret: 'a-b_c' }
-  t.same(readCredentials(undefined, { client_id: 'gateway', client_secret: 'a-b_c' }), [gateway])
-  t.same(readCredentials('Bearer x', { client_id: 'gateway', client_secret: 'a-b_c' }), [gateway])
+  t.same(readCredentials([], { client_id: 'gateway', client_secret: 'a-b_c' }), [gateway])
+  t.same(readCredentials(['Bearer x'], { client_id: 'gateway', client_secret: 'a-b_c' }), [gateway])
   for (const header of [basic('gateway', 'a-b_c'), raw('gateway:a-b_c')])
-    t.same(readCredentials(header, { client_id: 'gateway' })[0], gateway)
-  t.same(readCredentials(basic('gateway', 'a-b_c').replace('Basic', 'bASIC '), {})[0], gateway, 'RFC 9110 §11.1')
-  t.same(readCredentials(raw('gateway:a+b%2Fc'), {}), [
+    t.same(readCredentials([header], { client_id: 'gateway' })[0], gateway)
+  t.same(readCredentials([basic('gateway', 'a-b_c').replace('Basic', 'bASIC ')], {})[0], gateway, 'RFC 9110 §11.1')
+  t.same(readCredentials([raw('gateway:a+b%2Fc')], {}), [
     { id: 'gateway', secret: 'a b/c' },
     { id: 'gateway', secret: 'a+b%2Fc' }
   ])
-  t.same(readCredentials(raw('gateway:100%'), {}), [{ id: 'gateway', secret: '100%' }], 'no encoding at all')
-  t.same(readCredentials(raw('gateway:a:b'), {}), [{ id: 'gateway', secret: 'a:b' }], 'the first colon parts them')
+  t.same(readCredentials([raw('gateway:100%')], {}), [{ id: 'gateway', secret: '100%' }], 'no encoding at all')
+  t.same(readCredentials([raw('gateway:a:b')], {}), [{ id: 'gateway', secret: 'a:b' }], 'the first colon parts them')
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }), (id, secret) => {
-      t.same(readCredentials(basic(id, secret), {})[0], { id, secret })
+      t.same(readCredentials([basic(id, secret)], {})[0], { id, secret })
     })
   )
 
   const invalid = { code: 'CLIENT_INVALID' }
   for (const parameters of [{}, { client_id: 'gateway' }, { client_secret: 'x' }])
-    t.throws(() => readCredentials(undefined, parameters), invalid)
+    t.throws(() => readCredentials([], parameters), invalid)
   for (const header of ['Basic', 'Basic ', 'Basic !', raw('no colon')])
-    t.throws(() => readCredentials(header, {}), invalid)
+    t.throws(() => readCredentials([header], {}), invalid)
   const twice = { code: 'OAUTH_REQUEST' }
-  t.throws(() => readCredentials(basic('gateway', 'x'), { client_id: 'gateway', client_secret: 'x' }), twice)
-  t.throws(() => readCredentials(basic('gateway', 'x'), { client_id: 'billing' }), twice)
+  t.throws(() => readCredentials([basic('gateway', 'x')], { client_id: 'gateway', client_secret: 'x' }), twice)
+  t.throws(() => readCredentials([basic('gateway', 'x')], { client_id: 'billing' }), twice)
 })
 
 t.test('scopes', async (t) => {

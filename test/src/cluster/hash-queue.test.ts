@@ -79,7 +79,7 @@ t.test('hash queue: one job too many is refused at once', async (t) => {
   for (const id of [1, 2, 3, 4]) queue.add(worker, id, job(`${id}`))
   t.same(
     results(worker),
-    [[4, { busy: '2 logins are waiting already', isFull: true }]],
+    [[4, { busy: '2 logins are already waiting', isFull: true }]],
     'one is in work, two wait, one of them prefetched'
   )
   finish(queue, hasher, '1')
@@ -151,14 +151,14 @@ t.test('hash queue: the capacity can change', async (t) => {
   queue.add(worker, 2, job('b'))
   queue.capacity = 2
   queue.add(worker, 3, job('c'))
-  t.same(results(worker), [[2, { busy: '1 logins are waiting already', isFull: true }]])
+  t.same(results(worker), [[2, { busy: '1 logins are already waiting', isFull: true }]])
 })
 
 t.test('hash queue: without a hasher as many jobs wait', async (t) => {
   const queue = new HashQueue(2)
   const worker = aChild()
   for (const id of [1, 2, 3]) queue.add(worker, id, job(`${id}`))
-  t.same(results(worker), [[3, { busy: '2 logins are waiting already', isFull: true }]])
+  t.same(results(worker), [[3, { busy: '2 logins are already waiting', isFull: true }]])
 })
 
 t.test('hash queue: the job of a hasher that dies goes to another one, once', async (t) => {
@@ -234,7 +234,7 @@ t.test('hash queue: a cancelled job leaves the queue, unless a hasher has it', a
   for (const id of [5, 6]) queue.add(worker, id, job(`${id}`))
   t.same(
     results(worker).slice(1),
-    [[6, { busy: '3 logins are waiting already', isFull: true }]],
+    [[6, { busy: '3 logins are already waiting', isFull: true }]],
     'there was room for another job'
   )
   for (const id of [1, 2, 4, 5]) finish(queue, hasher, `${id}`)

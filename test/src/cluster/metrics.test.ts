@@ -19,15 +19,17 @@ interface Worker extends Child {
 /** Workers that are ready, and a scraper for them. */
 function open(count: number) {
   const workers: Worker[] = []
-  // One more is booting.
+  // One more is booting, and two wait for their start.
   const pools = {
     workers: {
       ready: workers,
       get count() {
         return workers.length + 1
-      }
+      },
+      missing: 2,
+      deaths: 5
     },
-    hashers: { ready: [], count: 0 }
+    hashers: { ready: [], count: 0, missing: 0, deaths: 0 }
   }
   const scraper = new Scraper(pools, new HashQueue(7))
   for (let n = 0; n < count; n++) workers.push(aWorker(scraper))
@@ -86,8 +88,9 @@ t.test('metrics: a scrape of any worker sums up all workers', async (t) => {
   t.equal(figure(text, 'memory_bytes'), 300)
   t.match(text, '# TYPE keyturn_processes gauge')
   t.equal(figure(text, 'keyturn_processes{kind="workers",state="ready"}'), 3)
-  t.equal(figure(text, 'keyturn_processes{kind="workers",state="other"}'), 1)
+  t.equal(figure(text, 'keyturn_processes{kind="workers",state="other"}'), 3)
   t.equal(figure(text, 'keyturn_processes{kind="hashers",state="ready"}'), 0)
+  t.equal(figure(text, 'keyturn_process_deaths_total{kind="workers"}'), 5)
   t.equal(figure(text, 'keyturn_hash_queue_capacity'), 7)
   two.count()
   t.equal(figure(await three.scrape(), 'requests_total'), 7)

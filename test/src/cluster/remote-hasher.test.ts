@@ -37,8 +37,8 @@ t.test('remote hasher: each job gets its own result', async (t) => {
 t.test('remote hasher: a refused job is BUSY', async (t) => {
   const { hasher } = open()
   const result = hasher.hash('secret')
-  hasher.settle(1, { busy: '64 logins are waiting already' })
-  await t.rejects(result, { code: 'BUSY', status: 503, retryAfter: 1, detail: '64 logins are waiting already' })
+  hasher.settle(1, { busy: '64 logins are already waiting' })
+  await t.rejects(result, { code: 'BUSY', status: 503, retryAfter: 1, detail: '64 logins are already waiting' })
 })
 
 t.test('remote hasher: while the queue is full, logins are refused before any work is done for them', async (t) => {
@@ -48,10 +48,10 @@ t.test('remote hasher: while the queue is full, logins are refused before any wo
   for (const result of results) result.catch(() => {})
   hasher.settle(1, { busy: 'two hashers died while hashing this password' })
   hasher.refuseIfFull()
-  hasher.settle(2, { busy: '64 logins are waiting already', isFull: true })
+  hasher.settle(2, { busy: '64 logins are already waiting', isFull: true })
   const busy = { code: 'BUSY', status: 503, retryAfter: 1 }
   t.throws(() => hasher.refuseIfFull(), busy, 'from the moment the result arrives')
-  await t.rejects(results[1] as Promise<boolean>, { ...busy, detail: '64 logins are waiting already' })
+  await t.rejects(results[1] as Promise<boolean>, { ...busy, detail: '64 logins are already waiting' })
   hasher.settle(3, { value: true })
   t.throws(() => hasher.refuseIfFull(), busy, 'that job had its place before')
   hasher.addCapacity(1)
@@ -59,7 +59,7 @@ t.test('remote hasher: while the queue is full, logins are refused before any wo
   t.throws(() => hasher.refuseIfFull(), busy, 'room for one')
   hasher.addCapacity()
   for (let n = 0; n < 100; n++) hasher.refuseIfFull()
-  hasher.settle(2, { busy: '64 logins are waiting already', isFull: true })
+  hasher.settle(2, { busy: '64 logins are already waiting', isFull: true })
   hasher.addCapacity()
   await settled()
   hasher.refuseIfFull()

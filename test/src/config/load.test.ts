@@ -163,6 +163,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
     ['ADOPT_REFRESH_TOKENS', ['on', 'false'], ['once']],
     ['USERS_TABLE', ['auth_user', 'shop.user', 'Nutzer_ä'], ['a b', 'a.b.c', '1a', 'a;b', '"a"']],
     ['USERS_COLUMNS', ['id=uuid', 'username=email, last_login=seen'], ['uuid', 'email=x', 'id=a b', 'id=']],
+    ['CONSOLE', ['on', 'OFF'], ['console']],
     ['COOKIE_MODE', ['on', 'off'], ['cookie']],
     ['PGSSLMODE', ['disable', 'require', 'no-verify', 'verify-full'], ['prefer', 'allow', 'true']],
     ['ALGORITHM', ['HS256', 'es256', 'EdDSA'], ['none', 'HS1', 'RS256,HS256']],
@@ -343,16 +344,60 @@ t.test('ENV_FILE: quotes, comments, a byte order mark and export mean what they 
     t.match(faultsOf({ PORT_FILE: write(bytes) }), [/^PORT_FILE: got ".*", expected a text file in UTF-8/])
   }
   t.equal(loadConfig({ PORT_FILE: write('\uFEFF81\n') }).port, 81)
+  const unreadable = { KEY_ENCRYPTION_SECRET_FILE: '/none', DATABASE_URL: 'postgres://u@h/d' }
+  t.match(
+    faultsOf(unreadable),
+    [/^KEY_ENCRYPTION_SECRET_FILE: got "\/none", expected a file/],
+    'and not that it is not set'
+  )
 })
 
 t.test('ENV_FILE: a name that is not a setting is a warning with the nearest name', async (t) => {
-  const folder = t.testdir({ env: 'ACESS_TOKEN_LIFETIME=1m\nport_=1\nSMTP_RELAY=x\nPORT_FILE=\nNODE_ENV=test\n' })
+  const folder = t.testdir({
+    env: 'ACESS_TOKEN_LIFETIME=1m\nport_=1\nPROT=1\nSMTP_RELAY=x\nPORT_FILE=\nNODE_ENV=test\nOTEL_SERVICE_NAME=auth\n'
+  })
   t.same(envFileWarnings({ ENV_FILE: join(folder, 'env') }).toSorted(), [
     'ENV_FILE: "ACESS_TOKEN_LIFETIME" is not a setting and is ignored; did you mean ACCESS_TOKEN_LIFETIME?',
+    'ENV_FILE: "PROT" is not a setting and is ignored; did you mean PORT?',
     'ENV_FILE: "SMTP_RELAY" is not a setting and is ignored',
     'ENV_FILE: "port_" is not a setting and is ignored; did you mean PORT?'
   ])
   t.same(envFileWarnings({}), [])
+})
+
+t.test('ENV_FILE: a line that is ignored is a warning with its number, without its text', async (t) => {
+  const folder = t.testdir({
+    lines:
+      '# a comment\nPORT: 18778\n\nexport LEEWAY=1\nSIGNING_KEY="first\nsecond: hunter2\nthird" # quoted\n  hunter2\nHOST=h\n',
+    export: 'export LEEWAY=1\nexport\tPORT=81\nexport  HOST=h\n',
+    windows: 'PORT=81\r\nHOST=h\r\n',
+    mac: 'PORT=81\rHOST=h\r'
+  })
+  t.same(envFileWarnings({ ENV_FILE: join(folder, 'lines') }), [
+    'ENV_FILE: line 2 is not NAME=value: it is ignored, and the line after it may be too',
+    'ENV_FILE: line 8 is not NAME=value: it is ignored, and the line after it may be too'
+  ])
+  t.same(
+    envFileWarnings({ ENV_FILE: join(folder, 'export') }),
+    [2, 3].map((line) => `ENV_FILE: line ${line} is not NAME=value: it is ignored, and the line after it may be too`),
+    'parseEnv knows export with one space'
+  )
+  t.same(envFileWarnings({ ENV_FILE: join(folder, 'windows') }), [])
+  t.match(envFileWarnings({ ENV_FILE: join(folder, 'mac') }), [/^ENV_FILE: has a carriage return within a line/])
+})
+
+t.test('equal ports, a folder of the kernel, and the null character in a URL are refused', async (t) => {
+  t.same(faultsOf({ PORT: '81', MANAGEMENT_PORT: '81' }), [
+    'MANAGEMENT_PORT: got 81, which is PORT, expected another port.'
+  ])
+  t.same(faultsOf({ PORT: '0', MANAGEMENT_PORT: '0' }), [], 'two free ports')
+  if (existsSync('/proc/self'))
+    t.match(faultsOf({ DATA_DIR: '/proc/x' }), [/^DATA_DIR: got "\/proc\/x", expected a folder/])
+  const secrets = { KEY_ENCRYPTION_SECRET: 'x'.repeat(32) }
+  for (const url of ['postgres://h/k%00t', 'postgres://u:p%00@h/d'])
+    t.match(faultsOf({ ...secrets, DATABASE_URL: url }), [/^DATABASE_URL: got %00, expected text without the null/])
+  for (const url of ['redis://u%00:p@h', 'redis://:p%00@h/1', 'redis:///socket%00'])
+    t.match(faultsOf({ REDIS_URL: url }), [/^REDIS_URL: got %00, expected text without the null/])
 })
 
 t.test('what does not go together', async (t) => {
@@ -439,6 +484,20 @@ t.test('a secret is never printed', async (t) => {
   t.match(described, /^RATE_LIMIT_OBTAIN=off$/m)
   t.match(described, /^ISSUER=$/m)
   t.equal(described.split('\n').length, Object.keys(settings).length)
+})
+
+t.test('the console is on if CONSOLE says so, and otherwise with MANAGEMENT_PORT', async (t) => {
+  for (const [env, isOn] of [
+    [{}, false],
+    [{ CONSOLE: 'on' }, true],
+    [{ MANAGEMENT_PORT: '9000' }, true],
+    [{ MANAGEMENT_PORT: '9000', CONSOLE: 'on' }, true],
+    [{ MANAGEMENT_PORT: '9000', CONSOLE: 'off' }, false]
+  ] as const) {
+    const config = loadConfig(env)
+    t.equal(config.console, isOn, JSON.stringify(env))
+    t.match(describeConfig(config), new RegExp(`^CONSOLE=${isOn}$`, 'm'), 'check-config --print shows it')
+  }
 })
 
 t.test('the table of the documentation has a row a setting', async (t) => {

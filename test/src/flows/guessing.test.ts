@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { KeyturnError } from '../../../src/errors.ts'
-import { type GuessLimits, makeTryPassword } from '../../../src/flows/guessing.ts'
+import { type GuessLimits, makeChargeReset, makeTryPassword } from '../../../src/flows/guessing.ts'
 import { trustedFor } from '../../../src/passwords/guessing.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedGuesses } from '../../../src/stores/embedded/guesses.ts'
@@ -35,7 +35,7 @@ async function open(t: Test, changes: Partial<GuessLimits> = {}) {
     for (let index = 0; index < count; index++) results.push(await work())
     return results
   }
-  return { clock, engine, tryPassword, guess, times, looked: () => looked }
+  return { clock, engine, store, tryPassword, guess, times, looked: () => looked }
 }
 
 const all = <T>(count: number, value: T): T[] => new Array(count).fill(value)
@@ -155,6 +155,33 @@ t.test('what is refused by one budget costs none of the others', async (t) => {
   clock.advance(60)
   t.equal(await guess('wrong', { ip: '198.51.100.2' }), 'wrong')
 })
+
+t.test(
+  'an account has five requests for a password reset, then one in twelve minutes, and keeps its guesses',
+  async (t) => {
+    const { clock, store, guess, times } = await open(t)
+    const chargeReset = makeChargeReset(store, secret, { isOn: true, address: null })
+    let last = 0
+    /** `accepted`, or the seconds to wait. */
+    const request = async () => {
+      last += 1
+      try {
+        const chargeUser = await chargeReset({ username: 'ann', ip: `198.51.100.${last}` })
+        await chargeUser('id of ann')
+        return 'accepted'
+      } catch (error) {
+        if (error instanceof KeyturnError && error.code === 'RATE_LIMITED') return error.retryAfter
+        throw error
+      }
+    }
+    t.same(await times(7, request), [...all(5, 'accepted'), 720, 720])
+    t.equal(await guess('right', { ip: '203.0.113.1' }), 'right')
+    clock.advance(719)
+    t.equal(await request(), 1)
+    clock.advance(1)
+    t.equal(await request(), 'accepted')
+  }
+)
 
 t.test('LOGIN_BACKOFF=off looks at all', async (t) => {
   const { guess, times } = await open(t, { isOn: false, address: { requests: 1, window: 3600 } })

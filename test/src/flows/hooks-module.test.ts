@@ -55,6 +55,23 @@ t.test('claims are the default export of CLAIMS_MODULE, too', async (t) => {
   )
 })
 
+t.test(
+  'check-config: a module that never finishes, or leaves a rejected promise, is one line and exit status 78',
+  async (t) => {
+    const bad: readonly (readonly [source: string, fault: RegExp])[] = [
+      ['await new Promise(() => {})', /its top-level code did not finish within 10 seconds/],
+      ["Promise.reject(new Error('the table is missing'))", /the table is missing/]
+    ]
+    for (const [source, fault] of bad) {
+      const path = aModule(t, `${source}; export const userAuthenticationRule = () => true`)
+      const { code, stderr } = await runKeyturn(['check-config'], { DATA_DIR: aDataDir(t), HOOKS_MODULE: path })
+      t.equal(code, 78)
+      t.match(stderr, fault)
+      t.match(stderr, /^HOOKS_MODULE: [^\n]+\.\n$/, 'one line')
+    }
+  }
+)
+
 t.test('a module that cannot be taken fails the start with one line', async (t) => {
   const missing = join(aDataDir(t), 'missing.mjs')
   const unloadable: readonly (readonly [path: string, fault: RegExp])[] = [

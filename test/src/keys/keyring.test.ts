@@ -68,7 +68,7 @@ t.test('keys sealed with another secret are a fault of the configuration', async
   const store = await openStore(t)
   await open(store)
   const other = 'another secret of at least 32 characters'
-  await t.rejects(open(store, {}, other), { name: 'ConfigError', message: /^KEY_ENCRYPTION_SECRET: does not open/ })
+  await t.rejects(open(store, {}, other), { name: 'ConfigError', message: /^KEY_ENCRYPTION_SECRET: cannot decrypt/ })
   t.equal((await store.list()).length, 2, 'and nothing was made beside them')
 })
 

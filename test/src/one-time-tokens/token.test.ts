@@ -8,7 +8,7 @@ import {
   userState
 } from '../../../src/one-time-tokens/token.ts'
 
-const user = { id: 'ann', passwordHash: 'digest', isActive: true }
+const user = { id: 'ann', passwordHash: 'digest', isActive: true, claims: {} }
 const now = 1_700_000_000
 
 t.test('a token has 256 random bits, and only its hash is stored', async (t) => {
@@ -50,9 +50,13 @@ t.test('a purpose is one of three names', async (t) => {
   for (const text of ['', 'Verify', 'toString']) t.equal(parseOneTimePurpose(text), undefined, text)
 })
 
-t.test("the user's state changes with the password and the activation, and with nothing else", async (t) => {
+t.test("the user's state changes with the password, the activation and the scope, and with nothing else", async (t) => {
   const state = userState(user)
   t.equal(userState({ ...user, id: 'ben' } as typeof user), state)
   t.not(userState({ ...user, passwordHash: 'another' }), state)
+  t.equal(userState({ ...user, claims: { plan: 'large' } }), state)
   t.not(userState({ ...user, isActive: false }), state)
+  const admin = userState({ ...user, claims: { scope: 'keyturn.admin' } })
+  t.not(admin, state)
+  t.not(userState({ ...user, claims: { scope: 'keyturn.admin orders' } }), admin)
 })

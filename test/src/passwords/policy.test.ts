@@ -65,7 +65,7 @@ t.test('what many people use is refused, in letters of either case and width', a
 })
 
 t.test('so are the username and the name of the service, and little more than these', async (t) => {
-  const close = /too close to the username or to the name of the service/
+  const close = /too similar to the username or to the name of the service/
   for (const [password, username] of [
     ['ann.miller', 'Ann.Miller'],
     ['\u{ff21}nn.miller', 'ann.miller'],

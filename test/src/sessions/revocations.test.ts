@@ -190,7 +190,7 @@ t.test('an entry that comes late, or out of order, is kept no shorter than it ma
 })
 
 t.test('more than it holds is more than it knows: nothing is verified', async (t) => {
-  const { replica, wall, tick } = open({ most: 3 })
+  const { replica, wall, tick } = open({ maxIds: 3 })
   const revoke = (...ids: readonly string[]) => {
     replica.add(ids.map((id) => aRevocation(id, wall())))
     replica.heard()

@@ -121,6 +121,16 @@ t.test('a burst soon after another does not log the user out either', async (t) 
   t.same(play(aPolicy(), [...bursts, [20, 1]]).at(-1), 'reused')
 })
 
+t.test('a rotation in the last second of the grace belongs to the burst, one second later it does not', async (t) => {
+  // The record has the times of the last four supersessions: what was superseded before them is in grace only by the anchor.
+  const rotations = (now: number, first: number) =>
+    Array.from({ length: 5 }, (_, index) => [now, first + index] as const)
+  t.same(play(aPolicy(), [...rotations(5, 0), [15, 5], [15, 0]]).at(-1), 'retried 6')
+  t.same(play(aPolicy(), [...rotations(5, 0), [15, 5], [16, 0]]).at(-1), 'reused')
+  t.same(play(aPolicy(), [...rotations(5, 0), ...rotations(16, 5), [26, 5]]).at(-1), 'retried 10')
+  t.same(play(aPolicy(), [...rotations(5, 0), ...rotations(16, 5), [16, 4]]).at(-1), 'reused')
+})
+
 t.test('without a grace, or with one that never ends', async (t) => {
   t.same(
     play(aPolicy({ grace: 0 }), [

@@ -19,7 +19,7 @@ function open() {
     throw late
   }
   const circuit = new CircuitBreaker({
-    name: 'Store',
+    name: 'Redis',
     probe: () => answer('probes'),
     observer: {
       changed: (_name, state, cause) => void reported.push(state, ...(cause === undefined ? [] : [cause as Error])),
@@ -78,7 +78,7 @@ t.test('closed: three time-outs in a row open the circuit, and no further call r
   const { call, asked, reported } = await opened()
   t.equal(asked.calls, 3)
   for (let each = 0; each < 10; each++)
-    await t.rejects(call(), { ...down, detail: 'Store: circuit open; next probe in 1 s' })
+    await t.rejects(call(), { ...down, detail: 'Redis: circuit open; next probe in 1 s' })
   t.same(asked, { calls: 3, probes: 0 })
   t.same(reported, ['open', late])
 })
@@ -156,10 +156,19 @@ async function halfOpened() {
   return store
 }
 
+/** Calls that wait until the function that is returned is called. */
+function keepWaiting(circuit: CircuitBreaker, count: number): () => Promise<readonly string[]> {
+  const { promise, resolve } = aPromise()
+  const waiting = Array.from({ length: count }, () => circuit.run(() => promise))
+  return () => {
+    resolve('answer')
+    return Promise.all(waiting)
+  }
+}
+
 t.test('half-open: a growing share of the calls passes for five seconds, then all of them', async (t) => {
   const { circuit, call, tick, reported } = await halfOpened()
-  const { promise, resolve } = aPromise()
-  const waiting = circuit.run(() => promise)
+  const answer = keepWaiting(circuit, 4)
   const shares: number[] = []
   for (let second = 0; second < 6; second++) {
     let passed = 0
@@ -174,20 +183,27 @@ t.test('half-open: a growing share of the calls passes for five seconds, then al
   }
   t.same(shares, [19, 37, 56, 74, 92, 100], 'percent, by the second')
   t.same(reported, ['open', late, 'half-open', 'closed'])
-  resolve('answer')
-  await waiting
+  await answer()
+})
+
+t.test('half-open: the calls that one request makes at once pass while no other request waits', async (t) => {
+  const { circuit, tick } = await halfOpened()
+  let answers = 0
+  for (let ms = 0; ms < 5000; ms += 10) {
+    tick(10)
+    answers += (await keepWaiting(circuit, 4)()).length
+  }
+  t.equal(answers, 2000)
 })
 
 t.test('half-open: calls that come together pass or are refused together', async (t) => {
   const { circuit, call, tick } = await halfOpened()
-  const { promise, resolve } = aPromise()
-  const waiting = circuit.run(() => promise)
+  const answer = keepWaiting(circuit, 4)
   for (let each = 0; each < 3; each++) t.equal(await call(), 'answer')
   tick(50)
   for (let each = 0; each < 3; each++)
-    await t.rejects(call(), { ...down, detail: 'Store: circuit half-open; 10 % of calls pass' })
-  resolve('answer')
-  await waiting
+    await t.rejects(call(), { ...down, detail: 'Redis: circuit half-open; 10 % of calls pass' })
+  await answer()
   t.equal(await call(), 'answer', 'a call that comes alone passes')
 })
 
@@ -214,7 +230,7 @@ t.test('patience: a caller waits so long, and only one a second while nothing an
       { patienceMs }
     )
   const [noAnswer, refused] = [
-    { ...down, detail: 'Store: no answer after 5 ms' },
+    { ...down, detail: 'Redis: no answer after 5 ms' },
     { ...down, detail: /a moment ago$/ }
   ]
   await Promise.all([t.rejects(hang(), noAnswer), t.rejects(hang(), noAnswer)])
@@ -257,7 +273,7 @@ t.test('a call is refused when too many wait', async (t) => {
   const { promise, resolve } = aPromise()
   const waiting = Array.from({ length: maxWaiting }, () => circuit.run(() => promise))
   await Promise.resolve()
-  await t.rejects(call(), { ...down, detail: `Store: ${maxWaiting} calls wait already` })
+  await t.rejects(call(), { ...down, detail: `Redis: ${maxWaiting} calls are already waiting` })
   resolve('late')
   t.same(new Set(await Promise.all(waiting)), new Set(['late']))
   t.equal(await call(), 'answer')
@@ -268,7 +284,7 @@ t.test('a call counts for each of its callers', async (t) => {
   const { promise, resolve } = aPromise()
   const waiting = circuit.run(() => promise, { callers: maxWaiting })
   await Promise.resolve()
-  await t.rejects(call(), { ...down, detail: `Store: ${maxWaiting} calls wait already` })
+  await t.rejects(call(), { ...down, detail: `Redis: ${maxWaiting} calls are already waiting` })
   resolve('late')
   t.equal(await waiting, 'late')
   t.equal(await call(), 'answer')

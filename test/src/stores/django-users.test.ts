@@ -78,6 +78,7 @@ t.test('auth_user', async (t) => {
   for (const refused of [
     () => users.create('x', 'y'),
     () => users.delete('1'),
+    () => users.demandDelete(),
     () => users.setClaims('1', {}),
     () => users.rename('1', 'x')
   ])

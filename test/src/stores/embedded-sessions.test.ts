@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
@@ -50,4 +51,20 @@ t.test('sessions that are over do not stay in the file', async (t) => {
   for (let login = 0; login < 20; login++) await store.start('u', aDevice)
   const [row] = engine.run<{ kept: number }>('SELECT count(*) AS kept FROM keyturn_sessions')
   t.equal(row?.kept, 20)
+})
+
+t.test('the sessions of many users end in turns, between which other requests are served', async (t) => {
+  const store = await openEmbeddedSessions(engine, aPolicy(), window, clock)
+  const users = Array.from({ length: 100 }, (_, index) => `many-${index}`)
+  for (const userId of users) await store.start(userId, aDevice)
+  let [turns, isOver] = [0, false]
+  const count = async () => {
+    for (; !isOver; turns++) await nextTurn()
+  }
+  const counting = count()
+  const ended = await Promise.all(users.map((userId) => store.revokeAll(userId)))
+  isOver = true
+  await counting
+  t.equal(ended.flat().length, 100)
+  t.ok(turns >= 90, `${turns} turns`)
 })

@@ -5,6 +5,7 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { randomId } from '../../../src/random.ts'
 import type { Revocations } from '../../../src/sessions/revocations.ts'
+import type { SessionStore } from '../../../src/sessions/store.ts'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { followEmbeddedFeed } from '../../../src/stores/embedded/feed.ts'
 import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
@@ -45,11 +46,39 @@ t.test('embedded', async (t) => {
   })
 })
 
+t.test('embedded: what another process has revoked is known at once, without a poll', async (t) => {
+  const [writer, reader] = [openEmbedded(t.testdir()), openEmbedded(t.testdirName)]
+  t.teardown(() => Promise.all([writer.close(), reader.close()]))
+  const sessions = await openEmbeddedSessions(writer, aPolicy(), window, systemClock)
+  const replica = aReplica()
+  const follower = followEmbeddedFeed(reader, replica)
+  t.teardown(() => follower.close())
+  for (let each = 0; each < 100; each += 1) {
+    const { userId, sid } = await login(sessions, `user-${each}`)
+    t.notOk(replica.has(aToken(sid)))
+    await sessions.revoke(userId, sid)
+    // No timer has run since: `revoke` resolves in a microtask.
+    if (!replica.has(aToken(sid))) return t.fail(`revocation ${each} is not known`)
+  }
+  t.pass()
+})
+
 /** A feed of its own on `server`, with what looks into it. */
 interface OpenedRedisFeed extends OpenedFeed {
   readonly redis: Redis
   readonly names: Names
 }
+
+/** Resolves once this store reaches its server. */
+const untilUp = (store: Pick<SessionStore, 'ping'>): Promise<number> =>
+  until(
+    () =>
+      store.ping().then(
+        () => true,
+        () => false
+      ),
+    5000
+  )
 
 function openFeed(t: Pick<Test, 'teardown'>, server: RedisServer): OpenedRedisFeed {
   const url = server.url.startsWith('/') ? `redis://${server.url}` : server.url
@@ -98,7 +127,7 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
   )
 
   await t.test('what no access token can outlive leaves the feed', async (t) => {
-    const { redis, names } = openFeed(t, server)
+    const { feed, redis, names } = openFeed(t, server)
     defineScripts(redis)
     const some = () => Array.from({ length: 500 }, randomId)
     await announce(redis, names, 3600, 'sid', some())
@@ -108,6 +137,8 @@ t.test('Redis', { skip: withoutRedis() }, async (t) => {
     await announce(redis, names, 1, 'sid', [randomId()])
     const kept = await redis.xlen(names.feed)
     t.ok(kept <= 101, `${kept} entries: whole nodes of a hundred are dropped, so one may be left`)
+    await follow(t, feed)
+    t.match(await redis.get(names.epoch), /^[1-9]\d* 0 /, 'which is not a loss')
   })
 })
 
@@ -124,14 +155,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     await server.kill()
     await t.rejects(revoke(30, 31), down)
     await server.restart()
-    await until(
-      () =>
-        store.ping().then(
-          () => true,
-          () => false
-        ),
-      5000
-    )
+    await untilUp(store)
     // Some of these are in the feed before the reader is back, the others come later.
     await revoke(30, 60)
     await until(() => places.slice(0, 60).every(({ sid }) => replica.has(aToken(sid))), 5000)
@@ -161,14 +185,7 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     await redis.flushall()
     await revokeOne()
     await server.restart()
-    await until(
-      () =>
-        store.ping().then(
-          () => true,
-          () => false
-        ),
-      5000
-    )
+    await untilUp(store)
     await revokeOne()
 
     // A server whose clock is behind that of the one before it writes smaller ids. The reader notices when nothing has come
@@ -196,8 +213,92 @@ t.test('a Redis that fails', { skip: withoutRedis() || givenRedis() }, async (t)
     await redis.flushall()
     const fresh = await follow(t, feed)
     t.equal(fresh.has({ sid, iat: issuedAt }), true, 'by a worker that starts afterwards')
-    t.equal(fresh.has({ sid: randomId(), iat: systemClock() }), false, 'a token issued since is valid')
+    t.equal(fresh.has({ sid: randomId(), iat: systemClock() + 2 }), false, 'a token issued since is valid')
     await until(() => running.has({ sid: randomId(), iat: issuedAt }), 5000)
+  })
+
+  await t.test('emptied in the second of a logout: a running worker records the loss for later ones', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, openSessions } = openFeed(t, server)
+    const store = await openSessions(aPolicy())
+    const running = await follow(t, feed)
+    await until(() => systemClock() > running.log.epoch, 5000)
+    const { userId, sid } = await login(store, 'ann')
+    const token = { sid, iat: systemClock() }
+    await store.revoke(userId, sid)
+    await redis.flushall()
+    // Another worker writes an epoch before the running one looks, and does not know that there was one before.
+    const early = await follow(t, feed)
+    await until(() => running.has({ ...token, sid: randomId() }), 5000)
+    await until(() => early.has(token), 5000)
+    const late = await follow(t, feed)
+    t.equal(late.has(token), true)
+    t.equal(late.has(aToken(sid)), false)
+  })
+
+  for (const [what, lose] of [
+    ['deleted', (redis: Redis, feed: string) => redis.del(feed)],
+    ['cut to nothing', (redis: Redis, feed: string) => redis.xtrim(feed, 'MAXLEN', 0)]
+  ] as const) {
+    await t.test(`the stream alone is ${what}: our tokens from before are refused`, async (t) => {
+      const server = await needsRedis(t)
+      const { feed, redis, names, openSessions } = openFeed(t, server)
+      const store = await openSessions(aPolicy())
+      const { userId, sid } = await login(store, 'ann')
+      const token = { sid, iat: systemClock() }
+      await store.revoke(userId, sid)
+      t.equal((await follow(t, feed)).has({ ...token, sid: randomId() }), false, 'nothing is lost yet')
+      await lose(redis, names.feed)
+      t.equal((await follow(t, feed)).has(token), true)
+      const next = await login(store, 'ann')
+      await lose(redis, names.feed)
+      await store.revoke(userId, next.sid)
+      const late = await follow(t, feed)
+      t.equal(late.has(token), true, 'a revocation that is the first to see the loss records it')
+      t.equal(late.has(aToken(next.sid)), true)
+      t.equal(late.has(aToken(randomId())), false)
+    })
+  }
+
+  await t.test('an epoch of a version that wrote the second alone is read', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, names } = openFeed(t, server)
+    const began = systemClock() - 1000
+    await redis.set(names.epoch, began)
+    defineScripts(redis)
+    const old = Array.from({ length: 300 }, randomId)
+    await announce(redis, names, 3600, 'sid', old)
+    await redis.xtrim(names.feed, 'MAXLEN', 1)
+    const replica = await follow(t, feed)
+    t.equal(replica.log.epoch, began)
+    t.equal(replica.has({ sid: randomId(), iat: began }), false)
+    t.equal(await redis.get(names.epoch), `${began} 0 ${(await redis.xrevrange(names.feed, '+', '-'))[0]?.[0]}`)
+  })
+
+  await t.test('a token of another issuer from before a loss is not adopted', async (t) => {
+    const server = await needsRedis(t)
+    const { feed, redis, names, openSessions } = openFeed(t, server)
+    const store = await openSessions(aPolicy())
+    const aForeignToken = (issuedAt: number) => ({
+      userId: 'ann',
+      sid: randomId(),
+      issuedAt,
+      expiresAt: systemClock() + 500
+    })
+    const spent = aForeignToken(systemClock() - 100)
+    t.equal(await store.isSpent(aForeignToken(1)), false, 'a new Redis has lost nothing')
+    t.equal(await store.adopt(spent, aDevice), true)
+    for (const lose of [() => redis.flushall(), () => redis.flushall(), () => redis.del(names.feed)]) {
+      await store.revokeToken(randomId())
+      await lose()
+      t.equal(await store.isSpent(spent), true)
+      t.equal(await store.adopt(spent, aDevice), false)
+      t.equal(await store.isSpent(aForeignToken(systemClock())), true, 'in the same second')
+      t.equal(await store.isSpent(aForeignToken(systemClock() + 3)), false, 'one issued since is adopted')
+      t.equal(await (await openSessions(aPolicy())).isSpent(spent), true, 'by a worker that starts afterwards')
+    }
+    t.equal(await store.adopt(aForeignToken(systemClock() + 3), aDevice), true)
+    t.equal((await follow(t, feed)).has({ sid: spent.sid, iat: spent.issuedAt }), true)
   })
 
   await t.test('a stream of a version without an epoch has lost nothing', async (t) => {

@@ -97,3 +97,29 @@ t.test('a session of a version without late retries is read, refreshed and retri
 t.test('a server that does not answer is a store that is down', async (t) => {
   await t.rejects(openRedis('redis://127.0.0.1:1', { verifyTls: true }), { code: 'STORE_DOWN', retryAfter: 1 })
 })
+
+t.test('many sessions are estimated from a sample', async (t) => {
+  const many = `${prefix}many:`
+  const pipeline = redis.pipeline()
+  for (let n = 0; n < 3000; n++) {
+    pipeline.hset(`${many}{user-${n}}`, 'record', '', 'device', '', 'oldest', '')
+    pipeline.set(`${many}count:${n}`, '')
+  }
+  await pipeline.exec()
+  const before = await redis.dbsize()
+  const store = openRedisSessions(redis, aPolicy(), window, { names: makeNames(many) })
+  const estimate = await store.estimateCount()
+  // Of 500 keys about half are users: the standard error is 5 percent.
+  t.ok(estimate > 2250 && estimate < 3750, `${estimate} of 3000, among ${before} keys`)
+})
+
+t.test('ends of the same moment share their wait for replicas', async (t) => {
+  const store = openRedisSessions(redis, aPolicy(), window, { names: makeNames(`${prefix}shared:`) })
+  const users = Array.from({ length: 100 }, (_, index) => `user-${index}`)
+  await Promise.all(users.map((userId) => store.start(userId, aDevice)))
+  const calls = async () => Number(/^cmdstat_info:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0)
+  const before = await calls()
+  await Promise.all(users.map((userId) => store.revokeAll(userId)))
+  const asked = (await calls()) - before
+  t.ok(asked < 50, `the server was asked for its replicas ${asked} times`)
+})

@@ -20,8 +20,9 @@ import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
 import { makeOneTimeTokenStore } from '../../../src/stores/sql/one-time-tokens.ts'
 import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
-import { missingRights, ownRights } from '../../../src/stores/sql/rights.ts'
+import { missingRights, ownRights, readOnlyReason } from '../../../src/stores/sql/rights.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
+import type { UserStore } from '../../../src/users/store.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../../src/time.ts'
 import type { User } from '../../../src/users/user.ts'
@@ -161,7 +162,10 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     await t.rejects(makeUserStore(reader, makeManualClock()).create('ann', 'digest'), {
       code: 'STORE_DOWN',
       retryAfter: 1,
-      message: /permission denied for table keyturn_users; GRANT INSERT to the user of DATABASE_URL/
+      message: /permission denied for table keyturn_users; GRANT INSERT ON keyturn_users to the user of DATABASE_URL/
+    })
+    await t.rejects(makeAuditStore(reader).add([{ seq: 1 } as AuditEntry]), {
+      message: /; GRANT INSERT ON keyturn_audit to the user of DATABASE_URL/
     })
     const missing = await missingRights(reader, undefined)
     t.ok(missing.includes(`GRANT INSERT ON keyturn_users TO ${role}`))
@@ -171,12 +175,60 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     t.same(await missingRights(reader, undefined), [])
     await makeUserStore(reader, makeManualClock()).create('ann', 'digest')
 
+    await db.query('REVOKE USAGE ON SCHEMA public FROM public')
+    t.same(await missingRights(reader, undefined), [`GRANT USAGE ON SCHEMA public TO ${role}`], 'no table can be found')
+    await t.rejects(migrate(reader), {
+      message: /; GRANT USAGE and CREATE ON SCHEMA public to the user of DATABASE_URL$/
+    })
+    await db.query(`GRANT USAGE ON SCHEMA public TO ${role}`)
+    t.same(await migrate(reader), [], 'nothing has to be created')
+    await db.query('ALTER TABLE keyturn_migrations RENAME TO set_aside')
+    await t.rejects(migrate(reader), { message: /; GRANT CREATE ON SCHEMA public to the user of DATABASE_URL$/ })
+    await db.query('ALTER TABLE set_aside RENAME TO keyturn_migrations')
+
     await db.query('CREATE TABLE auth_user (id int, username text, password text)')
+    await db.query(`REVOKE USAGE ON SCHEMA public FROM ${role}`)
+    await t.rejects(readDjangoTable(reader, 'auth_user', {}), {
+      message: `USERS_TABLE: a privilege on the schema of auth_user is missing. Run: GRANT USAGE ON SCHEMA public TO ${role}.`
+    })
+    await t.rejects(readDjangoTable(reader, 'public.auth_user', {}), {
+      message: /; GRANT USAGE ON SCHEMA public to the user of DATABASE_URL$/
+    })
+    await t.rejects(readDjangoTable(reader, 'auth_users', {}), { message: /auth_users does not exist/ })
+    await db.query(`GRANT USAGE ON SCHEMA public TO ${role}`)
     const django = await readDjangoTable(reader, 'auth_user', {})
     t.same(await missingRights(reader, django), [
       ...['id', 'username', 'password'].map((column) => `GRANT SELECT ("${column}") ON "auth_user" TO ${role}`),
       `GRANT UPDATE ("password") ON "auth_user" TO ${role}`
     ])
+
+    await db.query(`GRANT SELECT, UPDATE ON auth_user TO ${role}`)
+    await db.query('ALTER TABLE auth_user ENABLE ROW LEVEL SECURITY')
+    const policy = `CREATE POLICY keyturn ON "auth_user" TO ${role} USING (true)`
+    t.same(await missingRights(reader, django), [policy], 'without a policy the table seems empty')
+    t.same(await missingRights(db, django), [], 'a superuser sees all rows')
+    await db.query(policy)
+    t.same(await missingRights(reader, django), [])
+
+    t.equal(await readOnlyReason(reader), undefined)
+    await db.query(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
+    const readOnly = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    t.teardown(() => readOnly.close())
+    t.match(await readOnlyReason(readOnly), `run: ALTER ROLE ${role} SET default_transaction_read_only = off`)
+    const standby = { query: async () => [{ standby: true, setting: 'on', user: role }] } as unknown as SqlDatabase
+    t.match(await readOnlyReason(standby), 'DATABASE_URL has to name the primary')
+  })
+
+  await t.test('a table that is hidden or renamed at run time, or a renamed column, is STORE_DOWN', async (t) => {
+    const { db } = await openEmpty(t)
+    t.ok((await pendingMigrations(db)) > 0, 'a database that is not migrated is not down')
+    await migrate(db)
+    const users = makeUserStore(db, makeManualClock())
+    await db.query('ALTER TABLE keyturn_users RENAME COLUMN password_hash TO digest')
+    const advice = /does not exist; it was renamed or dropped, or the user of DATABASE_URL may not use its schema/
+    await t.rejects(users.findByUsername('ann'), { code: 'STORE_DOWN', retryAfter: 1, message: advice })
+    await db.query('ALTER TABLE keyturn_users RENAME TO people')
+    await t.rejects(users.findByUsername('ann'), { code: 'STORE_DOWN', retryAfter: 1, message: advice })
   })
 
   await t.test('a lock timeout is STORE_DOWN', async (t) => {
@@ -191,6 +243,37 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     })
   })
 
+  await t.test('a change that was refused because it took too long does not take effect later', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const user = await makeUserStore(db, makeManualClock()).create('ann', 'digest')
+    const id = user?.id ?? ''
+    const isWaiting = async (): Promise<boolean> =>
+      (await db.query("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"))
+        .length > 0
+    const changes: readonly ((users: UserStore) => Promise<unknown>)[] = [
+      (users) => users.replacePasswordHash(id, 'digest', 'other'),
+      (users) => users.setPassword(id, 'other'),
+      (users) => users.setActive(id, false),
+      (users) => users.setClaims(id, { scope: 'keyturn.admin' }),
+      (users) => users.rename(id, 'ben'),
+      (users) => users.delete(id)
+    ]
+    for (const change of changes) {
+      // Its circuit would open after a few.
+      const impatient = openPostgres(address, { timeoutMs: 200 })
+      t.teardown(() => impatient.close())
+      await db.exclusively(async ({ query }) => {
+        await query('SELECT 1 FROM keyturn_users WHERE id = $1 FOR UPDATE', [id])
+        const changing = change(makeUserStore(impatient, makeManualClock()))
+        await t.rejects(changing, { code: 'STORE_DOWN', message: /timeout/ })
+        t.ok(await isWaiting(), 'the server goes on')
+      })
+      while (await isWaiting()) await sleep(10)
+      t.same(await makeUserStore(db, makeManualClock()).findById(id), user)
+    }
+  })
+
   await t.test('a statement that the server has undone is sent again, twice at most', async (t) => {
     const { db } = await openEmpty(t)
     await db.exclusively(({ script }) =>
@@ -202,14 +285,16 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
           END $$`)
     )
     for (const state of ['40001', '40P01']) {
-      t.same(await db.query(`SELECT refuse(2, '${state}') AS done`), [{ done: 1 }])
-      await db.query("SELECT setval('attempts', 1, false)")
+      for (const run of [db.query, db.change]) {
+        t.same(await run(`SELECT refuse(2, '${state}') AS done`), [{ done: 1 }])
+        await db.query("SELECT setval('attempts', 1, false)")
+      }
       await t.rejects(db.query(`SELECT refuse(3, '${state}')`), { code: 'STORE_DOWN', retryAfter: 1 })
       await db.query("SELECT setval('attempts', 1, false)")
     }
     for (const state of ['26000', 'XX000', '55000', '53300'])
       await t.rejects(db.query(`SELECT refuse(100, '${state}')`), { code: 'STORE_DOWN' }, `${state}, as poolers answer`)
-    await t.rejects(db.query('SELECT no_such_column'), { code: '42703' }, 'our own fault stays one')
+    await t.rejects(db.query('SELECT FROM WHERE'), { code: '42601' }, 'our own fault stays one')
   })
 
   await t.test('users looked up in one turn are one query', async (t) => {

@@ -48,6 +48,16 @@ t.test('checkClaims: a token is refused from the second of its expiry on, later 
   t.equal(refusalOf({ exp: now - 10 }, { LEEWAY: '10' }), 'TOKEN_EXPIRED')
 })
 
+t.test(
+  'checkClaims: an id with a NUL or half of a surrogate pair is invalid, since PostgreSQL cannot hold it',
+  async (t) => {
+    for (const id of ['a\0', '\ud800', 'a\udc00b'])
+      for (const name of ['jti', 'user_id', 'sid', 'sub'])
+        t.equal(refusalOf({ [name]: id }), 'TOKEN_INVALID', `${name}: ${JSON.stringify(id)}`)
+    t.equal(refusalOf({ jti: 'ü', user_id: '😀' }), undefined)
+  }
+)
+
 t.test('checkClaims: nbf and iat may not be in the future, but for the skew of clocks', async (t) => {
   t.equal(refusalOf({ nbf: now }), undefined)
   t.equal(refusalOf({ nbf: now + 1 }), 'TOKEN_INVALID')
@@ -59,10 +69,18 @@ t.test('checkClaims: nbf and iat may not be in the future, but for the skew of c
 
 t.test('checkClaims: a claim of a wrong type is refused before anything else', async (t) => {
   const wrong: readonly Record<string, unknown>[] = [
-    ...[{ exp: '1' }, { exp: null }, { exp: Number.POSITIVE_INFINITY }, { iat: '1' }, { nbf: true }],
+    ...[
+      { exp: '1' },
+      { exp: null },
+      { exp: Number.POSITIVE_INFINITY },
+      { exp: 253_402_300_800 },
+      { iat: '1' },
+      { nbf: true }
+    ],
     ...[{ jti: 1 }, { sub: 7 }, { iss: 1 }, { aud: 1 }, { aud: ['a', 1] }],
     ...[{ sid: 1 }, { gen: -1 }, { gen: 0.5 }, { gen: 2 ** 32 - 1 }, { gen: '0' }],
-    ...[{ user_id: 0.5 }, { user_id: null }, { user_id: 2 ** 53 }, { token_type: 'sliding', refresh_exp: 'x' }]
+    ...[{ user_id: 0.5 }, { user_id: null }, { user_id: 2 ** 53 }, { token_type: 'sliding', refresh_exp: 'x' }],
+    ...[{ token_type: 'sliding', refresh_exp: 253_402_300_800 }]
   ]
   for (const changes of wrong)
     t.equal(refusalOf({ exp: now - 1, ...changes }), 'TOKEN_INVALID', JSON.stringify(changes))

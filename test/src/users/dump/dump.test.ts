@@ -206,8 +206,11 @@ t.test('CSV that is broken', async (t) => {
   ])
   const broken = async (text: string) => await readBroken(text, 'csv')
   t.match(await broken('a,b\n1,2\n1,"secret\n3,4\n'), { rows: 1, message: /on line \d: a quote is never closed\.$/ })
-  t.match(await broken('a,b\n1,2\n1,"secret"x\n'), { rows: 1, message: /on line 3: after a closing quote/ })
-  t.match(await broken('a,b\n1,2\n1,secret"x\n'), { rows: 1, message: /on line 3: a quote stands within/ })
+  t.match(await broken('a,b\n1,2\n1,"secret"x\n'), { rows: 1, message: /on line 3: a closing quote must be followed/ })
+  t.match(await broken('a,b\n1,2\n1,secret"x\n'), {
+    rows: 1,
+    message: /on line 3: a field that does not begin with a quote/
+  })
   const refusing = readDump(inChunks('x,y\n1,2'), { format: 'csv', headerFault: (names) => `No: ${names}.` })
   await t.rejects(collect(refusing), { name: 'DumpError', message: 'No: x,y.' })
 })
