@@ -7,11 +7,14 @@ COPY tsconfig.json tsconfig.types.json ./
 COPY src src
 COPY plugins plugins
 COPY routes routes
-RUN npm run build && npm prune --workspaces=false --omit=dev --ignore-scripts --no-audit --no-fund
-# Beside dist: the Lua scripts and migrations that it loads through "imports" in package.json.
+# TRACES=true: for an image that can send traces (docs/traces.md).
+ARG TRACES=false
+RUN npm run build && if [ "$TRACES" = true ]; then npm run add-traces; fi && npm prune --workspaces=false --omit=dev --ignore-scripts --no-audit --no-fund
+# Beside dist: the Lua scripts, the migrations and the files of the console that it loads through "imports" in package.json.
 RUN mkdir /app \
   && mv package.json dist node_modules /app/ \
-  && find src/stores -type f \( -name '*.sql' -o -name '*.lua' \) -exec cp --parents -t /app {} +
+  && find src/stores routes/console -type f \
+    \( -name '*.sql' -o -name '*.lua' -o -name '*.html' -o -name '*.css' -o -name '*.svg' \) -exec cp --parents -t /app {} +
 
 FROM node:26-bookworm-slim
 # Node reaps only its own children, so tini is process 1. It passes every signal on, HUP and TTIN as well as TERM.
