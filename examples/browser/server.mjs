@@ -4,19 +4,20 @@
  * /lose to have the next answer lost.
  */
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createServer, request as send } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+const client = '../../packages/client/dist/src/'
 const files = {
   '/': ['index.html', 'text/html'],
   '/demo.js': ['demo.js', 'text/javascript'],
   '/demo.css': ['demo.css', 'text/css'],
   ...Object.fromEntries(
-    ['index', 'client', 'errors', 'rules', 'session', 'storage'].map((name) => [
-      `/client/${name}.js`,
-      [`../../packages/client/dist/src/${name}.js`, 'text/javascript']
-    ])
+    readdirSync(new URL(client, import.meta.url))
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => [`/client/${name}`, [`${client}${name}`, 'text/javascript']])
   )
 }
 
