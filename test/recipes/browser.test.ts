@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
 import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { openBrowser } from '../support/browser.ts'
@@ -215,6 +216,14 @@ t.test('the recipes for browsers, with the packages that they are for', { skip }
     await page.waitForFunction("document.querySelector('#vue').textContent === 'loggedOut'")
     t.same(errors, [])
   })
+})
+
+t.test('the client has at most 3 kB, minified by esbuild and gzipped', { skip: !isInstalled && reason }, async (t) => {
+  const entry = join(root, 'packages/client/dist/src/index.js')
+  const options = ['--bundle', '--minify', '--format=esm', '--target=es2022']
+  const { stdout } = await run(join(packages, '.bin/esbuild'), [entry, ...options])
+  const size = gzipSync(stdout, { level: 9 }).length
+  t.ok(size <= 3000, `${size} bytes`)
 })
 
 t.test('the recipe for Angular has the types of Angular', { skip: !isInstalled && reason }, async (t) => {

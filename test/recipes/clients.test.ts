@@ -125,7 +125,7 @@ t.test('Swift and Kotlin have the numbers, paths and statuses of the package', (
   /** What the package has, and how the recipes write it. */
   const pairs: readonly (readonly [ours: RegExp, theirs: RegExp])[] = [
     [/0\.7 \+ 0\.2 \* random/, /0\.7 \+ 0\.2 \* (Double\.random\(in: 0\.\.\.1\)|Random\.nextDouble\(\))/],
-    [/\(retryAfter as number\) \* \(1 \+ random \/ 4\)/, /\* \(1 \+ jitter \/ 4\)/],
+    [/retryAfter \* \(1 \+ random \/ 4\)/, /\* \(1 \+ jitter \/ 4\)/],
     [
       /Math\.min\(0\.25 \* 2 \*\* attempt, 8\) \* \(0\.5 \+ random\)/,
       /min\(0\.25 \* .*, 8(\.0)?\)\)? \* \(0\.5 \+ jitter\)/

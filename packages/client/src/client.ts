@@ -34,9 +34,9 @@
  *     that is still loading.
  */
 import { InvalidCredentials, LoggedOut, Rejected, Throttled, Unavailable } from './errors.ts'
-import { type ClientOptions, type ClientState, checkOptions, type Runtime, systemRuntime } from './options.ts'
-import { type Answer, ageOf, isNewer, type Tokens, verdictOf, waitAfter } from './rules.ts'
-import { type Ended, noSession, type Session } from './session.ts'
+import type { ClientOptions, ClientState, Runtime } from './options.ts'
+import { type Answer, ageOf, isDue, isNewer, isRefused, tokensOf, waitAfter } from './rules.ts'
+import { noSession, type Session } from './session.ts'
 import { memoryStorage, type SessionStorage, tabStorage } from './storage.ts'
 
 export interface SessionInfo {
@@ -51,7 +51,7 @@ export interface SessionInfo {
 
 export interface SessionPage {
   readonly sessions: readonly SessionInfo[]
-  /** The `after` of the next page; null on the last one. */
+  /** The `after` of the next page, which needs no encoding in a URL; null on the last one. */
   readonly next: string | null
 }
 
@@ -90,8 +90,6 @@ type Loaded = (Session & { readonly then?: undefined }) | Promise<Session | unde
 
 type Work<T> = (signal: AbortSignal) => Promise<T>
 
-const endedSince = (since: number, ended: Ended, refresh?: string): Session => ({ ...noSession, since, ended, refresh })
-
 const ignore = (): void => {}
 
 /** See the description at the top. */
@@ -104,7 +102,6 @@ export class KeyturnClient implements Client {
   readonly #calls = new Set<() => void>()
   #session = noSession
   state: ClientState = 'unknown'
-  #isLoaded = false
   #unsubscribe: (() => void) | undefined
   /** Tabs refresh at different times. */
   readonly #random: number
@@ -114,13 +111,14 @@ export class KeyturnClient implements Client {
   #background = new AbortController()
 
   constructor(options: ClientOptions) {
-    checkOptions(options)
+    // Throws TypeError for what is not a URL. Only a page has an origin that completes a path.
+    new URL(options.baseUrl, globalThis.location?.href)
     this.#options = options
     this.#isCookieMode = options.mode === 'cookie'
     this.#storage = options.storage ?? (this.#isCookieMode ? tabStorage() : memoryStorage())
-    this.#runtime = options.runtime ?? systemRuntime
+    this.#runtime = options.runtime ?? globalThis
     this.#timeoutMs = options.timeoutMs ?? 30_000
-    this.#random = this.#runtime.random()
+    this.#random = this.#runtime.Math.random()
   }
 
   login(username: string, password: string): Promise<void> {
@@ -128,12 +126,10 @@ export class KeyturnClient implements Client {
       this.#interrupt()
       const { since } = this.#session
       await this.#tellLogout(signal, firstAttemptMs).catch(ignore)
-      const at = this.#runtime.now()
+      const at = this.#runtime.Date.now()
       const answer = await this.#post('/api/token/', { username, password }, signal)
-      const verdict = verdictOf(answer, false)
-      if (verdict === 'ended') throw new InvalidCredentials()
-      if (!verdict) throw errorOf(answer)
-      const { access, refresh } = answer.body as Tokens
+      const { access, refresh } = tokensOf(answer)
+      if (!access) throw isRefused(answer) ? new InvalidCredentials() : errorOf(answer)
       if (this.#session.ended && this.#session.since > since) {
         // The user has logged out in the meantime.
         await this.#post('/api/token/blacklist/', { refresh }, signal, firstAttemptMs)
@@ -141,7 +137,7 @@ export class KeyturnClient implements Client {
       }
       // In cookie mode a refresh that has begun since would bring back the cookie of the former session.
       this.#interrupt()
-      this.#take({ ...noSession, access, refresh, since: this.#stamp(), at }, 'service')
+      this.#take({ ...noSession, access, refresh, since: this.#stamp(), at })
       // In token mode there is no session without a refresh token, as from a service that puts it into a cookie.
       this.#age()
     })
@@ -153,7 +149,7 @@ export class KeyturnClient implements Client {
       if (!this.#session.ended) this.#interrupt()
       // Also when there is no session: a login may be in flight.
       const { refresh } = this.#session
-      this.#take(endedSince(this.#stamp(), refresh || this.#isCookieMode ? 1 : 2, refresh), 'logout')
+      this.#take({ ...noSession, since: this.#stamp(), ended: refresh || this.#isCookieMode ? 1 : 2, refresh }, true)
       await this.#insist(this.#tellLogout)
     })
   }
@@ -161,12 +157,14 @@ export class KeyturnClient implements Client {
   fetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const outer = init.signal ?? (input as Request).signal
     return this.#call(async (own) => {
-      // Where signals cannot be combined, the caller's aborts the request, and a timeout only rejects the call.
-      const signal = outer ? (AbortSignal.any?.([outer, own]) ?? outer) : own
-      const request = new Request(input, { ...init, signal })
+      const request = new Request(input, {
+        ...init,
+        // Where signals cannot be combined, the caller's aborts the request, and a timeout only rejects the call.
+        signal: outer ? (AbortSignal.any?.([outer, own]) ?? outer) : own
+      })
       const send = (each: Request, token: string) => {
         each.headers.set('authorization', `Bearer ${token}`)
-        return this.#fetch(each)
+        return (this.#options.fetch ?? fetch)(each)
       }
       const access = await this.#access()
       const response = await send(request.clone(), access)
@@ -179,7 +177,7 @@ export class KeyturnClient implements Client {
   }
 
   readonly sessions: Sessions = {
-    list: (after) => this.#api('GET', `/api/sessions/${after ? `?after=${encodeURIComponent(after)}` : ''}`),
+    list: (after) => this.#api('GET', `/api/sessions/${after ? `?after=${after}` : ''}`),
     end: (id) => this.#api('DELETE', `/api/sessions/${id}/`),
     endOthers: () => this.#api('DELETE', '/api/sessions/?keep=current')
   }
@@ -193,38 +191,34 @@ export class KeyturnClient implements Client {
     for (const abort of this.#calls) abort()
     this.#unsubscribe?.()
     this.#unsubscribe = undefined
-    // From now on, sessions that other tabs save are not noticed.
-    this.#isLoaded = false
   }
 
   // --- Tokens
 
   async #access(refused?: string): Promise<string> {
     const age = this.#age(refused)
-    if (age !== 'live') {
-      const renewal = this.#renew().catch((error) => {
+    if (age >= 1) {
+      await this.#renew().catch((error) => {
         // It may have failed because of a logout, or another tab has a token.
-        if (this.#age(refused) === 'expired') throw error
+        if (this.#age(refused) >= 1) throw error
       })
-      if (age === 'due') renewal.catch(ignore)
-      else await renewal
-    }
+    } else if (isDue(age, this.#random)) this.#renew().catch(ignore)
     // None if the session has ended, or if it is the login of another tab in cookie mode, whose token is still on its way.
     return this.#session.access || this.#access()
   }
 
-  /** @throws LoggedOut if there is no session */
-  #age(refused?: string): 'live' | 'due' | 'expired' {
+  /** 1 or more if a new token is needed. @throws LoggedOut if there is no session */
+  #age(refused?: string): number {
     if (this.#isOut()) throw new LoggedOut()
     const { access } = this.#session
-    return !access || access === refused ? 'expired' : ageOf(this.#session, this.#runtime.now(), this.#random)
+    return !access || access === refused ? 1 : ageOf(this.#session, this.#runtime.Date.now())
   }
 
   #renew(): Promise<void> {
     if (this.#renewal) return this.#renewal
-    const known = this.#session
+    const { access } = this.#session
     const { signal } = this.#background
-    const renewal = this.#insist((signal, ms) => this.#refresh(known, signal, ms))
+    const renewal = this.#insist((signal, ms) => this.#refresh(access, signal, ms))
     renewal
       // Until Retry-After has passed, the failed renewal settles every call.
       .catch(({ retryAfter }) => retryAfter && this.#pause(1000 * retryAfter, signal))
@@ -235,29 +229,27 @@ export class KeyturnClient implements Client {
     return renewal
   }
 
-  /** One attempt. Throws Unavailable when another one makes sense. */
-  async #refresh(known: Session, signal: AbortSignal, ms: number): Promise<void> {
-    const at = this.#runtime.now()
+  /** One attempt to replace the access token `former`. Throws Unavailable when another one makes sense. */
+  async #refresh(former: string | undefined, signal: AbortSignal, ms: number): Promise<void> {
+    const at = this.#runtime.Date.now()
     // A tab that was frozen meanwhile, or whose clock was set, starts over: other tabs have newer tokens.
-    const isLate = (): boolean => Math.abs(this.#runtime.now() - at) > ms
+    const isLate = (): boolean => Math.abs(this.#runtime.Date.now() - at) > ms
     // The token to be presented must have been saved: an app that is killed now continues from it.
     await this.#saving
     await this.#read(signal)
     const presented = this.#session
-    if (this.#age() !== 'expired' && presented !== known) return // another tab was faster
+    if (this.#age(former) < 1) return // another tab was faster
     if (isLate()) throw new Unavailable('timeout')
     const answer = await this.#post('/api/token/refresh/', { refresh: presented.refresh }, signal, ms)
-    const verdict = verdictOf(answer, this.#isCookieMode)
+    const { access, refresh = presented.refresh } = tokensOf(answer)
+    const hasEnded = isRefused(answer, this.#isCookieMode)
     // Other tabs may be retrying the token that was presented. Saving its successor so late would make their token a superseded
     // one.
-    if (!verdict || isLate()) throw errorOf(answer)
-    if (verdict === 'renewed') {
-      const { access, refresh = presented.refresh } = answer.body as Tokens
-      this.#take({ ...presented, access, refresh, step: presented.step + 1, at }, 'service')
-    } else {
+    if (!(access || hasEnded) || isLate()) throw errorOf(answer)
+    if (hasEnded) {
       await this.#read(signal)
-      if (this.#session === presented) this.#take(endedSince(presented.since, 2), 'service')
-    }
+      if (this.#session === presented) this.#take({ ...noSession, since: presented.since, ended: 2 })
+    } else this.#take({ ...presented, access, refresh, step: presented.step + 1, at })
   }
 
   // --- What is known
@@ -271,50 +263,55 @@ export class KeyturnClient implements Client {
     }
     if (signal.aborted) throw signal.reason
     this.#take(stored)
-    if (this.#isLoaded) return
-    this.#isLoaded = true
+    if (this.#unsubscribe) return
+    // What other tabs have saved meanwhile is found when `take` compares with the storage.
+    this.#unsubscribe =
+      this.#storage.subscribe?.((session) => {
+        const { since } = this.#session
+        this.#take(session)
+        if (this.#session.since > since) this.#interrupt()
+      }) ?? ignore
     // A logout before the page was loaded, of which the service may not know.
     this.#insist(this.#tellLogout).catch(ignore)
   }
 
   /**
-   * Takes a session if it is newer than the known one. If it is older, it is overwritten where it came from. A failed save
-   * matters only once the page is closed.
+   * Takes a session if it is newer than the known one, and then compares with the storage, so that it has the newest one too. A
+   * failed save matters only once the page is closed.
    */
-  #take(seen: Session | undefined, source?: 'service' | 'logout'): void {
+  #take(seen: Session | undefined, isLogout?: boolean): void {
     if (isNewer(seen, this.#session)) this.#session = seen as Session
-    this.#announce(source)
-    if (source || isNewer(this.#session, seen)) {
-      this.#saving = this.#saving.then(() => this.#save(this.#storage.load() as Loaded)).catch(ignore)
-    }
+    this.#announce(isLogout)
+    this.#saving = this.#saving.then(() => this.#save(this.#storage.load() as Loaded)).catch(ignore)
   }
 
   /** Compares and saves at once where the storage is synchronous, so that no other tab can save in between. */
   #save = (loaded: Loaded): unknown => {
     if (typeof loaded?.then === 'function') return loaded.then(this.#save)
-    return isNewer(loaded, this.#session) ? this.#take(loaded) : this.#storage.save(this.#session)
+    return isNewer(this.#session, loaded)
+      ? this.#storage.save(this.#session)
+      : isNewer(loaded, this.#session) && this.#take(loaded)
   }
 
   #isOut(): unknown {
     return this.#session.ended || !(this.#session.refresh || this.#isCookieMode)
   }
 
-  #announce(source?: string): void {
+  #announce(isLogout?: boolean): void {
     const before = this.state
     const state = this.#isOut() ? 'loggedOut' : this.#session.access ? 'loggedIn' : before
     if (state === before) return
     this.state = state
-    const { onStateChange, onLoggedOut } = this.#options
     // Later, so that an exception or a call of theirs does not disturb a transition.
     queueMicrotask(() => {
-      onStateChange?.(state)
-      if (before === 'loggedIn' && source !== 'logout') onLoggedOut?.()
+      this.#options.onStateChange?.(state)
+      if (before === 'loggedIn' && !isLogout) this.#options.onLoggedOut?.()
     })
   }
 
   /** The rank of a login or a logout: the time, but after all earlier ones even if the clock was set back. No two tabs have the same. */
   #stamp(): number {
-    return Math.max(this.#runtime.now(), this.#session.since + 1) + this.#random
+    return Math.max(this.#runtime.Date.now(), this.#session.since + 1) + this.#random
   }
 
   // --- The end of a session
@@ -330,8 +327,8 @@ export class KeyturnClient implements Client {
     if (ended !== 1) return
     const answer = await this.#post('/api/token/blacklist/', { refresh }, signal, ms)
     // 400 in cookie mode and 401: there is nothing left to end.
-    if (!verdictOf(answer, true) && (answer.status > 400 || !answer.body)) throw errorOf(answer)
-    this.#take(endedSince(since, 2), 'logout')
+    if (!isRefused(answer) && (answer.status > 400 || !answer.body)) throw errorOf(answer)
+    this.#take({ ...noSession, since, ended: 2 })
   }
 
   // --- Requests, time and patience
@@ -346,13 +343,9 @@ export class KeyturnClient implements Client {
     })
   }
 
-  #fetch(input: string | Request, init?: RequestInit): Promise<Response> {
-    return (this.#options.fetch ?? fetch)(input, init)
-  }
-
   #post(path: string, body: object, outer: AbortSignal, ms = this.#timeoutMs): Promise<Answer> {
     return this.#within(ms, outer, (signal) =>
-      this.#fetch(this.#options.baseUrl + path, {
+      (this.#options.fetch ?? fetch)(this.#options.baseUrl + path, {
         ...jsonOf(body),
         ...(this.#isCookieMode && { credentials: 'include' }),
         method: 'POST',
@@ -377,7 +370,7 @@ export class KeyturnClient implements Client {
           return await attempt(signal, firstAttemptMs * 2 ** count)
         } catch (error) {
           trouble = error
-          const ms = 1000 * waitAfter(count, (error as Unavailable).retryAfter, this.#runtime.random())
+          const ms = 1000 * waitAfter(count, (error as Unavailable).retryAfter, this.#runtime.Math.random())
           if (signal.aborted || !(error instanceof Unavailable) || ms >= this.#timeoutMs) throw error
           await this.#pause(ms, signal)
         }
@@ -393,16 +386,10 @@ export class KeyturnClient implements Client {
   }
 
   #call<T>(work: Work<T>, outer?: AbortSignal | null): Promise<T> {
-    const loadAndWork: Work<T> = async (signal) => {
-      this.#unsubscribe ??= this.#storage.subscribe?.((session) => {
-        const { since } = this.#session
-        this.#take(session)
-        if (this.#session.since > since) this.#interrupt()
-      })
-      if (!this.#isLoaded) await this.#read(signal)
+    return this.#within(this.#timeoutMs, outer, async (signal) => {
+      if (!this.#unsubscribe) await this.#read(signal)
       return work(signal)
-    }
-    return this.#within(this.#timeoutMs, outer, loadAndWork)
+    })
   }
 
   /** Settles like `work`, or rejects after `ms` milliseconds or when `outer` is aborted, even if `work` ignores its signal. */
@@ -415,9 +402,10 @@ export class KeyturnClient implements Client {
         controller.abort(error)
       }
       const onAbort = (): void => stop(outer?.reason ?? new Unavailable('aborted'))
-      const cancel = this.#runtime.setTimer(ms, () => stop(new Unavailable('timeout')))
+      // At most twelve days: one of over 2^31 ms would fire at once.
+      const timer = this.#runtime.setTimeout(() => stop(new Unavailable('timeout')), Math.min(ms, 1e9))
       const settle = (): void => {
-        cancel()
+        this.#runtime.clearTimeout(timer)
         this.#calls.delete(onAbort)
         outer?.removeEventListener('abort', onAbort)
       }

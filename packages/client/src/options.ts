@@ -16,35 +16,13 @@ export interface ClientOptions {
   readonly timeoutMs?: number
   /** Instead of the global fetch. */
   readonly fetch?: typeof globalThis.fetch
-  /** Clock, timers and randomness, for tests. `setTimer` returns what cancels the timer. */
+  /** Clock, randomness and timers, for tests; by default the global ones. */
   readonly runtime?: Runtime
 }
 
 export interface Runtime {
-  now(): number
-  random(): number
-  setTimer(ms: number, then: () => void): () => void
-}
-
-export const systemRuntime: Runtime = {
-  now: Date.now,
-  random: Math.random,
-  setTimer(ms, then) {
-    // At most twelve days: one of over 2^31 would fire at once.
-    const timer = setTimeout(then, Math.min(ms, 1e9))
-    return () => clearTimeout(timer)
-  }
-}
-
-/** Throws TypeError for what could not work, so that a mistake is found at the start. */
-export function checkOptions({ baseUrl, mode = 'token', storage, timeoutMs = 1 } = {} as ClientOptions): void {
-  // Only a page has an origin that completes a path.
-  if (!/^https?:\/\//.test(baseUrl) && !(globalThis.location && /^(\/|$)/.test(baseUrl))) refuse('baseUrl')
-  if (!/^(token|cookie)$/.test(mode)) refuse('mode')
-  if (storage && (typeof storage.load !== 'function' || typeof storage.save !== 'function')) refuse('storage')
-  if (!(timeoutMs > 0)) refuse('timeoutMs')
-}
-
-function refuse(name: string): never {
-  throw new TypeError(`createClient: ${name} is not valid`)
+  readonly Date: { now(): number }
+  readonly Math: { random(): number }
+  setTimeout(then: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
 }

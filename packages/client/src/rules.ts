@@ -3,46 +3,38 @@ import { claimsOf, noSession, parseSession, type Session } from './session.ts'
 
 export { isNewer } from './session.ts'
 
-export interface Tokens {
-  readonly access: string
-  readonly refresh?: string
-}
-
 /** A response of the service to one of our own requests. */
 export interface Answer {
   readonly status: number
   /** The JSON of the body; undefined where it is something else. */
-  readonly body: (Readonly<Record<string, unknown>> & Partial<Tokens>) | undefined
+  readonly body: Readonly<Record<string, unknown>> | undefined
   /** Seconds. */
   readonly retryAfter: number | undefined
 }
 
-/** `renewed`: new tokens · `ended`: log in again, or with the right password · undefined: it failed, keep the tokens. */
-export type Verdict = 'renewed' | 'ended' | undefined
+/** The tokens of a response to a login or a refresh; none if it failed. A captive portal answers 200 without a token. */
+export const tokensOf = ({ status, body }: Answer): Pick<Session, 'access' | 'refresh'> =>
+  parseSession({ ...noSession, ...(status === 200 && body) })
 
 /**
- * Decides what a response to a login, a refresh or a logout means. Only the service's own 401 ends a session: a 401 without `detail`
- * comes from a proxy, and a 200 without a token from a captive portal.
+ * Whether the service itself refused a password or a refresh token; only this ends a session. A 401 without `detail` comes from a
+ * proxy. In cookie mode, a request without the cookie lacks a field.
  */
-export function verdictOf({ status, body }: Answer, isCookieMode: boolean): Verdict {
-  if (status === 200 && parseSession({ ...noSession, ...body }).access) return 'renewed'
-  // In cookie mode a request without the cookie lacks a field.
-  return (status === 401 && body?.detail) || (status === 400 && isCookieMode && body?.refresh) ? 'ended' : undefined
-}
+export const isRefused = ({ status, body }: Answer, isCookieMode?: boolean): unknown =>
+  (status === 401 && body?.detail) || (status === 400 && isCookieMode && body?.refresh)
 
 /** Seconds until the next attempt: at least what the service asked for, with jitter so that clients do not return together. */
 export const waitAfter = (attempt: number, retryAfter: number | undefined, random: number): number =>
-  (retryAfter as number) > 0
-    ? (retryAfter as number) * (1 + random / 4)
-    : Math.min(0.25 * 2 ** attempt, 8) * (0.5 + random)
+  retryAfter ? retryAfter * (1 + random / 4) : Math.min(0.25 * 2 ** attempt, 8) * (0.5 + random)
 
 /**
- * `live`: use it · `due`: use it and refresh · `expired`: refresh first. `random` is from 0 to 1 and fixed for a token, so that
- * tabs refresh at different times, between 70 % and 90 % of its lifetime. A clock that was set back makes a token due.
+ * How much of a token's lifetime has passed: 1 or more when it has expired, less than 0 if the clock was set back. 0 where the claims
+ * cannot be read, since such a token is used until a service refuses it.
  */
-export function ageOf({ access, at }: Session, now: number, random: number): 'live' | 'due' | 'expired' {
+export function ageOf({ access, at }: Session, now: number): number {
   const { iat, exp } = claimsOf(access)
-  // Not a number where the claims cannot be read: the token is live until a service refuses it.
-  const age = (now - at) / 1000 / (exp - iat)
-  return age >= 1 ? 'expired' : age < 0 || age >= 0.7 + 0.2 * random ? 'due' : 'live'
+  return (now - at) / 1000 / (exp - iat) || 0
 }
+
+/** Whether to refresh a token of this age early. `random` is from 0 to 1, and each tab has its own: they refresh at different times. */
+export const isDue = (age: number, random: number): boolean => age < 0 || age >= 0.7 + 0.2 * random

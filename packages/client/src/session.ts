@@ -23,22 +23,21 @@ export interface Session {
 export const noSession: Session = { since: 0, ended: 0, step: 0, at: 0 }
 
 /** The claims of a token, unverified; none where it cannot be read. */
-export function claimsOf(token = ''): { readonly [claim in 'iat' | 'exp' | 'gen']: number } {
+export function claimsOf(token: string | undefined): { readonly [claim in 'iat' | 'exp' | 'gen']: number } {
   try {
-    return Object(JSON.parse(atob((token.split('.')[1] as string).replaceAll('-', '+').replaceAll('_', '/'))))
+    const payload = (token as string).split('.')[1] as string
+    return Object(JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))))
   } catch {
     return {} as ReturnType<typeof claimsOf>
   }
 }
 
-/** Of this size, 1 can be added: the next login is later, and the next refresh newer. */
-const isNumber = (value: unknown): boolean => (value as number) % 1e15 === value
-const isText = (value: unknown): boolean => String(value) === value
-
 /** `noSession` for what is not a session: a damaged value of a storage, or one of another program or version. */
 export function parseSession(value: unknown): Session {
   const { since, ended, step, at = 0, access = '', refresh = '' } = Object(value)
-  return [since, ended, step, at].every(isNumber) && [access, refresh].every(isText) ? (value as Session) : noSession
+  // To a number below 1e15, 1 can be added: the next login is later, and the next refresh newer.
+  const hasNumbers = [since, ended, step, at].every((each) => each % 1e15 === each)
+  return hasNumbers && [access, refresh].every((each) => String(each) === each) ? (value as Session) : noSession
 }
 
 /**

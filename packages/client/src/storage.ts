@@ -24,7 +24,7 @@ function parse(text: string | null | undefined): Session | undefined {
   try {
     return JSON.parse(text as string)
   } catch {
-    return undefined
+    // Not JSON.
   }
 }
 

@@ -15,7 +15,7 @@ interface Mutant extends Broken {
   readonly code?: readonly [written: string, instead: string]
 }
 
-const { isNewer, verdictOf } = rules
+const { isNewer, isRefused } = rules
 const timeout = 30_000
 
 export const mutants: readonly Mutant[] = [
@@ -36,35 +36,27 @@ export const mutants: readonly Mutant[] = [
       }
     }
   },
-  { title: 'R3: the answer that comes last wins', code: ['isNewer(loaded, this.#session)', 'false'] },
-  { title: 'R4: a token is used until a service refuses it', decisions: { ageOf: () => 'live' } },
+  {
+    title: 'R3: the answer that comes last wins',
+    code: ['isNewer(this.#session, loaded)', 'this.#session.refresh !== loaded?.refresh']
+  },
+  { title: 'R4: a token is used until a service refuses it', decisions: { ageOf: () => 0 } },
   {
     title: 'R5: an outage ends the session',
-    decisions: {
-      verdictOf: (answer, isCookieMode) => (answer.status >= 500 ? 'ended' : verdictOf(answer, isCookieMode))
-    }
+    decisions: { isRefused: (answer) => answer.status >= 500 || isRefused(answer) }
   },
   {
     title: 'R5: a limit ends the session',
-    decisions: {
-      verdictOf: (answer, isCookieMode) => (answer.status === 429 ? 'ended' : verdictOf(answer, isCookieMode))
-    }
+    decisions: { isRefused: (answer) => answer.status === 429 || isRefused(answer) }
   },
   { title: 'R5: Retry-After is ignored', decisions: { waitAfter: () => 0.5 } },
   {
     title: 'R6: a 401 of a proxy ends the session',
-    decisions: {
-      verdictOf: (answer, isCookieMode) => (answer.status === 401 ? 'ended' : verdictOf(answer, isCookieMode))
-    }
+    decisions: { isRefused: (answer) => answer.status === 401 }
   },
   {
     title: 'R6: a 401 of the service does not end the session',
-    decisions: {
-      verdictOf: (answer, isCookieMode) => {
-        const verdict = verdictOf(answer, isCookieMode)
-        return verdict === 'ended' ? undefined : verdict
-      }
-    }
+    decisions: { isRefused: () => false }
   },
   {
     title: 'R7: tokens that come after a logout are taken',
@@ -80,9 +72,10 @@ export const mutants: readonly Mutant[] = [
     title: 'R8: calls have no timeout',
     options: (world, tab) => ({
       runtime: {
-        now: () => world.clock.wall,
-        random: () => world.random(),
-        setTimer: (ms, then) => (ms === timeout ? () => {} : world.clock.set(ms, then, tab(), true))
+        Date: { now: () => world.clock.wall },
+        Math: { random: () => world.random() },
+        setTimeout: (then, ms) => (ms === timeout ? () => {} : world.clock.set(ms, then, tab(), true)),
+        clearTimeout: (cancel) => (cancel as () => void)()
       }
     })
   },

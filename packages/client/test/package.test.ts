@@ -31,10 +31,11 @@ function minify(code: string): string {
     .replace(/ ?([=+*/<>?:;,{}()|&-]+) ?/g, '$1')
 }
 
-t.test('the package has at most 3.3 kB when it is minified and gzipped', async (t) => {
-  // esbuild makes 3,320 bytes of what is 3,930 here, where local names keep their length, and terser 5 makes 3,280.
+t.test('the package has at most 3 kB when it is minified and gzipped', async (t) => {
+  // esbuild makes 2,988 bytes of what is 3,558 here, where local names keep their length, and terser 5 makes 2,963.
+  // test/recipes/browser.test.ts measures what esbuild makes.
   const size = gzipSync(minify(script), { level: 9 }).length
-  t.ok(size > 2500 && size <= 3940, `${size} bytes`)
+  t.ok(size > 2500 && size <= 3570, `${size} bytes`)
 })
 
 t.test('the package exports its interface and nothing else', async (t) => {
@@ -65,6 +66,7 @@ t.test('it works without window, as in React Native, and where eval is forbidden
     },
     AbortSignal: {},
     Request,
+    URL,
     clearTimeout,
     queueMicrotask,
     setTimeout,

@@ -272,9 +272,10 @@ export class Tab {
       }
     }
     const runtime: Runtime = {
-      now: () => world.clock.wall,
-      random: () => world.random(),
-      setTimer: (ms, then) => world.clock.set(ms, then, this, true)
+      Date: { now: () => world.clock.wall },
+      Math: { random: () => world.random() },
+      setTimeout: (then, ms) => world.clock.set(ms, then, this, true),
+      clearTimeout: (cancel) => (cancel as () => void)()
     }
     this.client = new world.client({
       baseUrl: 'https://auth.example',
