@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncJsonSchemaToTs } from '@fastify/type-provider-json-schema-to-ts'
-import { KeyturnError } from '../../src/errors.ts'
 import { showSession } from '../../src/sessions/session.ts'
 import {
   adminBodyRefusals,
@@ -97,8 +96,7 @@ const sessionsOfUser: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     reply.header('cache-control', 'no-store')
     const page = await app.flows.sessions.list({ userId: params.id }, query.limit, query.after)
     // Checked only if there are no sessions: those of a user whom another program has deleted can still be listed and ended.
-    if (page.sessions.length === 0 && (await app.stores.users.findById(params.id)) === undefined)
-      throw new KeyturnError('NOT_FOUND')
+    if (page.sessions.length === 0) await app.manage.getUser(params.id)
     return {
       results: page.sessions.map((session) => ({ ...showSession(session), refreshes: session.generation })),
       next: page.next ?? null

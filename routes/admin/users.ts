@@ -135,9 +135,7 @@ const one: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   }
   app.get('/api/admin/users/:id', { schema: get, config, onRequest: app.admit(read) }, async ({ params }, reply) => {
     reply.header('cache-control', 'no-store')
-    const user = await app.stores.users.findById(params.id)
-    if (user === undefined) throw new KeyturnError('NOT_FOUND')
-    return await detail(user)
+    return await detail(await app.manage.getUser(params.id))
   })
 
   const change = {

@@ -101,13 +101,19 @@ export interface UserLookup {
   readonly scopesByHook?: ScopesByHook | undefined
 }
 
-/**
- * The user with this id. Throws KeyturnError NOT_FOUND, SCOPE_MISSING for a user with more management scopes than the actor, and
- * CLAIMS_FAILED.
- */
-export async function getUser({ users, scopesByHook }: UserLookup, by: Actor, id: string): Promise<User> {
+/** The user with this id. Throws KeyturnError NOT_FOUND. */
+export async function getUser({ users }: Pick<UserLookup, 'users'>, id: string): Promise<User> {
   const user = await users.findById(id)
   if (user === undefined) throw new KeyturnError('NOT_FOUND')
-  await demandAuthorityOver(by, user, scopesByHook)
+  return user
+}
+
+/**
+ * The user with this id, for an act on the user. Throws KeyturnError NOT_FOUND, SCOPE_MISSING for a user with more management
+ * scopes than the actor, and CLAIMS_FAILED.
+ */
+export async function getUserForAct(lookup: UserLookup, by: Actor, id: string): Promise<User> {
+  const user = await getUser(lookup, id)
+  await demandAuthorityOver(by, user, lookup.scopesByHook)
   return user
 }

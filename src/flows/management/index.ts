@@ -7,7 +7,7 @@ import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
-import type { RecordAct, ScopesByHook } from './act.ts'
+import { getUser, type RecordAct, type ScopesByHook } from './act.ts'
 import { makeManageClients } from './clients.ts'
 import { makeManageKeys } from './keys.ts'
 import { makeManageOneTimeTokens } from './one-time-tokens.ts'
@@ -38,6 +38,8 @@ export const makeManagement = (parts: ManagementParts) => {
     users: new UserManagement(parts),
     createUser: makeCreateUser(parts),
     listUsers: makeListUsers(parts.users),
+    /** Throws KeyturnError NOT_FOUND. */
+    getUser: (id: string) => getUser(parts, id),
     sessions: makeManageSessions(parts),
     oneTimeTokens: makeManageOneTimeTokens(parts),
     clients: makeManageClients(parts),

@@ -2,7 +2,7 @@ import { KeyturnError } from '../../errors.ts'
 import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose, userState } from '../../one-time-tokens/token.ts'
 import type { Clock } from '../../time.ts'
-import { type Actor, getUser, type RecordAct, type UserLookup } from './act.ts'
+import { type Actor, getUserForAct, type RecordAct, type UserLookup } from './act.ts'
 
 export interface OneTimeTokenParts extends UserLookup {
   readonly oneTimeTokens: OneTimeTokenStore
@@ -28,7 +28,7 @@ export const makeManageOneTimeTokens = ({ oneTimeTokens, record, clock, ...looku
     userId: string,
     { purpose, lifetime }: IssueOptions
   ): Promise<{ readonly token: string; readonly expiresAt: number }> {
-    const user = await getUser(lookup, by, userId)
+    const user = await getUserForAct(lookup, by, userId)
     const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, now: clock() })
     await oneTimeTokens.put(stored)
     await record('one_time_token', by, { userId, object: purpose })

@@ -13,7 +13,7 @@ import {
   type Actor,
   demandAuthority,
   demandAuthorityOver,
-  getUser,
+  getUserForAct,
   type RecordAct,
   type ScopesByHook,
   scopesOf,
@@ -116,7 +116,7 @@ export class UserManagement {
 
   /** The user, if the actor has authority over it, both as it is and as it would be with `changes`. */
   async get(by: Actor, id: string, changes?: Partial<Pick<User, 'username' | 'claims'>>): Promise<User> {
-    const user = await getUser(this.#parts, by, id)
+    const user = await getUserForAct(this.#parts, by, id)
     if (changes !== undefined) await demandAuthorityOver(by, { ...user, ...changes }, this.#parts.scopesByHook)
     return user
   }

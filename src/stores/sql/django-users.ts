@@ -3,6 +3,7 @@ import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
 import type { SqlDatabase, SqlValue } from './connection.ts'
 import type { DjangoTable, UserColumn } from './django-table.ts'
+import { makeUserList } from './user-list.ts'
 
 interface UserRow {
   readonly id: string
@@ -63,14 +64,7 @@ export function makeDjangoUsers(db: SqlDatabase, table: DjangoTable, key: 'id' |
     },
     setActive: (id, isActive) =>
       has('is_active') ? update(id, 'is_active', String(isActive)) : refuse('their table has no column is_active'),
-    async list(afterUsername, limit) {
-      if (afterUsername.includes('\0')) return []
-      const rows = await db.query<UserRow>(
-        `${users} WHERE ${column('username')} > $1 ORDER BY ${column('username')} LIMIT $2`,
-        [afterUsername, limit]
-      )
-      return rows.map(toUser)
-    }
+    list: makeUserList(db, { select: users, username: column('username') }, toUser)
   }
 }
 

@@ -4,6 +4,7 @@ import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
 import { normalizeUsername, type User } from '../../users/user.ts'
 import type { SqlDatabase, SqlValue } from './connection.ts'
+import { makeUserList } from './user-list.ts'
 
 interface UserRow {
   readonly id: string
@@ -65,14 +66,7 @@ export function makeUserStore(db: SqlDatabase, clock: Clock, key: 'id' | 'userna
     },
     async demandDelete() {},
     rename: key === 'username' ? async () => refuseRename() : makeRename(db, findByName),
-    async list(afterUsername, limit) {
-      if (afterUsername.includes('\0')) return []
-      const rows = await db.query<UserRow>(
-        `SELECT ${columns} FROM keyturn_users WHERE username > $1 ORDER BY username LIMIT $2`,
-        [afterUsername, limit]
-      )
-      return rows.map(toUser)
-    }
+    list: makeUserList(db, { select: `SELECT ${columns} FROM keyturn_users`, username: 'username' }, toUser)
   }
 }
 
