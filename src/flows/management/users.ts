@@ -13,6 +13,7 @@ import {
   type Actor,
   demandAuthority,
   demandAuthorityOver,
+  getUser,
   getUserForAct,
   type RecordAct,
   type ScopesByHook,
@@ -114,11 +115,9 @@ export class UserManagement {
     this.#parts = parts
   }
 
-  /** The user, if the actor has authority over it, both as it is and as it would be with `changes`. */
-  async get(by: Actor, id: string, changes?: Partial<Pick<User, 'username' | 'claims'>>): Promise<User> {
-    const user = await getUserForAct(this.#parts, by, id)
-    if (changes !== undefined) await demandAuthorityOver(by, { ...user, ...changes }, this.#parts.scopesByHook)
-    return user
+  /** The user, if the actor has authority over it. */
+  async get(by: Actor, id: string): Promise<User> {
+    return await getUserForAct(this.#parts, by, id)
   }
 
   /** Sets the password and ends the user's sessions, since others may know the old one. */
@@ -131,48 +130,71 @@ export class UserManagement {
 
   /** Throws KeyturnError FIELDS_INVALID for claims that a token cannot have. */
   async setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
-    const { users, record, claimNames } = this.#parts
-    demandClaims(by, claims, claimNames)
-    await this.get(by, id, { claims })
-    demandChanged(await users.setClaims(id, claims))
-    await record('user_claims', by, { userId: id })
+    await this.change(by, id, { claims })
   }
 
   async activate(by: Actor, id: string): Promise<void> {
-    await this.get(by, id)
-    demandChanged(await this.#parts.users.setActive(id, true))
-    await this.#parts.record('user_activate', by, { userId: id })
+    await this.change(by, id, { isActive: true })
   }
 
   /** The user can neither log in nor refresh, and is logged out everywhere. */
   async deactivate(by: Actor, id: string): Promise<readonly string[]> {
     await this.get(by, id)
-    demandChanged(await this.#parts.users.setActive(id, false))
-    return await withEntry(this.#parts.record('user_deactivate', by, { userId: id }), this.#shutOut(id))
+    return await this.#deactivate(by, id)
   }
 
-  /** Throws KeyturnError FIELDS_INVALID and NAME_TAKEN. */
-  async rename(by: Actor, id: string, username: string): Promise<void> {
-    const name = normalizeUsername(username)
-    demandUsername(name)
-    await this.get(by, id, { username: name })
-    const outcome = await this.#parts.users.rename(id, name)
+  /**
+   * Several changes; each is an act with an entry of its own. All are checked before the first is made. Throws KeyturnError
+   * FIELDS_INVALID and NAME_TAKEN.
+   */
+  async change(by: Actor, id: string, { username, isActive, claims }: UserChanges): Promise<User> {
+    const name = username === undefined ? undefined : normalizeUsername(username)
+    if (name !== undefined) demandUsername(name)
+    if (claims !== undefined) demandClaims(by, claims, this.#parts.claimNames)
+    await this.#demandAuthorityThroughout(by, id, name, claims)
+    if (name !== undefined) await this.#rename(by, id, name)
+    if (claims !== undefined) await this.#setClaims(by, id, claims)
+    if (isActive === true) await this.#activate(by, id)
+    if (isActive === false) await this.#deactivate(by, id)
+    return await getUser(this.#parts, id)
+  }
+
+  /**
+   * Demands authority over the user as it is and after each change: if only the first one succeeded, the user would keep the new
+   * name with the old claims. Hooks take time, so each state is checked once.
+   */
+  async #demandAuthorityThroughout(
+    by: Actor,
+    id: string,
+    username: string | undefined,
+    claims: User['claims'] | undefined
+  ): Promise<void> {
+    const user = await this.get(by, id)
+    const renamed = username === undefined ? user : { ...user, username }
+    if (renamed !== user) await demandAuthorityOver(by, renamed, this.#parts.scopesByHook)
+    if (claims !== undefined) await demandAuthorityOver(by, { ...renamed, claims }, this.#parts.scopesByHook)
+  }
+
+  async #rename(by: Actor, id: string, username: string): Promise<void> {
+    const outcome = await this.#parts.users.rename(id, username)
     if (outcome === 'taken') throw new KeyturnError('NAME_TAKEN')
     demandChanged(outcome === 'renamed')
     await this.#parts.record('user_rename', by, { userId: id })
   }
 
-  /** Several changes; each is an act with an entry of its own. All are checked before the first is made. */
-  async change(by: Actor, id: string, { username, isActive, claims }: UserChanges): Promise<User> {
-    const name = username === undefined ? undefined : normalizeUsername(username)
-    if (name !== undefined) demandUsername(name)
-    if (claims !== undefined) demandClaims(by, claims, this.#parts.claimNames)
-    await this.get(by, id, { ...(name !== undefined && { username: name }), ...(claims !== undefined && { claims }) })
-    if (username !== undefined) await this.rename(by, id, username)
-    if (claims !== undefined) await this.setClaims(by, id, claims)
-    if (isActive === true) await this.activate(by, id)
-    if (isActive === false) await this.deactivate(by, id)
-    return await this.get(by, id)
+  async #setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
+    demandChanged(await this.#parts.users.setClaims(id, claims))
+    await this.#parts.record('user_claims', by, { userId: id })
+  }
+
+  async #activate(by: Actor, id: string): Promise<void> {
+    demandChanged(await this.#parts.users.setActive(id, true))
+    await this.#parts.record('user_activate', by, { userId: id })
+  }
+
+  async #deactivate(by: Actor, id: string): Promise<readonly string[]> {
+    demandChanged(await this.#parts.users.setActive(id, false))
+    return await withEntry(this.#parts.record('user_deactivate', by, { userId: id }), this.#shutOut(id))
   }
 
   async delete(by: Actor, id: string): Promise<readonly string[]> {

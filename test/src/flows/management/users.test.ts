@@ -4,6 +4,7 @@ import { loadConfig } from '../../../../src/config/load.ts'
 import { KeyturnError } from '../../../../src/errors.ts'
 import type { RecordAct } from '../../../../src/flows/management/act.ts'
 import { makeCreateUser, UserManagement } from '../../../../src/flows/management/users.ts'
+import type { User } from '../../../../src/users/user.ts'
 import { makeMemoryUsers } from '../../../support/memory.ts'
 
 const by = { actor: 'root@host', ip: '', requestId: 'x', scopes: undefined }
@@ -62,6 +63,35 @@ t.test('a user who was created without the claims that were asked for has an ent
   await t.rejects(create(by, { username: 'ann', digest: undefined, claims: { a: 1 } }), { code: 'STORE_DOWN' })
   const { id } = (await parts.users.findByUsername('ann')) ?? { id: '' }
   t.same(recorded, [`user_create ${id}`])
+})
+
+t.test('several changes check the user as it is, and once after each change of a name or of claims', async (t) => {
+  const { parts, users, id, recorded } = await aUser()
+  const checked: string[] = []
+  const scopesByHook = async ({ username, claims }: User): Promise<readonly string[]> => {
+    checked.push(`${username} ${claims.team}`)
+    return username === 'boss' && claims.team === 'blue' ? ['keyturn.admin'] : []
+  }
+  const manage = new UserManagement({ ...parts, scopesByHook })
+  const signUp = { ...by, scopes: ['keyturn.users'] }
+  await users.setClaims(id, { team: 'blue' })
+  await manage.change(signUp, id, { username: 'ann', claims: { team: 'red' }, isActive: false })
+  t.same(checked.splice(0), ['vitor blue', 'ann blue', 'ann red'])
+  await manage.change(signUp, id, { isActive: true })
+  t.same(checked.splice(0), ['ann red'])
+  t.same(
+    recorded.splice(0).map((act) => act.split(' ')[0]),
+    ['user_rename', 'user_claims', 'user_deactivate', 'user_activate']
+  )
+
+  await users.setClaims(id, { team: 'blue' })
+  const throughAdmin = manage.change(signUp, id, { username: 'boss', claims: { team: 'red' } })
+  await t.rejects(
+    throughAdmin,
+    { code: 'SCOPE_MISSING' },
+    'after the first change alone, the user would have the scope'
+  )
+  t.match(await users.findById(id), { username: 'ann', claims: { team: 'blue' } })
 })
 
 t.test('a deletion that the table cannot take changes nothing', async (t) => {
