@@ -23,6 +23,7 @@ export function makeFlows(parts: Parts) {
   const verify = makeVerify(parts)
   const refreshes = makeRefresh(parts, { adopt, findHolder })
   const currentUsers = makeCurrentUsers(parts.users)
+  const scopesByHook = makeScopesByHook(parts.hooks)
   return {
     ...makeObtain(parts, { logIn: makeLogIn(parts) }),
     ...refreshes,
@@ -32,11 +33,11 @@ export function makeFlows(parts: Parts) {
     introspect: makeIntrospect(parts, { verify, findHolder }),
     authenticate: makeAuthenticate(parts, currentUsers),
     authorize: makeAuthorize(parts, { identify: makeIdentify(parts, currentUsers) }),
-    scopesByHook: makeScopesByHook(parts.hooks),
+    scopesByHook,
     forwardAuth: makeForwardAuth(parts),
     sessions: makeSessions(parts),
     changePassword: makeChangePassword(parts),
-    resetPassword: makeResetPassword(parts),
+    resetPassword: makeResetPassword(parts, { scopesByHook }),
     /** Only where a hook sends the token. */
     ...(parts.hooks.sendsPasswordResets && { passwordForgotten: makePasswordForgotten(parts) }),
     grants: makeGrants(parts, refreshes),

@@ -1,9 +1,11 @@
 import { KeyturnError } from '../errors.ts'
-import { hashOneTimeToken, type OneTimePurpose, userState } from '../one-time-tokens/token.ts'
+import { hashOneTimeToken, type OneTimePurpose } from '../one-time-tokens/token.ts'
 import type { User } from '../users/user.ts'
+import type { ScopesByHook } from './management/act.ts'
 import type { Outcome } from './outcome.ts'
 import type { Parts } from './parts.ts'
 import { demandAllowedPassword, sessionsKept } from './password.ts'
+import { findTokenOwner } from './token-owner.ts'
 
 export interface PasswordReset {
   readonly token: string
@@ -13,22 +15,35 @@ export interface PasswordReset {
 /**
  * Sets the password of the user to whom a one-time token was sent, and ends all of the user's sessions. Of any number of
  * requests with one token, one succeeds. Throws KeyturnError ONE_TIME_TOKEN_INVALID, FIELDS_INVALID for a password that the policy
- * refuses, BUSY when too many logins wait for a hash, and STORE_DOWN.
+ * refuses, BUSY when too many logins wait for a hash, CLAIMS_FAILED, and STORE_DOWN.
  *
  * The token is taken last: neither a weak password, nor a full queue, nor a session store that is down costs the user the token.
  * That is why sessions end twice. Ending them before the change shows that the store works; afterwards it ends the session of a
  * login that read the old digest meanwhile (flows/login.ts).
  */
-export const makeResetPassword = (parts: Parts) => {
-  const { users, oneTimeTokens, hasher, sessions, passwordPolicy } = parts
+export const makeResetPassword = (
+  { users, oneTimeTokens, hasher, sessions, passwordPolicy }: Parts,
+  { scopesByHook }: { readonly scopesByHook: ScopesByHook | undefined }
+) => {
+  /** The user whose password the token with this hash may set. Changes nothing. Throws KeyturnError ONE_TIME_TOKEN_INVALID. */
+  const getOwner = async (hash: string): Promise<{ readonly user: User; readonly purpose: OneTimePurpose }> => {
+    const stored = await oneTimeTokens.find(hash)
+    // A token for an invitation sets the first password.
+    const isForPassword = stored !== undefined && stored.purpose !== 'verify'
+    const user = isForPassword ? await findTokenOwner({ users, scopesByHook }, stored) : undefined
+    if (!isForPassword || user === undefined)
+      throw new KeyturnError('ONE_TIME_TOKEN_INVALID', { userId: stored?.userId })
+    return { user, purpose: stored.purpose }
+  }
+
   return async ({ token, wanted }: PasswordReset, signal?: AbortSignal): Promise<Outcome> => {
     const hash = hashOneTimeToken(token)
-    const owner = await findPasswordOwner(parts, hash)
-    if (owner === undefined) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
-    const { user, purpose } = owner
+    const { user } = await getOwner(hash)
     await demandAllowedPassword(wanted, user.username, passwordPolicy)
     const digest = await hasher.hash(wanted, signal)
     await sessions.revokeAll(user.id)
+    // Hashing takes long: the user may have become an administrator, for whom the token must not be used.
+    const { purpose } = await getOwner(hash)
     // Only over the digest that the token was issued under, so that no other change of the password is lost.
     const isTaken = (await oneTimeTokens.take(hash, purpose)) !== undefined
     if (!isTaken || !(await users.replacePasswordHash(user.id, user.passwordHash, digest)))
@@ -36,18 +51,4 @@ export const makeResetPassword = (parts: Parts) => {
     await sessions.revokeAll(user.id).catch(sessionsKept({ userId: user.id }))
     return { user_id: user.id }
   }
-}
-
-/**
- * The user whose password the token with this hash may set: one for a password reset, or an invitation, which sets the first
- * password. Undefined if it is unknown, expired or revoked. Changes nothing.
- */
-async function findPasswordOwner(
-  { users, oneTimeTokens }: Pick<Parts, 'users' | 'oneTimeTokens'>,
-  hash: string
-): Promise<{ readonly user: User; readonly purpose: OneTimePurpose } | undefined> {
-  const stored = await oneTimeTokens.find(hash)
-  if (stored === undefined || stored.purpose === 'verify') return undefined
-  const user = await users.findById(stored.userId)
-  return user !== undefined && userState(user) === stored.userState ? { user, purpose: stored.purpose } : undefined
 }

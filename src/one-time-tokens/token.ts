@@ -15,6 +15,8 @@ export interface OneTimeToken {
   readonly hash: string
   /** The result of userState when the token was issued. */
   readonly userState: string
+  /** The management scopes of the actor that issued it; undefined if it could issue one for any user. */
+  readonly issuerScopes: readonly string[] | undefined
   /** Whole seconds since 1970. */
   readonly expiresAt: number
 }
@@ -66,6 +68,8 @@ export const userState = ({ passwordHash, isActive, claims: { scope } }: StateOf
 export interface OneTimeOptions {
   /** Whole seconds, at most maxOneTimeLifetime; by default according to the purpose. */
   readonly lifetime?: number | undefined
+  /** As in OneTimeToken. */
+  readonly issuerScopes?: OneTimeToken['issuerScopes']
   /** Whole seconds since 1970. */
   readonly now: number
 }
@@ -74,7 +78,7 @@ export interface OneTimeOptions {
 export function makeOneTimeToken(
   user: Pick<User, 'id'> & StateOfUser,
   purpose: OneTimePurpose,
-  { lifetime = defaultLifetimes[purpose], now }: OneTimeOptions
+  { lifetime = defaultLifetimes[purpose], issuerScopes, now }: OneTimeOptions
 ): { readonly token: string; readonly stored: OneTimeToken } {
   const token = randomSecret()
   const stored = {
@@ -82,6 +86,7 @@ export function makeOneTimeToken(
     purpose,
     hash: hashOneTimeToken(token),
     userState: userState(user),
+    issuerScopes,
     expiresAt: now + lifetime
   }
   return { token, stored }

@@ -18,6 +18,7 @@ const aToken = (changes: Partial<OneTimeToken> = {}): OneTimeToken => ({
   purpose: 'password_reset',
   hash: 'hash',
   userState: 'state',
+  issuerScopes: undefined,
   expiresAt: 2_000_000_000,
   ...changes
 })
@@ -27,6 +28,8 @@ export async function oneTimeTokenStoreSuite(t: Test, open: OpenOneTimeTokens): 
   await t.test('a token is found as it was stored, and taken once, for its purpose only', async (t) => {
     const { store } = await open()
     const token = aToken()
+    await store.put(aToken({ hash: 'replaced', issuerScopes: ['keyturn.users', 'keyturn.keys'] }))
+    t.same((await store.find('replaced'))?.issuerScopes, ['keyturn.users', 'keyturn.keys'])
     await store.put(token)
     t.same(await store.find('hash'), token)
     t.same(await store.find('hash'), token, 'finding it changes nothing')

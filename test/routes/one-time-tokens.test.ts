@@ -1,7 +1,9 @@
 /* One-time tokens that another service issues and redeems over HTTP. */
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { PasswordHasher } from '../../src/passwords/hasher.ts'
 import { auditEntries, callAs, clientToken } from '../support/admin.ts'
 import { aPassword, openApp } from '../support/app.ts'
+import { aModule } from '../support/modules.ts'
 
 const redeemUrl = '/api/admin/one-time-tokens/redeem/'
 const spent = { detail: 'This token is invalid, has expired, or was already used.' }
@@ -102,4 +104,57 @@ t.test('a user who becomes an administrator has no token of before, however the 
   await users.setClaims(id, { plan: 'large' })
   const answer = await service.post('/api/password/reset/', { token, new_password: 'another horse' })
   t.equal(answer.statusCode, 204, 'another claim changes nothing')
+})
+
+/** An application whose hook makes administrators of the users named in `admins`. */
+async function openWithAdmins(t: Test) {
+  const admins = new Set<string>()
+  Object.assign(globalThis, { admins })
+  const hook =
+    "export const claims = ({ username }) => globalThis.admins.has(username) ? { scope: 'keyturn.admin' } : {}"
+  return { ...(await openApp(t, { HOOKS_MODULE: aModule(t, hook) })), admins }
+}
+
+t.test('a token that a lesser client issued is invalid once a hook makes its user an administrator', async (t) => {
+  const service = await openWithAdmins(t)
+  const signUp = callAs(service, await clientToken(service, 'sign-up', 'keyturn.users'))
+  const admin = callAs(service, await clientToken(service, 'root', 'keyturn.admin'))
+  const { id } = await service.addUser('vitor', aPassword)
+  const issue = async (call: typeof admin, purpose: string): Promise<string> =>
+    (await call('POST', `/api/admin/users/${id}/one-time-tokens/`, { purpose })).json().token
+  const [reset, verify] = [await issue(signUp, 'password_reset'), await issue(signUp, 'verify')]
+  const invite = await issue(admin, 'invite')
+  service.admins.add('vitor')
+  const resetWith = (token: string) => service.post('/api/password/reset/', { token, new_password: 'another horse' })
+  const answer = await resetWith(reset)
+  t.same([answer.statusCode, answer.json()], [400, spent])
+  t.equal((await admin('POST', redeemUrl, { token: verify, purpose: 'verify' })).statusCode, 400)
+  t.equal((await service.post('/api/token/', { username: 'vitor', password: aPassword })).statusCode, 200)
+  t.equal((await resetWith(invite)).statusCode, 204, 'one that an administrator issued is valid')
+})
+
+t.test('the user of a token is checked again after the new password was hashed', async (t) => {
+  const service = await openWithAdmins(t)
+  const { users } = service.app.stores
+  const signUp = callAs(service, await clientToken(service, 'sign-up', 'keyturn.users'))
+  const hasher = service.app.hasher as PasswordHasher
+  const { hash } = hasher
+  const promotions: Readonly<Record<string, (id: string) => unknown>> = {
+    stored: (id) => users.setClaims(id, { scope: 'keyturn.admin' }),
+    hook: () => service.admins.add('hook')
+  }
+  for (const [name, promote] of Object.entries(promotions)) {
+    const { id, passwordHash } = await service.addUser(name, aPassword)
+    const issued = await signUp('POST', `/api/admin/users/${id}/one-time-tokens/`, { purpose: 'password_reset' })
+    Object.assign(hasher, {
+      async hash(...args: Parameters<typeof hash>) {
+        await promote(id)
+        return await hash(...args)
+      }
+    })
+    const body = { token: issued.json().token, new_password: 'another horse' }
+    t.equal((await service.post('/api/password/reset/', body)).statusCode, 400, name)
+    Object.assign(hasher, { hash })
+    t.equal((await users.findById(id))?.passwordHash, passwordHash, name)
+  }
 })

@@ -66,9 +66,17 @@ export const isAllowed = (scopes: readonly string[], scope: ManagementScope): bo
  * such scopes, or access to an account that has them: otherwise an actor that may set passwords could take over an
  * administrator's account.
  */
-export function demandAuthority({ scopes: own }: Actor, scopes: readonly string[]): void {
-  if (own === undefined) return
-  const excess = managementScopes.find((scope) => scopes.includes(scope) && !isAllowed(own, scope))
+export function demandAuthority(by: ActorScopes, scopes: readonly string[]): void {
+  refuseExcess(findExcess(by, scopes))
+}
+
+type ActorScopes = Pick<Actor, 'scopes'>
+
+/** A management scope in `scopes` that the actor lacks; undefined if there is none. */
+const findExcess = ({ scopes: own }: ActorScopes, scopes: readonly string[]): ManagementScope | undefined =>
+  own && managementScopes.find((scope) => scopes.includes(scope) && !isAllowed(own, scope))
+
+function refuseExcess(excess: ManagementScope | undefined): void {
   if (excess !== undefined) throw new KeyturnError('SCOPE_MISSING', { detail: `the actor lacks ${excess}` })
 }
 
@@ -89,10 +97,22 @@ export const makeScopesByHook = (hooks: Pick<Hooks, 'claims' | 'addClaims'>): Sc
  * As demandAuthority, for the scopes of a user. A hook may add scopes to those that are stored, or derive them from the username
  * or from another claim. The hook is not called for an actor with all scopes, whom a hook that fails must not stop.
  */
-export async function demandAuthorityOver(by: Actor, user: User, scopesByHook?: ScopesByHook): Promise<void> {
-  demandAuthority(by, scopesOf(user))
+export async function demandAuthorityOver(by: ActorScopes, user: User, scopesByHook?: ScopesByHook): Promise<void> {
+  refuseExcess(await findExcessOver(by, user, scopesByHook))
+}
+
+/** Whether demandAuthorityOver would not throw SCOPE_MISSING. Throws KeyturnError CLAIMS_FAILED. */
+export const hasAuthorityOver = async (by: ActorScopes, user: User, scopesByHook?: ScopesByHook): Promise<boolean> =>
+  (await findExcessOver(by, user, scopesByHook)) === undefined
+
+async function findExcessOver(
+  by: ActorScopes,
+  user: User,
+  scopesByHook: ScopesByHook | undefined
+): Promise<ManagementScope | undefined> {
   const hasAll = by.scopes === undefined || by.scopes.includes('keyturn.admin')
-  if (!hasAll && scopesByHook !== undefined) demandAuthority(by, await scopesByHook(user))
+  if (hasAll || scopesByHook === undefined) return findExcess(by, scopesOf(user))
+  return findExcess(by, scopesOf(user)) ?? findExcess(by, await scopesByHook(user))
 }
 
 /** What is needed to find a user, and the scopes of the user. */

@@ -1,8 +1,9 @@
 import { KeyturnError } from '../../errors.ts'
 import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
-import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose, userState } from '../../one-time-tokens/token.ts'
+import { hashOneTimeToken, makeOneTimeToken, type OneTimePurpose } from '../../one-time-tokens/token.ts'
 import type { Clock } from '../../time.ts'
-import { type Actor, getUserForAct, type RecordAct, type UserLookup } from './act.ts'
+import { findTokenOwner } from '../token-owner.ts'
+import { type Actor, getUserForAct, managementScopes, type RecordAct, type UserLookup } from './act.ts'
 
 export interface OneTimeTokenParts extends UserLookup {
   readonly oneTimeTokens: OneTimeTokenStore
@@ -29,18 +30,22 @@ export const makeManageOneTimeTokens = ({ oneTimeTokens, record, clock, ...looku
     { purpose, lifetime }: IssueOptions
   ): Promise<{ readonly token: string; readonly expiresAt: number }> {
     const user = await getUserForAct(lookup, by, userId)
-    const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, now: clock() })
+    const issuerScopes = by.scopes && managementScopes.filter((scope) => by.scopes?.includes(scope))
+    const { token, stored } = makeOneTimeToken(user, purpose, { lifetime, issuerScopes, now: clock() })
     await oneTimeTokens.put(stored)
     await record('one_time_token', by, { userId, object: purpose })
     return { token, expiresAt: stored.expiresAt }
   },
 
-  /** Redeems a token: returns whose it is, once. Throws KeyturnError ONE_TIME_TOKEN_INVALID. */
+  /**
+   * Redeems a token: returns whose it is, once. Throws KeyturnError ONE_TIME_TOKEN_INVALID, and CLAIMS_FAILED, after which the
+   * token is used up.
+   */
   async redeem(by: Actor, token: string, purpose: OneTimePurpose): Promise<{ readonly userId: string }> {
     // The user is read after the token was taken, so a change in between is seen.
     const stored = await oneTimeTokens.take(hashOneTimeToken(token), purpose)
-    const user = stored && (await lookup.users.findById(stored.userId))
-    if (user === undefined || userState(user) !== stored?.userState) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
+    const user = stored && (await findTokenOwner(lookup, stored))
+    if (user === undefined) throw new KeyturnError('ONE_TIME_TOKEN_INVALID')
     await record('one_time_token_redeem', by, { userId: user.id, object: purpose })
     return { userId: user.id }
   }

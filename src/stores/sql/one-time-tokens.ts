@@ -8,19 +8,21 @@ interface OneTimeRow {
   readonly purpose: OneTimePurpose
   readonly hash: string
   readonly user_state: string
+  readonly issuer_scopes: string | null
   readonly expires_at: number
 }
 
-const columns = 'user_id, purpose, hash, user_state, expires_at'
+const columns = 'user_id, purpose, hash, user_state, issuer_scopes, expires_at'
 
 /** One-time tokens in the table keyturn_one_time_tokens. */
 export const makeOneTimeTokenStore = (db: SqlDatabase, clock: Clock): OneTimeTokenStore => ({
-  async put({ userId, purpose, hash, userState, expiresAt }) {
+  async put({ userId, purpose, hash, userState, issuerScopes, expiresAt }) {
     await db.change(
-      `INSERT INTO keyturn_one_time_tokens (${columns}) VALUES ($1, $2, $3, $4, $5)
+      `INSERT INTO keyturn_one_time_tokens (${columns}) VALUES ($1, $2, $3, $4, $5, $6)
        ON CONFLICT (user_id, purpose)
-       DO UPDATE SET hash = excluded.hash, user_state = excluded.user_state, expires_at = excluded.expires_at`,
-      [userId, purpose, hash, userState, expiresAt]
+       DO UPDATE SET hash = excluded.hash, user_state = excluded.user_state, issuer_scopes = excluded.issuer_scopes,
+         expires_at = excluded.expires_at`,
+      [userId, purpose, hash, userState, issuerScopes?.join(' ') ?? null, expiresAt]
     )
     await db.query(
       `DELETE FROM keyturn_one_time_tokens WHERE expires_at <= $1 AND hash IN
@@ -53,5 +55,6 @@ const toToken = (row: OneTimeRow): OneTimeToken => ({
   purpose: row.purpose,
   hash: row.hash,
   userState: row.user_state,
+  issuerScopes: row.issuer_scopes?.split(' '),
   expiresAt: row.expires_at
 })
