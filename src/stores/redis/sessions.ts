@@ -8,7 +8,7 @@ import { FeedEpoch } from './epoch.ts'
 import { makeNames, type Names } from './names.ts'
 import { estimateSessions } from './session-count.ts'
 import { createdAtOf, decodeDevice, decodeRecord, encodeDevice, expiryOf } from './record.ts'
-import { adopt, announce, defineScripts, detach, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import { adopt, announce, defineScripts, detach, drop, type ReadScript, revoke, rotate, start } from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
@@ -123,15 +123,15 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
 
   /**
    * Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on. Returns the next cursor and
-   * the sids.
+   * the sids. Of several calls that finish the same end, one returns each session.
    */
   const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
     const key = names.ending(userId)
     const { next, records, fields } = await scan(redis, key, cursor)
     const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([field]) => field.toString('hex'))
     await announceEnds(key, sids)
-    if (fields.length > 0) await redis.hdel(key, ...fields)
-    return { next, sids }
+    const dropped = new Set(fields.length === 0 ? [] : await drop(redis, key, fields))
+    return { next, sids: sids.filter((sid) => dropped.has(sid)) }
   }
 
   const finishAll = async (userId: string, ended: string[]): Promise<void> => {
