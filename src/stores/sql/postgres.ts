@@ -87,14 +87,22 @@ const runOn = <Row>(connection: pg.Pool | pg.Client, sql: string, values: Values
   )
 
 /**
+ * Begins the transaction of a change. If this process hangs or loses its connection, the server ends the transaction, for whose
+ * locks other processes wait.
+ */
+const begin = 'BEGIN; SET LOCAL idle_in_transaction_session_timeout = 2000'
+
+/**
  * Runs one statement in a transaction. Our own time-out ends only the waiting: the server would still run a statement that waits for
  * a lock, and commit it. Without our COMMIT it rolls back, since the connection has been closed by then.
  */
 const commit = <Row>(pool: pg.Pool, sql: string, values: Values = []): Promise<readonly Row[]> =>
   retried(sql, maxRetries, async () => {
     const client = await pool.connect()
+    // The query that is running rejects too. Without a listener, a connection that breaks would end the process.
+    client.on('error', ignore)
     try {
-      await client.query('BEGIN')
+      await client.query(begin)
       const { rows } = await client.query(sql, [...values])
       await client.query('COMMIT')
       client.release()
@@ -102,8 +110,12 @@ const commit = <Row>(pool: pg.Pool, sql: string, values: Values = []): Promise<r
     } catch (error) {
       client.release(true)
       throw error
+    } finally {
+      client.off('error', ignore)
     }
   })
+
+const ignore = (): void => {}
 
 /** What `run` resolves to; it is called again after a failure that has undone the statement. Throws as rethrow does. */
 async function retried<T>(sql: string, retries: number, run: () => Promise<T>): Promise<T> {

@@ -32,6 +32,7 @@ import { oneTimeTokenStoreSuite } from '../../conformance/one-time-tokens.ts'
 import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
+import { openProxy } from '../../support/proxy.ts'
 import type { PostgresServer } from '../../support/postgres.ts'
 import { type KeyPair, turnOnTls } from '../../support/tls.ts'
 
@@ -272,6 +273,36 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
       while (await isWaiting()) await sleep(10)
       t.same(await makeUserStore(db, makeManualClock()).findById(id), user)
     }
+  })
+
+  await t.test('a change whose process hangs is rolled back by the server', async (t) => {
+    const { db } = await openEmpty(t)
+    const name = 'idle_in_transaction_session_timeout'
+    t.same(await db.change(`SHOW ${name}`), [{ [name]: '2s' }])
+    t.same(await db.query(`SHOW ${name}`), [{ [name]: '0' }], 'the connection keeps its own')
+  })
+
+  await t.test('a connection that breaks during a change is STORE_DOWN', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const user = await makeUserStore(db, makeManualClock()).create('ann', 'digest')
+    const id = user?.id ?? ''
+    const proxy = await openProxy(Number(new URL(address).port))
+    t.teardown(() => proxy.close())
+    const through = new URL(address)
+    through.port = String(proxy.port)
+    const broken = openPostgres(through.href)
+    t.teardown(() => broken.close())
+    await db.exclusively(async ({ query }) => {
+      await query('SELECT 1 FROM keyturn_users WHERE id = $1 FOR UPDATE', [id])
+      const changing = makeUserStore(broken, makeManualClock()).setPassword(id, 'other')
+      const refused = t.rejects(changing, { code: 'STORE_DOWN' })
+      while ((await db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'")).length === 0)
+        await sleep(10)
+      for (const tunnel of proxy.tunnels()) tunnel.cut()
+      await refused
+    })
+    t.same(await makeUserStore(db, makeManualClock()).findById(id), user)
   })
 
   await t.test('a statement that the server has undone is sent again, twice at most', async (t) => {
