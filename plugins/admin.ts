@@ -3,7 +3,13 @@ import fp from 'fastify-plugin'
 import { claimNames } from '../src/config/claim-names.ts'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
-import { type Actor, type ManagementScope, makeRecordAct, type RecordAct } from '../src/flows/management/act.ts'
+import {
+  type Actor,
+  type ManagementScope,
+  makeRecordAct,
+  makeUsersForAct,
+  type RecordAct
+} from '../src/flows/management/act.ts'
 import { type Management, makeManagement } from '../src/flows/management/index.ts'
 import { digestOf } from '../src/flows/management/users.ts'
 import { valuesOf } from '../src/header-fields.ts'
@@ -39,6 +45,7 @@ async function admin(app: FastifyInstance, { config, clock }: { config: Config; 
     isFixed: config.signingKey !== undefined,
     rotation: rotationPolicy(config),
     record: loggingLosses(app, makeRecordAct(app.auditTrail, clock)),
+    usersForAct: makeUsersForAct(app.usersWith, clock),
     claimNames: claimNames(config),
     scopesByHook: app.flows.scopesByHook,
     activity: app.activity

@@ -8,6 +8,7 @@ import type { Config } from '../src/config/settings.ts'
 import { openAuditSecret } from '../src/keys/keyring.ts'
 import { makeOwnCounters } from '../src/limits/counters.ts'
 import type { Clock } from '../src/time.ts'
+import type { UserStore } from '../src/users/store.ts'
 import { callerAddress } from './forwarded.ts'
 import { eventOf, resultOf, whichRequest } from './requests.ts'
 
@@ -26,6 +27,7 @@ async function audit(
   const previousSecret = config.keyEncryptionSecretPrevious
   const trail = makeAuditTrail(app.stores.audit, await openAuditSecret({ store, secret, previousSecret, clock }))
   app.decorate('auditTrail', trail)
+  app.decorate('usersWith', (event: AuditEvent) => app.stores.usersWith(trail.entryOf(event)))
   const recorded = makeOwnCounters()
   app.decorate('shedsEntry', (result: string, ip: string): boolean => {
     if (!isSheddable(result)) return false
@@ -70,6 +72,8 @@ const lateRetry = ({ outcome }: FastifyRequest): Pick<AuditEvent, 'event' | 'res
 declare module 'fastify' {
   interface FastifyInstance {
     auditTrail: AuditTrail
+    /** The users; a change is committed together with the entry of this event, or not at all. */
+    usersWith(event: AuditEvent): UserStore
     /** Whether the entry of a request from this address is to be omitted (isShed); counts it if so. */
     shedsEntry(result: string, ip: string): boolean
     /** Writes the entry of a request. Throws KeyturnError STORE_DOWN; what could not be written is in the log. */

@@ -42,6 +42,7 @@ async function flows(app: FastifyInstance, { config, clock }: { config: Config; 
     tryPassword: makeTryPassword(stores.guesses, keyring.keys().guessSecret, guessLimits),
     chargeReset: makeChargeReset(stores.guesses, keyring.keys().guessSecret, guessLimits),
     trail: app.auditTrail,
+    usersWith: app.usersWith,
     shedsEntry: app.shedsEntry,
     failed: (error) => app.log.error({ err: error }, 'password reset could not be sent'),
     oneTimeTokens: stores.oneTimeTokens,

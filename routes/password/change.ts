@@ -19,7 +19,8 @@ const change: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const config = { event: 'password_change' as const, rateLimit: app.rateLimits.obtain }
   app.post('/api/password', { schema, config, onRequest: app.authenticate }, async (request, reply) => {
     const { current_password: current, new_password: wanted } = request.body
-    await app.flows.changePassword(request.caller, app.describeLogin(request, reply), { current, wanted })
+    const sender = { ...app.describeLogin(request, reply), requestId: request.id }
+    await app.flows.changePassword(request.caller, sender, { current, wanted })
     return reply.code(204).send(null)
   })
 }

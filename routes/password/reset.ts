@@ -18,8 +18,8 @@ const reset: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
   const config = { event: 'password_reset' as const, rateLimit: app.rateLimits.obtain }
   app.post('/api/password/reset', { schema, config, onRequest: app.refuseIfFull }, async (request, reply) => {
     const { token, new_password: wanted } = request.body
-    const { signal } = app.describeLogin(request, reply)
-    request.outcome = await app.flows.resetPassword({ token, wanted }, signal)
+    const sender = { ...app.describeLogin(request, reply), requestId: request.id }
+    request.outcome = await app.flows.resetPassword({ token, wanted }, sender)
     return reply.code(204).send(null)
   })
 }

@@ -66,10 +66,10 @@ const audited: Readonly<Partial<Record<EventName, readonly string[]>>> = {
   // `token_revoked`: the client may be repeating a logout that was answered 503, whose entry could not be written.
   logout: ['ok', 'token_revoked'],
   session_end: ['ok'],
-  // Someone may be guessing the current password.
-  password_change: ['ok', 'sessions_kept', 'fields_invalid'],
+  // Someone may be guessing the current password. A new password is recorded by its flow, in one transaction with the change.
+  password_change: ['sessions_kept', 'fields_invalid'],
   // A token that was used before may have been intercepted. A request for a reset is recorded by its flow, which knows the user.
-  password_reset: ['ok', 'sessions_kept', 'one_time_token_invalid'],
+  password_reset: ['sessions_kept', 'one_time_token_invalid'],
   // `ended`: the client may be repeating a revocation that was answered 503, whose entry could not be written.
   revoke: ['ok', 'ended']
 }
@@ -87,7 +87,7 @@ export const isAudited = (event: EventName, result: string): boolean =>
  */
 export const isAct = (event: EventName, result: string): boolean => acts.includes(result) && isAudited(event, result)
 
-/** Results of acts: `sessions_kept` is a new password whose request failed when the sessions were to end. */
+/** Results of acts: `sessions_kept` follows a new password whose request failed when the sessions were to end. */
 const acts = ['ok', 'ended', 'sessions_kept']
 
 /** Results of requests whose sender proved nothing, or only that it once had a session. */

@@ -9,10 +9,15 @@ const maxWaiting = 10_000
 /** How many entries are written at once. */
 const batchSize = 500
 
+/** Makes the entry after `before`. If its event does not name a user, it concerns the one with this id. */
+export type EntryAfter = (before: Link, userId?: string) => AuditEntry
+
 /** Writes to the audit trail. */
 export interface AuditTrail {
   /** Adds an event after all earlier ones of this process. Throws KeyturnError STORE_DOWN; the event is then not recorded. */
   record(event: AuditEvent): Promise<void>
+  /** For a store that adds the entry itself, in one transaction with the change that it records. */
+  entryOf(event: AuditEvent): EntryAfter
   /** How many entries of this process wait for the store. */
   waiting(): number
   /** Resolves when all pending events are recorded or have failed. */
@@ -78,6 +83,7 @@ export function makeAuditTrail(store: AuditStore, secret: Buffer): AuditTrail {
       writing ??= writeAll()
       await added
     },
+    entryOf: (event) => (before, userId) => link(before, { ...event, userId: event.userId ?? userId }, secret),
     waiting: () => waiting,
     settled: async () => writing
   }

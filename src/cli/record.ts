@@ -1,9 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
-import { makeAuditTrail } from '../audit/trail.ts'
+import { type AuditTrail, makeAuditTrail } from '../audit/trail.ts'
 import type { Config } from '../config/settings.ts'
-import { type Actor, makeRecordAct, type RecordAct } from '../flows/management/act.ts'
+import {
+  type Actor,
+  makeRecordAct,
+  makeUsersForAct,
+  type RecordAct,
+  type UsersForAct
+} from '../flows/management/act.ts'
 import { openAuditSecret } from '../keys/keyring.ts'
+import type { Stores } from '../stores/open.ts'
 import { makeAuditStore } from '../stores/sql/audit.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { systemClock } from '../time.ts'
@@ -33,9 +40,20 @@ export const operator: Actor = {
  * Opened before the command changes anything, so that an act that cannot be recorded does not happen. Throws ConfigError if
  * KEY_ENCRYPTION_SECRET does not decrypt the keys.
  */
-export async function openRecordAct(config: Config, database: SqlDatabase): Promise<RecordAct> {
-  return makeRecordAct(makeAuditTrail(makeAuditStore(database), await auditSecret(config, database)), systemClock)
+export const openRecordAct = async (config: Config, database: SqlDatabase): Promise<RecordAct> =>
+  makeRecordAct(await openTrail(config, database), systemClock)
+
+/** The same for acts that change users. */
+export async function openUsersForAct(
+  config: Config,
+  { database, usersWith }: Pick<Stores, 'database' | 'usersWith'>
+): Promise<UsersForAct> {
+  const trail = await openTrail(config, database)
+  return makeUsersForAct((event) => usersWith(trail.entryOf(event)), systemClock)
 }
+
+const openTrail = async (config: Config, database: SqlDatabase): Promise<AuditTrail> =>
+  makeAuditTrail(makeAuditStore(database), await auditSecret(config, database))
 
 /** The secret that chains the trail. Throws as openRecordAct does. */
 export const auditSecret = (config: Config, database: SqlDatabase): Promise<Buffer> =>

@@ -18,7 +18,7 @@ import { userPages } from './users.ts'
 export async function exportUsers({ format }: { readonly format: ExportFormat }): Promise<void> {
   const config: Config = { ...loadConfig(process.env), userIdField: 'id' }
   await withDatabase(config, async (database) => {
-    const users = await openUsers(config, database, systemClock)
+    const { users } = await openUsers(config, database, systemClock)
     // Recorded before the first digest is printed.
     await (await openRecordAct(config, database))('users_export', operator)
     say('This export contains password digests: protect it like a backup of the database.')

@@ -6,13 +6,12 @@ import { makeCreateUser, UserManagement } from '../flows/management/users.ts'
 import { hasherSettings, makePasswordHasher } from '../passwords/hasher.ts'
 import { passwordFault, passwordPolicy } from '../passwords/policy.ts'
 import { openStores, openUsers, type Stores } from '../stores/open.ts'
-import type { SqlDatabase } from '../stores/sql/connection.ts'
 import { showTime, systemClock } from '../time.ts'
 import { claimsFault } from '../tokens/custom.ts'
 import type { UserStore } from '../users/store.ts'
 import { normalizeUsername, type User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
-import { openRecordAct, operator } from './record.ts'
+import { openRecordAct, openUsersForAct, operator } from './record.ts'
 import { confirm, print, printOnce, Refusal, readInput, readSecret, refusing, say } from './terminal.ts'
 
 export interface PasswordOptions {
@@ -25,9 +24,9 @@ export async function createUser(name: string, options: PasswordOptions): Promis
   const username = normalizeUsername(name)
   const config = loadConfig(process.env)
   const digest = await readDigest(config, username, options)
-  const { id } = await withUsers(config, async (users, database) => {
-    const record = await openRecordAct(config, database)
-    const create = makeCreateUser({ users, record, claimNames: claimNames(config) })
+  const { id } = await withUsers(config, async (stores) => {
+    const usersForAct = await openUsersForAct(config, stores)
+    const create = makeCreateUser({ users: stores.users, usersForAct, claimNames: claimNames(config) })
     const taken = `The user ${JSON.stringify(username)} already exists. Use users set-password to change the password.`
     return await refusing({ NAME_TAKEN: taken }, () => create(operator, { username, digest }))
   })
@@ -109,9 +108,9 @@ const manageUser = <T>(
   username: string,
   act: (manage: UserManagement, user: User) => Promise<T>
 ): Promise<T> =>
-  withUser(config, username, async ({ database, users, sessions, oneTimeTokens }, user) => {
-    const record = await openRecordAct(config, database)
-    const manage = new UserManagement({ users, sessions, oneTimeTokens, record, claimNames: claimNames(config) })
+  withUser(config, username, async (stores, user) => {
+    const usersForAct = await openUsersForAct(config, stores)
+    const manage = new UserManagement({ ...stores, usersForAct, claimNames: claimNames(config) })
     const missing = `Nothing was changed: the database updated no row for ${JSON.stringify(username)}. Does the user still exist?`
     return await refusing({ NOT_FOUND: missing }, () => act(manage, user))
   })
@@ -122,7 +121,7 @@ const andEnded = (sids: readonly string[]): string =>
 /** `keyturn users list`: one line per user, read page by page. */
 export async function listUsers({ json }: { readonly json?: boolean }): Promise<void> {
   const toLine = json === true ? toJsonLine : toTableLine
-  await withUsers(loadConfig(process.env), async (users) => {
+  await withUsers(loadConfig(process.env), async ({ users }) => {
     if (json !== true) print(tableLine('username', 'id', 'active', 'created'))
     for await (const page of userPages(users)) {
       for (const user of page) print(toLine(user))
@@ -179,5 +178,8 @@ export async function withUser<T>(
   }
 }
 
-const withUsers = <T>(config: Config, work: (users: UserStore, database: SqlDatabase) => Promise<T>): Promise<T> =>
-  withDatabase(config, async (database) => work(await openUsers(config, database, systemClock), database))
+const withUsers = <T>(
+  config: Config,
+  work: (stores: Pick<Stores, 'database' | 'users' | 'usersWith'>) => Promise<T>
+): Promise<T> =>
+  withDatabase(config, async (database) => work({ database, ...(await openUsers(config, database, systemClock)) }))

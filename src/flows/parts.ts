@@ -1,3 +1,4 @@
+import type { AuditEvent } from '../audit/event.ts'
 import type { AuditTrail } from '../audit/trail.ts'
 import type { ClientDirectory } from '../clients/directory.ts'
 import type { OneTimeTokenStore } from '../one-time-tokens/store.ts'
@@ -20,6 +21,8 @@ import type { Hooks } from './hooks.ts'
 /** All dependencies of the use cases; each takes those that it uses. */
 export interface Parts {
   readonly users: UserStore
+  /** The same; a change is committed together with the entry of this event in the audit trail, or not at all. */
+  readonly usersWith: (event: AuditEvent) => Pick<UserStore, 'replacePasswordHash'>
   /** The same, as they were a few seconds ago. */
   readonly recentUsers: RecentUsers
   readonly clients: Pick<ClientDirectory, 'find'>

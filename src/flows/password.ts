@@ -4,6 +4,11 @@ import type { Caller } from './caller.ts'
 import type { LoginDevice } from './login.ts'
 import type { Parts } from './parts.ts'
 
+/** Where a new password comes from, and the id of its request for the audit trail. */
+export interface PasswordSender extends Pick<LoginDevice, 'ip' | 'signal'> {
+  readonly requestId: string
+}
+
 export interface PasswordChange {
   readonly current: string
   readonly wanted: string
@@ -15,17 +20,17 @@ export interface PasswordChange {
  * FIELDS_INVALID naming the field, BUSY if too many logins wait for a hash, and the errors of TryPassword.
  */
 export const makeChangePassword =
-  ({ users, hasher, sessions, passwordPolicy, tryPassword }: Parts) =>
+  ({ users, usersWith, hasher, sessions, passwordPolicy, tryPassword, clock }: Parts) =>
   async (
     caller: Caller,
-    { ip, signal }: Pick<LoginDevice, 'ip' | 'signal'>,
+    { ip, signal, requestId }: PasswordSender,
     { current, wanted }: PasswordChange
   ): Promise<void> => {
-    const { username, sid } = caller
+    const { userId, username, sid } = caller
     let digest: string | undefined
     for (let isSet = false; !isSet; ) {
       const { isRight, user } = await tryPassword({ username, ip, sid }, async (chargeUser) => {
-        const user = await users.findById(caller.userId)
+        const user = await users.findById(userId)
         await chargeUser(user?.id)
         return { isRight: await hasher.verify(current, user?.passwordHash, signal), user }
       })
@@ -33,14 +38,15 @@ export const makeChangePassword =
       await demandAllowedPassword(wanted, user.username, passwordPolicy)
       digest ??= await hasher.hash(wanted, signal)
       // Only over the digest that was verified. Another one may be of the same password, rehashed by a login: look again.
-      isSet = await users.replacePasswordHash(user.id, user.passwordHash, digest)
+      const entry = { event: 'password_change', result: 'ok', at: clock(), userId, sid, ip, requestId } as const
+      isSet = await usersWith(entry).replacePasswordHash(user.id, user.passwordHash, digest)
     }
-    await sessions.revokeAll(caller.userId, sid).catch(sessionsKept(caller))
+    await sessions.revokeAll(userId, sid).catch(sessionsKept(caller))
   }
 
 /**
- * For a password that is set although the sessions could not be ended. The caller is refused, and the result `sessions_kept`
- * puts the change into the audit trail.
+ * For a password that is set although the sessions could not be ended. The caller is refused, and the audit trail has a second
+ * entry, with the result `sessions_kept`.
  */
 export const sessionsKept =
   ({ userId, sid }: { readonly userId: string; readonly sid?: string | undefined }) =>

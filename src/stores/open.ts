@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AuditStore } from '../audit/store.ts'
+import type { EntryAfter } from '../audit/trail.ts'
 import type { ClientStore } from '../clients/store.ts'
 import { ConfigError } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
@@ -17,7 +18,7 @@ import type { UserStore } from '../users/store.ts'
 import type { StoreObserver } from './circuit.ts'
 import type { EmbeddedEngine } from './embedded/engine.ts'
 import { StoreError } from './error.ts'
-import { makeAuditStore } from './sql/audit.ts'
+import { makeAuditStore, withEntries } from './sql/audit.ts'
 import { makeClientStore } from './sql/clients.ts'
 import type { SqlDatabase } from './sql/connection.ts'
 import { type DjangoTable, readDjangoTable } from './sql/django-table.ts'
@@ -32,6 +33,8 @@ import { makeUserStore } from './sql/users.ts'
 export interface Stores {
   readonly database: SqlDatabase
   readonly users: UserStore
+  /** The same users; each change is committed together with its entry in the audit trail, or not at all. */
+  readonly usersWith: (entryAfter: EntryAfter) => UserStore
   readonly keys: KeyStore
   readonly clients: ClientStore
   readonly oneTimeTokens: OneTimeTokenStore
@@ -63,7 +66,7 @@ export async function openStores(config: Config, clock: Clock, observer?: StoreO
     const { sessions, feed, counters, guesses } = redis ?? (await openInFile(config, database, clock, observer))
     return {
       database,
-      users: await openUsers(config, database, clock),
+      ...(await openUsers(config, database, clock)),
       keys: makeKeyStore(database),
       clients: makeClientStore(database, clock),
       oneTimeTokens: makeOneTimeTokenStore(database, clock),
@@ -142,11 +145,16 @@ const openServer = async (
 ): Promise<SqlDatabase> => (await import('./sql/postgres.ts')).openPostgres(url, { sslmode, pool, observer })
 
 /** Users in Keyturn's own table, or in Django's. Throws StoreError if that is missing or lacks a column. */
-export async function openUsers(config: Config, database: SqlDatabase, clock: Clock): Promise<UserStore> {
+export async function openUsers(
+  config: Config,
+  database: SqlDatabase,
+  clock: Clock
+): Promise<Pick<Stores, 'users' | 'usersWith'>> {
   const table = await openDjangoTable(config, database)
-  return table === undefined
-    ? makeUserStore(database, clock, config.userIdField)
-    : makeDjangoUsers(database, table, config.userIdField)
+  const { userIdField: key } = config
+  const make = (db: SqlDatabase): UserStore =>
+    table === undefined ? makeUserStore(db, clock, key) : makeDjangoUsers(db, table, key)
+  return { users: make(database), usersWith: (entryAfter) => make(withEntries(database, entryAfter)) }
 }
 
 /** Django's table of users, if USERS_TABLE is set. Throws StoreError if it is missing or lacks a column. */

@@ -64,6 +64,7 @@ t.test('what administrators do', async (t) => {
       ['key_export', kid],
       ['key_retire', kid],
       ['keys_reseal', null],
+      ['user_deactivate', ann],
       ['user_delete', ann]
     ],
     'what was refused, and what only shows something public, is not in it'
@@ -73,7 +74,7 @@ t.test('what administrators do', async (t) => {
     t.match(at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
     t.equal(ip, null)
   }
-  t.match((await run(['audit', 'tail', '-n', '1'])).stdout, /^ {4}14 {2}.*user_delete {6}ok .*user=.* by=/)
+  t.match((await run(['audit', 'tail', '-n', '1'])).stdout, /^ {4}15 {2}.*user_delete {6}ok .*user=.* by=/)
 })
 
 t.test('who can write to the table cannot hide it', async (t) => {

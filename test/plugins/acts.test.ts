@@ -1,4 +1,5 @@
 /* Acts and their entries in the audit trail: no act is acknowledged before its entry is written. */
+import type { LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
 import { callAs, clientToken } from '../support/admin.ts'
@@ -66,14 +67,15 @@ t.test('a password that was set has an entry although the sessions could not be 
   })
   t.equal(changed.statusCode, 503)
   t.match(changed.headers['retry-after'], /^\d+$/)
-  t.same(await entries('password_change'), [{ result: 'sessions_kept', userId }])
+  const both = ['ok', 'sessions_kept'].map((result) => ({ result, userId }))
+  t.same(await entries('password_change'), both)
 
   const manage = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))
   const issued = await manage('POST', `/api/admin/users/${userId}/one-time-tokens/`, { purpose: 'password_reset' })
   failAfter(1)
   const reset = { token: issued.json().token, new_password: 'a third password' }
   t.equal((await service.post('/api/password/reset/', reset)).statusCode, 503)
-  t.same(await entries('password_reset'), [{ result: 'sessions_kept', userId }])
+  t.same(await entries('password_reset'), both)
   Object.assign(stores.sessions, { revokeAll })
   t.equal((await service.post('/api/token/', { username: 'vitor', password: 'a third password' })).statusCode, 200)
 })
@@ -121,17 +123,53 @@ t.test('a management act whose entry cannot be written is in the log, and can be
   const service = await openFailing(t)
   const { userId } = await service.logIn()
   const call = callAs(service, await clientToken(service, 'support', 'keyturn.users'))
-  const deactivate = () => call('PATCH', `/api/admin/users/${userId}/`, { is_active: false })
+  const issue = () => call('POST', `/api/admin/users/${userId}/one-time-tokens/`, { purpose: 'verify' })
   service.trail.isDown = true
-  t.equal((await deactivate()).statusCode, 503)
+  t.equal((await issue()).statusCode, 503)
   t.match(
     service.log.find(({ msg }) => msg === 'audit entry could not be written'),
-    { event: 'user_deactivate', actor: 'client:support', userId, reqId: /./ }
+    { event: 'one_time_token', actor: 'client:support', userId, reqId: /./ }
   )
   t.match((await service.app.inject('/metrics')).body, /^keyturn_audit_entries_lost_total 1$/m)
   service.trail.isDown = false
-  t.equal((await deactivate()).statusCode, 200)
-  t.match(await service.app.stores.audit.last(), { event: 'user_deactivate', result: 'ok', userId })
+  t.equal((await issue()).statusCode, 201)
+  t.match(await service.app.stores.audit.last(), { event: 'one_time_token', result: 'ok', userId })
+})
+
+t.test('no change of a user takes effect without its entry, and each can be repeated', async (t) => {
+  const service = await openApp(t, { LOGIN_BACKOFF: 'off' })
+  const { database, users, audit } = service.app.stores
+  const { userId, access } = await service.logIn()
+  const call = callAs(service, await clientToken(service, 'support', 'keyturn.users'))
+  const url = `/api/admin/users/${userId}/`
+  let token = ''
+  const issue = async () => {
+    token = (await call('POST', `${url}one-time-tokens/`, { purpose: 'password_reset' })).json().token
+  }
+  const change = { current_password: aPassword, new_password: 'another password' }
+  const acts: readonly (readonly [event: string, status: number, act: () => Promise<LightMyRequestResponse>])[] = [
+    ['password_change', 204, () => service.post('/api/password/', change, { authorization: `Bearer ${access}` })],
+    ['password_reset', 204, () => service.post('/api/password/reset/', { token, new_password: 'a third password' })],
+    ['user_password', 204, () => call('PUT', `${url}password/`, { password: 'a fourth password' })],
+    ['user_create', 201, () => call('POST', '/api/admin/users/', { username: 'ann' })],
+    ['user_rename', 200, () => call('PATCH', url, { username: 'ben' })],
+    ['user_claims', 200, () => call('PATCH', url, { claims: { team: 'blue' } })],
+    ['user_deactivate', 200, () => call('PATCH', url, { is_active: false })],
+    ['user_activate', 200, () => call('PATCH', url, { is_active: true })],
+    ['user_delete', 204, () => call('DELETE', url)]
+  ]
+  const refuse = "CREATE TRIGGER refuse BEFORE INSERT ON keyturn_audit BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+  for (const [event, status, act] of acts) {
+    if (event === 'password_reset') await issue()
+    const [before, last] = [await users.list('', 10), await audit.last()]
+    await database.query(refuse)
+    t.equal((await act()).statusCode, 503, event)
+    await database.query('DROP TRIGGER refuse')
+    t.same(await users.list('', 10), before, event)
+    t.same(await audit.last(), last, event)
+    t.equal((await act()).statusCode, status, event)
+    t.match(await audit.last(), { event, result: 'ok', userId: event === 'user_create' ? /./ : userId, requestId: /./ })
+  }
 })
 
 t.test('a management call that ended sessions and was answered 503 has its entry once it is repeated', async (t) => {

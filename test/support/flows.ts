@@ -78,6 +78,7 @@ export function openFlows({ env = {}, hooks = {}, change = () => ({}) }: FlowsOp
     tryPassword: makeTryPassword({} as GuessStore, secret, noLimits),
     chargeReset: makeChargeReset({} as GuessStore, secret, noLimits),
     trail: { record: async () => {} },
+    usersWith: () => users,
     shedsEntry: () => false,
     failed: () => {},
     oneTimeTokens: makeMemoryOneTimeTokens(clock),

@@ -171,6 +171,25 @@ export function makeMemoryUsers(clock: Clock): UserStore {
   }
 }
 
+/** The same users; each change that finds a user is passed to `record`, with the user's id. */
+export function withRecord(users: UserStore, record: (userId: string) => void): UserStore {
+  const recorded = async <T>(change: Promise<T>, userId: (outcome: T) => string | undefined): Promise<T> => {
+    const outcome = await change
+    const id = userId(outcome)
+    if (id !== undefined) record(id)
+    return outcome
+  }
+  return {
+    ...users,
+    create: (username, digest) => recorded(users.create(username, digest), (user) => user?.id),
+    setPassword: (id, digest) => recorded(users.setPassword(id, digest), (isSet) => (isSet ? id : undefined)),
+    setActive: (id, isActive) => recorded(users.setActive(id, isActive), (isSet) => (isSet ? id : undefined)),
+    setClaims: (id, claims) => recorded(users.setClaims(id, claims), (isSet) => (isSet ? id : undefined)),
+    delete: (id) => recorded(users.delete(id), (isDeleted) => (isDeleted ? id : undefined)),
+    rename: (id, name) => recorded(users.rename(id, name), (outcome) => (outcome === 'renamed' ? id : undefined))
+  }
+}
+
 export function makeMemoryOneTimeTokens(clock: Clock): OneTimeTokenStore {
   const tokens = new Map<string, OneTimeToken>()
   const find = (hash: string): OneTimeToken | undefined => {

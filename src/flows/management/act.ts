@@ -40,20 +40,29 @@ export type RecordAct = (event: ActName, by: Actor, on?: ActObject) => Promise<v
 /** Every flow awaits it before it returns, so that an acknowledged act has its entry. */
 export const makeRecordAct =
   (trail: Pick<AuditTrail, 'record'>, clock: Clock): RecordAct =>
-  (event, { actor, ip, requestId }, on = {}) =>
-    trail.record({ event, result: 'ok', at: clock(), actor, ip, requestId, ...on })
+  (event, by, on) =>
+    trail.record(toEvent(event, by, on, clock()))
 
 /**
- * Waits for the rest of an act that has begun to take effect, and for its entry. The entry is written even if the rest fails: a
- * change that stays must not be missing from the trail because another store is down. Throws the error of the rest, or else that
- * of the entry.
+ * The users, to be changed by an act. The change is committed together with the entry of the act: if the entry cannot be written,
+ * nothing is changed. A created user need not be named.
  */
-export async function withEntry<T>(entry: Promise<void>, rest: Promise<T>): Promise<T> {
-  await Promise.allSettled([entry, rest])
-  const result = await rest
-  await entry
-  return result
-}
+export type UsersForAct = (event: ActName, by: Actor, on?: ActObject) => UserStore
+
+export const makeUsersForAct =
+  (usersWith: (event: AuditEvent) => UserStore, clock: Clock): UsersForAct =>
+  (event, by, on) =>
+    usersWith(toEvent(event, by, on, clock()))
+
+const toEvent = (event: ActName, { actor, ip, requestId }: Actor, on: ActObject = {}, at: number): AuditEvent => ({
+  event,
+  result: 'ok',
+  at,
+  actor,
+  ip,
+  requestId,
+  ...on
+})
 
 /** Whether an actor with these scopes may do what requires `scope`. */
 export const isAllowed = (scopes: readonly string[], scope: ManagementScope): boolean =>

@@ -7,7 +7,7 @@ import type { OneTimeTokenStore } from '../../one-time-tokens/store.ts'
 import type { SessionStore } from '../../sessions/store.ts'
 import type { Clock } from '../../time.ts'
 import type { UserStore } from '../../users/store.ts'
-import { getUser, type RecordAct, type ScopesByHook } from './act.ts'
+import { getUser, type RecordAct, type ScopesByHook, type UsersForAct } from './act.ts'
 import { makeManageClients } from './clients.ts'
 import { makeManageKeys } from './keys.ts'
 import { makeManageOneTimeTokens } from './one-time-tokens.ts'
@@ -26,6 +26,7 @@ export interface ManagementParts {
   readonly isFixed: boolean
   readonly rotation: RotationPolicy
   readonly record: RecordAct
+  readonly usersForAct: UsersForAct
   readonly claimNames: ClaimNames
   readonly scopesByHook: ScopesByHook | undefined
   readonly activity: Pick<ActivityRecord, 'read'>

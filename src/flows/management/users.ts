@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import type { ActName } from '../../audit/event.ts'
 import type { ClaimNames } from '../../config/claim-names.ts'
 import { type FieldMessage, type FieldMessages, KeyturnError } from '../../errors.ts'
 import { digestKind } from '../../passwords/digest.ts'
@@ -15,17 +16,16 @@ import {
   demandAuthorityOver,
   getUser,
   getUserForAct,
-  type RecordAct,
   type ScopesByHook,
   scopesOf,
-  withEntry
+  type UsersForAct
 } from './act.ts'
 
 export interface UserParts {
   readonly users: UserStore
   readonly sessions: Pick<SessionStore, 'revokeAll'>
   readonly oneTimeTokens: Pick<OneTimeTokenStore, 'deleteOf'>
-  readonly record: RecordAct
+  readonly usersForAct: UsersForAct
   readonly claimNames: ClaimNames
   readonly scopesByHook?: ScopesByHook | undefined
 }
@@ -73,23 +73,26 @@ const unusableDigest = (): string => `!${randomBytes(30).toString('base64url')}`
  * UNSUPPORTED_CHANGE where the users are Django's, and STORE_DOWN.
  */
 export const makeCreateUser =
-  ({ users, record, claimNames, scopesByHook }: Pick<UserParts, 'users' | 'record' | 'claimNames' | 'scopesByHook'>) =>
+  ({
+    users,
+    usersForAct,
+    claimNames,
+    scopesByHook
+  }: Pick<UserParts, 'users' | 'usersForAct' | 'claimNames' | 'scopesByHook'>) =>
   async (by: Actor, { username, digest, isActive = true, claims }: NewUser): Promise<User> => {
     const name = normalizeUsername(username)
     demandUsername(name)
     if (digest !== undefined) demandDigest(digest)
     if (claims !== undefined) demandClaims(by, claims, claimNames)
     await demandAuthorityOver(by, { ...userToBe(), username: name, isActive, claims: claims ?? {} }, scopesByHook)
-    const created = await users.create(name, (isActive ? digest : undefined) ?? unusableDigest())
+    const initialDigest = (isActive ? digest : undefined) ?? unusableDigest()
+    const created = await usersForAct('user_create', by).create(name, initialDigest)
     if (created === undefined) throw new KeyturnError('NAME_TAKEN')
     const { id } = created
-    const complete = async (): Promise<void> => {
-      if (claims !== undefined) await users.setClaims(id, claims)
-      // The password comes last: an inactive user never logs in.
-      if (!isActive) await users.setActive(id, false)
-      if (!isActive && digest !== undefined) await users.setPassword(id, digest)
-    }
-    await withEntry(record('user_create', by, { userId: id }), complete())
+    if (claims !== undefined) await users.setClaims(id, claims)
+    // The password comes last: an inactive user never logs in.
+    if (!isActive) await users.setActive(id, false)
+    if (!isActive && digest !== undefined) await users.setPassword(id, digest)
     return { ...created, isActive, claims: claims ?? created.claims }
   }
 
@@ -106,7 +109,8 @@ const userToBe = (): Omit<User, 'username' | 'isActive' | 'claims'> => ({
  * SCOPE_MISSING for a user with more management scopes than the actor, UNSUPPORTED_CHANGE where the table cannot take the
  * change, and STORE_DOWN. Those that end sessions return the ids of the sessions that ended.
  *
- * A change of the database has its entry even if the sessions cannot be ended: the call then fails, and can be repeated.
+ * A change of the database is committed together with its entry, also if the sessions cannot be ended afterwards: the call then
+ * fails, and can be repeated.
  */
 export class UserManagement {
   readonly #parts: UserParts
@@ -122,10 +126,9 @@ export class UserManagement {
 
   /** Sets the password and ends the user's sessions, since others may know the old one. */
   async setPassword(by: Actor, id: string, digest: string): Promise<readonly string[]> {
-    const { users, sessions, record } = this.#parts
     await this.get(by, id)
-    demandChanged(await users.setPassword(id, digest))
-    return await withEntry(record('user_password', by, { userId: id }), sessions.revokeAll(id))
+    demandChanged(await this.#usersFor('user_password', by, id).setPassword(id, digest))
+    return await this.#parts.sessions.revokeAll(id)
   }
 
   /** Throws KeyturnError FIELDS_INVALID for claims that a token cannot have. */
@@ -153,8 +156,8 @@ export class UserManagement {
     if (claims !== undefined) demandClaims(by, claims, this.#parts.claimNames)
     await this.#demandAuthorityThroughout(by, id, name, claims)
     if (name !== undefined) await this.#rename(by, id, name)
-    if (claims !== undefined) await this.#setClaims(by, id, claims)
-    if (isActive === true) await this.#activate(by, id)
+    if (claims !== undefined) demandChanged(await this.#usersFor('user_claims', by, id).setClaims(id, claims))
+    if (isActive === true) demandChanged(await this.#usersFor('user_activate', by, id).setActive(id, true))
     if (isActive === false) await this.#deactivate(by, id)
     return await getUser(this.#parts, id)
   }
@@ -176,41 +179,28 @@ export class UserManagement {
   }
 
   async #rename(by: Actor, id: string, username: string): Promise<void> {
-    const outcome = await this.#parts.users.rename(id, username)
+    const outcome = await this.#usersFor('user_rename', by, id).rename(id, username)
     if (outcome === 'taken') throw new KeyturnError('NAME_TAKEN')
     demandChanged(outcome === 'renamed')
-    await this.#parts.record('user_rename', by, { userId: id })
-  }
-
-  async #setClaims(by: Actor, id: string, claims: User['claims']): Promise<void> {
-    demandChanged(await this.#parts.users.setClaims(id, claims))
-    await this.#parts.record('user_claims', by, { userId: id })
-  }
-
-  async #activate(by: Actor, id: string): Promise<void> {
-    demandChanged(await this.#parts.users.setActive(id, true))
-    await this.#parts.record('user_activate', by, { userId: id })
   }
 
   async #deactivate(by: Actor, id: string): Promise<readonly string[]> {
-    demandChanged(await this.#parts.users.setActive(id, false))
-    return await withEntry(this.#parts.record('user_deactivate', by, { userId: id }), this.#shutOut(id))
+    demandChanged(await this.#usersFor('user_deactivate', by, id).setActive(id, false))
+    return await this.#shutOut(id)
   }
 
+  #usersFor(event: ActName, by: Actor, userId: string): UserStore {
+    return this.#parts.usersForAct(event, by, { userId })
+  }
+
+  /** Deactivates the user first, which is an act with an entry of its own, so that a deletion that fails can be repeated. */
   async delete(by: Actor, id: string): Promise<readonly string[]> {
-    const { users, sessions, record } = this.#parts
-    await this.get(by, id)
-    await users.demandDelete()
-    // In this order it can be repeated if it fails half-way. With CHECK_USER_IS_ACTIVE=false a login may still start a session
-    // until the user is deleted.
-    demandChanged(await users.setActive(id, false))
-    const ended = await this.#shutOut(id).catch(async (error: unknown) => {
-      // The user stays, and is inactive.
-      await record('user_deactivate', by, { userId: id })
-      throw error
-    })
-    demandChanged(await users.delete(id))
-    const late = await withEntry(record('user_delete', by, { userId: id }), sessions.revokeAll(id))
+    const { isActive } = await this.get(by, id)
+    await this.#parts.users.demandDelete()
+    const ended = await (isActive ? this.#deactivate(by, id) : this.#shutOut(id))
+    demandChanged(await this.#usersFor('user_delete', by, id).delete(id))
+    // With CHECK_USER_IS_ACTIVE=false, a login may have started a session until the user was deleted.
+    const late = await this.#parts.sessions.revokeAll(id)
     return [...ended, ...late]
   }
 

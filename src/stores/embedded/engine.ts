@@ -3,7 +3,14 @@ import { dirname, join } from 'node:path'
 import { DatabaseSync, type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite'
 import { KeyturnError } from '../../errors.ts'
 import type { StoreObserver } from '../circuit.ts'
-import { type KeyedRows, type SqlDatabase, type SqlRow, type SqlValue, summarize } from '../sql/connection.ts'
+import {
+  type KeyedRows,
+  type SqlDatabase,
+  type SqlRow,
+  type SqlValue,
+  type Steps,
+  summarize
+} from '../sql/connection.ts'
 
 /** One SQLite file shared by the processes of this host. Its calls block, so statements are short and use keys. */
 export interface EmbeddedEngine extends SqlDatabase {
@@ -143,8 +150,14 @@ function makeEngine(file: string, database: DatabaseSyncInstance, observer: Stor
     async query(sql, values) {
       return run(sql, values)
     },
-    async change(sql, values) {
-      return run(sql, values)
+    async change<Row>(sql: string, values?: readonly SqlValue[], then?: (rows: readonly SqlRow[]) => Steps) {
+      if (then === undefined) return run<Row>(sql, values)
+      return transaction(() => {
+        const rows = run<SqlRow>(sql, values)
+        const steps = then(rows)
+        for (let step = steps.next(); step.done !== true; ) step = steps.next(run(step.value.sql, step.value.values))
+        return rows as readonly Row[]
+      })
     },
     finder<Row>({ table, columns, key }: KeyedRows) {
       const sql = `SELECT ${columns} FROM ${table} WHERE ${key} = $1`

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { beginning } from '../../audit/chain.ts'
 import type { AuditEvent } from '../../audit/event.ts'
 import type { AuditEntry, AuditFilter, AuditStore } from '../../audit/store.ts'
-import type { SqlDatabase } from './connection.ts'
+import type { EntryAfter } from '../../audit/trail.ts'
+import type { SqlDatabase, SqlRow, Statement, Steps } from './connection.ts'
 
 interface AuditRow {
   readonly seq: number
@@ -41,28 +43,52 @@ const addToSqlite = `
   SELECT ${`id, ${columns}`.replace(/\w+/g, (name) => `json_extract(value, '$.${name}')`)} FROM json_each($1)
   WHERE NOT EXISTS (SELECT 1 FROM keyturn_audit WHERE seq >= $2) RETURNING seq`
 
+const selectNewest = `SELECT ${columns} FROM keyturn_audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1`
+
+/** Returns a row if the entries were added. */
+function addition(dialect: SqlDatabase['dialect'], entries: readonly AuditEntry[]): Statement {
+  const rows = entries.map(({ userId, requestId, ...entry }) => ({
+    ...entry,
+    id: randomUUID(),
+    user_id: userId,
+    request_id: requestId
+  }))
+  return {
+    sql: dialect === 'postgres' ? addToPostgres : addToSqlite,
+    values: [JSON.stringify(rows), entries[0]?.seq ?? 0]
+  }
+}
+
+/**
+ * The same database; each change that finds a row is committed together with its entry in the audit trail, or not at all. The
+ * entry comes last: other processes, which wait for its position, do not wait for the locks of the change.
+ */
+export const withEntries = (db: SqlDatabase, entryAfter: EntryAfter): SqlDatabase => ({
+  ...db,
+  change: (sql, values) => db.change(sql, values, (rows) => addEntry(db.dialect, entryAfter, rows))
+})
+
+function* addEntry(dialect: SqlDatabase['dialect'], entryAfter: EntryAfter, [changed]: readonly SqlRow[]): Steps {
+  if (changed === undefined) return
+  const { id } = changed
+  for (let isAdded = false; !isAdded; ) {
+    const [newest] = yield { sql: selectNewest }
+    const before = newest === undefined ? beginning : toEntry(newest as unknown as AuditRow)
+    const added = yield addition(dialect, [entryAfter(before, typeof id === 'string' ? id : undefined)])
+    isAdded = added.length > 0
+  }
+}
+
 /** The audit trail in the table keyturn_audit. */
 export const makeAuditStore = (db: Pick<SqlDatabase, 'query' | 'dialect'>): AuditStore => ({
   async last() {
-    const [row] = await db.query<AuditRow>(
-      `SELECT ${columns} FROM keyturn_audit WHERE seq IS NOT NULL ORDER BY seq DESC LIMIT 1`
-    )
+    const [row] = await db.query<AuditRow>(selectNewest)
     return row === undefined ? undefined : toEntry(row)
   },
   async add(entries) {
-    const [first] = entries
-    if (first === undefined) return true
-    const rows = entries.map(({ userId, requestId, ...entry }) => ({
-      ...entry,
-      id: randomUUID(),
-      user_id: userId,
-      request_id: requestId
-    }))
-    const added = await db.query(db.dialect === 'postgres' ? addToPostgres : addToSqlite, [
-      JSON.stringify(rows),
-      first.seq
-    ])
-    return added.length > 0
+    if (entries.length === 0) return true
+    const { sql, values } = addition(db.dialect, entries)
+    return (await db.query(sql, values)).length > 0
   },
   list: (seq, limit, filter) => select(db, 'seq > $1', 'seq', [seq, limit], filter),
   listNewest: (limit, filter, seq = Number.MAX_SAFE_INTEGER) =>

@@ -4,7 +4,16 @@ import type { Config } from '../../config/settings.ts'
 import { KeyturnError } from '../../errors.ts'
 import { makeBatch } from '../batch.ts'
 import { CircuitBreaker, type StoreObserver, watched } from '../circuit.ts'
-import { type KeyedRows, type SqlDatabase, type SqlQueries, type SqlValue, summarize } from './connection.ts'
+import {
+  type KeyedRows,
+  type SqlDatabase,
+  type SqlQueries,
+  type SqlRow,
+  type SqlValue,
+  type Statement,
+  type Steps,
+  summarize
+} from './connection.ts'
 
 // Milliseconds. A login waits at most this long for a connection (unless the URL has a connect_timeout), and then for its rows. Not
 // set as statement_timeout, which poolers such as PgBouncer refuse at the start of a connection.
@@ -45,7 +54,7 @@ export function openPostgres(
   return {
     dialect: 'postgres',
     query: (sql, values) => guard(sql, () => runOn(pool, sql, values)),
-    change: (sql, values) => guard(sql, () => commit(pool, sql, values)),
+    change: (sql, values, then) => guard(sql, () => commit(pool, { sql, values }, then)),
     finder<Row>(rows: KeyedRows) {
       const find = makeBatch((keys: readonly string[]) =>
         circuit.run(() => findAll<Row>(pool, rows, keys), { callers: keys.length })
@@ -81,29 +90,40 @@ type Values = readonly (SqlValue | readonly string[])[]
  */
 const runOn = <Row>(connection: pg.Pool | pg.Client, sql: string, values: Values = []): Promise<readonly Row[]> =>
   retried(
-    sql,
+    () => sql,
     connection instanceof pg.Pool ? maxRetries : 0,
     async () => (await connection.query(sql, [...values])).rows
   )
 
 /**
- * Begins the transaction of a change. If this process hangs or loses its connection, the server ends the transaction, for whose
- * locks other processes wait.
+ * Begins the transaction of a change. READ COMMITTED, whatever the default is, so that each statement sees the newest entry of the audit
+ * trail. If this process hangs or loses its connection, the server ends the transaction, for whose locks other processes wait.
  */
-const begin = 'BEGIN; SET LOCAL idle_in_transaction_session_timeout = 2000'
+const begin = 'BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 2000'
 
 /**
- * Runs one statement in a transaction. Our own time-out ends only the waiting: the server would still run a statement that waits for
- * a lock, and commit it. Without our COMMIT it rolls back, since the connection has been closed by then.
+ * Runs a statement, and those that `then` yields, in a transaction. Our own time-out ends only the waiting: the server would still run
+ * a statement that waits for a lock, and commit it. Without our COMMIT it rolls back, since the connection has been closed by then.
  */
-const commit = <Row>(pool: pg.Pool, sql: string, values: Values = []): Promise<readonly Row[]> =>
-  retried(sql, maxRetries, async () => {
+function commit<Row>(
+  pool: pg.Pool,
+  change: Statement,
+  then: ((rows: readonly SqlRow[]) => Steps) | undefined
+): Promise<readonly Row[]> {
+  let running = change.sql
+  const runChange = async (): Promise<readonly Row[]> => {
     const client = await pool.connect()
     // The query that is running rejects too. Without a listener, a connection that breaks would end the process.
     client.on('error', ignore)
+    const run = async ({ sql, values = [] }: Statement) => {
+      running = sql
+      return (await client.query(sql, [...values])).rows
+    }
     try {
       await client.query(begin)
-      const { rows } = await client.query(sql, [...values])
+      const rows = await run(change)
+      const steps = then?.(rows)
+      for (let step = steps?.next(); step?.done === false; ) step = steps?.next(await run(step.value))
       await client.query('COMMIT')
       client.release()
       return rows
@@ -113,17 +133,22 @@ const commit = <Row>(pool: pg.Pool, sql: string, values: Values = []): Promise<r
     } finally {
       client.off('error', ignore)
     }
-  })
+  }
+  return retried(() => running, maxRetries, runChange)
+}
 
 const ignore = (): void => {}
 
-/** What `run` resolves to; it is called again after a failure that has undone the statement. Throws as rethrow does. */
-async function retried<T>(sql: string, retries: number, run: () => Promise<T>): Promise<T> {
+/**
+ * What `run` resolves to; it is called again after a failure that has undone the statement. Throws as rethrow does; `running` is
+ * the statement that failed.
+ */
+async function retried<T>(running: () => string, retries: number, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
-    if (retries === 0 || !undone.has((error as PostgresFailure).code ?? '')) return rethrow(error as Error, sql)
-    return await retried(sql, retries - 1, run)
+    if (retries === 0 || !undone.has((error as PostgresFailure).code ?? '')) return rethrow(error as Error, running())
+    return await retried(running, retries - 1, run)
   }
 }
 

@@ -13,7 +13,7 @@ import { makeAuditTrail } from '../../../src/audit/trail.ts'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
-import { makeAuditStore } from '../../../src/stores/sql/audit.ts'
+import { makeAuditStore, withEntries } from '../../../src/stores/sql/audit.ts'
 import { makeClientStore } from '../../../src/stores/sql/clients.ts'
 import { makeKeyStore } from '../../../src/stores/sql/keys.ts'
 import { migrate, pendingMigrations } from '../../../src/stores/sql/migrate.ts'
@@ -275,6 +275,33 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     }
   })
 
+  await t.test('a change without the right to add its entry is not made', async (t) => {
+    const { db, address } = await openEmpty(t)
+    await migrate(db)
+    const { id = '' } = (await makeUserStore(db, makeManualClock()).create('ann', 'digest')) ?? {}
+    const role = `writer_${randomBytes(6).toString('hex')}`
+    await db.query(`CREATE ROLE ${role} LOGIN`)
+    t.teardown(async () => {
+      const cleaning = openPostgres(address)
+      await cleaning.query(`DROP OWNED BY ${role}`)
+      await cleaning.query(`DROP ROLE ${role}`)
+      await cleaning.close()
+    })
+    await db.query(`GRANT SELECT, UPDATE ON keyturn_users TO ${role}`)
+    await db.query(`GRANT SELECT ON keyturn_audit TO ${role}`)
+    const writer = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    t.teardown(() => writer.close())
+    const event = { event: 'user_password', result: 'ok', userId: id, ip: '', requestId: '', at: 0 } as const
+    const entryOf = makeAuditTrail(makeAuditStore(writer), Buffer.alloc(32)).entryOf(event)
+    const users = makeUserStore(withEntries(writer, entryOf), makeManualClock())
+    const advice = /; GRANT INSERT ON keyturn_audit to the user of DATABASE_URL/
+    await t.rejects(users.setPassword(id, 'other'), { code: 'STORE_DOWN', message: advice })
+    t.match(await makeUserStore(db, makeManualClock()).findById(id), { passwordHash: 'digest' })
+    await db.query(`GRANT INSERT ON keyturn_audit TO ${role}`)
+    t.equal(await users.setPassword(id, 'other'), true)
+    t.match(await makeAuditStore(db).last(), { event: 'user_password', userId: id })
+  })
+
   await t.test('a change whose process hangs is rolled back by the server', async (t) => {
     const { db } = await openEmpty(t)
     const name = 'idle_in_transaction_session_timeout'
@@ -506,6 +533,42 @@ async function databaseSuite(
     )
     t.equal(await store.countUnplaced(), 1, 'of a version without places')
     t.equal((await store.list(0, 100)).length, 60)
+  })
+
+  await t.test('a change and its entry are committed together, and the entries make one chain', async (t) => {
+    const { address, db } = await openEmpty(t)
+    await migrate(db)
+    const [secret, clock] = [Buffer.alloc(32, 1), makeManualClock()]
+    const event = (name: 'login' | 'user_password', userId?: string) =>
+      ({ event: name, result: 'ok', userId, ip: '192.0.2.1', requestId: '', at: 0 }) as const
+    const processes = [db, reopen(t, db, address)].map((each) => {
+      const trail = makeAuditTrail(makeAuditStore(each), secret)
+      const usersWith = (...[name, userId]: Parameters<typeof event>): UserStore =>
+        makeUserStore(withEntries(each, trail.entryOf(event(name, userId))), clock)
+      return { trail, usersWith }
+    })
+    const [{ usersWith }] = processes as [(typeof processes)[number]]
+    const { id } = (await usersWith('user_password').create('ann', 'digest')) as User
+    t.equal(await usersWith('user_password').create('ann', 'digest'), undefined, 'taken: no entry')
+    t.equal(await usersWith('user_password', 'unknown').setPassword('unknown', 'x'), false, 'not found: no entry')
+    await Promise.all(
+      processes.flatMap(({ trail, usersWith }) =>
+        Array.from({ length: 20 }, (_, each) =>
+          Promise.all([usersWith('user_password', id).setPassword(id, `${each}`), trail.record(event('login'))])
+        )
+      )
+    )
+    const entries = await makeAuditStore(db).list(0, 100)
+    t.equal(entries.length, 81)
+    t.equal(entries.filter(({ event, userId }) => event === 'user_password' && userId === id).length, 41)
+    t.same(
+      entries.flatMap((entry, index) => chainFault(entries[index - 1] ?? beginning, entry, secret) ?? []),
+      []
+    )
+    const user = await makeUserStore(db, clock).findById(id)
+    await db.query('ALTER TABLE keyturn_audit RENAME TO set_aside')
+    await t.rejects(usersWith('user_password', id).setPassword(id, 'without an entry'), { message: /keyturn_audit/ })
+    t.same(await makeUserStore(db, clock).findById(id), user)
   })
 
   await t.test('keys: of several that come first, one is active', async (t) => {

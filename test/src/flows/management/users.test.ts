@@ -2,10 +2,10 @@ import t from 'tap'
 import { claimNames as namesOf } from '../../../../src/config/claim-names.ts'
 import { loadConfig } from '../../../../src/config/load.ts'
 import { KeyturnError } from '../../../../src/errors.ts'
-import type { RecordAct } from '../../../../src/flows/management/act.ts'
+import type { UsersForAct } from '../../../../src/flows/management/act.ts'
 import { makeCreateUser, UserManagement } from '../../../../src/flows/management/users.ts'
 import type { User } from '../../../../src/users/user.ts'
-import { makeMemoryUsers } from '../../../support/memory.ts'
+import { makeMemoryUsers, withRecord } from '../../../support/memory.ts'
 
 const by = { actor: 'root@host', ip: '', requestId: 'x', scopes: undefined }
 const claimNames = namesOf(loadConfig({}))
@@ -16,7 +16,7 @@ async function aUser({ isDown = false } = {}) {
   const users = makeMemoryUsers(() => 1_795_320_298)
   const { id } = (await users.create('vitor', digest)) ?? { id: '' }
   const recorded: string[] = []
-  const record: RecordAct = async (event, _by, { userId } = {}) => void recorded.push(`${event} ${userId}`)
+  const usersForAct: UsersForAct = (event) => withRecord(users, (userId) => recorded.push(`${event} ${userId}`))
   const sessions = {
     async revokeAll() {
       if (isDown) throw new KeyturnError('STORE_DOWN')
@@ -24,7 +24,7 @@ async function aUser({ isDown = false } = {}) {
     }
   }
   const oneTimeTokens = { async deleteOf() {} }
-  const parts = { users, sessions, oneTimeTokens, record, claimNames }
+  const parts = { users, sessions, oneTimeTokens, usersForAct, claimNames }
   return { parts, users, id, recorded, manage: new UserManagement(parts) }
 }
 
@@ -36,6 +36,9 @@ t.test('an act has its entry although the sessions cannot be ended, and the call
   await t.rejects(manage.deactivate(by, id), down)
   t.equal((await users.findById(id))?.isActive, false)
   t.same(recorded.splice(0), [`user_password ${id}`, `user_deactivate ${id}`])
+  await t.rejects(manage.delete(by, id), down)
+  t.same(recorded, [], 'the user is inactive already')
+  await users.setActive(id, true)
   await t.rejects(manage.delete(by, id), down)
   t.same(recorded, [`user_deactivate ${id}`], 'a user who could not be deleted is inactive')
 })
@@ -51,7 +54,7 @@ t.test('a deletion has its entry although the sessions of a late login cannot be
   }
   await t.rejects(new UserManagement({ ...parts, sessions }).delete(by, id), { code: 'STORE_DOWN' })
   t.equal(await users.findById(id), undefined)
-  t.same(recorded, [`user_delete ${id}`])
+  t.same(recorded, [`user_deactivate ${id}`, `user_delete ${id}`])
 })
 
 t.test('a user who was created without the claims that were asked for has an entry', async (t) => {
