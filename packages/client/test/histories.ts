@@ -7,6 +7,7 @@ import type { KeyturnClient } from '../src/client.ts'
 import { type Client, type ClientOptions, LoggedOut } from '../src/index.ts'
 import type { Session } from '../src/session.ts'
 import type { SessionStorage } from '../src/storage.ts'
+import { reply } from './support.ts'
 import { type Fate, readToken, type Sent, type StorageKind, type Tab, World } from './world.ts'
 
 const timeoutMs = 30_000
@@ -24,10 +25,6 @@ export type Command =
   | { readonly do: 'pass' | 'jump'; readonly ms: number }
   | { readonly do: 'network'; readonly fates: readonly Fate[] }
   | { readonly do: 'end' }
-
-const reply = (status: number, body?: unknown, headers: Record<string, string> = {}): Fate => ({
-  instead: { status, body, headers }
-})
 
 const fate: fc.Arbitrary<Fate> = fc.oneof(
   { weight: 4, arbitrary: fc.constant({}) },
