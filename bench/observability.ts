@@ -1,20 +1,17 @@
 /*
  * What metrics and traces cost: `npm run build && node dist/bench/observability.js [verify] [refresh] [login] [own] [start]`.
  *
- * One process runs six copies of the service on the same stores (bench/variants.ts), which are measured in turn in each of ROUNDS
- * (15) rounds of SECONDS (2):
- *   metrics    the service as it is: metrics on, traces off
- *   control    the same once more: what its ratio differs from 1 by is what this benchmark cannot see
- *   without    its plugins/metrics.js counts nothing, and its src/timings.js measures nothing
- *   0 %        with OTEL_TRACES_SAMPLER=traceidratio and the argument 0: a span is begun for each request, and none is recorded
- *   1 %, 100 % with the arguments 0.01 and 1
- * A figure is the median of the rounds: CPU µs a request, user and system, of the process. A ratio is the median of the ratios of
- * the rounds, with the lower and the upper quartile: metrics by without, all others by metrics. The collector is in this process;
- * it reads everything and answers 200. The order of the variants changes from round to round.
+ * A service with switches (bench/switched-service.ts) serves slices of SLICE (0.5) seconds, in ROUNDS (60) pairs, on and off in turn:
+ *   control        nothing is switched: what its ratio differs from 1 by is what this benchmark cannot see
+ *   metrics        metrics on and off; traces are not loaded
+ *   0 %, 1 %, 100 %  traces on and off, at that share of sampled traces (OTEL_TRACES_SAMPLER=traceidratio); metrics on
+ * Off, a switch leaves one call of a function that returns. A figure is CPU µs a request, user and system, of the process: the median
+ * of the slices. A ratio is the median of the ratios of the pairs, with its 95 % confidence interval. The collector is in this
+ * process; it reads everything and answers 200.
  *
  * `own` is what a metric of a request and a span that is not recorded take when nothing else runs: the least that they can cost.
  *
- * After that: what a scrape costs, and a cold start of three of the copies with all their processes (bench/boot.ts).
+ * `start`: what a scrape costs, and a cold start with all processes (bench/boot.ts) without metrics, as it is, and with traces.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -29,22 +26,23 @@ import { requestBounds, Timings } from '../src/timings.ts'
 import { SdkTracing } from '../src/tracing/sdk.ts'
 import { readTraceparent } from '../src/tracing/traceparent.ts'
 import { openScope, type Scope } from '../test/faults/worlds.ts'
+import { serveCommand } from '../test/support/keyturn.ts'
 import { measureStart } from './boot.ts'
 import { cpuOf, figure, quantile, type Side } from './measure.ts'
 import { allLogins, chain, verifications } from './scenarios.ts'
-import { type Command, openSide, openStage, refreshBodies, type Service, type Stage } from './sides.ts'
+import { type Command, openKeyturn, openSide, openStage, refreshBodies, type Service, type Stage } from './sides.ts'
 import type { Load } from './client.ts'
-import type { Variant } from './variants.ts'
+import type { Switches } from './switches.ts'
 
-const rounds = Number(process.env.ROUNDS ?? 15)
-const seconds = Number(process.env.SECONDS ?? 2)
+const rounds = Number(process.env.ROUNDS ?? 60)
+const slice = Number(process.env.SLICE ?? 0.5)
 
-/** Requests before the first round, in seconds. */
+/** Requests before the first pair, in seconds. */
 const warmUp = 4
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** A copy of the compiled service: what Node compiles and optimises of one is not shared with another. */
+/** A copy of the compiled service, in which a plugin may be replaced. */
 function copyService(scope: Scope): string {
   const copy = mkdtempSync(join(root, 'dist/copy-'))
   scope.teardown(() => rmSync(copy, { recursive: true, force: true }))
@@ -53,16 +51,27 @@ function copyService(scope: Scope): string {
   return copy
 }
 
+const benchFile = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
+
+function copyWithSwitches(scope: Scope): string {
+  const copy = copyService(scope)
+  const switches = { metrics: 'metrics', tracing: 'traces' }
+  for (const [plugin, name] of Object.entries(switches)) {
+    const file = join(copy, 'dist/plugins', plugin)
+    renameSync(`${file}.js`, `${file}-original.js`)
+    writeFileSync(
+      `${file}.js`,
+      `import { switched } from ${JSON.stringify(benchFile('./switches.js'))}
+       import plugin from './${plugin}-original.js'
+       export default switched(plugin, '${name}')`
+    )
+  }
+  return copy
+}
+
 function copyWithoutMetrics(scope: Scope): string {
   const copy = copyService(scope)
-  cpSync(join(root, 'dist/bench/no-metrics.js'), join(copy, 'dist/plugins/metrics.js'))
-  renameSync(join(copy, 'dist/src/timings.js'), join(copy, 'dist/src/timings-original.js'))
-  writeFileSync(
-    join(copy, 'dist/src/timings.js'),
-    `export * from './timings-original.js'
-     import { Timings as Original } from './timings-original.js'
-     export class Timings extends Original { add() {} }`
-  )
+  cpSync(benchFile('./no-metrics.js'), join(copy, 'dist/plugins/metrics.js'))
   return copy
 }
 
@@ -80,64 +89,74 @@ async function openCollector(scope: Scope): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-const names = ['metrics', 'control', 'without', '0 %', '1 %', '100 %'] as const
-type Name = (typeof names)[number]
-
-function variantsOf(scope: Scope, collector: string): Readonly<Record<Name, Variant>> {
-  const traced = (share: string): Variant => ({
-    folder: copyService(scope),
-    env: {
-      OTEL_EXPORTER_OTLP_ENDPOINT: collector,
-      OTEL_TRACES_SAMPLER: 'traceidratio',
-      OTEL_TRACES_SAMPLER_ARG: share
-    }
-  })
-  return {
-    metrics: { folder: copyService(scope), env: {} },
-    control: { folder: copyService(scope), env: {} },
-    without: { folder: copyWithoutMetrics(scope), env: {} },
-    '0 %': traced('0'),
-    '1 %': traced('0.01'),
-    '100 %': traced('1')
-  }
+/** What is compared: the switches of the slices that are on and off, and the share of sampled traces. */
+interface Comparison {
+  readonly on: Switches
+  readonly off: Switches
+  readonly share?: string
 }
 
-/** The variants in one process, which ends with `scope`. */
-async function openVariants(
-  scope: Scope,
-  { settings }: Stage,
-  variants: Readonly<Record<Name, Variant>>
-): Promise<Readonly<Record<Name, Service>>> {
-  const file = fileURLToPath(new URL('./variants.js', import.meta.url))
-  const child = fork(file, { env: { ...settings, METRICS_TOKEN: 'bench' } })
+const allOn = { metrics: true, traces: true }
+const tracesOff = { metrics: true, traces: false }
+const comparisons: Readonly<Record<string, Comparison>> = {
+  control: { on: allOn, off: allOn },
+  metrics: { on: allOn, off: { metrics: false, traces: true } },
+  '0 %': { on: allOn, off: tracesOff, share: '0' },
+  '1 %': { on: allOn, off: tracesOff, share: '0.01' },
+  '100 %': { on: allOn, off: tracesOff, share: '1' }
+}
+
+const tracesOf = (collector: string, share: string) => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: collector,
+  OTEL_TRACES_SAMPLER: 'traceidratio',
+  OTEL_TRACES_SAMPLER_ARG: share
+})
+
+interface SwitchedService extends Service {
+  /** The CPU µs that the process has used so far. */
+  turn(switches: Switches): Promise<number>
+}
+
+async function openSwitched(scope: Scope, folder: string, env: Record<string, string>): Promise<SwitchedService> {
+  const child = fork(benchFile('./switched-service.js'), [folder], { env })
   scope.teardown(() => child.kill('SIGKILL'))
-  child.send(names.map((name) => variants[name]))
-  const failed = once(child, 'exit').then(() => Promise.reject(new Error('the process of the variants has ended')))
-  const [ports] = (await Promise.race([once(child, 'message'), failed])) as [readonly number[]]
+  const failed = once(child, 'exit').then(() => Promise.reject(new Error('the service has ended')))
   failed.catch(() => {})
-  const services = names.map((name, at) => [name, { pid: child.pid ?? 0, port: ports[at] ?? 0 }])
-  return Object.fromEntries(services)
-}
-
-/** CPU µs a request. */
-async function sample({ pid, ask }: Side): Promise<number> {
-  const before = cpuOf(pid)
-  const { requests } = await ask({ seconds })
-  return ((cpuOf(pid) - before) * 1e6) / requests
-}
-
-type Samples = Readonly<Record<Name, number>>
-
-async function measure(sides: Readonly<Record<Name, Side>>): Promise<readonly Samples[]> {
-  for (const name of names) await sides[name].ask({ seconds: warmUp })
-  const samples: Samples[] = []
-  while (samples.length < rounds) {
-    const order = names.map((_, at) => names[(at + samples.length) % names.length] as Name)
-    const round: Partial<Record<Name, number>> = {}
-    for (const name of order) round[name] = await sample(sides[name])
-    samples.push(round as Samples)
+  const answer = async (): Promise<number> => (await Promise.race([once(child, 'message'), failed]))[0]
+  const port = await answer()
+  return {
+    pid: child.pid ?? 0,
+    port,
+    turn(switches) {
+      child.send(switches)
+      return answer()
+    }
   }
-  return samples
+}
+
+interface Pair {
+  readonly on: number
+  readonly off: number
+}
+
+/** CPU µs a request of each slice. */
+async function measure({ turn }: SwitchedService, { ask }: Side, { on, off }: Comparison): Promise<readonly Pair[]> {
+  const sample = async (switches: Switches): Promise<number> => {
+    const before = await turn(switches)
+    const { requests } = await ask({ seconds: slice })
+    return ((await turn(switches)) - before) / requests
+  }
+  for (const switches of [on, off]) {
+    await turn(switches)
+    await ask({ seconds: warmUp / 2 })
+  }
+  const pairs: Pair[] = []
+  while (pairs.length < rounds) {
+    const isOnFirst = pairs.length % 2 === 0
+    const [first, second] = [await sample(isOnFirst ? on : off), await sample(isOnFirst ? off : on)]
+    pairs.push(isOnFirst ? { on: first, off: second } : { on: second, off: first })
+  }
+  return pairs
 }
 
 const scenarios: Readonly<Record<string, (stage: Stage, keyturn: Service) => Promise<Load>>> = {
@@ -146,45 +165,51 @@ const scenarios: Readonly<Record<string, (stage: Stage, keyturn: Service) => Pro
   login: async (stage) => allLogins(stage)
 }
 
-/** What the ratio of a variant is taken by. */
-const base = (name: Name): Name => (name === 'metrics' ? 'without' : 'metrics')
+/** The part of the values by which the 95 % confidence interval of their median ends on each side of it: the sign test. */
+const halfInterval = (count: number): number => 0.98 / Math.sqrt(count)
 
-/** The medians, and the ratios with their quartiles. */
-function row(scenario: string, samples: readonly Samples[]): string {
-  const cells = names.map((name) => {
-    const { median } = figure(samples.map((round) => round[name]))
-    const shown = median.toFixed(median < 1000 ? 1 : 0).padStart(8)
-    if (name === 'without') return shown
-    const ratios = samples.map((round) => round[name] / round[base(name)])
-    const [low, middle, high] = [0.25, 0.5, 0.75].map((part) => quantile(ratios, part).toFixed(3))
-    return `${shown}  ${middle} (${low}..${high})`
-  })
-  return [scenario.padEnd(8), ...cells].join('  ')
+function row(scenario: string, name: string, pairs: readonly Pair[]): string {
+  const [on, off] = [figure(pairs.map((pair) => pair.on)).median, figure(pairs.map((pair) => pair.off)).median]
+  const ratios = pairs.map((pair) => pair.on / pair.off)
+  const half = halfInterval(ratios.length)
+  const [low, middle, high] = [0.5 - half, 0.5, 0.5 + half].map((part) => quantile(ratios, part).toFixed(3))
+  const cells = [off, on].map((value) => value.toFixed(value < 1000 ? 1 : 0).padStart(8))
+  return [scenario.padEnd(8), name.padEnd(8), ...cells, ` ${middle} (${low}..${high})`].join('  ')
 }
 
 async function run(): Promise<void> {
   const scope = openScope()
   try {
     const stage = await openStage(scope)
-    const variants = variantsOf(scope, await openCollector(scope))
-    const services = await openVariants(scope, stage, variants)
-    const open = async (load: (keyturn: Service) => Promise<Load>): Promise<Record<Name, Side>> => {
-      const sides: Partial<Record<Name, Side>> = {}
-      for (const name of names) sides[name] = await openSide(scope, services[name], await load(services[name]))
-      return sides as Record<Name, Side>
-    }
-    const heads = names.map((name) =>
-      name === 'without' ? name.padStart(8) : `${name.padStart(8)}  ratio (quartiles)   `
-    )
-    console.log(['CPU µs  ', ...heads].join('  '))
-    for (const [name, load] of Object.entries(scenarios)) {
-      if (isChosen(name)) console.log(row(name, await measure(await open((keyturn) => load(stage, keyturn)))))
+    const collector = await openCollector(scope)
+    const chosen = Object.entries(scenarios).filter(([name]) => isChosen(name))
+    if (chosen.length > 0) {
+      console.log('CPU µs a request        off        on   ratio (95 %)')
+      await compareAll(scope, stage, collector, chosen)
     }
     if (!isChosen('start')) return
-    await showScrape(services.metrics)
-    await showStarts(stage, variants)
+    await showScrape(await openKeyturn(scope, stage, { METRICS_TOKEN: 'bench' }))
+    await showStarts(stage, copyWithoutMetrics(scope), tracesOf(collector, '0.01'))
   } finally {
     await scope.close()
+  }
+}
+
+async function compareAll(
+  scope: Scope,
+  stage: Stage,
+  collector: string,
+  chosen: readonly [string, (stage: Stage, keyturn: Service) => Promise<Load>][]
+): Promise<void> {
+  const folder = copyWithSwitches(scope)
+  for (const [name, comparison] of Object.entries(comparisons)) {
+    const { share } = comparison
+    const env = { ...stage.settings, ...(share !== undefined && tracesOf(collector, share)) }
+    const service = await openSwitched(scope, folder, env)
+    for (const [scenario, load] of chosen) {
+      const side = await openSide(scope, service, await load(stage, service))
+      console.log(row(scenario, name, await measure(service, side, comparison)))
+    }
   }
 }
 
@@ -216,6 +241,9 @@ async function showOwn(): Promise<void> {
   await tracing.close()
 }
 
+/** How many starts of each are measured. */
+const starts = 15
+
 /** How many scrapes are measured: one takes some milliseconds, and Linux counts hundredths of seconds. */
 const scrapes = 200
 
@@ -232,21 +260,22 @@ async function showScrape({ pid, port }: Service): Promise<void> {
   console.log(`\na scrape: ${ms.toFixed(1)} ms of CPU; one every 15 s is ${(ms / 150).toFixed(2)} % of a core`)
 }
 
-async function showStarts({ settings }: Stage, variants: Readonly<Record<Name, Variant>>): Promise<void> {
-  const compared = (['without', 'metrics', '1 %'] as const).map((name) => {
-    const { folder, env } = variants[name]
-    const command: Command = [process.execPath, join(folder, 'dist/src/cli/main.js'), 'serve']
-    return { name, command, env }
-  })
-  const starts = new Map(compared.map(({ name }) => [name, [] as { readyMs: number; cpuMs: number }[]]))
-  for (let round = 0; round <= rounds; round++)
+async function showStarts({ settings }: Stage, folderWithout: string, traces: Record<string, string>): Promise<void> {
+  const without: Command = [process.execPath, join(folderWithout, 'dist/src/cli/main.js'), 'serve']
+  const compared = [
+    { name: 'without', command: without, env: {} },
+    { name: 'metrics', command: serveCommand, env: {} },
+    { name: '1 %', command: serveCommand, env: traces }
+  ]
+  const figures = new Map(compared.map(({ name }) => [name, [] as { readyMs: number; cpuMs: number }[]]))
+  for (let round = 0; round <= starts; round++)
     for (const { name, command, env } of compared) {
       const start = await measureStart({ name, command, env: { ...settings, LOG_LEVEL: 'info', PORT: '0', ...env } })
       // The first round fills the caches of the file system.
-      if (round > 0) starts.get(name)?.push(start)
+      if (round > 0) figures.get(name)?.push(start)
     }
   console.log('\nstart     ready ms  (least)  CPU ms')
-  for (const [name, samples] of starts) {
+  for (const [name, samples] of figures) {
     const [ready, cpu] = [figure(samples.map(({ readyMs }) => readyMs)), figure(samples.map(({ cpuMs }) => cpuMs))]
     const cells = [
       ready.median.toFixed(0).padStart(8),
@@ -268,7 +297,7 @@ if (unknown.length > 0) {
 const isChosen = (name: string): boolean => named.length === 0 || named.includes(name)
 
 const load = (): string => (loadavg()[0] ?? 0).toFixed(1)
-console.log(`ROUNDS=${rounds} SECONDS=${seconds} node dist/bench/observability.js ${named.join(' ')}`)
+console.log(`ROUNDS=${rounds} SLICE=${slice} node dist/bench/observability.js ${named.join(' ')}`)
 console.log(`Node ${process.version}, ${cpus().length} cores, ${cpus()[0]?.model}, load ${load()} at the start\n`)
 if (named.join() !== 'own') await run()
 if (isChosen('own')) await showOwn()
