@@ -9,6 +9,7 @@ import { checkSigningKey } from '../keys/import.ts'
 import { openDatabase, openDjangoTable } from '../stores/open.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { missingRights, readOnlyReason } from '../stores/sql/rights.ts'
+import { missingSchema } from '../stores/sql/schemas.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { tracingWarnings } from '../tracing/settings.ts'
@@ -53,6 +54,8 @@ async function checkDatabase(config: Config): Promise<string> {
   try {
     const readOnly = await readOnlyReason(database)
     if (readOnly !== undefined) throw new Refusal(`PostgreSQL responds, but cannot be written. ${readOnly}`)
+    const noSchema = await missingSchema(database)
+    if (noSchema !== undefined) throw new Refusal(`PostgreSQL responds, but has no schema for the tables. ${noSchema}`)
     const missing = await missingRights(database, await openDjangoTable(config, database))
     if (missing.length > 0)
       throw new Refusal(`PostgreSQL responds, but privileges are missing. Run: ${missing.join('; ')}`)

@@ -9,6 +9,7 @@ import { inspectOutstanding, inspectUsers, type UsersInspection } from '../store
 import { hasTable } from '../stores/sql/django-table.ts'
 import { pendingMigrations } from '../stores/sql/migrate.ts'
 import { missingRights, readOnlyReason } from '../stores/sql/rights.ts'
+import { missingSchema } from '../stores/sql/schemas.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
 import { print, Refusal } from './terminal.ts'
@@ -57,6 +58,8 @@ async function examineTables(database: SqlDatabase): Promise<Finding> {
 async function examineRights(config: Config, database: SqlDatabase): Promise<Finding[]> {
   const readOnly = await readOnlyReason(database)
   if (readOnly !== undefined) return [['error', `PostgreSQL cannot be written. ${readOnly}`]]
+  const noSchema = await missingSchema(database)
+  if (noSchema !== undefined) return [['error', `PostgreSQL has no schema for the tables. ${noSchema}`]]
   const missing = await missingRights(database, await openDjangoTable(config, database))
   return missing.map((grant) => ['error', `A privilege is missing. Run: ${grant}`])
 }

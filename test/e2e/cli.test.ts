@@ -399,6 +399,10 @@ t.test('check-config and doctor report a PostgreSQL that cannot be used', { skip
   await db.query('REVOKE USAGE ON SCHEMA public FROM public')
   const grant = new RegExp(`GRANT USAGE ON SCHEMA public TO ${role}`)
   await report({ code: 1, out: grant }, own)
+
+  await db.query(`ALTER ROLE ${role} SET search_path = typo`)
+  const missing = new RegExp(`The schema typo does not exist\\. .* CREATE SCHEMA typo AUTHORIZATION ${role}`)
+  await report({ code: 1, out: missing }, own, django)
 })
 
 t.test('commands on users of Django', { skip: withoutPostgres() }, async (t) => {

@@ -215,7 +215,7 @@ const insufficientPrivilege = '42501'
 /** undefined_table (also one in a schema that the user may not use) and undefined_column. */
 const undefinedNames: ReadonlySet<string> = new Set(['42P01', '42703'])
 const ofDatabase: ReadonlySet<string> = new Set([insufficientPrivilege, ...undefinedNames])
-/** invalid_schema_name: the user may use none of its search_path. */
+/** invalid_schema_name: the schemas in search_path do not exist, or the user may not use them. */
 const noSchema = '3F000'
 
 /** Advice if server and client do not agree on TLS. */
@@ -244,7 +244,8 @@ function advise({ code = '', message }: PostgresFailure, sql: string): string {
     const right = /^\s*CREATE\b/i.test(sql) ? 'CREATE' : 'USAGE'
     return `; GRANT ${right} ON SCHEMA ${schema} to the user of DATABASE_URL`
   }
-  if (code === noSchema) return '; GRANT USAGE and CREATE ON SCHEMA public to the user of DATABASE_URL'
+  if (code === noSchema)
+    return '; no schema in search_path exists that the user of DATABASE_URL may use (keyturn check-config reports what to do)'
   if (code === insufficientPrivilege)
     return `; GRANT ${rightsOf(sql, message)} to the user of DATABASE_URL (keyturn check-config lists what is missing)`
   if (undefinedNames.has(code))

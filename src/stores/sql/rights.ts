@@ -1,5 +1,6 @@
 import type { SqlDatabase } from './connection.ts'
 import type { DjangoTable, UserColumn } from './django-table.ts'
+import { readSearchPath } from './schemas.ts'
 
 type Right = 'SELECT' | 'INSERT' | 'UPDATE' | 'DELETE'
 
@@ -44,29 +45,27 @@ export async function readOnlyReason(db: SqlDatabase): Promise<string | undefine
 /**
  * The privileges that the user of DATABASE_URL lacks, each as the statement that grants it; `django` is USERS_TABLE. Missing
  * tables are skipped. A table with row level security but without a policy for the user seems empty, so a missing policy is
- * reported too. Without USAGE on any schema, only that is reported, since no table can be found. Throws KeyturnError
- * STORE_DOWN.
+ * reported too. Without USAGE on any schema, only that is reported, since no table can be found; `missingSchema` reports that
+ * no schema exists. Throws KeyturnError STORE_DOWN.
  */
 export async function missingRights(db: SqlDatabase, django: DjangoTable | undefined): Promise<readonly string[]> {
-  const [account] = await db.query<{ user: string; schema: string | null; path: string }>(
-    "SELECT quote_ident(current_user) AS user, current_schema() AS schema, current_setting('search_path') AS path"
-  )
-  if (account !== undefined && account.schema === null)
-    return [`GRANT USAGE ON SCHEMA ${account.path.split(/, */).at(-1)} TO ${account.user}`]
+  const { user, schemas, isUsable } = await readSearchPath(db)
+  const unusable = schemas.findLast(({ exists }) => exists)
+  if (!isUsable && unusable !== undefined) return [`GRANT USAGE ON SCHEMA ${unusable.name} TO ${user}`]
   const wanted = [...ownWanted(), ...(django === undefined ? [] : djangoWanted(django))]
   const missing: string[] = []
   for (const { table, right, column } of wanted) {
-    const [row] = await db.query<{ user: string; has: boolean | null }>(
-      `SELECT quote_ident(current_user) AS user, CASE WHEN to_regclass($1) IS NULL THEN NULL
+    const [row] = await db.query<{ has: boolean | null }>(
+      `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL
          WHEN $3::text IS NULL THEN has_table_privilege(to_regclass($1), $2)
          ELSE has_column_privilege(to_regclass($1), $3, $2) END AS has`,
       [table, right, column ?? null]
     )
     const columns = column === undefined ? '' : ` ("${column}")`
-    if (row?.has === false) missing.push(`GRANT ${right}${columns} ON ${table} TO ${row.user}`)
+    if (row?.has === false) missing.push(`GRANT ${right}${columns} ON ${table} TO ${user}`)
   }
   for (const table of new Set(wanted.map((each) => each.table)))
-    if (await isHidden(db, table)) missing.push(`CREATE POLICY keyturn ON ${table} TO ${account?.user} USING (true)`)
+    if (await isHidden(db, table)) missing.push(`CREATE POLICY keyturn ON ${table} TO ${user} USING (true)`)
   return missing
 }
 

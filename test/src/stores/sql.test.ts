@@ -21,6 +21,7 @@ import { makeOneTimeTokenStore } from '../../../src/stores/sql/one-time-tokens.t
 import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { missingRights, ownRights, readOnlyReason } from '../../../src/stores/sql/rights.ts'
+import { missingSchema } from '../../../src/stores/sql/schemas.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import type { UserStore } from '../../../src/users/store.ts'
 import { makeUserStore } from '../../../src/stores/sql/users.ts'
@@ -113,6 +114,37 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     t.same(await makeUserStore(other, makeManualClock()).list('', 10), [])
   })
 
+  await t.test('a schema that does not exist is reported as such, and no privilege on it', async (t) => {
+    const { db, address } = await openEmpty(t)
+    const searching = (path: string) => {
+      const options = encodeURIComponent(`-c search_path=${path.replaceAll(' ', '\\ ')}`)
+      const opened = openPostgres(`${address}${address.includes('?') ? '&' : '?'}options=${options}`)
+      t.teardown(() => opened.close())
+      return opened
+    }
+    const where = 'in DATABASE_URL, or with ALTER ROLE or ALTER DATABASE'
+    const correct = `Correct search_path (${where}), or run: CREATE SCHEMA`
+    const [{ user = '' } = {}] = await db.query<{ user: string }>('SELECT quote_ident(current_user) AS user')
+    const rows = [
+      ['Typo', `The schema typo does not exist. ${correct} typo AUTHORIZATION ${user}`],
+      ['"A, ""b"""', `The schema "A, ""b""" does not exist. ${correct} "A, ""b""" AUTHORIZATION ${user}`],
+      ['one, two', `None of the schemas one, two exists. ${correct} two AUTHORIZATION ${user}`],
+      ['""', `search_path names none (it is ""). Set it ${where}`],
+      ['"$user"', `search_path names none (it is "$user"). Set it ${where}`]
+    ] as const
+    for (const [path, message] of rows) {
+      const lost = searching(path)
+      t.equal(await missingSchema(lost), message)
+      t.same(await missingRights(lost, undefined), [], path)
+      await t.rejects(migrate(lost), { code: 'STORE_DOWN', message: /; no schema in search_path exists / }, path)
+    }
+    await db.query('DROP SCHEMA public')
+    t.equal(await missingSchema(db), `The schema public does not exist. ${correct} public AUTHORIZATION ${user}`)
+    await db.query(`CREATE SCHEMA ${user}`)
+    t.equal(await missingSchema(db), undefined, "the user's own schema")
+    t.equal(await missingSchema(searching('none, pg_catalog')), undefined)
+  })
+
   await t.test('exclusive transactions take turns', async (t) => {
     const { db, address } = await openEmpty(t)
     const other = reopen(t, db, address)
@@ -178,8 +210,9 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
 
     await db.query('REVOKE USAGE ON SCHEMA public FROM public')
     t.same(await missingRights(reader, undefined), [`GRANT USAGE ON SCHEMA public TO ${role}`], 'no table can be found')
+    t.equal(await missingSchema(reader), undefined, 'but the schema exists')
     await t.rejects(migrate(reader), {
-      message: /; GRANT USAGE and CREATE ON SCHEMA public to the user of DATABASE_URL$/
+      message: /; no schema in search_path exists that the user of DATABASE_URL may use \(keyturn check-config reports /
     })
     await db.query(`GRANT USAGE ON SCHEMA public TO ${role}`)
     t.same(await migrate(reader), [], 'nothing has to be created')
