@@ -19,7 +19,8 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     request.refusal = error
     const { userId: user_id, sid, verdict } = error
     if (user_id !== undefined) request.outcome = { ...request.outcome, user_id, sid, verdict }
-    if (error.status >= 500) logError(error, request)
+    // A coding that is not implemented is the client's choice, and nothing for the operator to fix.
+    if (error.status >= 500 && error.code !== 'TRANSFER_CODING') logError(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
     const isByClient = isOAuth || error.code === 'CLIENT_INVALID'
     const challenge = isByClient ? basicChallenge(error) : bearerChallenge(error, scheme)
@@ -104,6 +105,17 @@ function asKeyturnError(error: FastifyError, request: FastifyRequest): KeyturnEr
 export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return
   const [status, text] = brokenRequests[error.code ?? ''] ?? ['400 Bad Request', 'Malformed HTTP request.']
+  answerAndClose(socket, status, text)
+}
+
+/** Answers CONNECT, which a server that is not a proxy need not implement (RFC 9110 §9.3.6). */
+export function refuseTunnel(socket: Socket): void {
+  // Node does not listen on this socket any more.
+  socket.on('error', () => socket.destroy())
+  answerAndClose(socket, '501 Not Implemented', new KeyturnError('METHOD', { detail: 'CONNECT' }).text)
+}
+
+function answerAndClose(socket: Socket, status: string, text: string): void {
   const body = JSON.stringify({ detail: text })
   if (socket.writable) {
     const fields = {

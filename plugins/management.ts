@@ -4,8 +4,7 @@ import fp from 'fastify-plugin'
 import type { Config } from '../src/config/settings.ts'
 import { KeyturnError } from '../src/errors.ts'
 import { connectionLimits } from './connections.ts'
-import { answerBrokenRequest } from './errors.ts'
-import { checkExpectations } from './protocol.ts'
+import { handleProtocol, refuseBroken } from './protocol.ts'
 
 /**
  * With MANAGEMENT_PORT, a separate server, `app.management`, serves health, metrics, the management endpoints and the console;
@@ -25,8 +24,8 @@ function openManagement(app: FastifyInstance, config: Config): Server {
   })
   server.setTimeout(connectionTimeout)
   server.maxHeadersCount = 0
-  server.on('clientError', answerBrokenRequest)
-  checkExpectations(server)
+  server.on('clientError', refuseBroken)
+  handleProtocol(server)
 
   const [own, shared] = [new Set<string>(), new Set<string>()]
   app.addHook('onRoute', ({ url, config: route }) => {

@@ -31,7 +31,7 @@ export function whichRequest(request: FastifyRequest) {
 }
 
 /** The methods that the service knows; a client could invent others. Source: OpenTelemetry, http.request.method. */
-const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+export const methods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 /** The method of a request in metrics and spans. */
 export const methodOf = ({ method }: FastifyRequest): string => (methods.has(method) ? method : '_OTHER')

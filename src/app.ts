@@ -14,7 +14,7 @@ import cookie from '../plugins/cookie.ts'
 import cors from '../plugins/cors.ts'
 import docs from '../plugins/docs.ts'
 import drain from '../plugins/drain.ts'
-import errors, { answerBrokenRequest } from '../plugins/errors.ts'
+import errors from '../plugins/errors.ts'
 import { fields } from '../plugins/fields.ts'
 import flows from '../plugins/flows.ts'
 import form from '../plugins/form.ts'
@@ -26,7 +26,7 @@ import management from '../plugins/management.ts'
 import metrics from '../plugins/metrics.ts'
 import negotiation from '../plugins/negotiation.ts'
 import passwords from '../plugins/passwords.ts'
-import protocol, { rewriteTarget } from '../plugins/protocol.ts'
+import protocol, { refuseBroken, rewriteTarget } from '../plugins/protocol.ts'
 import rateLimit from '../plugins/rate-limit.ts'
 import requests, { requestIdOf } from '../plugins/requests.ts'
 import revocationStreams from '../plugins/revocation-streams.ts'
@@ -120,7 +120,7 @@ const serverOptions = (config: Config, log: Logger): FastifyHttpOptions<Server> 
   return503OnClosing: false,
   forceCloseConnections: false,
   rewriteUrl: rewriteTarget,
-  clientErrorHandler: answerBrokenRequest,
+  clientErrorHandler: refuseBroken,
   trustProxy: trustedProxies(config.forwardedAllowIps),
   // As long as the header block may be. The route then refuses a parameter that names nothing, after its hooks.
   routerOptions: { ignoreTrailingSlash: true, maxParamLength: maxHeaderSize }

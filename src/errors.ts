@@ -19,6 +19,7 @@ export const errorTable = {
   BODY_UNREADABLE: { status: 400, text: (detail) => detail },
   HOST_INVALID: { status: 400, text: 'The request must have exactly one valid Host field.' },
   EXPECTATION: { status: 417, text: 'The request expects more than 100-continue.' },
+  TRANSFER_CODING: { status: 501, text: 'The only transfer coding that is implemented is chunked.' },
   NO_METADATA: { status: 404, text: 'There is no metadata, since the setting ISSUER is not a URL.' },
   NOT_FOUND: { status: 404, text: 'Not found.' },
   NAME_TAKEN: { status: 409, text: 'This name is already taken.' },

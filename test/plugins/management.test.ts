@@ -73,3 +73,16 @@ t.test('on MANAGEMENT_PORT 100-continue is an expectation that is met, and any o
     t.equal(await text(answer), body, expect)
   }
 })
+
+t.test('on MANAGEMENT_PORT, CONNECT and OPTIONS * are answered too', async (t) => {
+  const { port } = await openManaged(t)
+  for (const [method, path, status] of [
+    ['CONNECT', 'example.com:443', 501],
+    ['OPTIONS', '*', 204]
+  ] as const) {
+    const asked = request({ port, host: '127.0.0.1', method, path }).end()
+    const [answer] = (await Promise.race([once(asked, 'response'), once(asked, 'connect')])) as [IncomingMessage]
+    t.equal(answer.statusCode, status, method)
+    asked.destroy()
+  }
+})

@@ -326,6 +326,119 @@ t.test('malformed HTTP gets a response in our format', async (t) => {
   t.match(await send(`POST ${verify} HTTP/1.1\r\n${expects}`), /^HTTP\/1\.1 100 .*HTTP\/1\.1 200/s)
 })
 
+t.test('a transfer coding besides chunked is refused, and its connection is closed', async (t) => {
+  const { app, log, logIn } = await openApp(t)
+  const { access } = await logIn()
+  const send = await listen(app)
+  const token = JSON.stringify({ token: access })
+  const body = `${token.length.toString(16)}\r\n${token}\r\n0\r\n\r\n`
+  const post = (fields: readonly string[], version = '1.1'): string =>
+    [`POST ${verify} HTTP/${version}`, 'Host: x', 'Content-Type: application/json', ...fields, '', body].join('\r\n')
+  const next = 'GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+  const unknown = 'The only transfer coding that is implemented is chunked.'
+  const faulty = 'The request cannot be read.'
+  const rows: readonly (readonly [fields: readonly string[], status: number, detail: string, version?: string])[] = [
+    ...[['gzip, chunked'], ['gzip', 'chunked'], ['identity, chunked'], ['gzip;q=1,x-other , Chunked']].map(
+      (codings) => [codings.map((each) => `Transfer-Encoding: ${each}`), 501, unknown] as const
+    ),
+    [['Transfer-Encoding: gzip, chunked', 'Expect: 100-continue'], 501, unknown],
+    [['Transfer-Encoding: chunked, chunked'], 400, faulty],
+    [['Transfer-Encoding: chunked', 'Transfer-Encoding: chunked'], 400, faulty],
+    [['Transfer-Encoding: chunked'], 400, faulty, '1.0'],
+    ...['gzip', 'identity', 'chunked, gzip', 'chunked;q=1', 'gzip, chunked, gzip', ''].map(
+      (coding) => [[`Transfer-Encoding: ${coding}`], 400, faulty] as const
+    )
+  ]
+  for (const [fields, status, detail, version] of rows) {
+    const name = `HTTP/${version ?? '1.1'} ${fields.join(', ')}`
+    const answer = await send(`${post(fields, version)}${next}`)
+    t.equal(answer.match(/HTTP\/1\.1 /g)?.length, 1, `${name}: one answer, and nothing after it`)
+    const [head = '', sent] = answer.split('\r\n\r\n')
+    t.match(head, new RegExp(`^HTTP/1\\.1 ${status} [^]*\r\nconnection: close(\r\n|$)`, 'i'), name)
+    // If the parser of Node finds the fault first, the detail is its own.
+    const details = [detail, ...(detail === faulty ? ['Malformed HTTP request.'] : [])]
+    t.ok(details.map((each) => JSON.stringify({ detail: each })).includes(sent ?? ''), name)
+  }
+  t.match(
+    log.find(({ status }) => status === 501),
+    { level: 30, refusal: 'TRANSFER_CODING' }
+  )
+  t.notOk(
+    log.some(({ level }) => Number(level) > 30),
+    'and nothing for the operator to fix'
+  )
+  for (const codings of ['chunked', ', CHUNKED'])
+    t.match(
+      await send(`${post([`Transfer-Encoding: ${codings}`])}${next}`),
+      /^HTTP\/1\.1 200 .*HTTP\/1\.1 200 /s,
+      codings
+    )
+})
+
+t.test('what cannot be parsed is answered in turn, and no request twice', async (t) => {
+  const { app } = await openApp(t)
+  await listen(app)
+  const { port } = app.server.address() as AddressInfo
+  const statuses = (answer: string) => [...answer.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status))
+
+  const socket = connect(port, '127.0.0.1').setEncoding('utf8')
+  socket.write('GET /nowhere HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n')
+  let answer = ''
+  for await (const chunk of socket) {
+    answer += chunk
+    if (answer.endsWith('{"detail":"Not found."}')) socket.write('not a chunk\r\n')
+  }
+  t.same(statuses(answer), [404], 'a body, after its request was answered')
+
+  const answersTo = async (text: string): Promise<readonly number[]> => {
+    // Left open: a client that closes its side gives up the responses that it waits for.
+    const pipelined = connect(port, '127.0.0.1').setEncoding('utf8')
+    pipelined.write(text)
+    return statuses((await pipelined.toArray()).join(''))
+  }
+  // Hashing a password takes a while.
+  const body = JSON.stringify({ username: 'x', password: 'x' })
+  const head = `Host: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}`
+  const login = `POST /api/token/ HTTP/1.1\r\n${head}\r\n\r\n${body}`
+  t.same(await answersTo(`${login}not HTTP\r\n\r\n`), [401, 400], 'malformed HTTP, after a request')
+  t.same(await answersTo(`${login}CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n`), [401, 501], 'CONNECT, after a request')
+})
+
+t.test('CONNECT is answered, and its connection is closed', async (t) => {
+  const { app } = await openApp(t)
+  const send = await listen(app)
+  for (const target of ['example.com:443', '127.0.0.1:22']) {
+    const answer = await send(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\nGET / HTTP/1.1\r\n\r\n`)
+    const [head = '', body] = answer.split('\r\n\r\n')
+    t.match(
+      head,
+      /^HTTP\/1\.1 501 Not Implemented\r\n.*\r\ncontent-type: application\/json\r\n.*\r\nconnection: close$/is
+    )
+    t.equal(body, '{"detail":"Method \\"CONNECT\\" not allowed."}')
+  }
+})
+
+t.test('OPTIONS * is answered for the server as a whole', async (t) => {
+  for (const env of [{}, { CORS_ORIGINS: 'https://app.example' }]) {
+    const { app, log } = await openApp(t, env)
+    const send = await listen(app)
+    for (const target of ['*', 'http://id.example.com', 'http://id.example.com:8000']) {
+      const answer = await send(`OPTIONS ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+      t.match(answer, /^HTTP\/1\.1 204 No Content\r\n/, target)
+      t.match(answer, /\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n/i, target)
+      t.match(answer, /\r\nx-request-id: /i, target)
+      t.match(log.at(-1), { status: 204, method: 'OPTIONS' })
+    }
+    t.match(await send('OPTIONS * HTTP/1.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 400 /, 'without Host')
+    for (const target of ['http://id.example.com/', '/'])
+      t.match(
+        await send(`OPTIONS ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`),
+        /^HTTP\/1\.1 404 /,
+        target
+      )
+  }
+})
+
 t.test('an expectation beside 100-continue is refused before anything of the body is asked for', async (t) => {
   const { app } = await openApp(t)
   const send = await listen(app)
