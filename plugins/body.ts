@@ -4,7 +4,7 @@ import fp from 'fastify-plugin'
 import { KeyturnError } from '../src/errors.ts'
 import { valuesOf } from '../src/header-fields.ts'
 import { JsonDepthError, parseJson } from '../src/json.ts'
-import { parseMultipart } from './multipart.ts'
+import { MultipartError, parseMultipart } from './multipart.ts'
 
 /**
  * Parses request bodies as Django REST framework does: JSON, forms and multipart; the last of repeated names wins; a request
@@ -52,12 +52,11 @@ function readJson(bytes: Buffer): unknown {
 }
 
 async function readMultipart(bytes: Buffer, contentType: string): Promise<unknown> {
-  if (!/;\s*boundary=/i.test(contentType))
-    throw unreadable('Multipart form parse error - Invalid boundary in multipart: None')
   try {
     return await parseMultipart(bytes, contentType)
-  } catch {
-    throw unreadable('Multipart form parse error - the body is not what its boundary says')
+  } catch (error) {
+    const reason = error instanceof MultipartError ? error.message : 'the body is not what its boundary says'
+    throw unreadable(`Multipart form parse error - ${reason}`)
   }
 }
 

@@ -25,6 +25,10 @@ const boundary = { 'content-type': 'multipart/form-data; boundary=----part' }
 const part = (name: string, value: string, filename?: string): string =>
   `------part\r\nContent-Disposition: form-data; name="${name}"${filename === undefined ? '' : `; filename="${filename}"`}\r\n\r\n${value}\r\n`
 
+/** A part in this Content-Transfer-Encoding. */
+const encodedPart = (encoding: string, name: string, value: string): string =>
+  part(name, value).replace('\r\n\r\n', `\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n`)
+
 const multipart = (...parts: readonly string[]): string => `${parts.join('')}------part--\r\n`
 
 interface Row {
@@ -146,11 +150,27 @@ t.test('content types', async (t) => {
       body: 'token=x',
       status: 400,
       answer: detail('Multipart form parse error - the body is not what its boundary says')
-    }
+    },
+    ...['quoted-printable', 'x-uuencode', 'base64url', ''].map((encoding) => ({
+      name: `Keyturn: a part in ${encoding}, which Django takes for the text itself`,
+      headers: boundary,
+      body: multipart(encodedPart(encoding, 'token', 'x')),
+      status: 400,
+      answer: detail('Multipart form parse error - a part has a Content-Transfer-Encoding other than base64')
+    })),
+    ...['x', 'eA', 'eA==x', 'e_8='].map((value) => ({
+      name: `Keyturn: a part whose base64 is invalid: ${value}`,
+      headers: boundary,
+      body: multipart(encodedPart('base64', 'token', value)),
+      status: 400,
+      answer: detail('Multipart form parse error - a part has invalid base64')
+    }))
   ]
   for (const { path } of endpoints) for (const row of rows) await check(t, path, row)
 
   const { access } = login
+  const inBase64 = (text: string): string => Buffer.from(text).toString('base64')
+  const inLines = inBase64(access).replace(/.{76}/g, '$&\r\n')
   const good: readonly (readonly [name: string, type: string, body: string])[] = [
     ['JSON', 'application/json', JSON.stringify({ token: access })],
     ['JSON with a charset', 'application/json; charset=utf-8', JSON.stringify({ token: access })],
@@ -164,6 +184,21 @@ t.test('content types', async (t) => {
     ['multipart, a preamble', boundary['content-type'], `This is a form.\r\n${multipart(part('token', access))}`],
     ['multipart, an epilogue', boundary['content-type'], `${multipart(part('token', access))}That was a form.`],
     ['multipart, no line break at the end', boundary['content-type'], multipart(part('token', access)).trimEnd()],
+    [
+      'multipart, white space after each boundary (RFC 2046 §5.1.1)',
+      boundary['content-type'],
+      multipart(part('a', ' '), part('token', access)).replaceAll(/^------part(--)?/gm, '$& \t ')
+    ],
+    ['multipart, in base64', boundary['content-type'], multipart(encodedPart('Base64', 'token', inBase64(access)))],
+    ['multipart, in lines of base64', boundary['content-type'], multipart(encodedPart('base64 ', 'token', inLines))],
+    ...['7bit', '8BIT', 'binary'].map(
+      (encoding) =>
+        [
+          `multipart, in ${encoding}`,
+          boundary['content-type'],
+          multipart(encodedPart(encoding, 'token', access))
+        ] as const
+    ),
     [
       'multipart, other parts beside it',
       boundary['content-type'],
@@ -187,6 +222,16 @@ t.test('content types', async (t) => {
       await check(t, '/api/token/verify/', { ...row, status: 200, answer: '{}' })
     }
   }
+})
+
+t.test('a password in base64 is decoded, also if it is not ASCII', async (t) => {
+  const { addUser, post } = await openApp(t)
+  await addUser('vitor', 'pässword \u{1f511}')
+  const encoded = Buffer.from('pässword \u{1f511}').toString('base64')
+  const body = multipart(part('username', 'vitor'), encodedPart('base64', 'password', encoded))
+  t.equal((await post('/api/token/', body, boundary)).statusCode, 200)
+  const bare = multipart(part('username', 'vitor'), part('password', encoded))
+  t.equal((await post('/api/token/', bare, boundary)).statusCode, 401)
 })
 
 t.test('bodies', async (t) => {
