@@ -22,7 +22,7 @@ async function errors(app: FastifyInstance, { scheme }: ErrorsOptions): Promise<
     // A coding that is not implemented is the client's choice, and nothing for the operator to fix.
     if (error.status >= 500 && error.code !== 'TRANSFER_CODING') logError(error, request)
     const isOAuth = request.url.startsWith('/oauth/')
-    const isByClient = isOAuth || error.code === 'CLIENT_INVALID'
+    const isByClient = isOAuth || error.code === 'CLIENT_INVALID' || request.client !== undefined
     const challenge = isByClient ? basicChallenge(error) : bearerChallenge(error, scheme)
     if (challenge !== undefined) reply.header('www-authenticate', challenge)
     if (error.status === 503 || error.status === 429) reply.header('retry-after', app.retryAfter(error.retryAfter))
@@ -60,9 +60,9 @@ function makeErrorLogger(): (error: KeyturnError, request: FastifyRequest) => vo
   }
 }
 
-/** How a client authenticates: RFC 6749 §5.2. */
-const basicChallenge = ({ oauthStatus }: KeyturnError): string | undefined =>
-  oauthStatus === 401 ? 'Basic realm="api"' : undefined
+/** How a client authenticates (RFC 6749 §5.2), also if another client may have the scope that this one lacks. */
+const basicChallenge = ({ code, oauthStatus }: KeyturnError): string | undefined =>
+  oauthStatus === 401 || code === 'SCOPE_MISSING' ? 'Basic realm="api"' : undefined
 
 /** As in Django REST framework; with an error code after an invalid token, and without one after no token (RFC 6750 §3). */
 function bearerChallenge({ status, bearer }: KeyturnError, scheme: string): string | undefined {

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import makeRouter from 'find-my-way'
 import { KeyturnError } from '../src/errors.ts'
+import { isPreferred } from '../src/header-fields.ts'
 
 interface Path {
   readonly url: string
@@ -50,7 +51,7 @@ async function negotiation(app: FastifyInstance): Promise<void> {
     const isOurs = request.url.startsWith('/api/') && endpoint?.config.answersAll !== true
     const { accept } = request.headers
     const alsoMakes = endpoint?.config.alsoMakes
-    const isMade = alsoMakes !== undefined && accept?.toLowerCase().includes(alsoMakes) === true
+    const isMade = alsoMakes !== undefined && isPreferred(alsoMakes, accept)
     if (isOurs && !isMade && !isAcceptable(accept)) done(new KeyturnError('NOT_ACCEPTABLE'))
     else if (request.is404 && path !== undefined && request.method !== 'OPTIONS')
       done(new KeyturnError('METHOD', { detail: request.method }))

@@ -103,22 +103,15 @@ function isAllowed(app: FastifyInstance, { id, createdAt }: Client): boolean {
 
 /** GET /api/revocations/: what has been revoked, to services that verify tokens themselves. */
 const revocations: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
-  const options = {
-    schema,
-    ...streams,
-    config: { ...streams.config, event: 'revocations' as const },
-    preValidation: app.authenticateClient
-  }
+  const config = { ...streams.config, event: 'revocations' as const }
+  const options = { schema, config, preValidation: app.authenticateClient }
   app.get('/api/revocations', options, async (request, reply) => {
     const { client } = request
     if (!client.scopes.includes(scope)) throw new KeyturnError('SCOPE_MISSING')
     reply.header('cache-control', 'no-store')
     const cursor = lastEventId(request) ?? (request.query.after || undefined)
     if (!wantsEvents(request)) return app.revocationStreams.page(cursor)
-    return sendEvents(
-      reply,
-      app.revocationStreams.open(cursor, () => isAllowed(app, client))
-    )
+    return sendEvents(request, reply, () => app.revocationStreams.open(cursor, () => isAllowed(app, client)))
   })
 }
 export default revocations

@@ -106,14 +106,16 @@ const audit: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       ...adminRefusals(wrongQuery(ListQuery), 'BUSY')
     }
   }
-  const options = { schema, ...streams, config: { ...config, ...streams.config }, onRequest: app.admit(scope) }
+  const options = { schema, config: { ...config, ...streams.config }, onRequest: app.admit(scope) }
   app.get('/api/admin/audit', options, async (request, reply) => {
     const { after, limit, order, user_id: userId, event } = request.query
     reply.header('cache-control', 'no-store')
     if (wantsEvents(request)) {
       const isAllowed = () => app.isStillAdmitted(request, scope)
       const place = placeOf(request, after)
-      return sendEvents(reply, await app.auditStreams.open({ after: place, filter: { userId, event }, isAllowed }))
+      return sendEvents(request, reply, () =>
+        app.auditStreams.open({ after: place, filter: { userId, event }, isAllowed })
+      )
     }
     if (order === undefined) {
       const entries = await app.stores.audit.list(after, limit, { userId, event })

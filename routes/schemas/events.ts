@@ -1,22 +1,18 @@
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { isPreferred } from '../../src/header-fields.ts'
 
 const mediaType = 'text/event-stream'
 
 /** Options of a route that can also answer with a stream of server-sent events. */
-export const streams = {
-  config: { alsoMakes: mediaType },
-  // A stream does not end, so a HEAD request would never be answered.
-  exposeHeadRoute: false
-}
+export const streams = { config: { alsoMakes: mediaType } }
 
 /** Such a stream as the content of a response. */
 export const anEventStream = (example: string) => ({
   [mediaType]: { schema: { type: 'string', examples: [example] } }
 })
 
-export const wantsEvents = ({ headers }: FastifyRequest): boolean =>
-  headers.accept?.toLowerCase().includes(mediaType) === true
+export const wantsEvents = ({ headers }: FastifyRequest): boolean => isPreferred(mediaType, headers.accept)
 
 /** The cursor of an EventSource that reconnects. Its URL does not change, so the header takes precedence over the query. */
 export function lastEventId({ headers }: FastifyRequest): string | undefined {
@@ -24,6 +20,19 @@ export function lastEventId({ headers }: FastifyRequest): string | undefined {
   return typeof id === 'string' && id !== '' ? id : undefined
 }
 
-/** The connection is closed together with its stream: nothing else follows on it, and a drain need not wait for it. */
-export const sendEvents = (reply: FastifyReply, stream: Readable): FastifyReply =>
-  reply.header('content-type', mediaType).header('x-accel-buffering', 'no').header('connection', 'close').send(stream)
+/**
+ * Sends the stream that `open` returns. The connection is closed together with it: nothing else follows on it, and a drain need not
+ * wait for it. For HEAD no stream is opened, since it would never end.
+ */
+export async function sendEvents(
+  { method }: FastifyRequest,
+  reply: FastifyReply,
+  open: () => Readable | Promise<Readable>
+): Promise<FastifyReply> {
+  const stream = method === 'HEAD' ? Readable.from([]) : await open()
+  return reply
+    .header('content-type', mediaType)
+    .header('x-accel-buffering', 'no')
+    .header('connection', 'close')
+    .send(stream)
+}

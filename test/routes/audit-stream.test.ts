@@ -208,6 +208,19 @@ t.test('a check that fails ends the stream, and an outage once the revocations a
   t.equal(await reader.ended, true)
 })
 
+t.test('a stream starts only for an Accept that prefers it to JSON, and HEAD opens none', async (t) => {
+  const service = await openService(t)
+  const page = await service.stream(t, '', { accept: 'text/event-stream;q=0, application/json' })
+  t.match(page.headers['content-type'], 'application/json')
+  t.equal((await service.stream(t, '', { accept: 'text/event-streamx' })).status, 406)
+  const authorization = `Bearer ${await clientToken(service, 'other', 'keyturn.audit')}`
+  for (const accept of ['text/event-stream', 'application/json']) {
+    const head = await service.app.inject({ method: 'HEAD', url: path, headers: { authorization, accept } })
+    t.match(head, { statusCode: 200, body: '', headers: { 'content-type': accept, allow: 'GET, HEAD, OPTIONS' } })
+  }
+  t.match((await service.app.inject('/metrics')).body, /^keyturn_audit_streams 0$/m)
+})
+
 t.test('a worker has a bounded number of streams, and counts them', async (t) => {
   const service = await openService(t)
   const readers = await Promise.all(Array.from({ length: 16 }, () => service.stream(t)))

@@ -140,7 +140,7 @@ t.test('on Redis', { skip: withoutRedis() }, async (t) => {
   await suite(t, { REDIS_URL: redis.url.startsWith('/') ? `redis://${redis.url}` : redis.url })
 })
 
-t.test('only clients with the scope, and only GET', async (t) => {
+t.test('only clients with the scope, and only GET and HEAD', async (t) => {
   const service = await openService(t, { MAX_REVOCATION_STREAMS: '1' })
   const { authorization } = service.client
   const without = await addClient(service, 'without', ['orders.read'])
@@ -158,8 +158,9 @@ t.test('only clients with the scope, and only GET', async (t) => {
   const refused = await get({ authorization: without.authorization })
   t.equal(refused.statusCode, 403)
   t.same(refused.json(), { detail: 'You do not have permission to perform this action.' })
+  t.equal(refused.headers['www-authenticate'], 'Basic realm="api"')
   t.equal((await get({ authorization, accept: 'text/html' })).statusCode, 406)
-  for (const method of ['HEAD', 'POST', 'DELETE'] as const)
+  for (const method of ['POST', 'DELETE'] as const)
     t.equal((await service.app.inject({ method, url: path, headers: { authorization } })).statusCode, 405, method)
   t.equal(
     (await service.app.inject({ url: '/api/sessions/', headers: { accept: 'text/event-stream' } })).statusCode,
@@ -174,6 +175,65 @@ t.test('only clients with the scope, and only GET', async (t) => {
   first.close()
   await until(() => service.app.revocationStreams.count === 0, 5000)
   await (await service.stream(t)).next('caught-up')
+})
+
+t.test('a stream starts only for an Accept that prefers it to JSON', async (t) => {
+  const service = await openService(t)
+  const { authorization } = service.client
+  const typeOf = async (accept: string): Promise<unknown> => {
+    const reader = await readEvents(t, service.url, { authorization, accept })
+    reader.close()
+    return reader.status === 200 ? reader.headers['content-type'] : reader.status
+  }
+  const rows: readonly (readonly [type: unknown, ...accepts: readonly string[]])[] = [
+    [
+      'text/event-stream',
+      'text/event-stream;q=0.001',
+      'text/event-stream; charset=utf-8 ; Q=1.0',
+      'application/json, text/event-stream',
+      'text/event-stream, */*',
+      'text/*',
+      'text/html, application/json;q=0.5, text/*;q=0.6',
+      '*/*;q=0.1, text/event-stream;q=0.1',
+      'text/html;level="a,text/event-stream;q=0", text/event-stream'
+    ],
+    [
+      'application/json',
+      'text/event-stream;q=0.5, application/json',
+      'text/event-stream;q=0, */*',
+      'text/*;q=0, */*',
+      'text/event-streamx, application/json',
+      'text/*, application/json',
+      'text/html;level=",text/event-stream,", */*;q=0.1'
+    ],
+    [
+      406,
+      'text/event-stream;q=0',
+      'text/event-streamx',
+      'xtext/event-stream',
+      'text/html;x=text/event-stream',
+      'text/event-stream;q=2'
+    ]
+  ]
+  for (const [type, ...accepts] of rows) for (const accept of accepts) t.equal(await typeOf(accept), type, accept)
+})
+
+t.test('HEAD has the header fields of GET, and opens no stream', async (t) => {
+  const service = await openService(t)
+  const { authorization } = service.client
+  for (const accept of ['text/event-stream', 'application/json']) {
+    const head = await fetch(service.url, { method: 'HEAD', headers: { authorization, accept } })
+    const get = await readEvents(t, service.url, { authorization, accept })
+    t.equal(head.status, 200, accept)
+    for (const name of ['content-type', 'cache-control', 'x-accel-buffering', 'allow', 'vary'])
+      t.equal(head.headers.get(name) ?? undefined, get.headers[name], `${name} of ${accept}`)
+    t.equal(head.headers.get('allow'), 'GET, HEAD, OPTIONS')
+    t.equal(head.headers.has('content-length'), accept === 'application/json', 'a stream has no length')
+    get.close()
+  }
+  await until(() => service.app.revocationStreams.count === 0, 5000)
+  const unknown = await fetch(service.url, { method: 'HEAD', headers: { accept: 'text/event-stream' } })
+  t.equal(unknown.status, 401)
 })
 
 t.test('HTTP/1.0, as a proxy may speak it, gets the stream too', async (t) => {
