@@ -23,6 +23,8 @@ export type Report =
   | { readonly type: 'heartbeat' }
   /** It has served its MAX_REQUESTS. */
   | { readonly type: 'exhausted' }
+  /** From a worker: it exits, because it was sent this signal. */
+  | { readonly type: 'leaving'; readonly signal: string }
   /** From a worker: a job for a hasher. */
   | { readonly type: 'hash'; readonly id: number; readonly job: HashJob }
   /** From a worker: the client has disconnected, so the job need not be done. */

@@ -2,6 +2,7 @@ import { type ChildProcess, fork, type SendHandle } from 'node:child_process'
 import type { Kind } from './child.ts'
 import type { Child, Order, Report } from './messages.ts'
 import type { Member } from './plan.ts'
+import { isStopSignal } from './signals.ts'
 
 /** Milliseconds that a process may take to close the stores, in addition to its time to drain. */
 const closingTime = 2000
@@ -44,6 +45,8 @@ export class PoolProcess implements Child {
   /** It has been ordered to drain because the whole service stops. */
   #knowsOfStop = false
   #refusal: string | undefined
+  /** The signal that it has reported to exit on. */
+  #signal: string | undefined
 
   constructor(child: ChildProcess, pid: number) {
     this.#child = child
@@ -97,6 +100,7 @@ export class PoolProcess implements Child {
     this.#beatAt = performance.now()
     if (report.type === 'exhausted') this.#isExhausted = true
     if (report.type === 'refused') this.#refusal = report.reason
+    if (report.type === 'leaving') this.#signal = report.signal
     if (report.type !== 'ready') return true
     if (this.#state !== 'booting') return false
     this.#state = 'ready'
@@ -140,6 +144,15 @@ export class PoolProcess implements Child {
   discard(): void {
     this.#state = 'draining'
     this.kill()
+  }
+
+  /**
+   * The signal with which somebody other than the arbiter requested the exit; undefined if it exited for another reason, such as
+   * an uncaught exception (status 1).
+   */
+  requestOf(code: number | null, signal: NodeJS.Signals | null): string | undefined {
+    if (isStopSignal(signal)) return signal ?? undefined
+    return code === 1 ? undefined : this.#signal
   }
 
   /** Why it failed to boot. */

@@ -4,7 +4,6 @@ import type { Log } from './log.ts'
 import type { Child, Report } from './messages.ts'
 import { backOff, type Plan, plan } from './plan.ts'
 import { type Drain, forkProcess, PoolProcess } from './pool-process.ts'
-import { isStopSignal } from './signals.ts'
 import type { Sockets } from './socket.ts'
 
 /** If a process dies after at least so many milliseconds, the next one starts without a back-off. */
@@ -177,24 +176,28 @@ export class Pool extends EventEmitter<PoolEvents> {
 
   #remove(dead: PoolProcess, code: number | null, signal: NodeJS.Signals | null): void {
     this.#processes.delete(dead.pid)
-    if (dead.state !== 'draining') {
-      this.#deaths += 1
-      this.#countFailure(dead.uptime)
-    }
+    const { state, uptime } = dead
+    const request = dead.requestOf(code, signal)
+    if (state !== 'draining' && request === undefined) this.#deaths += 1
+    // If somebody ends each process while it boots, the next one waits longer too.
+    if (state === 'booting' || (state === 'ready' && request === undefined)) this.#countFailure(uptime)
     this.#logExit(dead, code, signal)
     this.emit('exit', dead)
     // A platform that signals all processes at once reaches some before they have handlers, and the arbiter may see their
     // death before its own signal: that is not a failed boot.
-    if (dead.state === 'booting' && !isStopSignal(signal))
+    if (state === 'booting' && request === undefined)
       this.emit('bootFailed', dead.explainFailure(this.#kind, code, signal))
     this.emit('change')
   }
 
-  #logExit({ pid, state, uptime, wasAborted }: PoolProcess, code: number | null, signal: string | null): void {
-    const facts = { [this.#kind]: pid, code, signal, seconds: toSeconds(uptime) }
-    if (state === 'draining') this.#log[this.#isKilled ? 'debug' : 'info'](facts, `${this.#kind} exited`)
+  #logExit(dead: PoolProcess, code: number | null, signal: NodeJS.Signals | null): void {
+    const { pid, state, uptime, wasAborted } = dead
+    const request = state === 'draining' ? undefined : dead.requestOf(code, signal)
+    const facts = { [this.#kind]: pid, code, signal, request, seconds: toSeconds(uptime) }
     const hint = signal === 'SIGKILL' && !wasAborted ? '; perhaps out of memory' : ''
-    if (state === 'ready') this.#log.error(facts, `${this.#kind} died${hint}`)
+    if (state === 'draining' || request !== undefined)
+      this.#log[this.#isKilled ? 'debug' : 'info'](facts, `${this.#kind} exited`)
+    else if (state === 'ready') this.#log.error(facts, `${this.#kind} died${hint}`)
   }
 
   #replace(each: PoolProcess): void {

@@ -58,8 +58,14 @@ await arbiter.boot(async () => {
   countRequests(built.server, config)
   // A platform may signal all processes, as Heroku does. Only the arbiter knows whether the service stops, and sends an order.
   const [graceMs, delayMs] = [config.gracefulTimeout * 1000, config.shutdownDelay * 1000]
-  process.on('SIGTERM', () => void leave(0, { graceMs, delayMs }))
-  for (const signal of ['SIGINT', 'SIGQUIT']) process.on(signal, () => void leave(0, { graceMs: quickGrace }))
+  const leaveOn = (signal: NodeJS.Signals, options: DrainOptions): void => {
+    process.on(signal, () => {
+      arbiter.send({ type: 'leaving', signal })
+      void leave(0, options)
+    })
+  }
+  leaveOn('SIGTERM', { graceMs, delayMs })
+  for (const signal of ['SIGINT', 'SIGQUIT'] as const) leaveOn(signal, { graceMs: quickGrace })
   const handle = await socket
   if (built.management !== undefined) await listenForManagement(built.management, config)
   await listen(built.server, handle, config)

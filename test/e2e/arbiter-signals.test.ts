@@ -57,6 +57,41 @@ t.test('signals: workers and hashers ignore those that are meant for the arbiter
   t.equal(keyturn.output().stderr, '', 'no process has opened an inspector')
 })
 
+t.test(
+  'signals: a worker that is sent SIGTERM, SIGINT or SIGQUIT exits and is replaced, and that is not an error',
+  async (t) => {
+    const keyturn = await startArbiter(t)
+    const traffic = startTraffic(keyturn.url, [{ method: 'GET', path: '/health/live', status: 200 }])
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+      const from = keyturn.lines().length
+      const worker = keyturn.kill('worker', signal)
+      t.match(await keyturn.next('worker exited', from), {
+        level: 'info',
+        worker,
+        code: 0,
+        signal: null,
+        request: signal
+      })
+      await until(() => readyCount(keyturn) === 2, `a replacement after ${signal}`)
+    }
+    t.strictSame((await traffic.stop()).failures, [], 'it finishes its requests')
+    t.strictSame(
+      keyturn.lines().filter(({ level }) => level === 'error'),
+      []
+    )
+    const metrics = await (await fetch(`${keyturn.url}/metrics`)).text()
+    t.match(metrics, /^keyturn_process_deaths_total{kind="workers"} 0$/m, 'nor a death')
+    const from = keyturn.lines().length
+    const worker = keyturn.kill('worker', 'SIGKILL')
+    t.match(await keyturn.next('worker died; perhaps out of memory', from), {
+      level: 'error',
+      worker,
+      request: undefined
+    })
+    t.equal(await keyturn.stop(), 0)
+  }
+)
+
 t.test('MAX_REQUESTS: the replacement is ready before the old worker drains', async (t) => {
   const keyturn = await startArbiter(t, { MAX_REQUESTS: '60', MAX_REQUESTS_JITTER: '40' })
   const { access } = await logIn(keyturn)
