@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { until } from '../support/arbiter.ts'
 import { freePort } from '../support/engines.ts'
 import { aDataDir, serveCommand, testSettings } from '../support/keyturn.ts'
 
@@ -31,15 +31,16 @@ async function serveTo(t: Test, output: number, errors: number | 'inherit' = 'in
     return answer.ok ? await answer.text() : ''
   }
   const isReady = async () => (await get('/health/ready').catch(() => '')) !== ''
-  while (!(await isReady())) await delay(50)
+  await until(isReady, 'the service is ready')
   const children = (): number[] =>
     readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ').map(Number)
   /** Kills the worker and the hasher, and waits until others serve. */
   const replaceAll = async (): Promise<void> => {
     const killed = children()
     for (const pid of killed) process.kill(pid, 'SIGKILL')
-    while (children().length < killed.length || children().some((pid) => killed.includes(pid))) await delay(50)
-    while (!(await isReady())) await delay(50)
+    const areReplaced = () => children().length >= killed.length && !children().some((pid) => killed.includes(pid))
+    await until(areReplaced, 'the killed processes are replaced')
+    await until(isReady, 'the service is ready again')
   }
   /** Forty requests, each of which logs half a kilobyte. */
   const send = () =>
@@ -57,13 +58,16 @@ async function serveTo(t: Test, output: number, errors: number | 'inherit' = 'in
   /** Sends requests until lines are dropped, or more than before. */
   const flood = async (): Promise<void> => {
     const before = await dropped()
-    while ((await dropped()) <= before) for (let each = 0; each < 10; each++) await send()
+    await until(async () => {
+      for (let each = 0; each < 10; each++) await send()
+      return (await dropped()) > before
+    }, 'lines are dropped')
   }
   /** Replaces all processes, and waits until others serve. */
   const reload = async (): Promise<void> => {
     const replaced = children()
     child.kill('SIGHUP')
-    while (children().some((pid) => replaced.includes(pid))) await delay(50)
+    await until(() => !children().some((pid) => replaced.includes(pid)), 'the processes are replaced')
   }
   const stop = async (): Promise<unknown> => {
     child.kill('SIGTERM')
@@ -83,13 +87,14 @@ t.test(
     await service.flood()
     let text = ''
     const bytes = Buffer.alloc(65_536)
-    while (!/"lines":\d+,"msg":"log lines were dropped"/.test(text)) {
+    await until(() => {
       try {
         text += bytes.toString('utf8', 0, readSync(reader, bytes))
       } catch {
-        await delay(20)
+        // The pipe is empty for now.
       }
-    }
+      return /"lines":\d+,"msg":"log lines were dropped"/.test(text)
+    }, 'the number of dropped lines is logged')
     for (let each = 0; each < 5; each++) await service.send()
     t.equal(await service.stop(), 0, 'while the pipe is full again')
     closeSync(reader)

@@ -4,6 +4,7 @@ import { request } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { until } from '../support/arbiter.ts'
 import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
 import { atMost } from '../support/slack.ts'
@@ -68,7 +69,7 @@ async function isRefused(t: Test, env: Record<string, string>, lines: readonly R
 }
 
 /** Asks again until the answer is `status`; at most ten seconds. */
-async function until(status: number, send: () => Promise<Answer>): Promise<Answer> {
+async function answered(status: number, send: () => Promise<Answer>): Promise<Answer> {
   const deadline = performance.now() + atMost(10_000)
   while (true) {
     const answer = await send()
@@ -80,7 +81,7 @@ async function until(status: number, send: () => Promise<Answer>): Promise<Answe
 t.test('from the first start to the second, with nothing configured', async (t) => {
   const env = { DATA_DIR: aDataDir(t) }
   const first = await startKeyturn(t, env)
-  while (!first.output().stdout.includes('Then log in')) await delay(10)
+  await until(() => first.output().stdout.includes('Then log in'), 'the start is logged')
   t.match(messagesOf(first), [
     /^Keyturn listens on http:/,
     `DATABASE_URL is not set: users and keys are stored in ${env.DATA_DIR}`,
@@ -164,7 +165,7 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
   slow.write(`${head}{"token"`)
   const began = performance.now()
   const stopped = keyturn.stop()
-  while (!keyturn.output().stdout.includes('Keyturn stopping')) await delay(10)
+  await until(() => keyturn.output().stdout.includes('Keyturn stopping'), 'the stop is logged')
 
   const { hostname, port } = new URL(keyturn.url)
   // The workers hear of it a moment later.
@@ -173,8 +174,7 @@ t.test('SIGTERM: what was begun is answered, and then the connection is closed',
       const late = connect(Number(port), hostname, () => resolve(true)).once('error', () => resolve(false))
       t.teardown(() => late.destroy())
     })
-  while (await comesIn()) await delay(10)
-  t.pass('no new connection is accepted')
+  await until(async () => !(await comesIn()), 'no new connection is accepted')
   busy.write(`${head}{"token":"x"}`)
   t.match(await busy.read(), /^HTTP\/1\.1 401 .*\r\nconnection: close\r\n/is, 'a request on an open connection')
   keyturn.child.kill('SIGTERM')
@@ -270,7 +270,7 @@ t.test('two processes on PostgreSQL and Redis', { skip: withoutPostgres() || wit
       body: { status: 'down', checks: { database: 'down', sessions: 'up' } }
     })
     await postgres.restart()
-    t.equal((await until(200, endpointsOf(again).logIn)).status, 200, 'back without a restart')
+    t.equal((await answered(200, endpointsOf(again).logIn)).status, 200, 'back without a restart')
     t.equal((await endpointsOf(again).refresh(last.body.refresh)).status, 200, 'the failed refresh cost nothing')
   }
   t.equal(await again.stop(), 0)
@@ -305,13 +305,13 @@ t.test('Redis goes away and comes back', { skip: withoutRedis() }, async (t) => 
     await isDown(endpoints.logIn, `${signal}: login`)
     t.match(await endpoints.ready(), { status: 503, body: { checks: { database: 'up', sessions: 'down' } } })
     t.equal((await endpoints.live()).status, 200)
-    const closed = await until(503, () => endpoints.verify(login.body.access))
+    const closed = await answered(503, () => endpoints.verify(login.body.access))
     t.equal(closed.status, 503, 'nothing is verified by a list of revocations that may be old')
     await back()
-    const next = await until(200, () => endpoints.logIn())
+    const next = await answered(200, () => endpoints.logIn())
     t.equal(next.status, 200, 'back without a restart')
-    t.equal((await until(200, () => endpoints.verify(next.body.access))).status, 200)
-    t.equal((await until(200, endpoints.ready)).status, 200)
+    t.equal((await answered(200, () => endpoints.verify(next.body.access))).status, 200)
+    t.equal((await answered(200, endpoints.ready)).status, 200)
   }
   t.equal(await keyturn.stop(), 0)
   t.equal(keyturn.output().stderr, '')
@@ -336,7 +336,7 @@ t.test('a refresh is one round trip to Redis', { skip: withoutRedis() }, async (
     text += chunk
   })
   monitor.write('MONITOR\r\n')
-  while (!text.startsWith('+OK')) await delay(5)
+  await until(() => text.startsWith('+OK'), 'Redis monitors')
   t.equal((await endpoints.refresh(body.refresh)).status, 200)
   t.equal((await endpoints.refresh(body.refresh)).status, 200, 'presented again')
   await delay(50)

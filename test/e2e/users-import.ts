@@ -4,7 +4,6 @@
 import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { openEmbedded } from '../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../src/stores/sql/connection.ts'
@@ -12,6 +11,7 @@ import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { makeUserStore } from '../../src/stores/sql/users.ts'
 import { systemClock } from '../../src/time.ts'
 import { importBatch } from '../../src/users/store.ts'
+import { until } from '../support/arbiter.ts'
 import { aDjangoUser, aDump } from '../support/dump.ts'
 import { decodePart } from '../support/forger.ts'
 import { aDataDir, type Finished, post, runKeyturn, spawnKeyturn, startKeyturn } from '../support/keyturn.ts'
@@ -107,7 +107,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
     const closed = once(child, 'close')
     // More than a batch, and the rest never comes.
     child.stdin.write(dump.slice(0, Math.ceil(dump.length * 0.8)))
-    while ((await countUsers(db)) < importBatch) await sleep(20)
+    await until(async () => (await countUsers(db)) >= importBatch, 'a batch is in')
     child.kill('SIGKILL')
     t.same(await closed, [null, 'SIGKILL'])
     const before = await countUsers(db)
@@ -136,7 +136,7 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
       child.stdin.write(dump.slice(0, dump.lastIndexOf('{"model"')))
       const isUnderWay = async () =>
         options.length > 0 ? readdirSync(temporary).length > 0 : (await countUsers(db)) >= importBatch
-      while (!(await isUnderWay())) await sleep(20)
+      await until(isUnderWay, 'the import is under way')
       child.kill('SIGINT')
       t.same(await closed, [1, null])
       t.match(output, /(^|\n)Standard input: reading was interrupted\.\n$/)

@@ -171,7 +171,7 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     const placing = makeUserImport(db, makeManualClock()).place(batch, { update: false })
     const isWaiting = async () =>
       (await db.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'transactionid'")).length > 0
-    while (!(await isWaiting())) await sleep(10)
+    await until(isWaiting, 180_000)
     await other.query('COMMIT')
     t.match(await placing, [{ kind: 'refused', reason: /has just taken/ }, { kind: 'created' }])
   })
@@ -303,7 +303,7 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
         await t.rejects(changing, { code: 'STORE_DOWN', message: /timeout/ })
         t.ok(await isWaiting(), 'the server goes on')
       })
-      while (await isWaiting()) await sleep(10)
+      await until(async () => !(await isWaiting()), 180_000)
       t.same(await makeUserStore(db, makeManualClock()).findById(id), user)
     }
   })
