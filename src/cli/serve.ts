@@ -2,7 +2,7 @@ import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
 import { makeLog } from '../cluster/log.ts'
 import { setNonBlocking } from '../cluster/log-output.ts'
 import { envFileWarnings } from '../config/env-file.ts'
-import { loadConfig } from '../config/load.ts'
+import { loadServiceConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
 import { systemClock } from '../time.ts'
@@ -16,7 +16,7 @@ import { say } from './terminal.ts'
  */
 export async function serve(): Promise<void> {
   process.title = 'keyturn: arbiter'
-  const config = loadConfig(process.env, checkSigningKey)
+  const config = loadServiceConfig(process.env, checkSigningKey)
   const log = makeLog(config)
   const warn = (): void => {
     for (const line of [...envFileWarnings(process.env), ...tracingWarnings(process.env)]) log.warn(line)
@@ -25,7 +25,7 @@ export async function serve(): Promise<void> {
   const exitCode = await runArbiter(config, {
     log,
     load() {
-      const next = loadConfig(process.env, checkSigningKey)
+      const next = loadServiceConfig(process.env, checkSigningKey)
       warn()
       return next
     },

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { ConfigError } from '../config/load.ts'
 
 /**
@@ -7,6 +7,8 @@ import { ConfigError } from '../config/load.ts'
  * Gunicorn's pidfile.
  */
 export function writePidfile(file: string): () => void {
+  // Opening a FIFO would wait for a process at its other end.
+  if (isPipe(file)) throw new ConfigError([`PIDFILE: got "${file}", expected a writable file (a pipe).`])
   const owner = ownerOf(file)
   if (owner !== undefined && owner !== process.pid) {
     throw new ConfigError([
@@ -21,6 +23,14 @@ export function writePidfile(file: string): () => void {
   }
   return () => {
     if (ownerOf(file) === process.pid) rmSync(file, { force: true })
+  }
+}
+
+function isPipe(file: string): boolean {
+  try {
+    return statSync(file).isFIFO()
+  } catch {
+    return false
   }
 }
 

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { settings, variableOf } from './settings.ts'
+import { readUtf8 } from './text-file.ts'
 
 type Variables = Readonly<Record<string, string | undefined>>
 
@@ -31,21 +31,6 @@ function lineFault(line: string, number: number): readonly string[] {
   if (/^[^'"`#]*[^\s#'"`]#/.test(value))
     return [`ENV_FILE: ${name} in line ${number} has a # in its value, expected the value in quotes.`]
   return []
-}
-
-/** The text of a file in UTF-8, without its byte order mark. Throws an Error whose message says what was expected. */
-export function readUtf8(file: string): string {
-  let bytes: Buffer
-  try {
-    bytes = readFileSync(file)
-  } catch (error) {
-    throw new Error(`expected a file that can be read (${(error as NodeJS.ErrnoException).code})`)
-  }
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-    if (!text.includes('\0')) return text
-  } catch {}
-  throw new Error('expected a text file in UTF-8 (this one may be in UTF-16)')
 }
 
 /** A value in a message: quoted, on one line, without control characters. */

@@ -1,10 +1,11 @@
 import { OperatorError } from '../errors.ts'
 import { claimNameFaults } from './claim-names.ts'
-import { loadEnvFile, quote, readUtf8 } from './env-file.ts'
+import { loadEnvFile, quote } from './env-file.ts'
 import { pathFaults } from './paths.ts'
 import { parsePostgresUrl } from './postgres-address.ts'
 import { parseRedisUrl } from './redis-address.ts'
 import { type Config, type Setting, type SettingName, settings, variableOf } from './settings.ts'
+import { isReadableByAll, readUtf8 } from './text-file.ts'
 
 /** An invalid configuration: one line per fault, each naming the variable, what it got and what it expected. */
 export class ConfigError extends OperatorError {
@@ -106,6 +107,26 @@ export function loadConfig(own: Environment, ...checks: readonly Check[]): Confi
   for (const check of [consistency, ...checks]) faults.push(...check(config).filter((fault) => !isNamed(faults, fault)))
   if (faults.length > 0) throw new ConfigError(faults)
   return config
+}
+
+/**
+ * As loadConfig, for a service of several processes, each of which reads the files at its start. Throws ConfigError also for a
+ * file that only this process can read, or only once: a pipe, a descriptor.
+ */
+export function loadServiceConfig(own: Environment, ...checks: readonly Check[]): Config {
+  demandFiles(own, ['ENV_FILE'])
+  const names = (Object.keys(settings) as SettingName[]).map((name) => `${variableOf(name)}_FILE`)
+  demandFiles({ ...readEnvFile(own.ENV_FILE), ...own }, names)
+  return loadConfig(own, ...checks)
+}
+
+function demandFiles(env: Environment, names: readonly string[]): void {
+  const faults = names.flatMap((name) => {
+    const file = env[name]
+    if (file === undefined || file === '' || isReadableByAll(file)) return []
+    return [`${name}: got ${quote(file)}, expected a regular file, since each process of the service reads it.`]
+  })
+  if (faults.length > 0) throw new ConfigError(faults)
 }
 
 function readEnvFile(file: string | undefined): Environment {

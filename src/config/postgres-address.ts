@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { showName } from './redis-address.ts'
 
 /** The options of a DATABASE_URL, beyond those that pg reads itself. */
@@ -119,9 +119,12 @@ function checkCertificates(given: ReadonlyMap<string, string>): void {
     const file = given.get(name)
     if (file === undefined) continue
     try {
+      // pg reads it again, and would wait for the writer of a pipe.
+      if (!statSync(file).isFile()) throw new Error('not a file')
       contents.set(name, readFileSync(file, 'utf8'))
     } catch (error) {
-      throw new Error(`expected ${name} to be a file that can be read (${(error as NodeJS.ErrnoException).code})`)
+      const { code, message } = error as NodeJS.ErrnoException
+      throw new Error(`expected ${name} to be a file that can be read (${code ?? message})`)
     }
   }
   const [ca, cert, key] = [contents.get('sslrootcert'), contents.get('sslcert'), contents.get('sslkey')]

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { loadEnvFile } from '../config/env-file.ts'
 import type { Environment } from '../config/load.ts'
 
@@ -99,6 +99,8 @@ const rules: readonly Rule[] = [
 
 function isReadable(path: string): boolean {
   try {
+    // The SDK reads it again, and would wait for the writer of a pipe.
+    if (!statSync(path).isFile()) return false
     readFileSync(path)
     return true
   } catch {

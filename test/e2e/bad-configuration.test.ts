@@ -1,12 +1,14 @@
 /* An operator's mistakes: one line each, exit status 78, never a stack or a secret. BAD_STARTS=300 starts as many. */
+import { execFileSync, spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runCommand } from '../../src/cli/commands.ts'
 import { explain } from '../../src/errors.ts'
 import { ConfigError, loadConfig } from '../../src/config/load.ts'
 import { checkSigningKey } from '../../src/keys/import.ts'
 import { type BadConfiguration, badConfigurations, secret } from '../support/bad-configurations.ts'
-import { aDataDir, runKeyturn } from '../support/keyturn.ts'
+import { aDataDir, main, runKeyturn } from '../support/keyturn.ts'
 
 /** Expects `text` to have one line for each variable that is wrong, and nothing else. */
 function checkFaults(t: Test, text: string, { env, variables }: BadConfiguration): void {
@@ -112,6 +114,28 @@ t.test('wrong usage exits with 2, and never with a stack', async (t) => {
     t.equal(exitCode, 2, command)
     t.notMatch(message, /^\s+at /m)
   }
+})
+
+t.test('a pipe without a writer does not keep the service from exiting with 78', async (t) => {
+  const pipe = join(aDataDir(t), 'pipe')
+  execFileSync('mkfifo', [pipe])
+  for (const variable of ['ENV_FILE', 'SIGNING_KEY_FILE', 'PIDFILE']) {
+    const { code, stdout, stderr } = await runKeyturn(['serve'], { DATA_DIR: aDataDir(t), [variable]: pipe })
+    t.same({ code, stdout }, { code: 78, stdout: '' }, variable)
+    t.match(stderr, new RegExp(`^${variable}: got "${pipe}", expected a .*\\.\n$`))
+  }
+})
+
+t.test('a command reads ENV_FILE and a secret from pipes of the shell', async (t) => {
+  const env = { PATH: process.env.PATH ?? '', DATA_DIR: aDataDir(t), NODE: process.execPath, MAIN: main }
+  const run = (script: string) => spawnSync('bash', ['--norc', '-c', script], { env, encoding: 'utf8' })
+  const checked = run(
+    'ENV_FILE=<(echo PROT=81) METRICS_TOKEN_FILE=<(echo "a long secret of 32 characters") "$NODE" "$MAIN" check-config --print'
+  )
+  t.equal(checked.status, 0)
+  t.match(checked.stderr, /Warning: ENV_FILE: "PROT" is not a setting and is ignored; did you mean PORT\?/)
+  t.match(checked.stdout, /^METRICS_TOKEN=\(set\)$/m)
+  t.match(run('ENV_FILE=<(echo PORT=x) "$NODE" "$MAIN" check-config'), { status: 78, stderr: /^PORT: got "x"/ })
 })
 
 const starts = Number(process.env.BAD_STARTS ?? 4)

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -46,6 +46,12 @@ t.test('pidfile: a path that cannot be written is refused', async (t) => {
     message: /^PIDFILE: got ".*", expected .* \(EISDIR\)\.$/
   })
   t.throws(() => writePidfile(join(folder, 'none/pid')), { message: /\(ENOENT\)\.$/ })
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  t.throws(() => writePidfile(pipe), {
+    name: 'ConfigError',
+    message: `PIDFILE: got "${pipe}", expected a writable file (a pipe).`
+  })
 })
 
 t.test('pidfile: one that another process has replaced is not removed', async (t) => {

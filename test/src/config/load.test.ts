@@ -1,9 +1,10 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { describeConfig, settingsTable } from '../../../src/config/describe.ts'
 import { envFileWarnings } from '../../../src/config/env-file.ts'
-import { ConfigError, type Environment, loadConfig } from '../../../src/config/load.ts'
+import { ConfigError, type Environment, loadConfig, loadServiceConfig } from '../../../src/config/load.ts'
 import { explainAdoption } from '../../../src/tokens/adoption.ts'
 import { parsePostgresUrl } from '../../../src/config/postgres-address.ts'
 import { parseRedisUrl } from '../../../src/config/redis-address.ts'
@@ -241,6 +242,7 @@ t.test('each bound: the last good value, and the first bad one', async (t) => {
 t.test('a URL that its driver would misread is refused in one line, which holds no part of it', async (t) => {
   const secret = 'hunter2'
   const folder = t.testdir({ garbage: 'not a certificate' })
+  execFileSync('mkfifo', [join(folder, 'pipe')])
   for (const [variable, url, fault] of [
     ['REDIS_URL', `redis://:${secret}%@h`, 'a percent sign in it is written %25'],
     ['REDIS_URL', `redis://:${secret}%e4@h`, 'a percent sign in it is written %25'],
@@ -272,6 +274,7 @@ t.test('a URL that its driver would misread is refused in one line, which holds 
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=verify-ca`, 'expected sslrootcert=FILE'],
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslmode=require&sslmode=disable`, 'twice'],
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslrootcert=${folder}/none`, 'sslrootcert .* \\(ENOENT\\)'],
+    ['DATABASE_URL', `postgres://u:${secret}@h/d?sslrootcert=${folder}/pipe`, 'sslrootcert .* \\(not a file\\)'],
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslrootcert=${folder}/garbage`, 'to be PEM files'],
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslcert=${folder}/garbage`, 'expected sslcert and sslkey together'],
     ['DATABASE_URL', `postgres://u:${secret}@h/d?sslnegotiation=direct`, 'expected an sslmode that encrypts'],
@@ -456,6 +459,25 @@ t.test('a value may come by a file', async (t) => {
   t.match(loadConfig({ ENV_FILE }), { port: 81, production: true, leeway: 0, signingKey: 'from the file' })
   t.equal(loadConfig({ ENV_FILE, PORT: '82' }).port, 82, 'the environment wins')
   t.match(faultsOf({ ENV_FILE: join(folder, 'none') }), [/^ENV_FILE: got ".*none", expected .* \(ENOENT\)\.$/])
+})
+
+t.test('a service of several processes refuses a file that only one of them can read', async (t) => {
+  const folder = t.testdir({ key: 'k'.repeat(64) })
+  const pipe = join(folder, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const wants = 'expected a regular file, since each process of the service reads it.'
+  const refused = (env: Environment, ...faults: readonly string[]) =>
+    t.throws(() => loadServiceConfig(env), { name: 'ConfigError', message: faults.join('\n') })
+  for (const file of [pipe, '/dev/stdin', '/dev/fd/63']) {
+    refused({ ENV_FILE: file }, `ENV_FILE: got "${file}", ${wants}`)
+    refused({ SIGNING_KEY_FILE: file }, `SIGNING_KEY_FILE: got "${file}", ${wants}`)
+  }
+  writeFileSync(join(folder, 'env'), `METRICS_TOKEN_FILE=${pipe}\nSIGNING_KEY_FILE=${join(folder, 'key')}\n`)
+  refused({ ENV_FILE: join(folder, 'env') }, `METRICS_TOKEN_FILE: got "${pipe}", ${wants}`)
+  const env = { ENV_FILE: join(folder, 'env'), METRICS_TOKEN_FILE: '' }
+  t.same(loadServiceConfig(env), loadConfig(env))
+  t.throws(() => loadServiceConfig({ ENV_FILE: join(folder, 'none') }), { message: /\(ENOENT\)\.$/ })
+  t.throws(() => loadServiceConfig({ PORT: 'x', PORT_FILE: '' }), { message: /^PORT: got "x"/ })
 })
 
 t.test('a secret is never printed', async (t) => {

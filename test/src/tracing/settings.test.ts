@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -58,6 +59,7 @@ t.test('a value that the SDK would misunderstand turns traces off', async (t) =>
   const otlp = { OTEL_TRACES_EXPORTER: 'otlp' }
   const ratio = { ...otlp, OTEL_TRACES_SAMPLER: 'parentbased_traceidratio' }
   const folder = t.testdir({ 'ca.pem': 'a certificate' })
+  execFileSync('mkfifo', [join(folder, 'pipe')])
   const wrong: readonly (readonly [name: string, values: readonly string[], env?: Environment])[] = [
     ['OTEL_TRACES_SAMPLER', ['ratio', 'ALWAYS_ON', 'jaeger_remote', 'parentbased_', 'always_on,always_off']],
     ['OTEL_TRACES_SAMPLER_ARG', ['0,01', '1%', '2', '-1', 'NaN'], ratio],
@@ -67,7 +69,7 @@ t.test('a value that the SDK would misunderstand turns traces off', async (t) =>
     ['OTEL_EXPORTER_OTLP_TRACES_TIMEOUT', ['0', '10s']],
     ['OTEL_BSP_MAX_QUEUE_SIZE', ['0', '-1', 'many']],
     ['OTEL_BSP_MAX_EXPORT_BATCH_SIZE', ['0', '0.5', '1000001']],
-    ['OTEL_EXPORTER_OTLP_CERTIFICATE', [join(folder, 'none.pem'), folder]],
+    ['OTEL_EXPORTER_OTLP_CERTIFICATE', [join(folder, 'none.pem'), join(folder, 'pipe'), folder]],
     ['OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY', [join(folder, 'none.pem')]]
   ]
   for (const [name, values, env = otlp] of wrong)
