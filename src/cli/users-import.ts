@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts'
 import { openEmbedded } from '../stores/embedded/engine.ts'
 import { openStores } from '../stores/open.ts'
 import type { SqlDatabase } from '../stores/sql/connection.ts'
+import { makePendingLogouts } from '../stores/sql/pending-logouts.ts'
 import { openTrialImport } from '../stores/sql/trial-import.ts'
 import { makeUserImport } from '../stores/sql/user-import.ts'
 import { systemClock } from '../time.ts'
@@ -16,6 +17,7 @@ import { type DumpFormat, readDump } from '../users/dump/read.ts'
 import { DumpError } from '../users/dump/row.ts'
 import { headerFault, type ImportOptions } from '../users/import.ts'
 import { takeIn } from '../users/intake.ts'
+import { finishLogouts } from '../users/pending-logouts.ts'
 import type { UserImport } from '../users/store.ts'
 import type { User } from '../users/user.ts'
 import { withDatabase } from './database.ts'
@@ -39,8 +41,8 @@ export interface ImportCommand {
 /** The destination of the users. */
 interface Target {
   readonly store: UserImport
-  /** Ends all sessions of a user. */
-  logOut(user: Pick<User, 'id' | 'username'>): Promise<unknown>
+  /** Ends the sessions of updated users, also of those that an interrupted import has left. */
+  complete(): Promise<unknown>
 }
 
 /**
@@ -64,7 +66,7 @@ export async function importUsers(path: string, command: ImportCommand): Promise
     say(`${input.name}${command.dryRun === true ? ', a dry run' : ''}: ${counts}`)
     for (const line of others) say(line)
     if (failure !== undefined && command.dryRun !== true)
-      say('Run the same command again with the complete file; users already imported are skipped.')
+      say(`Run the same command again with the complete file; ${whatIsDone(command)}.`)
     if (failure !== undefined) throw failure
     const fault = tally.fault()
     if (fault !== undefined) throw new Refusal(fault)
@@ -73,6 +75,10 @@ export async function importUsers(path: string, command: ImportCommand): Promise
     input.stop()
   }
 }
+
+/** What the same command does about what an interrupted one has done. */
+const whatIsDone = ({ update }: ImportCommand): string =>
+  update === true ? 'it also ends the sessions that have yet to end' : 'users already imported are skipped'
 
 type Options = ImportOptions & Pick<ImportCommand, 'format'> & { readonly update: boolean }
 
@@ -89,7 +95,7 @@ function toOptions({ claim, update, ...command }: ImportCommand, config: Config)
 /** Imports the whole input. Returns the error that interrupts it, so that the caller reports the imported rows first. */
 async function takeInAll(
   input: Input,
-  { store, logOut }: Target,
+  { store, complete }: Target,
   options: Options,
   tally: Tally,
   report: (note: Note) => void
@@ -97,12 +103,10 @@ async function takeInAll(
   const rows = readDump(input.chunks, { format: options.format, headerFault: (names) => headerFault(names, options) })
   const progress = openProgress()
   try {
-    for await (const outcome of takeIn(rows, store, options)) {
+    await complete()
+    for await (const outcome of takeIn(rows, store, { ...options, complete })) {
       const note = tally.add(outcome)
       if (note !== undefined) report(note)
-      // As users deactivate and set-password do. A new digest may be of the same password, which cannot be known.
-      if (outcome.kind === 'updated' && (outcome.user.isActive === false || outcome.hasNewDigest === true))
-        await logOut(outcome.user)
       progress.show({ rows: outcome.row, bytes: input.bytes(), totalBytes: input.totalBytes })
     }
     return undefined
@@ -119,21 +123,23 @@ async function withTarget<T>(
   { update, dryRun }: ImportCommand,
   work: (target: Target) => Promise<T>
 ): Promise<T> {
-  const logOut = async (): Promise<void> => {} // without an update no user changes
+  const complete = async (): Promise<void> => {} // without an update no user changes
   if (dryRun === true)
     return await withDatabase(config, (database) =>
-      withScratch(async (scratch) => work({ store: await openTrialImport(database, scratch), logOut }))
+      withScratch(async (scratch) => work({ store: await openTrialImport(database, scratch), complete }))
     )
   if (update !== true)
     return await withDatabase(config, async (database) => {
       await recordImport(config, database)
-      return await work({ store: makeUserImport(database, systemClock), logOut })
+      return await work({ store: makeUserImport(database, systemClock), complete })
     })
   const { database, sessions, close } = await openStores(config, systemClock)
   try {
     const store = makeUserImport(database, systemClock)
     await recordImport(config, database)
-    return await work({ store, logOut: (user) => sessions.revokeAll(user[config.userIdField]) })
+    const pending = makePendingLogouts(database)
+    const logOut = (user: Pick<User, 'id' | 'username'>) => sessions.revokeAll(user[config.userIdField])
+    return await work({ store, complete: () => finishLogouts(pending, logOut) })
   } finally {
     await close()
   }

@@ -16,23 +16,33 @@ interface Waiting {
   readonly user: GivenUser
 }
 
+export interface IntakeOptions extends ImportOptions {
+  readonly update: boolean
+  /** Completes a batch, after its outcomes were yielded. */
+  readonly complete: () => Promise<unknown>
+}
+
 /**
  * Imports the users of a dump and yields the outcome of each row, not strictly in order, since users are collected into batches.
- * Before an error of `rows` or the store is thrown, the users read so far are imported and their outcomes yielded.
+ * Before an error of `rows`, the store or `complete` is thrown, the users read so far are imported and their outcomes yielded.
  */
 export async function* takeIn(
   rows: AsyncIterable<Row>,
   store: UserImport,
-  options: ImportOptions & { readonly update: boolean }
+  options: IntakeOptions
 ): AsyncGenerator<IntakeOutcome> {
   let count = 0
   let waiting: Waiting[] = []
-  const place = async (): Promise<IntakeOutcome[]> => {
+  const place = async function* (): AsyncGenerator<IntakeOutcome> {
+    if (waiting.length === 0) return
     const batch = waiting
     waiting = []
-    const users = batch.map(({ user }) => user)
-    const placings = users.length === 0 ? [] : await store.place(users, options)
-    return batch.map((each, index) => toIntakeOutcome(each, placings[index] as Placing))
+    const placings = await store.place(
+      batch.map(({ user }) => user),
+      options
+    )
+    for (const [index, each] of batch.entries()) yield toIntakeOutcome(each, placings[index] as Placing)
+    await options.complete()
   }
   try {
     for await (const row of rows) {
@@ -40,13 +50,13 @@ export async function* takeIn(
       const reading = row.fault === undefined ? readUser(row.value, options) : refused(row.fault)
       if (reading.kind === 'user') waiting.push({ ...where, user: reading.user })
       else yield { ...where, ...reading }
-      if (waiting.length === importBatch) yield* await place()
+      if (waiting.length === importBatch) yield* place()
     }
   } catch (error) {
-    yield* await place()
+    yield* place()
     throw error
   }
-  yield* await place()
+  yield* place()
 }
 
 const refused = (reason: string) => ({ kind: 'refused', reason }) as const

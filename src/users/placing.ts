@@ -3,12 +3,7 @@ import type { User } from './user.ts'
 
 /** What to do with one user of a dump. */
 export type Placing =
-  | {
-      readonly kind: 'created' | 'updated'
-      readonly user: GivenUser & Pick<User, 'id'>
-      /** Whether an update replaces the digest. */
-      readonly hasNewDigest?: boolean
-    }
+  | { readonly kind: 'created' | 'updated'; readonly user: GivenUser & Pick<User, 'id'> }
   | { readonly kind: 'skipped' }
   | { readonly kind: 'refused'; readonly reason: string }
 

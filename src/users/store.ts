@@ -43,8 +43,8 @@ export const importBatch = 1000
 /** Imports users into a store, batch by batch. */
 export interface UserImport {
   /**
-   * Imports at most `importBatch` users, all or none, and returns the outcome of each. Idempotent. Throws KeyturnError STORE_DOWN
-   * if the store is unreachable.
+   * Imports at most `importBatch` users, all or none, and returns the outcome of each. Idempotent. Updated users who are inactive
+   * or have another digest are then in the list of PendingLogouts. Throws KeyturnError STORE_DOWN if the store is unreachable.
    */
   place(users: readonly GivenUser[], options: Pick<PlacingOptions, 'update'>): Promise<readonly Placing[]>
 }

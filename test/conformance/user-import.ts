@@ -1,10 +1,12 @@
 import type { Test } from 'tap'
 import { openTrialImport } from '../../src/stores/sql/trial-import.ts'
+import { makePendingLogouts } from '../../src/stores/sql/pending-logouts.ts'
 import { makeUserImport } from '../../src/stores/sql/user-import.ts'
 import type { SqlDatabase } from '../../src/stores/sql/connection.ts'
 import { makeUserStore } from '../../src/stores/sql/users.ts'
 import { makeManualClock } from '../../src/time.ts'
 import type { GivenUser } from '../../src/users/import.ts'
+import { finishLogouts } from '../../src/users/pending-logouts.ts'
 import { importBatch, type UserImport } from '../../src/users/store.ts'
 
 /** A user as a dump may tell of one: an id, a name, and what the case is about. */
@@ -82,16 +84,57 @@ export async function userImportSuite(
     t.match(await users.findById('11'), { username: 'eve', passwordHash: 'new' }, 'the later one counts')
   })
 
-  await t.test('place: an update reports whether it has replaced the digest', async (t) => {
-    const { store, users } = await openImport(t)
-    await store.place([aGivenUser('7', 'ann'), aGivenUser('8', 'ben')], { update: false })
-    const batch = [aGivenUser('7', 'anna'), aGivenUser('8', 'ben', { passwordHash: 'new' }), aGivenUser('9', 'cat')]
-    t.match(await store.place(batch, { update: true }), [
-      { kind: 'updated', hasNewDigest: false },
-      { kind: 'updated', hasNewDigest: true },
-      { kind: 'created', hasNewDigest: undefined }
-    ])
-    t.match(await users.findById('8'), { passwordHash: 'new' })
+  await t.test('an update lists the users whose sessions have to end, until they have ended', async (t) => {
+    const { db, store, users } = await openImport(t)
+    const pending = makePendingLogouts(db)
+    const names = ['ann', 'ben', 'cat', 'dan']
+    await store.place(
+      names.map((name) => aGivenUser(name, name)),
+      { update: false }
+    )
+    t.same(await pending.list(), [])
+    const batch = [
+      aGivenUser('ann', 'anna'),
+      aGivenUser('ben', 'benno', { passwordHash: 'new' }),
+      aGivenUser('cat', 'cat', { isActive: false }),
+      aGivenUser('dan', 'dan', { isActive: false, passwordHash: 'new' }),
+      aGivenUser('eve', 'eve', { isActive: false })
+    ]
+    await store.place(batch, { update: true })
+    // Interrupted here, and run again with the same digests.
+    await store.place([aGivenUser('ben', 'benno', { passwordHash: 'new' })], { update: true })
+    await users.delete('dan')
+    const sessionsDown = async () => {
+      throw new Error('no sessions')
+    }
+    await t.rejects(finishLogouts(pending, sessionsDown), { message: 'no sessions' })
+    const loggedOut: string[] = []
+    await finishLogouts(pending, async ({ id, username }) => void loggedOut.push(`${id} ${username}`))
+    t.same(loggedOut.toSorted(), ['ben benno', 'cat cat'])
+    t.same(await pending.list(), [])
+  })
+
+  await t.test('what one import adds to the list, no other one removes', async (t) => {
+    const { db, store } = await openImport(t)
+    const pending = makePendingLogouts(db)
+    const update = (passwordHash: string) => store.place([aGivenUser('7', 'ann', { passwordHash })], { update: true })
+    await update('first')
+    await update('second')
+    const [{ id } = { id: '' }, ...others] = await pending.list()
+    t.same(others, [])
+    await update('third')
+    await pending.remove([id])
+    t.match(await pending.list(), [{ user: { id: '7' } }])
+  })
+
+  await t.test('the list may have any length', async (t) => {
+    const { db, store } = await openImport(t)
+    const inactive = someUsers(121).map((user) => ({ ...user, isActive: false }))
+    await store.place(inactive, { update: false })
+    await store.place(inactive, { update: true })
+    const loggedOut: string[] = []
+    await finishLogouts(makePendingLogouts(db), async ({ id }) => void loggedOut.push(id))
+    t.same(loggedOut.toSorted(), inactive.map(({ id }) => id).toSorted())
   })
 
   await t.test('a batch may have any size up to the largest', async (t) => {

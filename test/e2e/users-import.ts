@@ -8,11 +8,12 @@ import type { Test } from 'tap'
 import { openEmbedded } from '../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../src/stores/sql/connection.ts'
 import { openPostgres } from '../../src/stores/sql/postgres.ts'
+import { makeUserImport } from '../../src/stores/sql/user-import.ts'
 import { makeUserStore } from '../../src/stores/sql/users.ts'
 import { systemClock } from '../../src/time.ts'
 import { importBatch } from '../../src/users/store.ts'
 import { until } from '../support/arbiter.ts'
-import { aDjangoUser, aDump } from '../support/dump.ts'
+import { aDigest, aDjangoUser, aDump } from '../support/dump.ts'
 import { decodePart } from '../support/forger.ts'
 import { aDataDir, type Finished, post, runKeyturn, spawnKeyturn, startKeyturn } from '../support/keyturn.ts'
 
@@ -220,4 +221,23 @@ export async function usersImportSuite(t: Test, aStore: (t: Test) => Promise<Env
       t.equal(await keyturn.stop(), 0)
     }
   )
+
+  await t.test('import --update: killed before it has ended the sessions, and run again, it ends them', async (t) => {
+    const { env, db } = await openEmpty(t)
+    const dump = (password: string) => JSON.stringify([aDjangoUser(7, { username: 'ann', password })])
+    const run = (password: string) => runKeyturn(['users', 'import', '-', '--update'], env, dump(password))
+    t.match(await run(aDigest), { code: 0, stderr: /: 1 created/ })
+    const keyturn = await startKeyturn(t, env)
+    const { body } = await post(`${keyturn.url}/api/token/`, { username: 'ann', password: 'correct horse' })
+    // What a process leaves that is killed once it has written the users.
+    const passwordHash = `md5$salt$${'0'.repeat(32)}`
+    const none = { isActive: undefined, createdAt: undefined, lastLoginAt: undefined, claims: undefined }
+    const store = makeUserImport(db, systemClock)
+    t.match(await store.place([{ id: '7', username: 'ann', passwordHash, ...none }], { update: true }), [
+      { kind: 'updated' }
+    ])
+    t.match(await run(passwordHash), { code: 0, stderr: /: 0 created, 1 updated/ })
+    t.equal((await post(`${keyturn.url}/api/token/refresh/`, { refresh: body.refresh })).status, 401)
+    t.equal(await keyturn.stop(), 0)
+  })
 }

@@ -11,6 +11,7 @@ export const ownRights: Readonly<Record<string, readonly Right[]>> = {
   keyturn_clients: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
   keyturn_audit: ['SELECT', 'INSERT'],
   keyturn_one_time_tokens: ['SELECT', 'INSERT', 'UPDATE', 'DELETE'],
+  keyturn_pending_logouts: ['SELECT', 'INSERT', 'DELETE'],
   keyturn_migrations: ['SELECT']
 }
 

@@ -3,6 +3,8 @@ import type { Clock } from '../../time.ts'
 import { type Holder, type Placing, placeUsers } from '../../users/placing.ts'
 import type { UserImport } from '../../users/store.ts'
 import type { SqlDatabase, SqlQueries, SqlValue } from './connection.ts'
+import { groupSize, groups, places, rowPlaces } from './groups.ts'
+import { addPendingLogouts } from './pending-logouts.ts'
 
 type Query = SqlQueries['query']
 type PlacedUser = Extract<Placing, { readonly user: unknown }>['user']
@@ -16,26 +18,26 @@ export const makeUserImport = (db: SqlDatabase, clock: Clock): UserImport => ({
     db.exclusively(async ({ query }) => {
       const holders = await findHolders(query, users)
       const placings = placeUsers(users, holders, { update, newId: randomUUID })
-      const { created, withNewDigest } = await write(query, placings, clock)
+      const { created, toLogOut } = await write(query, placings, clock)
+      await addPendingLogouts(query, toLogOut)
       return placings.map((placing) => {
-        if (placing.kind === 'updated') return { ...placing, hasNewDigest: withNewDigest.has(placing.user.id) }
         if (placing.kind !== 'created' || created.has(placing.user.id)) return placing
         return { kind: 'refused', reason: 'another process has just taken the id or the username: import it again' }
       })
     })
 })
 
-/** Ids of the users that were written. */
+/** Ids of users that were written. */
 interface Written {
   readonly created: ReadonlySet<string>
-  /** Ids of the updated users whose digest has changed. */
-  readonly withNewDigest: ReadonlySet<string>
+  /** Of the updated ones, those who are inactive or have another digest. It may be of the same password, which cannot be known. */
+  readonly toLogOut: readonly string[]
 }
 
 /** Writes in the order of the decisions, since a user may take a username that an earlier one gave up. */
 async function write(query: Query, placings: readonly Placing[], clock: Clock): Promise<Written> {
   const created = new Set<string>()
-  const withNewDigest = new Set<string>()
+  const toLogOut: string[] = []
   let creating: PlacedUser[] = []
   const create = async (): Promise<void> => {
     for (const id of await insertUsers(query, creating, clock)) created.add(id)
@@ -45,33 +47,13 @@ async function write(query: Query, placings: readonly Placing[], clock: Clock): 
     if (placing.kind === 'created') creating.push(placing.user)
     if (placing.kind !== 'updated') continue
     await create()
-    if (await replaceDigest(query, placing.user)) withNewDigest.add(placing.user.id)
+    const hasNewDigest = await replaceDigest(query, placing.user)
+    if (hasNewDigest || placing.user.isActive === false) toLogOut.push(placing.user.id)
     await updateUser(query, placing.user)
   }
   await create()
-  return { created, withNewDigest }
+  return { created, toLogOut }
 }
-
-/**
- * Rows per statement. SQLite inserts 93,000 rows per second with 20, 63,000 with 50 and 20,000 with 500; PostgreSQL 15,000 with
- * 25, 17,000 with 50 and 11,000 with 500.
- */
-const groupSize = 50
-
-/**
- * `items` in groups of `groupSize`, the last one padded with its last item: the statements below tolerate duplicates, so there
- * are only a few different ones, which the embedded engine prepares once.
- */
-function* groups<T>(items: readonly T[]): Generator<readonly T[]> {
-  for (let start = 0; start < items.length; start += groupSize) {
-    const group = items.slice(start, start + groupSize)
-    yield [...group, ...Array<T>(groupSize - group.length).fill(group.at(-1) as T)]
-  }
-}
-
-/** '$1, $2, $3' for three values; numbers begin after `from`. */
-const places = (count: number, from = 0): string =>
-  Array.from({ length: count }, (_, place) => `$${from + place + 1}`).join(', ')
 
 type Named = { readonly id?: string | undefined; readonly username?: string }
 
@@ -89,7 +71,7 @@ export async function findHolders(query: Query, users: readonly Named[]): Promis
 const columns = ['id', 'username', 'password_hash', 'is_active', 'created_at', 'last_login_at', 'claims']
 
 const insertStatement = `INSERT INTO keyturn_users (${columns.join(', ')}) VALUES
-  ${Array.from({ length: groupSize }, (_, row) => `(${places(columns.length, row * columns.length)})`).join(', ')}
+  ${rowPlaces(columns.length)}
   ON CONFLICT DO NOTHING RETURNING id`
 
 /** The ids of the users that this inserted. */

@@ -6,8 +6,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { migrate } from '../../../src/stores/sql/migrate.ts'
+import { makePendingLogouts } from '../../../src/stores/sql/pending-logouts.ts'
 import { makeUserImport } from '../../../src/stores/sql/user-import.ts'
 import { systemClock } from '../../../src/time.ts'
+import { finishLogouts } from '../../../src/users/pending-logouts.ts'
 import { openApp, type TestApp } from '../../support/app.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../../support/needs.ts'
 
@@ -95,8 +97,8 @@ const changes: readonly Change[] = [
     async run({ app: { stores, hasher } }, { id, username }, { next }) {
       const none = { isActive: undefined, createdAt: undefined, lastLoginAt: undefined, claims: undefined }
       const user = { id, username, passwordHash: await hasher.hash(next), ...none }
-      const [placing] = await makeUserImport(stores.database, systemClock).place([user], { update: true })
-      if (placing?.kind === 'updated' && placing.hasNewDigest) await stores.sessions.revokeAll(id)
+      await makeUserImport(stores.database, systemClock).place([user], { update: true })
+      await finishLogouts(makePendingLogouts(stores.database), (user) => stores.sessions.revokeAll(user.id))
     }
   },
   {
