@@ -10,14 +10,19 @@ import type { Parts } from './parts.ts'
  * the same token, one starts the session. It then continues as after a login: the rotation handles retries, races and theft.
  * Throws KeyturnError TOKEN_REVOKED for a token on the issuer's own blacklist.
  */
-export type Adopt = (place: RefreshPlace, device: SessionDevice) => Promise<void>
+export type Adopt = (place: RefreshPlace, device: SessionDevice, options?: AdoptOptions) => Promise<void>
+
+export interface AdoptOptions {
+  /** Whether the user's oldest sessions beyond MAX_SESSIONS_PER_USER end, as at a login; true by default. */
+  readonly endsOthers?: boolean
+}
 
 export const makeAdopt =
   ({ sessions, foreignBlacklist }: Parts): Adopt =>
-  async ({ foreign }, device) => {
+  async ({ foreign }, device, options) => {
     if (foreign === undefined) return
     if (await foreignBlacklist.has(foreign.jti)) throw new KeyturnError('TOKEN_REVOKED')
-    await sessions.adopt(foreign, device)
+    await sessions.adopt(foreign, device, options)
   }
 
 /**

@@ -10,7 +10,7 @@ import { unlessRefused } from './verify.ts'
 
 /**
  * Ends a session by one of its tokens, or revokes a single token. A token of another issuer first becomes a session, so that it
- * can end.
+ * can end. That session ends no other one, although the user may have as many as are allowed.
  */
 export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
   const { codec, refresh, sliding, slidingTokens, sessions, rules, clock, revocationWindow } = parts
@@ -35,7 +35,7 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
     async blacklist(token: string, device: SessionDevice): Promise<Outcome> {
       const presented = read(token)
       const { userId, sid } = presented
-      await adopt(presented, device)
+      await adopt(presented, device, { endsOthers: false })
       if (!(await sessions.revoke(userId, sid))) throw new KeyturnError('TOKEN_REVOKED', { userId, sid })
       return { user_id: userId, sid }
     },
@@ -55,7 +55,7 @@ export const makeLogout = (parts: Parts, { adopt }: { adopt: Adopt }) => {
       if (presented !== undefined) {
         const { userId, sid } = presented
         // Unless its issuer has revoked it.
-        await unlessRefused(() => adopt(presented, device))
+        await unlessRefused(() => adopt(presented, device, { endsOthers: false }))
         return { user_id: userId, sid, ...((await sessions.revoke(userId, sid)) ? {} : { verdict: 'ended' }) }
       }
       const claims = await unlessRefused(() => checkClaims(codec.read(token), clock(), rules))

@@ -64,10 +64,11 @@ export interface SessionStore {
     lifetime?: number
   ): Promise<{ readonly session: Session; readonly ended: readonly string[] }>
   /**
-   * Starts the session of a foreign token, which becomes its generation 0. Returns false, and changes nothing, if this was done
-   * before, or if all sessions of the user were ended after the token was issued.
+   * Starts the session of a foreign token, which becomes its generation 0, and ends the user's oldest ones beyond maxPerUser, as
+   * `start` does; with `endsOthers: false` it ends none. Returns false, and starts none, if this was done before, or if all
+   * sessions of the user were ended after the token was issued.
    */
-  adopt(token: ForeignToken, device: SessionDevice): Promise<boolean>
+  adopt(token: ForeignToken, device: SessionDevice, options?: { readonly endsOthers?: boolean }): Promise<boolean>
   /** Whether `adopt` would find that it may not start a session for this token. */
   isSpent(token: ForeignToken): Promise<boolean>
   /**

@@ -111,6 +111,11 @@ export async function revocationFeedSuite(t: Test, open: OpenFeed): Promise<void
     await isKnown(first.sid)
     t.equal(replica.has(aToken(second.sid)), false, 'a login beyond the limit ends the oldest only')
 
+    const adopted = { userId: 'limited', sid: randomId(), issuedAt: systemClock() + 60, expiresAt: systemClock() + 500 }
+    t.equal(await limited.adopt(adopted, aDevice), true)
+    await isKnown(second.sid)
+    t.equal(replica.has(aToken(adopted.sid)), false, 'so does an adoption')
+
     const strict = await openSessions(aPolicy({ grace: 0 }))
     const stolen = await login(strict, 'stolen')
     t.equal((await strict.rotate(stolen)).kind, 'rotated')

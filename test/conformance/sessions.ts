@@ -394,6 +394,37 @@ export async function sessionStoreSuite(t: Test, open: OpenSessions): Promise<vo
     t.equal((await store.rotate({ userId, sid: first.session.sid, generation: 1 })).kind, 'unknown')
   })
 
+  await t.test('an adopted session counts for the limit as a login does, unless it is to end', async (t) => {
+    for (const maxPerUser of [2, 70]) {
+      const { store, now, advance } = await open(aPolicy({ maxPerUser }))
+      const userId = user()
+      const sids: string[] = []
+      const listed = async () => (await store.list(userId, { limit: 1000 })).map(({ sid }) => sid).toReversed()
+      const adopt = async (options?: { readonly endsOthers: boolean }) => {
+        await advance(1)
+        // After the losses that a stepped clock makes of entries that are no longer needed.
+        const token = { userId, sid: randomId(), issuedAt: now() + 60, expiresAt: now() + 500 }
+        t.equal(await store.adopt(token, aDevice, options), true)
+        sids.push(token.sid)
+        return token
+      }
+      for (let login = 0; login < maxPerUser; login++) {
+        await advance(1)
+        sids.push((await store.start(userId, aDevice)).session.sid)
+      }
+      for (let round = 0; round < 3; round++) await adopt()
+      t.same(await listed(), sids.slice(3), 'each ends the oldest one')
+      t.equal((await store.rotate({ userId, sid: sids[2] ?? '', generation: 0 })).kind, 'unknown')
+      const again = await adopt()
+      t.equal(await store.adopt(again, aDevice), false)
+      t.same(await listed(), sids.slice(4), 'adopted again, it ends none')
+      const { sid } = await adopt({ endsOthers: false })
+      t.same(await listed(), sids.slice(4))
+      t.equal(await store.revoke(userId, sid), true)
+      t.same(await listed(), sids.slice(4, -1))
+    }
+  })
+
   await t.test('without rotation the token stays the newest', async (t) => {
     const { store, now, advance } = await open(aPolicy({ rotate: false, lifetime: 100 }))
     const userId = user()

@@ -49,19 +49,23 @@ export function makeMemorySessions(
   }
   const isEndedSince = ({ userId, issuedAt }: ForeignToken): boolean =>
     issuedAt <= (allEnded.get(userId) ?? Number.NEGATIVE_INFINITY)
+  const endSurplus = (userId: string): readonly string[] => {
+    const beyond = policy.maxPerUser === 0 ? [] : list(userId).slice(policy.maxPerUser).slice(-mostEnded)
+    return end(beyond.map(({ sid }) => sid))
+  }
   return {
     async start(userId, client, lifetime = policy.lifetime) {
       const session = startSession(userId, randomId(), client, clock(), { ...policy, lifetime })
       sessions.set(session.sid, session)
-      const beyond = policy.maxPerUser === 0 ? [] : list(userId).slice(policy.maxPerUser).slice(-mostEnded)
-      return { session, ended: end(beyond.map(({ sid }) => sid)) }
+      return { session, ended: endSurplus(userId) }
     },
-    async adopt(token, client) {
+    async adopt(token, client, { endsOthers = true } = {}) {
       const { userId, sid, expiresAt } = token
       if ((adopted.get(sid) ?? 0) > clock()) return false
       adopted.set(sid, expiresAt)
       if (isEndedSince(token)) return false
       sessions.set(sid, startSession(userId, sid, client, clock(), policy))
+      if (endsOthers) endSurplus(userId)
       return true
     },
     async isSpent(token) {

@@ -94,6 +94,20 @@ t.test('a logout with it', async (t) => {
   t.same((await refresh(successor)).json(), blacklisted)
 })
 
+t.test('an adoption ends the oldest session beyond the limit, and a logout none', async (t) => {
+  const service = await openApp(t, { ...adopting, MAX_SESSIONS_PER_USER: '1' })
+  const { refresh, blacklist } = endpointsOf(service)
+  const { userId, refresh: first } = await service.logIn()
+  const second = await refresh(foreignToken(service, userId))
+  t.equal(second.statusCode, 200)
+  t.same((await refresh(first)).json(), blacklisted)
+  t.equal((await blacklist(foreignToken(service, userId))).statusCode, 200)
+  t.equal((await refresh(second.json().refresh)).statusCode, 200)
+  const client = await addClient(service)
+  t.equal((await client.post('/oauth/revoke', { token: foreignToken(service, userId) })).statusCode, 200)
+  t.equal((await service.app.stores.sessions.list(userId)).length, 1)
+})
+
 t.test('who may not come in by it', async (t) => {
   const service = await openApp(t, adopting)
   const { refresh, verify, endSessions } = endpointsOf(service)

@@ -75,11 +75,12 @@ function makeAdoption(
   clock: Clock
 ): Pick<SessionStore, 'adopt' | 'isSpent'> {
   return {
-    async adopt(token, device) {
+    async adopt(token, device, { endsOthers = true } = {}) {
       const { userId, sid, lifetime = policy.lifetime } = token
       return engine.transaction(() => {
         if (!rows.insertAdoption(token) || rows.isEndedSince(token)) return false
         rows.insert(startSession(userId, sid, device, clock(), { ...policy, lifetime }))
+        if (endsOthers) rows.endSurplus(userId)
         return true
       })
     },

@@ -2,7 +2,7 @@ import type { SessionDevice } from '../../hooks.ts'
 import type { Session } from '../../sessions/session.ts'
 
 /*
- * A user's sessions are one Redis hash, `keyturn:{user}`, with two fields per session, and `oldest` (lua/start.lua):
+ * A user's sessions are one Redis hash, `keyturn:{user}`, with two fields per session, and `oldest` (lua/limited.lua):
  *   sid (16 bytes)          -> twelve 32-bit numbers, big-endian, in the order below
  *   sid and the letter c    -> the device: address, a space, user agent; 60 bytes at most
  * Redis stores a small hash of values up to 64 bytes in one listpack: a user with one session takes some 300 bytes, including

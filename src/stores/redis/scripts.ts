@@ -10,10 +10,8 @@ import type { Names } from './names.ts'
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    keyturnStartBuffer(
-      ...args: (string | Buffer | number)[]
-    ): Result<[now: number, ended: Buffer[], isEnding: 0 | 1], Context>
-    keyturnAdopt(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
+    keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<StartReply, Context>
+    keyturnAdoptBuffer(...args: (string | Buffer | number)[]): Result<StartReply | null, Context>
     keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnDropBuffer(...args: (string | Buffer)[]): Result<Buffer[], Context>
     keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
@@ -24,6 +22,8 @@ declare module 'ioredis' {
     keyturnRotate(...args: (string | Buffer | number)[]): Result<RotateReply, Context>
   }
 }
+
+type StartReply = readonly [now: number, ended: readonly Buffer[], isEnding: 0 | 1]
 
 type RotateReply = readonly [
   kind: RotationVerdict['kind'] | 'ended',
@@ -40,8 +40,9 @@ const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`
 /** Lua has no Infinity; this grace is longer than any time. */
 const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 
-/** The scripts with their numbers of keys, by the file that precedes them. */
-const sessionScripts = { start: 2, adopt: 3, rotate: 1, revoke: 1, detach: 3 }
+/** The scripts with their numbers of keys, by the files that precede them. */
+const startScripts = { start: 2, adopt: 4 }
+const sessionScripts = { rotate: 1, revoke: 1, detach: 3 }
 const feedScripts = { announce: 2, epoch: 2 }
 const otherScripts = { count: 1, drop: 1, spend: 1 }
 
@@ -49,59 +50,55 @@ const otherScripts = { count: 1, drop: 1, spend: 1 }
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
   const define = (name: string, numberOfKeys: number, lua: string): void =>
     redis.defineCommand(`keyturn${name.charAt(0).toUpperCase()}${name.slice(1)}`, { numberOfKeys, lua })
-  const [record, feed] = [read('record'), read('feed')]
+  const [record, limited, feed] = [read('record'), read('limited'), read('feed')]
+  for (const [name, keys] of Object.entries(startScripts)) define(name, keys, `${record}\n${limited}\n${read(name)}`)
   for (const [name, keys] of Object.entries(sessionScripts)) define(name, keys, `${record}\n${read(name)}`)
   for (const [name, keys] of Object.entries(feedScripts)) define(name, keys, `${feed}\n${read(name)}`)
   for (const [name, keys] of Object.entries(otherScripts)) define(name, keys, read(name))
 }
 
-/**
- * Starts a session; returns the time by Redis' clock, the sids of sessions marked as ended, and whether an end of all
- * sessions is not finished.
- */
-export async function start(
+/** A session that was started. */
+export interface Started {
+  /** The time by Redis' clock. */
+  readonly now: number
+  /** The sids of sessions marked as ended. */
+  readonly ended: readonly string[]
+  /** Whether an end of all sessions is not finished. */
+  readonly isEnding: boolean
+}
+
+const toStarted = ([now, ended, isEnding]: StartReply): Started => ({
+  now,
+  ended: ended.map((each) => each.toString('hex')),
+  isEnding: isEnding === 1
+})
+
+/** What both scripts that start a session are given. */
+function startArguments(sid: string, device: Buffer, policy: SessionPolicy): readonly (Buffer | number)[] {
+  const bytes = Buffer.from(sid, 'hex')
+  return [bytes, device, policy.lifetime, policy.absoluteLifetime, policy.maxPerUser, bytes.readUInt32BE()]
+}
+
+/** Starts a session within the limit of the policy. */
+export const start = async (
   redis: Connection,
-  [sessions, ending]: readonly [sessions: string, ending: string],
+  keys: readonly [sessions: string, ending: string],
   sid: string,
   device: Buffer,
   policy: SessionPolicy
-): Promise<{ now: number; ended: readonly string[]; isEnding: boolean }> {
-  const bytes = Buffer.from(sid, 'hex')
-  const [now, ended, isEnding] = await redis.keyturnStartBuffer(
-    sessions,
-    ending,
-    bytes,
-    device,
-    policy.lifetime,
-    policy.absoluteLifetime,
-    policy.maxPerUser,
-    bytes.readUInt32BE()
-  )
-  return { now, ended: ended.map((each) => each.toString('hex')), isEnding: isEnding === 1 }
-}
+): Promise<Started> => toStarted(await redis.keyturnStartBuffer(...keys, ...startArguments(sid, device, policy)))
 
-/** Starts the session of a refresh token of another issuer; false if it was adopted before, or must not be. */
+/** The same for a refresh token of another issuer; undefined if it was adopted before, or must not be. */
 export async function adopt(
   redis: Connection,
-  [sessions, adopted, ended]: readonly [sessions: string, adopted: string, ended: string],
-  { sid, issuedAt, expiresAt, lifetime }: Omit<ForeignToken, 'userId'>,
+  keys: readonly [sessions: string, ending: string, adopted: string, ended: string],
+  { sid, issuedAt, expiresAt }: Omit<ForeignToken, 'userId' | 'lifetime'>,
   device: Buffer,
   policy: SessionPolicy
-): Promise<boolean> {
-  const bytes = Buffer.from(sid, 'hex')
-  return (
-    (await redis.keyturnAdopt(
-      sessions,
-      adopted,
-      ended,
-      bytes,
-      device,
-      lifetime ?? policy.lifetime,
-      policy.absoluteLifetime,
-      issuedAt,
-      expiresAt
-    )) === 1
-  )
+): Promise<Started | undefined> {
+  const common = startArguments(sid, device, policy)
+  const reply = await redis.keyturnAdoptBuffer(...keys, ...common, issuedAt, expiresAt)
+  return reply === null ? undefined : toStarted(reply)
 }
 
 /** Decides on a presented generation and carries it out; `ended` for a session whose end is not in the feed yet. */

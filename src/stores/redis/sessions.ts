@@ -8,7 +8,18 @@ import { FeedEpoch } from './epoch.ts'
 import { makeNames, type Names } from './names.ts'
 import { estimateSessions } from './session-count.ts'
 import { createdAtOf, decodeDevice, decodeRecord, encodeDevice, expiryOf } from './record.ts'
-import { adopt, announce, defineScripts, detach, drop, type ReadScript, revoke, rotate, start } from './scripts.ts'
+import {
+  adopt,
+  announce,
+  defineScripts,
+  detach,
+  drop,
+  type ReadScript,
+  revoke,
+  rotate,
+  type Started,
+  start
+} from './scripts.ts'
 
 export interface RedisSessionsOptions {
   readonly names?: Names
@@ -49,20 +60,18 @@ export function openRedisSessions(
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
-  const { finish, finishSome, finishOne, endOne, endAll } = makeEnds(redis, names, window, clock)
+  const { finish, finishStart, finishOne, endOne, endAll } = makeEnds(redis, names, window, clock)
 
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, device, lifetime = policy.lifetime) {
       const sid = randomId()
       const own = { ...policy, lifetime }
       const keys = [names.sessions(userId), names.ending(userId)] as const
-      const { now, ended, isEnding } = await start(redis, keys, sid, encodeDevice(device), own)
-      await finish(names.sessions(userId), ended)
-      // A step of what another call has left unfinished.
-      if (isEnding) await finishSome(userId, beginning)
-      return { session: startSession(userId, sid, device, now, own), ended }
+      const started = await start(redis, keys, sid, encodeDevice(device), own)
+      await finishStart(userId, started)
+      return { session: startSession(userId, sid, device, started.now, own), ended: started.ended }
     },
-    ...makeAdoption(redis, names, epoch, policy),
+    ...makeAdoption(redis, names, epoch, { policy, finishStart }),
     async rotate(presented, rotates = policy.rotate) {
       const { userId, sid } = presented
       const verdict = await rotate(redis, names.sessions(userId), presented, { ...policy, rotate: rotates })
@@ -90,18 +99,30 @@ export function openRedisSessions(
   return { ...store, close: async () => redis.disconnect() }
 }
 
+interface AdoptionParts {
+  readonly policy: SessionPolicy
+  readonly finishStart: (userId: string, started: Started) => Promise<void>
+}
+
+/** More sessions than a user can have. */
+const noLimit = 2 ** 32
+
 function makeAdoption(
   redis: Connection,
   names: Names,
   epoch: FeedEpoch,
-  policy: SessionPolicy
+  { policy, finishStart }: AdoptionParts
 ): Pick<SessionStore, 'adopt' | 'isSpent'> {
+  const keysOf = (userId: string, sid: string) =>
+    [names.sessions(userId), names.ending(userId), names.adopted(userId, sid), names.ended(userId)] as const
   return {
-    async adopt(token, device) {
-      const { userId, sid, issuedAt } = token
+    async adopt(token, device, { endsOthers = true } = {}) {
+      const { userId, sid, issuedAt, lifetime = policy.lifetime } = token
       if (await epoch.isLostSince(redis, issuedAt)) return false
-      const keys = [names.sessions(userId), names.adopted(userId, sid), names.ended(userId)] as const
-      return await adopt(redis, keys, token, encodeDevice(device), policy)
+      const own = { ...policy, lifetime, ...(endsOthers ? {} : { maxPerUser: noLimit }) }
+      const started = await adopt(redis, keysOf(userId, sid), token, encodeDevice(device), own)
+      if (started !== undefined) await finishStart(userId, started)
+      return started !== undefined
     },
     async isSpent({ userId, sid, issuedAt }) {
       const [adopted, ended] = await redis.mget(names.adopted(userId, sid), names.ended(userId))
@@ -132,6 +153,12 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
     await announceEnds(key, sids)
     const dropped = new Set(fields.length === 0 ? [] : await drop(redis, key, fields))
     return { next, sids: sids.filter((sid) => dropped.has(sid)) }
+  }
+
+  /** Finishes what the start of a session has ended, and a step of what another call has left unfinished. */
+  const finishStart = async (userId: string, { ended, isEnding }: Started): Promise<void> => {
+    await finish(names.sessions(userId), ended)
+    if (isEnding) await finishSome(userId, beginning)
   }
 
   const finishAll = async (userId: string, ended: string[]): Promise<void> => {
@@ -170,7 +197,7 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
     return ended
   }
 
-  return { finish, finishSome, finishOne, endOne, endAll }
+  return { finish, finishStart, finishOne, endOne, endAll }
 }
 
 /** Announces sessions of the hash at `key` that have ended to every worker, and waits for replicas of both. */
