@@ -86,13 +86,16 @@ const collection: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
       ...adminBodyRefusals(missing('username'), 'NAME_TAKEN', 'UNSUPPORTED_CHANGE')
     }
   }
-  app.post('/api/admin/users', { schema: create, config, onRequest: app.admit(write) }, async (request, reply) => {
+  const admit = app.admit(write)
+  app.post('/api/admin/users', { schema: create, config, onRequest: admit }, async (request, reply) => {
     const { username, password, password_digest, is_active = true, claims } = request.body
     if (password !== undefined && password_digest !== undefined)
       throw new KeyturnError('FIELDS_INVALID', {
         fields: { password_digest: ['It cannot be combined with password.'] }
       })
     const digest = password === undefined ? password_digest : await app.digestOf(password, username)
+    // Hashing takes up to seconds.
+    if (password !== undefined) await admit(request)
     const user = await app.manage.createUser(request.actor, { username, digest, isActive: is_active, claims })
     return reply.code(201).send(showUser(user))
   })
@@ -176,11 +179,15 @@ const endings: FastifyPluginAsyncJsonSchemaToTs = async (app) => {
     body: PasswordBody,
     response: { 204: nothing('The password is set'), ...adminBodyRefusals(404, missing('password'), 'BUSY') }
   }
-  const options = { schema: password, config, onRequest: app.admit(write) }
-  app.put('/api/admin/users/:id/password', options, async ({ actor, params, body }, reply) => {
-    const { username } = await app.manage.users.get(actor, params.id)
+  const admit = app.admit(write)
+  const options = { schema: password, config, onRequest: admit }
+  app.put('/api/admin/users/:id/password', options, async (request, reply) => {
+    const { params, body } = request
+    const { username } = await app.manage.users.get(request.actor, params.id)
     const digest = await app.digestOf(body.password, username)
-    await app.manage.users.setPassword(actor, params.id, digest)
+    // Hashing takes up to seconds.
+    await admit(request)
+    await app.manage.users.setPassword(request.actor, params.id, digest)
     return reply.code(204).send(null)
   })
 }

@@ -2,6 +2,7 @@ import { parseScope } from '../clients/scope.ts'
 import { KeyturnError } from '../errors.ts'
 import { type Claims, checkClaims, demandType, isUnderPassword } from '../tokens/claims.ts'
 import type { RecentUser, RecentUsers } from '../users/recent.ts'
+import type { User } from '../users/user.ts'
 import { makeFindSession, makeIsBlacklisted } from './adopt.ts'
 import type { Parts } from './parts.ts'
 
@@ -93,6 +94,24 @@ export const makeIdentify = <Found extends RecentUser>(parts: Parts, users: Rece
     throw new KeyturnError('BEARER_INVALID', { cause, more: { messages } })
   }
 }
+
+/**
+ * Checks a caller again after a slow step: meanwhile, the session may have ended, or the user been deactivated or deleted. Throws
+ * KeyturnError BEARER_USER_GONE, BEARER_USER_INACTIVE and, unless the password differs from that of `known`, BEARER_INVALID.
+ *
+ * A new password is stored before it ends sessions. The session is read first, so if it was ended by a new password, that one is
+ * seen.
+ */
+export const makeRecheckCaller =
+  ({ users, sessions, checkUserIsActive }: Pick<Parts, 'users' | 'sessions' | 'checkUserIsActive'>) =>
+  async ({ userId, sid }: Pick<Caller, 'userId' | 'sid'>, known: User): Promise<void> => {
+    const isLive = sid === undefined || (await sessions.find(userId, sid)) !== undefined
+    const user = await users.findById(userId)
+    if (user === undefined) throw new KeyturnError('BEARER_USER_GONE')
+    if (checkUserIsActive && !user.isActive) throw new KeyturnError('BEARER_USER_INACTIVE')
+    if (!isLive && user.passwordHash === known.passwordHash)
+      throw new KeyturnError('BEARER_INVALID', { detail: 'the session has ended meanwhile' })
+  }
 
 function tokenClasses({ sliding, slidingTokens, ...parts }: Parts): readonly TokenClass[] {
   const { revocations } = parts

@@ -1,6 +1,6 @@
 import { type FieldMessage, KeyturnError } from '../errors.ts'
 import { type PasswordPolicy, passwordFault } from '../passwords/policy.ts'
-import type { Caller } from './caller.ts'
+import { type Caller, makeRecheckCaller } from './caller.ts'
 import type { LoginDevice } from './login.ts'
 import type { Parts } from './parts.ts'
 
@@ -16,12 +16,14 @@ export interface PasswordChange {
 
 /**
  * Sets the caller's password, given the current one, and ends all other sessions, so that others who knew the old password are
- * logged out. The current password can be guessed here as at a login, so guesses have the same limits. Throws KeyturnError
- * FIELDS_INVALID naming the field, BUSY if too many logins wait for a hash, and the errors of TryPassword.
+ * logged out. The current password can be guessed here as at a login, so guesses have the same limits. Hashing takes up to
+ * seconds, so the caller is checked again before the change. Throws KeyturnError FIELDS_INVALID naming the field, BUSY if too many
+ * logins wait for a hash, and the errors of TryPassword and makeRecheckCaller.
  */
-export const makeChangePassword =
-  ({ users, usersWith, hasher, sessions, passwordPolicy, tryPassword, clock }: Parts) =>
-  async (
+export const makeChangePassword = (parts: Parts) => {
+  const { users, usersWith, hasher, sessions, passwordPolicy, tryPassword, clock } = parts
+  const recheckCaller = makeRecheckCaller(parts)
+  return async (
     caller: Caller,
     { ip, signal, requestId }: PasswordSender,
     { current, wanted }: PasswordChange
@@ -37,12 +39,14 @@ export const makeChangePassword =
       if (!isRight || user === undefined) throw invalid('current_password', 'This is not the current password.')
       await demandAllowedPassword(wanted, user.username, passwordPolicy)
       digest ??= await hasher.hash(wanted, signal)
+      await recheckCaller(caller, user)
       // Only over the digest that was verified. Another one may be of the same password, rehashed by a login: look again.
       const entry = { event: 'password_change', result: 'ok', at: clock(), userId, sid, ip, requestId } as const
       isSet = await usersWith(entry).replacePasswordHash(user.id, user.passwordHash, digest)
     }
     await sessions.revokeAll(userId, sid).catch(sessionsKept(caller))
   }
+}
 
 /**
  * For a password that is set although the sessions could not be ended. The caller is refused, and the audit trail has a second

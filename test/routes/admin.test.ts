@@ -46,6 +46,39 @@ t.test('users: a new password ends all sessions, and the policy holds', async (t
   t.equal((await service.post('/api/token/', { username: 'vitor', password: 'another password' })).statusCode, 200)
 })
 
+t.test('users: an actor who is shut out while a password is hashed sets none', async (t) => {
+  const service = await openApp(t)
+  const { users, sessions } = service.app.stores
+  const { userId } = await service.logIn()
+  const { hash } = service.app.hasher
+  const shutOuts: Readonly<Record<string, readonly [act: (id: string) => Promise<unknown>, status: number]>> = {
+    deactivated: [(id) => users.setActive(id, false), 401],
+    'logged out': [(id) => sessions.revokeAll(id), 401],
+    'without the scope': [(id) => users.setClaims(id, {}), 403]
+  }
+  const requests = [
+    ['PUT', `/api/admin/users/${userId}/password/`, { password: 'another password' }],
+    ['POST', '/api/admin/users/', { username: 'ann', password: aPassword }]
+  ] as const
+  for (const [name, [act, status]] of Object.entries(shutOuts)) {
+    for (const [method, url, body] of requests) {
+      const actor = `${name}, ${method}`
+      const call = callAs(service, await userToken(service, actor, 'keyturn.users'))
+      const id = (await users.findByUsername(actor))?.id ?? ''
+      const interrupted = t.intercept(service.app.hasher, 'hash', {
+        value: async (password: string) => {
+          await act(id)
+          return await hash(password)
+        }
+      })
+      t.equal((await call(method, url, body)).statusCode, status, actor)
+      interrupted.restore()
+    }
+  }
+  t.equal(await users.findByUsername('ann'), undefined)
+  t.equal((await service.post('/api/token/', { username: 'vitor', password: aPassword })).statusCode, 200)
+})
+
 t.test('users: one without a password, or with a digest, and one that is inactive', async (t) => {
   const service = await openApp(t)
   const call = callAs(service, await clientToken(service, 'signup', 'keyturn.users'))

@@ -2,10 +2,13 @@
 import t, { type Test } from 'tap'
 import type { PasswordResetContext } from '../../src/hooks.ts'
 import type { OneTimePurpose } from '../../src/one-time-tokens/token.ts'
+import { migrate } from '../../src/stores/sql/migrate.ts'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { until } from '../conformance/feed.ts'
 import { anOperator, auditEntries } from '../support/admin.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
 import { aModule } from '../support/modules.ts'
+import { needsPostgres, withoutPostgres } from '../support/needs.ts'
 
 const wanted = 'staple under the bridge'
 const spent = '400 {"detail":"This token is invalid, has expired, or was already used."}'
@@ -114,6 +117,32 @@ t.test('reset: a token is refused once it has expired or was revoked', async (t)
     t.equal(await reset(service, token), spent, `a token that ${name}`)
   }
   for (const token of ['x', 'x'.repeat(4000), '\u00fc']) t.equal(await reset(service, token), spent)
+})
+
+t.test('reset: what changes while the password is hashed is honoured', async (t) => {
+  const service = await openApp(t)
+  const { users } = service.app.stores
+  const { hash } = service.app.hasher
+  const changes: Readonly<Record<string, (id: string) => Promise<unknown>>> = {
+    deactivated: (id) => users.setActive(id, false),
+    deleted: (id) => users.delete(id),
+    'made an administrator': (id) => users.setClaims(id, { scope: 'keyturn.admin' }),
+    'given another password': async (id) => users.setPassword(id, await hash('another horse'))
+  }
+  for (const [name, change] of Object.entries(changes)) {
+    const { id } = await service.addUser(name, aPassword)
+    const token = await issue(service, id)
+    const interrupted = t.intercept(service.app.hasher, 'hash', {
+      value: async (password: string) => {
+        await change(id)
+        return await hash(password)
+      }
+    })
+    t.equal(await reset(service, token), spent, `a user who is ${name}`)
+    interrupted.restore()
+    await users.setActive(id, true)
+    t.equal(await logIn(service, name, wanted), 401)
+  }
 })
 
 t.test('reset: an invitation sets the first password, and a token for a verification sets none', async (t) => {
@@ -249,6 +278,26 @@ t.test('forgot: an account has a budget of its own, whether there is such a user
   }
   t.equal(await logIn(service, 'vitor', aPassword), 200, 'logins are not limited by it')
   await until(async () => service.calls.length === 5)
+})
+
+t.test('forgot: a user has one budget, however the database folds the name', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t)
+  const url = await server.createDatabase()
+  const db = openPostgres(url)
+  await migrate(db)
+  await db.exclusively(({ script }) =>
+    script(`CREATE COLLATION folded (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
+        ALTER TABLE keyturn_users ALTER username TYPE text COLLATE folded`)
+  )
+  await db.close()
+  const KEY_ENCRYPTION_SECRET = 'a secret of the tests, long enough'
+  const service = await openForgetful(t, { DATABASE_URL: url, KEY_ENCRYPTION_SECRET })
+  await service.addUser('zoe', aPassword)
+  for (let round = 0; round < 2; round++)
+    for (const name of ['zoé', 'zöe', 'zòe', 'žoe', 'zoë']) t.equal(await service.forgot(name), '202 {}', name)
+  await service.settled()
+  t.equal(service.calls.length, 5, 'of ten requests')
+  t.same(new Set(service.calls.map(([{ username }]) => username)), new Set(['zoe']))
 })
 
 t.test('forgot: an address has a budget, so that invented names take up no more room than it allows', async (t) => {

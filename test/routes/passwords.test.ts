@@ -1,7 +1,7 @@
 /* Password digests over HTTP: what a login and a password change leave in the table. */
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { checkedByDjango } from '../support/django.ts'
-import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { aPassword, type Login, openApp, type TestApp } from '../support/app.ts'
 import { withoutDjango } from '../support/needs.ts'
 
 /** `aPassword`, by Django 3.2.25. */
@@ -82,4 +82,72 @@ t.test('login: of several at once with a digest that is rehashed, each gets toke
       'bound to the digest that is stored'
     )
   }
+})
+
+const wanted = 'staple under the bridge'
+
+/** The answer to a password change during whose hashing `change` happens, and the password that is valid afterwards. */
+async function changeMeanwhile(t: Test, service: TestApp, login: Login, change: () => Promise<unknown>) {
+  const { hasher, stores } = service.app
+  const { hash } = hasher
+  let times = 0
+  const interrupted = t.intercept(hasher, 'hash', {
+    value: async (password: string) => {
+      if (times++ === 0) await change()
+      return await hash(password)
+    }
+  })
+  const body = { current_password: aPassword, new_password: wanted }
+  const answer = await service.post('/api/password/', body, { authorization: `Bearer ${login.access}` })
+  interrupted.restore()
+  const user = await stores.users.findById(login.userId)
+  const isSet = user !== undefined && (await hasher.verify(wanted, user.passwordHash))
+  return { status: answer.statusCode, code: answer.body === '' ? undefined : answer.json().code, isSet }
+}
+
+t.test('password change: what changes while passwords are hashed is honoured', async (t) => {
+  const service = await openApp(t)
+  const { users, sessions } = service.app.stores
+  const { hash } = service.app.hasher
+  const refused = { status: 401, isSet: false }
+  const rows: readonly (readonly [name: string, change: (userId: string, sid: string) => Promise<unknown>, object])[] =
+    [
+      ['deactivated', (id) => users.setActive(id, false), { ...refused, code: 'user_inactive' }],
+      ['deleted', (id) => users.delete(id), { ...refused, code: 'user_not_found' }],
+      ['without this session', (id, sid) => sessions.revoke(id, sid), { ...refused, code: 'token_not_valid' }],
+      ['without sessions', (id) => sessions.revokeAll(id), { ...refused, code: 'token_not_valid' }],
+      [
+        'given another password',
+        async (id) => {
+          await users.setPassword(id, await hash('another horse'))
+          await sessions.revokeAll(id)
+        },
+        { status: 400, isSet: false }
+      ],
+      ['rehashed', async (id) => users.setPassword(id, await hash(aPassword)), { status: 204, isSet: true }]
+    ]
+  for (const [name, change, expected] of rows) {
+    const login = await service.logIn(name)
+    const [{ sid } = { sid: '' }] = await sessions.list(login.userId)
+    t.match(await changeMeanwhile(t, service, login, () => change(login.userId, sid)), expected, `a user ${name}`)
+  }
+})
+
+t.test('password change: CHECK_USER_IS_ACTIVE=false lets an inactive user change the password', async (t) => {
+  const service = await openApp(t, { CHECK_USER_IS_ACTIVE: 'false' })
+  const login = await service.logIn()
+  const deactivate = () => service.app.stores.users.setActive(login.userId, false)
+  t.match(await changeMeanwhile(t, service, login, deactivate), { status: 204, isSet: true })
+})
+
+t.test('password change: a sliding token whose session has ended meanwhile changes nothing', async (t) => {
+  const service = await openApp(t, { SLIDING_TOKENS: 'true' })
+  const login = await service.logIn()
+  const answer = await service.post('/api/token/sliding/', { username: 'vitor', password: aPassword })
+  const sliding = { ...login, access: answer.json<{ token: string }>().token }
+  const { sessions } = service.app.stores
+  t.match(await changeMeanwhile(t, service, sliding, () => sessions.revokeAll(login.userId)), {
+    status: 401,
+    isSet: false
+  })
 })
