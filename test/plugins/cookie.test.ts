@@ -161,6 +161,7 @@ t.test('of two cookies of the same name each is tried, and the other variant is 
     }
   }
   t.equal([(await ask(refresh, newest)).headers['set-cookie']].flat().length, 1, 'one cookie alone clears none')
+  // Its answer may reach the browser after that of a login in another tab, whose cookie it would delete.
   const failed = await ask(refresh, ended, 'x')
   t.equal(failed.statusCode, 401)
   t.equal(failed.headers['set-cookie'], undefined, 'a refresh that fails clears none')

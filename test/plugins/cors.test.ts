@@ -1,6 +1,7 @@
 /* CORS_ORIGINS: pages of other origins that call Keyturn and bear their tokens themselves. Cookies: cookie.test.ts. */
 import t from 'tap'
-import { openApp } from '../support/app.ts'
+import { type ErrorCode, KeyturnError } from '../../src/errors.ts'
+import { aPassword, openApp } from '../support/app.ts'
 
 const app = 'https://app.example.com'
 const refresh = '/api/token/refresh/'
@@ -78,6 +79,31 @@ t.test('pages that are named may call and read, without cookies, and no others',
   }
   const keys = await service.inject({ url: '/.well-known/jwks.json', headers: { origin: 'https://evil.example' } })
   t.equal(keys.headers['access-control-allow-origin'], '*', 'what is public stays public')
+})
+
+t.test('a page may read refusals by limits, by stores that are down, and of what HTTP forbids', async (t) => {
+  const service = await openApp(t, { CORS_ORIGINS: app, RATE_LIMIT_OBTAIN: '2/m' })
+  const { access, refresh: token } = await service.logIn()
+  const refuse = (code: ErrorCode) => ({ value: () => Promise.reject(new KeyturnError(code)) })
+  t.intercept(service.app.stores.sessions, 'rotate', refuse('STORE_DOWN'))
+  t.intercept(service.app.hasher, 'hash', refuse('BUSY'))
+  const change = { current_password: aPassword, new_password: 'another horse' }
+  const bearing = { authorization: `Bearer ${access}` }
+  const refusals: readonly (readonly [status: number, path: string, body: object, headers?: object])[] = [
+    [413, refresh, { refresh: 'x'.repeat(20_000) }],
+    [417, refresh, { refresh: token }, { expect: '200-ok' }],
+    [400, refresh, { refresh: token }, { host: 'not a host' }],
+    [503, refresh, { refresh: token }],
+    [503, '/api/password/', change, bearing],
+    [429, '/api/password/', change, bearing]
+  ]
+  for (const [status, path, body, headers] of refusals) {
+    const answer = await service.post(path, body, { origin: app, ...headers })
+    t.equal(answer.statusCode, status)
+    t.equal(answer.headers['access-control-allow-origin'], app, `a page may read ${status}`)
+    if (status === 429 || status === 503)
+      t.match(answer.headers, { 'retry-after': /^\d+$/, 'access-control-expose-headers': /retry-after/ })
+  }
 })
 
 t.test('beside COOKIE_ORIGINS, whose pages alone may send the cookie', async (t) => {
