@@ -84,8 +84,7 @@ export interface SessionStore {
   revoke(userId: string, sid: string): Promise<boolean>
   /**
    * Ends all sessions of the user except `kept`, and returns their sids. From the first step on, none of them can be refreshed
-   * or found; the number of further steps depends on the number of sessions. Of several calls at the same time, at most one
-   * returns a session.
+   * or found; the number of further steps depends on the number of sessions. Calls at the same time may return the same session.
    */
   revokeAll(userId: string, kept?: string): Promise<readonly string[]>
   /** Revokes a single access token, by its `jti` of 32 hex digits. Its session continues. */

@@ -13,7 +13,6 @@ declare module 'ioredis' {
     keyturnStartBuffer(...args: (string | Buffer | number)[]): Result<StartReply, Context>
     keyturnAdoptBuffer(...args: (string | Buffer | number)[]): Result<StartReply | null, Context>
     keyturnRevoke(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
-    keyturnDropBuffer(...args: (string | Buffer)[]): Result<Buffer[], Context>
     keyturnDetach(...args: (string | Buffer | number)[]): Result<0 | 1, Context>
     keyturnCount(...args: (string | number)[]): Result<[number: number, leftMs: number], Context>
     keyturnEpoch(...args: (string | number)[]): Result<[second: number, isLoss: 0 | 1, now: number], Context>
@@ -44,7 +43,7 @@ const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
 const startScripts = { start: 2, adopt: 4 }
 const sessionScripts = { rotate: 1, revoke: 1, detach: 3 }
 const feedScripts = { announce: 2, epoch: 2 }
-const otherScripts = { count: 1, drop: 1, spend: 1 }
+const otherScripts = { count: 1, spend: 1 }
 
 /** Defines the scripts as commands of `redis`: sent by digest, and in full only to a server that does not have them. */
 export function defineScripts(redis: Connection, read: ReadScript = readLua): void {
@@ -135,10 +134,6 @@ export const detach = async (
   kept: string,
   memory: number
 ): Promise<boolean> => (await redis.keyturnDetach(sessions, ending, allEnded, Buffer.from(kept, 'hex'), memory)) === 1
-
-/** Deletes fields of a hash of sessions. Returns the sids of those records that this call deleted. */
-export const drop = async (redis: Connection, key: string, fields: readonly Buffer[]): Promise<readonly string[]> =>
-  (await redis.keyturnDropBuffer(key, ...fields)).map((sid) => sid.toString('hex'))
 
 /** The keys of the feed. */
 export type FeedNames = Pick<Names, 'feed' | 'epoch'>

@@ -13,7 +13,6 @@ import {
   announce,
   defineScripts,
   detach,
-  drop,
   type ReadScript,
   revoke,
   rotate,
@@ -144,15 +143,15 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
 
   /**
    * Finishes the end of some of the sessions that lua/detach.lua has set aside, from a cursor on. Returns the next cursor and
-   * the sids. Of several calls that finish the same end, one returns each session.
+   * the sids.
    */
   const finishSome = async (userId: string, cursor: string): Promise<{ next: string; sids: readonly string[] }> => {
     const key = names.ending(userId)
     const { next, records, fields } = await scan(redis, key, cursor)
     const sids = records.filter(([, record]) => expiryOf(record) > clock()).map(([field]) => field.toString('hex'))
     await announceEnds(key, sids)
-    const dropped = new Set(fields.length === 0 ? [] : await drop(redis, key, fields))
-    return { next, sids: sids.filter((sid) => dropped.has(sid)) }
+    if (fields.length > 0) await redis.hdel(key, ...fields)
+    return { next, sids }
   }
 
   /** Finishes what the start of a session has ended, and a step of what another call has left unfinished. */
