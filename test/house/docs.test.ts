@@ -43,8 +43,8 @@ const places = (text: string, list: 'KEYS' | 'ARGV'): number[] => {
   return [...new Set(found)].toSorted((a, b) => a - b)
 }
 
-/** What the scripts of sessions, and those of the feed, share is not a command of its own. */
-const preludes = ['record.lua', 'feed.lua']
+/** What several scripts share is not a command of its own. */
+const preludes = ['record.lua', 'limited.lua', 'feed.lua']
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1)
 

@@ -59,7 +59,12 @@ export function openRedisSessions(
   const unlessOver = (session: Session | undefined): Session | undefined =>
     session !== undefined && session.expiresAt > clock() ? session : undefined
 
-  const { finish, finishStart, finishOne, endOne, endAll } = makeEnds(redis, names, window, clock)
+  const { finish, finishSome, finishOne, endOne, endAll } = makeEnds(redis, names, window, clock)
+  /** Finishes what the start of a session has ended, and a step of what another call has left unfinished. */
+  const finishStart = async (userId: string, { ended, isEnding }: Started): Promise<void> => {
+    await finish(names.sessions(userId), ended)
+    if (isEnding) await finishSome(userId, beginning)
+  }
 
   const store = failClosed<Omit<SessionStore, 'close'>>(circuit, {
     async start(userId, device, lifetime = policy.lifetime) {
@@ -154,12 +159,6 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
     return { next, sids }
   }
 
-  /** Finishes what the start of a session has ended, and a step of what another call has left unfinished. */
-  const finishStart = async (userId: string, { ended, isEnding }: Started): Promise<void> => {
-    await finish(names.sessions(userId), ended)
-    if (isEnding) await finishSome(userId, beginning)
-  }
-
   const finishAll = async (userId: string, ended: string[]): Promise<void> => {
     let cursor = beginning
     do {
@@ -196,7 +195,7 @@ function makeEnds(redis: Connection, names: Names, window: number, clock: Clock)
     return ended
   }
 
-  return { finish, finishStart, finishOne, endOne, endAll }
+  return { finish, finishSome, finishOne, endOne, endAll }
 }
 
 /** Announces sessions of the hash at `key` that have ended to every worker, and waits for replicas of both. */

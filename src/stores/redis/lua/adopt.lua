@@ -4,7 +4,12 @@
 -- KEYS[2]  {user}:ending: sessions that are being ended (lua/detach.lua)
 -- KEYS[3]  {user}:adopted:sid: exists from the adoption of the token until it expires
 -- KEYS[4]  {user}:ended: when all sessions of the user were ended, if ever
--- ARGV[1] to ARGV[6]  as in lua/start.lua
+-- ARGV[1]  sid, 16 bytes
+-- ARGV[2]  the address and user agent of the device
+-- ARGV[3]  lifetime unless it is refreshed, seconds
+-- ARGV[4]  absolute lifetime of a session, seconds
+-- ARGV[5]  maximum sessions of the user
+-- ARGV[6]  a random number: where this adoption begins to read
 -- ARGV[7]  when the token was issued; 0 if unknown
 -- ARGV[8]  when the token expires
 -- returns  as lua/start.lua; nil if no session was started
