@@ -94,10 +94,10 @@ function parseMemory(text: string): number {
   return memory
 }
 
-// Each command is loaded when it runs, so that --help and usage errors need no database driver.
 const users = () => import('./users.ts')
 
-function makeProgram(): Command {
+/** All commands. Each is loaded when it runs, so that --help and usage errors need no database driver. */
+export function makeProgram(): Command {
   const program = new Command('keyturn')
     .description(
       'A token service that issues, refreshes, verifies and revokes tokens. It is configured by environment variables: docs/configuration.md.'

@@ -73,6 +73,7 @@ export async function exportKey(
 export async function importKey({ algorithm }: { readonly algorithm: string }): Promise<void> {
   if (!Object.hasOwn(algorithms, algorithm))
     throw new Refusal(`${algorithm}: expected one of ${Object.keys(algorithms).join(', ')}.`)
+  const config = loadManaged()
   const text = await readInput()
   await withKeys(async (options, _config, record) => {
     const key = readPrivateKey(text, algorithm as AlgorithmName)
@@ -83,7 +84,7 @@ export async function importKey({ algorithm }: { readonly algorithm: string }): 
     await record('key_publish', operator, { object: key.kid })
     say('Published the key below; it signs once every verifier has had time to fetch it.')
     print(key.kid)
-  })
+  }, config)
 }
 
 function readPrivateKey(text: string, algorithm: AlgorithmName) {
@@ -110,12 +111,18 @@ export async function resealKeys(): Promise<void> {
   })
 }
 
-/** Opens the managed keys, generating the first ones if none exist. Throws Refusal if SIGNING_KEY is set. */
-async function withKeys<T>(
-  work: (options: KeyringOptions, config: Config, record: RecordAct) => Promise<T>
-): Promise<T> {
+/** The configuration. Throws Refusal if SIGNING_KEY is set. */
+function loadManaged(): Config {
   const config = loadConfig(process.env, checkSigningKey)
   if (config.signingKey !== undefined) throw new Refusal('SIGNING_KEY is set, so there are no managed keys.')
+  return config
+}
+
+/** Opens the managed keys, generating the first ones if none exist. Throws Refusal if SIGNING_KEY is set. */
+async function withKeys<T>(
+  work: (options: KeyringOptions, config: Config, record: RecordAct) => Promise<T>,
+  config = loadManaged()
+): Promise<T> {
   return await withKeyring(config, (options, record) => work(options, config, record))
 }
 
