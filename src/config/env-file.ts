@@ -77,7 +77,7 @@ function unknownNames(variables: Variables): readonly string[] {
       .filter((name) => /^[\w.-]+$/.test(name) && !isSetting(name))
       .map((name) => {
         const nearest = nearestSetting(name)
-        const hint = nearest === undefined ? '' : `; did you mean ${nearest}?`
+        const hint = nearest === undefined ? '' : ` (did you mean ${nearest}?)`
         return `ENV_FILE: ${quote(name)} is not a setting and is ignored${hint}`
       })
   )

@@ -360,10 +360,10 @@ t.test('ENV_FILE: a name that is not a setting is a warning with the nearest nam
     env: 'ACESS_TOKEN_LIFETIME=1m\nport_=1\nPROT=1\nSMTP_RELAY=x\nPORT_FILE=\nNODE_ENV=test\nOTEL_SERVICE_NAME=auth\n'
   })
   t.same(envFileWarnings({ ENV_FILE: join(folder, 'env') }).toSorted(), [
-    'ENV_FILE: "ACESS_TOKEN_LIFETIME" is not a setting and is ignored; did you mean ACCESS_TOKEN_LIFETIME?',
-    'ENV_FILE: "PROT" is not a setting and is ignored; did you mean PORT?',
+    'ENV_FILE: "ACESS_TOKEN_LIFETIME" is not a setting and is ignored (did you mean ACCESS_TOKEN_LIFETIME?)',
+    'ENV_FILE: "PROT" is not a setting and is ignored (did you mean PORT?)',
     'ENV_FILE: "SMTP_RELAY" is not a setting and is ignored',
-    'ENV_FILE: "port_" is not a setting and is ignored; did you mean PORT?'
+    'ENV_FILE: "port_" is not a setting and is ignored (did you mean PORT?)'
   ])
   t.same(envFileWarnings({}), [])
 })
