@@ -1,9 +1,12 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import { openEmbeddedSessions } from '../../../src/stores/embedded/sessions.ts'
-import { makeManualClock } from '../../../src/time.ts'
+import { makeManualClock, systemClock } from '../../../src/time.ts'
 import { sessionStoreSuite } from '../../conformance/sessions.ts'
+import { aDataDir } from '../../support/keyturn.ts'
 import { aDevice, aPolicy } from '../../support/makers.ts'
 
 /** How long a revocation matters, in seconds. */
@@ -67,4 +70,75 @@ t.test('the sessions of many users end in turns, between which other requests ar
   await counting
   t.equal(ended.flat().length, 100)
   t.ok(turns >= 90, `${turns} turns`)
+})
+
+/** How many sessions one transaction ends. */
+const step = 200
+
+/** A user with 450 sessions besides the one that is kept. The process that was ending them was killed after the first step. */
+async function openInterrupted(t: Test) {
+  const dataDir = aDataDir(t)
+  const file = openEmbedded(dataDir)
+  t.teardown(() => file.close())
+  const store = await openEmbeddedSessions(file, aPolicy(), window, systemClock)
+  const start = async () => (await store.start('u', aDevice)).session.sid
+  const kept = await start()
+  const sids: string[] = []
+  for (let login = 0; login < 450; login++) sids.push(await start())
+  const child = fork(new URL('../../support/interrupted-ending.js', import.meta.url), [dataDir, 'u', kept], {
+    execArgv: []
+  })
+  t.same(await once(child, 'exit'), [null, 'SIGKILL'])
+  const announced = () => file.run<{ id: string }>('SELECT id FROM keyturn_revocations').map(({ id }) => id)
+  const rest = sids.filter((sid) => !announced().includes(sid))
+  t.equal(rest.length, sids.length - step)
+  return { store, kept, rest, start, announced, endings: () => file.run('SELECT 1 FROM keyturn_endings').length }
+}
+
+t.test('an end of all sessions whose process was killed counts, and is finished by what comes after it', async (t) => {
+  for (const finish of ['a refresh', 'a logout', 'logins', 'the end of all'] as const) {
+    await t.test(`by ${finish}`, async (t) => {
+      const { store, kept, rest, start, announced, endings } = await openInterrupted(t)
+      const [sid = ''] = rest
+      const place = { userId: 'u', sid, generation: 0 }
+      t.same(
+        (await store.list('u')).map((session) => session.sid),
+        [kept],
+        'none of the others is listed'
+      )
+      t.equal(await store.find('u', sid), undefined)
+      t.equal(endings(), 1)
+
+      const later: string[] = []
+      if (finish === 'a refresh') t.equal((await store.rotate(place)).kind, 'unknown')
+      if (finish === 'a logout') t.equal(await store.revoke('u', sid), true)
+      // Each login carries out one step.
+      if (finish === 'logins') for (let done = 0; done < rest.length; done += step) later.push(await start())
+      if (finish === 'the end of all') {
+        const between = await start()
+        const ended = await store.revokeAll('u', kept)
+        t.ok(ended.includes(between), 'also what started after the first end')
+        t.equal(await store.find('u', between), undefined)
+        t.ok(announced().includes(between))
+      }
+
+      t.ok(announced().includes(sid))
+      t.equal((await store.rotate(place)).kind, 'unknown', 'it is never refreshed')
+      t.equal(await store.revoke('u', sid), false, 'nothing is left of it')
+      if (finish === 'logins' || finish === 'the end of all') {
+        t.ok(
+          rest.every((each) => announced().includes(each)),
+          'nor of the others'
+        )
+        t.equal(endings(), 0)
+      }
+      for (const live of [kept, ...later])
+        t.equal(
+          (await store.rotate({ ...place, sid: live })).kind,
+          'rotated',
+          'the one that is kept and later ones go on'
+        )
+      t.equal((await store.list('u')).length, 1 + later.length)
+    })
+  }
 })
