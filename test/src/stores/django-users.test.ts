@@ -1,10 +1,12 @@
 /* Users in tables as Django's migrations make them. That Django itself agrees is tested in test/e2e. */
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { makeDjangoUsers } from '../../../src/stores/sql/django-users.ts'
 import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
 import { inspectOutstanding, inspectUsers } from '../../../src/stores/sql/django-inspection.ts'
 import { openForeignBlacklist } from '../../../src/stores/sql/foreign-blacklist.ts'
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
+import { missingRights } from '../../../src/stores/sql/rights.ts'
 import { needsPostgres } from '../../support/needs.ts'
 
 const server = await needsPostgres(t)
@@ -26,6 +28,12 @@ const djangosUsers = `
     ('pbkdf2_sha256$1$salt$hash', '2026-11-22T10:00:00Z', false, 'vitor', 'v@example.com', true, '2020-01-01T00:00:00.5Z'),
     ('!unusable', NULL, false, 'ana', 'a@example.com', false, '2021-01-01T00:00:00Z'),
     ('pbkdf2_sha256$1$salt$hash', NULL, false, ' odd', '', true, '2021-01-01T00:00:00Z')`
+const djangosBlacklist = `
+  CREATE TABLE token_blacklist_outstandingtoken (
+    id bigint PRIMARY KEY, jti varchar(255) NOT NULL UNIQUE, token text NOT NULL, created_at timestamptz,
+    expires_at timestamptz NOT NULL, user_id integer);
+  CREATE TABLE token_blacklist_blacklistedtoken (
+    id bigint PRIMARY KEY, blacklisted_at timestamptz NOT NULL, token_id bigint NOT NULL UNIQUE)`
 const ownModel = `
   CREATE SCHEMA shop;
   CREATE TABLE shop."Customer" (uuid uuid PRIMARY KEY, email text NOT NULL UNIQUE, password text NOT NULL);
@@ -256,12 +264,7 @@ t.test('the blacklist of Simple JWT', async (t) => {
   t.equal(await (await openForeignBlacklist(db)).has('a'), false, 'there is none')
   t.equal(await inspectOutstanding(db), undefined)
   await db.exclusively(({ script }) =>
-    script(`
-      CREATE TABLE token_blacklist_outstandingtoken (
-        id bigint PRIMARY KEY, jti varchar(255) NOT NULL UNIQUE, token text NOT NULL, created_at timestamptz,
-        expires_at timestamptz NOT NULL, user_id integer);
-      CREATE TABLE token_blacklist_blacklistedtoken (
-        id bigint PRIMARY KEY, blacklisted_at timestamptz NOT NULL, token_id bigint NOT NULL UNIQUE);
+    script(`${djangosBlacklist};
       INSERT INTO token_blacklist_outstandingtoken VALUES
         (1, 'a', 'x.a.z', now(), now() + interval '1 day', 1), (2, 'b', 'x.b.z', now(), now() + interval '1 day', 1),
         (3, 'c', 'x.c.z', now(), now() - interval '1 day', 1);
@@ -270,4 +273,58 @@ t.test('the blacklist of Simple JWT', async (t) => {
   const blacklist = await openForeignBlacklist(db)
   t.same(await Promise.all(['a', 'b', 'c', ''].map((jti) => blacklist.has(jti))), [false, true, false, false])
   t.same(await inspectOutstanding(db), { count: 1, newest: 'x.a.z' })
+})
+
+t.test('the rights that are checked on Django’s tables are those that the statements need', async (t) => {
+  const address = await server.createDatabase()
+  const admin = openPostgres(address)
+  const role = `django_${randomBytes(6).toString('hex')}`
+  await admin.query(`CREATE ROLE ${role} LOGIN`)
+  t.teardown(async () => {
+    await admin.query(`DROP OWNED BY ${role}`)
+    await admin.query(`DROP ROLE ${role}`)
+    await admin.close()
+  })
+  await admin.exclusively(({ script }) => script(`${djangosUsers}; ${djangosBlacklist}`))
+  const restricted = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+  t.teardown(() => restricted.close())
+  const table = await readDjangoTable(restricted, 'auth_user', {})
+  const users = makeDjangoUsers(restricted, table)
+  const blacklist = await openForeignBlacklist(restricted)
+  const ignore = () => {}
+  /** Everything that runs statements on these tables. */
+  const calls: Readonly<Record<keyof typeof users | keyof typeof blacklist | 'doctor', () => Promise<unknown>>> = {
+    findByUsername: () => users.findByUsername('vitor'),
+    findById: () => users.findById('1'),
+    list: () => users.list('', 10),
+    drawPasswordHashes: () => users.drawPasswordHashes(0.5),
+    setPassword: () => users.setPassword('1', '!'),
+    replacePasswordHash: () => users.replacePasswordHash('1', '!', '!'),
+    recordLogin: () => users.recordLogin('1'),
+    setActive: () => users.setActive('1', true),
+    // Django's users are not created, deleted or renamed here, and have no claims.
+    create: () => users.create('x', '!').catch(ignore),
+    delete: () => users.delete('1').catch(ignore),
+    demandDelete: () => users.demandDelete().catch(ignore),
+    rename: () => users.rename('1', 'x').catch(ignore),
+    setClaims: () => users.setClaims('1', {}).catch(ignore),
+    has: () => blacklist.has('a'),
+    doctor: () => Promise.all([inspectUsers(restricted, table), inspectOutstanding(restricted)])
+  }
+  /** The names of those that a missing right stops. */
+  const denied = async (): Promise<readonly string[]> => {
+    const outcomes = await Promise.allSettled(Object.values(calls).map((call) => call()))
+    return Object.keys(calls).filter((_, index) => outcomes[index]?.status === 'rejected')
+  }
+  t.ok((await denied()).length > 8)
+
+  const grants = await missingRights(restricted, table)
+  t.equal(grants.length, 11)
+  for (const grant of grants) await admin.query(grant)
+  t.same(await denied(), [], 'nothing else is needed')
+  for (const grant of grants) {
+    await admin.query(grant.replace(/^GRANT/, 'REVOKE').replace(/ TO (\S+)$/, ' FROM $1'))
+    t.not((await denied()).length, 0, `${grant} is needed`)
+    await admin.query(grant)
+  }
 })
