@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 import { isAlive, logIn, login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
 import { aDataDir, runKeyturn, serveCommand, testSettings } from '../support/keyturn.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+import { holdConnection, type Probe, untilDraining } from '../support/readiness.ts'
 import { startTraffic } from '../support/traffic.ts'
 
 t.setTimeout(900_000)
@@ -220,6 +221,25 @@ t.test('stop: SIGINT and SIGQUIT end it quickly, and GRACEFUL_TIMEOUT cuts what 
   await unready.next('worker starting')
   unready.child.kill('SIGTERM')
   await gone(unready, 'SIGTERM in a reload')
+})
+
+t.test('stop: SIGINT and SIGQUIT to the service make readiness 503', async (t) => {
+  /** The answer of the worker once it drains; undefined if the connection was cut before: that is a second after the signal. */
+  const afterSignal = async (signal: NodeJS.Signals): Promise<Probe | undefined> => {
+    const keyturn = await startArbiter(t, { WEB_CONCURRENCY: '1' })
+    const held = await holdConnection(t, keyturn)
+    const closed = once(keyturn.child, 'close')
+    keyturn.child.kill(signal)
+    const answer = await untilDraining(held).catch(() => undefined)
+    held.close()
+    t.equal((await closed)[0], 0)
+    return answer
+  }
+  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
+    let answer: Probe | undefined
+    for (let tries = 0; tries < 10 && answer === undefined; tries++) answer = await afterSignal(signal)
+    t.same(answer, { status: 503, serving: 'down', closes: true }, signal)
+  }
 })
 
 /** `keyturn serve` that has just been started. */
