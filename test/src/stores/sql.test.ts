@@ -1,6 +1,8 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +12,7 @@ import t, { type Test } from 'tap'
 import { beginning, chainFault } from '../../../src/audit/chain.ts'
 import type { AuditEntry, AuditStore } from '../../../src/audit/store.ts'
 import { makeAuditTrail } from '../../../src/audit/trail.ts'
+import type { sslModes } from '../../../src/config/postgres-address.ts'
 import type { StoredKey } from '../../../src/keys/store.ts'
 import { type EmbeddedEngine, openEmbedded } from '../../../src/stores/embedded/engine.ts'
 import type { SqlDatabase } from '../../../src/stores/sql/connection.ts'
@@ -35,7 +38,7 @@ import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
 import { openProxy } from '../../support/proxy.ts'
 import type { PostgresServer } from '../../support/postgres.ts'
-import { type KeyPair, turnOnTls } from '../../support/tls.ts'
+import { type KeyPair, makeCertificates, turnOnTls } from '../../support/tls.ts'
 
 const migrations = readdirSync(new URL('.', import.meta.resolve('#migrations/001.do.start.sql'))).toSorted()
 
@@ -90,6 +93,22 @@ t.test('the rights that are checked are those that the statements need', async (
   }
   const checked = Object.entries(ownRights).flatMap(([table, rights]) => rights.map((right) => `${right} ${table}`))
   t.same(checked.toSorted(), [...found].toSorted())
+})
+
+t.test('a connection is given up after 2 seconds, or after the connect_timeout of the URL', async (t) => {
+  const url = await openSilent(t)
+  const givenUp: string[] = []
+  const began = performance.now()
+  const connect = async (parameters: string): Promise<void> => {
+    const db = openPostgres(`${url}${parameters}`)
+    await t.rejects(db.query('SELECT 1'), { code: 'STORE_DOWN' })
+    givenUp.push(parameters)
+    // A timer is never early, beyond a fraction of a millisecond.
+    if (parameters === '?connect_timeout=3') t.ok(performance.now() - began > 2900)
+    await db.close()
+  }
+  await Promise.all(['?connect_timeout=1', '', '?connect_timeout=3'].map(connect))
+  t.same(givenUp, ['?connect_timeout=1', '', '?connect_timeout=3'])
 })
 
 t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
@@ -661,7 +680,7 @@ async function migrateInProcess(address: string): Promise<readonly string[]> {
 async function tlsSuite(t: Test, server: PostgresServer): Promise<void> {
   const pair = makeCertificate(t)
   await turnOnTls(server, pair)
-  const query = async (url: string, sslmode?: 'disable' | 'require' | 'no-verify' | 'verify-full') => {
+  const query = async (url: string, sslmode?: (typeof sslModes)[number]) => {
     const db = openPostgres(url, sslmode === undefined ? {} : { sslmode })
     try {
       const [row] = await db.query<{ ssl: boolean }>('SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()')
@@ -684,6 +703,29 @@ async function tlsSuite(t: Test, server: PostgresServer): Promise<void> {
   t.equal(await query(`${url}?sslmode=no-verify`), true)
   await t.rejects(query(`${url}?sslmode=verify-full`), { code: 'STORE_DOWN' })
   t.equal(await query(`${url}?sslmode=verify-full`, 'require'), true, 'the setting outweighs the URL')
+
+  const certificates = makeCertificates()
+  t.teardown(() => certificates.remove())
+  await turnOnTls(server, certificates.elsewhere)
+  const [known, unknown] = [certificates.authority, certificates.selfSigned].map(
+    ({ certificate }) => `${url}?sslrootcert=${certificate}`
+  )
+  t.equal(await query(`${known}&sslmode=verify-ca`), true, 'of a known authority, for another host')
+  t.equal(await query(`${known}`, 'verify-ca'), true)
+  await t.rejects(query(`${known}&sslmode=verify-full`), { code: 'STORE_DOWN', detail: /altnames/ })
+  await t.rejects(query(`${unknown}&sslmode=verify-ca`), { code: 'STORE_DOWN', detail: /certificate/ })
+}
+
+/** A server that accepts connections and never answers. */
+async function openSilent(t: Test): Promise<string> {
+  const sockets = new Set<Socket>()
+  const silent = createServer((socket) => void sockets.add(socket)).listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    silent.close()
+  })
+  return `postgres://keyturn@127.0.0.1:${(silent.address() as AddressInfo).port}/keyturn`
 }
 
 /** A self-signed certificate for 127.0.0.1. */
