@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type ChainableCommander, Cluster, type RedisOptions as IoredisOptions, Redis } from 'ioredis'
 import { parseRedisUrl, type RedisAddress } from '../../config/redis-address.ts'
@@ -130,6 +131,8 @@ function makeConnection(
     case 'cluster':
       return new Cluster([...nodes], {
         redisOptions: common,
+        // By default ioredis resolves the names of nodes to addresses of either version.
+        dnsLookup: (host, callback) => lookup(host, { family: address.family }, callback),
         lazyConnect: true,
         slotsRefreshTimeout: 2000,
         // For when no node responds: a command that waits for one has no time-out here.
