@@ -1,8 +1,10 @@
 /* COOKIE_MODE: the refresh token travels in a cookie, and only pages that may use it get anywhere with it. */
+import { Readable } from 'node:stream'
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { decodePart } from '../support/forger.ts'
 
 const on = { COOKIE_MODE: 'on' }
 const obtain = '/api/token/'
@@ -56,6 +58,35 @@ t.test('a refresh token in the body is for apps, which send no Origin', async (t
   t.match(renewed.body, /^{"access":"[^"]+"}$/, 'the successor is in the cookie all the same')
   const successor = /^__Host-refresh=([^;]+)/.exec(String(renewed.headers['set-cookie']))?.[1]
   t.equal((await service.post(blacklist, { refresh: successor })).statusCode, 200)
+})
+
+t.test('of a token in a chunked body and one in the cookie, that of the body is used', async (t) => {
+  const service = await openApp(t, on)
+  const { addUser, app, post } = service
+  await addUser('vitor', aPassword)
+  const logIn = async () => tokenIn(await post(obtain, { username: 'vitor', password: aPassword }))
+  const bodies: readonly (readonly [type: string, encode: (token: string) => string])[] = [
+    ['application/json', (token) => JSON.stringify({ refresh: token })],
+    ['application/x-www-form-urlencoded', (token) => `refresh=${token}`],
+    [
+      'multipart/form-data; boundary=x',
+      (token) => `--x\r\nContent-Disposition: form-data; name="refresh"\r\n\r\n${token}\r\n--x--\r\n`
+    ]
+  ]
+  for (const [type, encode] of bodies) {
+    const [inCookie, inBody] = [await logIn(), await logIn()]
+    const cookie = `__Host-refresh=${inCookie}`
+    const sendChunked = (url: string, token: string) => {
+      const [text, headers] = [encode(token), { 'content-type': type, 'transfer-encoding': 'chunked' }]
+      const payload = Readable.from([text.slice(0, 5), text.slice(5)])
+      return app.inject({ method: 'POST', url, headers: { ...ownPage, ...headers, cookie }, payload })
+    }
+    const renewed = await sendChunked(refresh, inBody)
+    t.equal(decodePart(tokenIn(renewed), 1).sid, decodePart(inBody, 1).sid, `${type}: a refresh`)
+    t.equal((await sendChunked(blacklist, tokenIn(renewed))).statusCode, 200)
+    t.equal((await post(refresh, { refresh: tokenIn(renewed) })).statusCode, 401, `${type}: a logout`)
+    t.equal((await post(refresh, {}, { ...ownPage, cookie })).statusCode, 200, 'the session of the cookie goes on')
+  }
 })
 
 t.test('who may use the cookie', async (t) => {

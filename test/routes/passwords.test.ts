@@ -1,8 +1,11 @@
 /* Password digests over HTTP: what a login and a password change leave in the table. */
 import t, { type Test } from 'tap'
-import { checkedByDjango } from '../support/django.ts'
+import { migrate } from '../../src/stores/sql/migrate.ts'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { aPassword, type Login, openApp, type TestApp } from '../support/app.ts'
-import { withoutDjango } from '../support/needs.ts'
+import { checkedByDjango } from '../support/django.ts'
+import { decodePart } from '../support/forger.ts'
+import { needsPostgres, withoutDjango, withoutPostgres } from '../support/needs.ts'
 
 /** `aPassword`, by Django 3.2.25. */
 const ofDjango = 'pbkdf2_sha256$1000$rgD72Yw1NsNpgCm3qixqtt$RbdHgGJC/ZAdkG1yGajD/A60J0Qymkio5X6p+u1BP90='
@@ -150,4 +153,27 @@ t.test('password change: a sliding token whose session has ended meanwhile chang
     status: 401,
     isSet: false
   })
+})
+
+t.test('users of Django whose names are not in NFKC log in', { skip: withoutPostgres() }, async (t) => {
+  const server = await needsPostgres(t)
+  const DATABASE_URL = await server.createDatabase()
+  const db = openPostgres(DATABASE_URL)
+  t.teardown(() => db.close())
+  await migrate(db)
+  // `jose` and an acute accent; the last one is in NFKC, and is sent as `zoe` with a full-width z.
+  const names = ['user\u00b2', 'user2', 'jose\u0301', 'zoe']
+  const ids = Object.fromEntries(names.map((name, index) => [name, `${index + 1}`]))
+  await db.exclusively(({ script }) =>
+    script('CREATE TABLE auth_user (id integer PRIMARY KEY, username text UNIQUE, password text, is_active boolean)')
+  )
+  for (const name of names)
+    await db.query('INSERT INTO auth_user VALUES ($1, $2, $3, true)', [ids[name] ?? '', name, ofDjango])
+  const KEY_ENCRYPTION_SECRET = 'a secret of the tests, long enough'
+  const { post } = await openApp(t, { DATABASE_URL, KEY_ENCRYPTION_SECRET, USERS_TABLE: 'auth_user' })
+  for (const [sent, name] of [...names.map((name) => [name, name] as const), ['\uff5aoe', 'zoe'] as const]) {
+    const answer = await post('/api/token/', { username: sent, password: aPassword })
+    t.equal(answer.statusCode, 200, name)
+    t.equal(decodePart(answer.json<{ access: string }>().access, 1).user_id, ids[name], name)
+  }
 })
