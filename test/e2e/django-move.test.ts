@@ -2,12 +2,19 @@
  * A team moves from Django with Simple JWT: a real Django project and Keyturn on one PostgreSQL database, with one secret.
  */
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { until } from '../support/arbiter.ts'
-import { startDjangoProject } from '../support/django.ts'
-import { post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
+import { findPython, fixture, startDjangoProject } from '../support/django.ts'
+import { freePort } from '../support/engines.ts'
+import { decodePart } from '../support/forger.ts'
+import { aDataDir, post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { needsPostgres, withoutDjango, withoutPostgres } from '../support/needs.ts'
+import { fillIn } from '../support/recipes.ts'
+import { openShell } from '../support/shell.ts'
 
 const password = 'correct horse battery'
 
@@ -112,96 +119,190 @@ t.test('the move logs no user out', { skip: withoutDjango() || withoutPostgres()
   t.equal(await keyturn.stop(), 0)
 })
 
-t.test(
-  'from the shared secret to ES256',
-  { skip: withoutDjango() || withoutPostgres(), timeout: 110_000 },
-  async (t) => {
+const aPrivateKey = (): string =>
+  generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+
+/** A code block of the guide. */
+interface Block {
+  readonly language: string
+  readonly text: string
+}
+
+const blocksOf = (text: string): readonly Block[] =>
+  [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map(([, language = '', text = '']) => ({ language, text }))
+
+/** The blocks of each step of docs/from-simple-jwt.md, from 1 on, and those of its section about moving the users, as 0. */
+function readGuide(): readonly (readonly Block[])[] {
+  const page = readFileSync(new URL('../../../docs/from-simple-jwt.md', import.meta.url), 'utf8')
+  const section = (title: string): string => page.split(/^## /m).find((each) => each.startsWith(`${title}\n`)) ?? ''
+  const steps = section('Migration, step by step').split(/^\*\*\d\. /m)
+  return [section('Moving the users'), ...steps.slice(1)].map(blocksOf)
+}
+
+/** The file that a block of Python begins with a comment, up to the next one. */
+const pythonFile = (block: string, name: string): string =>
+  new RegExp(`^# (?:\\w+/)*${name}\\n([\\s\\S]*?)(?=^# |$(?![\\s\\S]))`, 'm').exec(block)?.[1] ?? ''
+
+/** Puts what the guide adds to a Django project into a folder. */
+function addToProject(folder: string, block: string, change = (settings: string): string => settings): void {
+  mkdirSync(join(folder, 'shop'), { recursive: true })
+  writeFileSync(join(folder, 'shop', 'tokens.py'), pythonFile(block, 'tokens.py'))
+  writeFileSync(join(folder, 'settings.py'), change(pythonFile(block, 'settings.py')))
+}
+
+const dayOf = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+const withoutNumbers = (text: string): string => text.replace(/\d+/g, 'N')
+
+for (const algorithm of ['HS256', 'RS256'] as const) {
+  const skip = withoutDjango() || withoutPostgres()
+  t.test(`the guide, step by step and word by word, with ${algorithm}`, { skip, timeout: 900_000 }, async (t) => {
     const postgres = await needsPostgres(t, { tcp: true })
     const DATABASE_URL = await postgres.createDatabase()
-    const secret = randomBytes(32).toString('hex')
-    const env = {
-      DATABASE_URL,
-      KEY_ENCRYPTION_SECRET: randomBytes(32).toString('hex'),
-      USERS_TABLE: 'auth_user',
-      DATA_DIR: t.testdir()
-    }
-    t.equal((await runKeyturn(['migrate'], env)).code, 0)
-    const before = await startDjangoProject(t, DATABASE_URL, secret)
-    await post(`${before}/do/`, { verb: 'create', username: 'vitor', password })
-    const { body: old } = await post(`${before}/token/`, { username: 'vitor', password })
-    const first = await startKeyturn(t, { ...env, SIGNING_KEY: secret })
-    const { body: ours } = await post(`${first.url}/api/token/`, { username: 'vitor', password })
-    t.equal(await first.stop(), 0)
+    const db = openPostgres(DATABASE_URL)
+    t.teardown(() => db.close())
+    const key = algorithm === 'HS256' ? randomBytes(32).toString('hex') : aPrivateKey()
+    const shell = openShell(
+      t,
+      {
+        DATA_DIR: aDataDir(t),
+        // The JWKS has one address before and after a restart.
+        PORT: String(await freePort()),
+        ...(algorithm === 'RS256' ? { ALGORITHM: algorithm } : {})
+      },
+      { python: [findPython()] }
+    )
+    symlinkSync(fixture('manage.py'), join(shell.folder, 'manage.py'))
+    const guide = readGuide()
+    t.same(
+      guide.map((blocks) => blocks.map(({ language }) => language)),
+      [['sh', 'sh'], ['sh', ''], ['sh'], ['sh'], ['sh'], ['python', 'sh'], []],
+      'every block is run below'
+    )
+    const block = (step: number, language = 'sh', index = 0): string =>
+      guide[step]?.filter((each) => each.language === language)[index]?.text ?? ''
 
-    const keyturn = await startKeyturn(t, { ...env, SIGNING_KEY_PREVIOUS: secret, ADOPT_REFRESH_TOKENS: 'on' })
-    const django = await startDjangoProject(t, DATABASE_URL, secret, `${keyturn.url}/.well-known/jwks.json`)
-    const statusOf = async (token = '') =>
-      (await fetch(`${django}/whoami/`, { headers: { authorization: `Bearer ${token}` } })).status
-    t.equal(await statusOf(ours.access), 200, 'an access token signed with the secret')
-    for (const refresh of [ours.refresh, old.refresh]) {
-      const { status, body } = await post(`${keyturn.url}/api/token/refresh/`, { refresh: refresh ?? '' })
+    const django = await startDjangoProject(t, DATABASE_URL, key)
+    const act = (verb: string, username: string, password?: string) =>
+      post(`${django}/do/`, { verb, username, password })
+    for (const name of ['vitor', 'ana']) await act('create', name, password)
+    await act('create', 'without-password')
+    await act('deactivate', 'ana')
+    const logInAt = async (service: string) => (await post(`${service}/token/`, { username: 'vitor', password })).body
+    const theirs = [await logInAt(django), await logInAt(django), await logInAt(django), await logInAt(django)] as const
+    const blacklisted = await logInAt(django)
+    t.equal((await post(`${django}/token/blacklist/`, { refresh: blacklisted.refresh })).status, 200)
+    const tables = async () =>
+      (await db.query<{ name: string }>("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"))
+        .map(({ name }) => name)
+        .filter((name) => !name.startsWith('keyturn_'))
+        .toSorted()
+    const tablesBefore = await tables()
+    const statusAt = async (service: string, access = '') =>
+      (await fetch(service, { headers: { authorization: `Bearer ${access}` } })).status
+
+    // 1. Check.
+    const checked = await shell.run(fillIn(block(1), { 'postgres://…': DATABASE_URL, "'…'": `'${key}'` }))
+    t.equal(withoutNumbers(checked.stdout), withoutNumbers(block(1, '')), 'doctor reports what the guide shows')
+    t.match(checked, { code: 1, stderr: '1 problem has to be fixed.\n' })
+    t.equal((await db.query("SELECT 1 FROM pg_tables WHERE tablename LIKE 'keyturn%'")).length, 0, 'it writes nothing')
+
+    // 2. Turn on adoption.
+    const risky = await shell.run(block(2))
+    t.match(
+      risky.stdout,
+      /^note .* adopted without a time limit .*: anyone who has the key .* can log in as any user\.$/m
+    )
+    t.match(risky.stdout, /^ok .* 4 refresh tokens stay valid, each for one refresh\.$/m)
+
+    // 3. Start Keyturn beside Django.
+    const [migrate = '', serve = ''] = block(3).split('\n')
+    t.equal((await shell.run(migrate)).code, 0)
+    t.same(await tables(), tablesBefore, 'only tables of its own')
+    const start = () => startKeyturn(t, shell.env, { command: ['sh', '-c', `exec ${serve}`], cwd: shell.folder })
+    let keyturn = await start()
+    const restart = async (): Promise<void> => {
+      t.equal(await keyturn.stop(), 0)
+      keyturn = await start()
+    }
+    const refresh = (token = '') => post(`${keyturn.url}/api/token/refresh/`, { refresh: token })
+    t.match(await shell.run('node dist/src/cli/main.js doctor'), { code: 0, stdout: /^ok .*tables exist/ })
+    const adopted = await refresh(theirs[0].refresh)
+    t.equal(adopted.status, 200)
+    t.equal(await statusAt(`${django}/whoami/`, adopted.body.access), 200, 'Django accepts what it is exchanged for')
+    t.equal(
+      await statusAt(`${keyturn.url}/api/sessions/`, theirs[0].access),
+      200,
+      'and Keyturn an access token of Django'
+    )
+    t.match(await refresh(blacklisted.refresh), { status: 401, body: { detail: 'Token is blacklisted' } })
+    const ours = await logInAt(`${keyturn.url}/api`)
+    const idle = await logInAt(`${keyturn.url}/api`)
+    t.equal(await statusAt(`${django}/whoami/`, ours.access), 200)
+
+    // 4. Switch the clients: adoption gets its end.
+    const endAdoption = (day: string) => shell.run(fillIn(block(4), { '2026-12-31': day }))
+    const today = dayOf(Date.now())
+    const ending = await endAdoption(today)
+    t.equal(ending.code, 0)
+    t.match(ending.stdout, new RegExp(`adopted if issued until ${today}T23:59:59Z .* can log in as any user\\.$`, 'm'))
+    await restart()
+    t.equal((await refresh(theirs[1].refresh)).status, 200, 'a token of Django from before')
+
+    // 5. Keys of Keyturn's own: first, each Django service accepts both kinds.
+    const added = fillIn(block(5, 'python'), { 'https://auth.example.com': keyturn.url })
+    const [both, one] = [join(shell.folder, 'both'), join(shell.folder, 'one')]
+    addToProject(both, added)
+    const shop = await startDjangoProject(t, DATABASE_URL, key, both)
+    for (const { access } of [ours, theirs[0]]) t.equal(await statusAt(`${shop}/whoami/`, access), 200, 'before')
+    const own = await shell.run(block(5))
+    t.equal(own.code, 0, own.stderr)
+    await restart()
+    const signed = await refresh(ours.refresh)
+    for (const { status, body } of [signed, await refresh(theirs[2].refresh)]) {
       t.equal(status, 200, 'no user has to log in again')
-      t.match(JSON.parse(Buffer.from(body.access?.split('.')[0] ?? '', 'base64url').toString()), { alg: 'ES256' })
-      t.equal(await statusOf(body.access), 200, 'and what they get is taken, by the JWKS')
+      t.match(decodePart(body.access ?? '', 0), { alg: 'ES256' })
+      t.equal(await statusAt(`${shop}/whoami/`, body.access), 200, 'an access token of the new key')
     }
-    t.equal(await statusOf(`${ours.access}x`), 401)
+    t.equal(await statusAt(`${shop}/whoami/`, ours.access), 200, 'one of the previous key')
+    t.equal(await statusAt(`${shop}/whoami/`, `${signed.body.access}x`), 401)
+
+    // After ACCESS_TOKEN_LIFETIME.
+    addToProject(one, added, (settings) =>
+      fillIn(settings, { '    "rest_framework_simplejwt.tokens.AccessToken",\n': '' })
+    )
+    const later = await startDjangoProject(t, DATABASE_URL, key, one)
+    t.equal(await statusAt(`${later}/whoami/`, signed.body.access), 200)
+    t.equal(await statusAt(`${later}/whoami/`, ours.access), 401, 'the key can no longer issue tokens')
+
+    // The day of step 4 is more than REFRESH_TOKEN_LIFETIME ago.
+    const ended = await endAdoption(dayOf(Date.now() - 3 * 86_400_000))
+    t.match(ended.stdout, /no longer adopted since .*: unset ADOPT_REFRESH_TOKENS\.$/m)
+    await restart()
+    t.match(await refresh(theirs[3].refresh), { status: 401, body: { detail: 'Token is invalid' } })
+    let last = await refresh(signed.body.refresh)
+    t.equal(last.status, 200, 'sessions go on')
+    await shell.run('unset ADOPT_REFRESH_TOKENS SIGNING_KEY_PREVIOUS ALGORITHM_PREVIOUS')
+    await restart()
+    t.match(await refresh(theirs[3].refresh), { status: 401 })
+    t.equal(
+      (await refresh(idle.refresh)).status,
+      algorithm === 'HS256' ? 401 : 200,
+      'a user who has not refreshed since'
+    )
+    last = await refresh(last.body.refresh)
+    t.equal(last.status, 200)
+
+    // 6. Move the users.
+    const tried = await shell.run(block(0))
+    t.equal(tried.code, 0, tried.stderr)
+    t.match(await shell.run(block(0, 'sh', 1)), { code: 0 }, 'the import can be repeated')
+    await shell.run('unset USERS_TABLE')
+    await restart()
+    last = await refresh(last.body.refresh)
+    t.equal(last.status, 200, 'sessions outlive the move')
+    const again = await logInAt(`${keyturn.url}/api`)
+    for (const access of [last.body.access, again.access])
+      t.equal(decodePart(access ?? '', 1).user_id, decodePart(ours.access ?? '', 1).user_id, 'the same user')
     t.equal(await keyturn.stop(), 0)
-  }
-)
-
-t.test('with RS256, step by step', { skip: withoutDjango() || withoutPostgres(), timeout: 110_000 }, async (t) => {
-  const postgres = await needsPostgres(t, { tcp: true })
-  const DATABASE_URL = await postgres.createDatabase()
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  const SIGNING_KEY = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
-  const django = await startDjangoProject(t, DATABASE_URL, SIGNING_KEY)
-  await post(`${django}/do/`, { verb: 'create', username: 'vitor', password })
-  const pairs = await Promise.all(
-    Array.from({ length: 2 }, async () => (await post(`${django}/token/`, { username: 'vitor', password })).body)
-  )
-  const tokens = pairs.map(({ refresh = '' }) => refresh)
-
-  // 1. Look.
-  const KEY_ENCRYPTION_SECRET = randomBytes(32).toString('hex')
-  const env = { DATABASE_URL, SIGNING_KEY, ALGORITHM: 'RS256', KEY_ENCRYPTION_SECRET, USERS_TABLE: 'auth_user' }
-  t.equal((await runKeyturn(['migrate'], env)).code, 0)
-  t.match(
-    (await runKeyturn(['doctor'], env)).stdout,
-    /^note {3}.*ADOPT_REFRESH_TOKENS is off\. Users whom Simple JWT logged in/m
-  )
-  const refresh = (url: string, token = '') => post(`${url}/api/token/refresh/`, { refresh: token })
-
-  // 2. and 3. Adoption on, beside Django.
-  const on = { ...env, ADOPT_REFRESH_TOKENS: 'on' }
-  t.match((await runKeyturn(['doctor'], on)).stdout, /^ok .* 2 refresh tokens stay valid, each for one refresh\.$/m)
-  const beside = await startKeyturn(t, on)
-  const { status, body } = await refresh(beside.url, tokens[0])
-  t.equal(status, 200)
-  const bearing = (token = '') => ({ headers: { authorization: `Bearer ${token}` } })
-  t.equal(
-    (await fetch(`${django}/whoami/`, bearing(body.access))).status,
-    200,
-    'Django accepts what it is exchanged for'
-  )
-  const theirs = await fetch(`${beside.url}/api/sessions/`, bearing(pairs[0]?.access))
-  t.equal(theirs.status, 200, 'and Keyturn an access token of Django')
-  t.equal(await beside.stop(), 0)
-
-  // 4. The end of adoption, and 5. keys of Keyturn's own.
-  const today = new Date().toISOString().slice(0, 10)
-  const { SIGNING_KEY: _, ALGORITHM: __, ...rest } = env
-  const own = {
-    ...rest,
-    SIGNING_KEY_PREVIOUS: SIGNING_KEY,
-    ALGORITHM_PREVIOUS: 'RS256',
-    ADOPT_REFRESH_TOKENS: `until ${today}`
-  }
-  t.match((await runKeyturn(['check-config'], own)).stdout, /adopted if issued until .* can log in as any user\.$/m)
-  const alone = await startKeyturn(t, own)
-  for (const token of [tokens[1], body.refresh]) {
-    const answer = await refresh(alone.url, token)
-    t.equal(answer.status, 200)
-    t.match(JSON.parse(Buffer.from(answer.body.access?.split('.')[0] ?? '', 'base64url').toString()), { alg: 'ES256' })
-  }
-  t.equal(await alone.stop(), 0)
-})
+  })
+}

@@ -3,18 +3,20 @@ import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { findEngines, openEnclosure, untilReady, whyMissing } from './engines.ts'
 
-const fixture = (name: string) => fileURLToPath(new URL(`../../../test/fixtures/django/${name}`, import.meta.url))
+/** The path of a file in test/fixtures/django. */
+export const fixture = (name: string) =>
+  fileURLToPath(new URL(`../../../test/fixtures/django/${name}`, import.meta.url))
 
 /**
  * Starts test/fixtures/django/project.py, a whole Django project with Simple JWT that has its users in this database,
- * and resolves with its URL; it ends with `t`. Given a JWKS' URL it takes access tokens of that issuer too.
+ * and resolves with its URL; it ends with `t`. `folder` may add modules, and a settings.py that changes SIMPLE_JWT.
  */
 export const startDjangoProject = (
   t: Pick<Test, 'teardown'>,
   databaseUrl: string,
   secret: string,
-  ...jwksUrl: readonly string[]
-): Promise<string> => start(t, 'project.py', databaseUrl, secret, ...jwksUrl)
+  ...folder: readonly string[]
+): Promise<string> => start(t, 'project.py', databaseUrl, secret, ...folder)
 
 /**
  * Starts test/fixtures/django/service.py, a Django service with Simple JWT, and resolves with its URL; it ends with `t`.
@@ -51,7 +53,8 @@ function runPasswords<T>(args: readonly string[], input: unknown): T {
   return JSON.parse(execFileSync(findPython(), [fixture('passwords.py'), ...args], options))
 }
 
-function findPython(): string {
+/** A Python that has Django and Simple JWT. */
+export function findPython(): string {
   const python = process.env.TEST_PYTHON || findEngines().django
   if (python === undefined) throw new Error(whyMissing('django'))
   return python
