@@ -140,7 +140,7 @@ t.test('a command reads ENV_FILE and a secret from pipes of the shell', async (t
     'ENV_FILE=<(echo PROT=81) METRICS_TOKEN_FILE=<(echo "a long secret of 32 characters") "$NODE" "$MAIN" check-config --print'
   )
   t.equal(checked.status, 0)
-  t.match(checked.stderr, /Warning: ENV_FILE: "PROT" is not a setting and is ignored; did you mean PORT\?/)
+  t.match(checked.stderr, /Warning: ENV_FILE: "PROT" is not a setting and is ignored \(did you mean PORT\?\)/)
   t.match(checked.stdout, /^METRICS_TOKEN=\(set\)$/m)
   t.match(run('ENV_FILE=<(echo PORT=x) "$NODE" "$MAIN" check-config'), { status: 78, stderr: /^PORT: got "x"/ })
 })

@@ -1,5 +1,5 @@
 /*
- * How much Redis does in one command for a user with many sessions, while it serves nobody else: the fields of hashes and the
+ * How much Redis does in one command for a user with many sessions, while no other command is served: the fields of hashes and the
  * entries of the feed that the command reads or writes, together with all commands of its script. MONITOR shows them. Times are
  * measured by bench/one-user.ts.
  */
