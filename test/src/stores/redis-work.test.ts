@@ -20,7 +20,7 @@ t.teardown(() => redis.disconnect())
 const names = makeNames(`work-test-${process.pid}:`)
 const now = systemClock()
 
-/** A script may read 1,200 sessions of two fields each: lua/start.lua. */
+/** A script may read 1,200 sessions of two fields each: lua/limited.lua. */
 const maxFields = 3000
 const maxEntries = 200
 const many = 20_000
