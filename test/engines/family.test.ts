@@ -3,11 +3,9 @@
  * one also on ::1. The private servers are Debian's redis-server; TEST_REDIS_URL is not used.
  */
 import { networkInterfaces } from 'node:os'
-import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { openRedis } from '../../src/stores/redis/client.ts'
-import { until } from '../conformance/feed.ts'
-import { freePort } from '../support/engines.ts'
+import { startOneNode } from '../support/cluster.ts'
 import { withoutRedis } from '../support/needs.ts'
 import { startRedis } from '../support/redis.ts'
 import { startWatched } from '../support/sentinel.ts'
@@ -54,14 +52,6 @@ t.test('Sentinels', { skip }, async (t) => {
 })
 
 t.test('a Cluster', { skip }, async (t) => {
-  const node = await startRedis({
-    tcp: true,
-    args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`]
-  })
-  t.teardown(() => node.stop())
-  const admin = new Redis(node.options)
-  t.teardown(() => admin.disconnect())
-  await admin.cluster('ADDSLOTSRANGE', 0, 16_383)
-  await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'), 5000)
+  const { node } = await startOneNode(t, (args) => startRedis({ tcp: true, args }))
   await checkFamilies(t, node.url.replace('redis://', 'redis+cluster://'))
 })

@@ -13,7 +13,7 @@ import { openRedisStore } from '../../src/stores/redis/open.ts'
 import { wantedCommands } from '../../src/stores/redis/rights.ts'
 import { systemClock } from '../../src/time.ts'
 import { aToken, login, until, window } from '../conformance/feed.ts'
-import { freePort } from '../support/engines.ts'
+import { startOneNode } from '../support/cluster.ts'
 import { aDataDir, runKeyturn } from '../support/keyturn.ts'
 import { aDevice, aPolicy } from '../support/makers.ts'
 import { withoutRedis } from '../support/needs.ts'
@@ -85,15 +85,9 @@ t.test('TLS', { skip }, async (t) => {
   })
 
   await t.test('in a Cluster', async (t) => {
-    const node = await startTlsRedis(certificates, certificates.server, [
-      ...['--cluster-enabled', 'yes', '--tls-cluster', 'yes', '--cluster-announce-ip', '127.0.0.1'],
-      ...['--cluster-port', `${await freePort()}`]
-    ])
-    t.teardown(() => node.stop())
-    const admin = new Redis(node.options)
-    t.teardown(() => admin.disconnect())
-    await admin.cluster('ADDSLOTSRANGE', 0, 16_383)
-    await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'), 5000)
+    const { node } = await startOneNode(t, (args) =>
+      startTlsRedis(certificates, certificates.server, [...args, '--tls-cluster', 'yes'])
+    )
     const url = `rediss+cluster://${node.host}`
     await t.rejects(open(url), untrusted(/REDIS_TLS_VERIFY/))
     t.same(await check(url, trusting), good)
@@ -161,15 +155,7 @@ t.test('accounts', { skip }, async (t) => {
   })
 
   await t.test('in a Cluster, two more', async (t) => {
-    const node = await startRedis({
-      tcp: true,
-      args: ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`]
-    })
-    t.teardown(() => node.stop())
-    const admin = new Redis(node.options)
-    t.teardown(() => admin.disconnect())
-    await admin.cluster('ADDSLOTSRANGE', 0, 16_383)
-    await until(async () => String(await admin.cluster('INFO')).includes('cluster_state:ok'), 5000)
+    const { node, redis: admin } = await startOneNode(t, (args) => startRedis({ tcp: true, args }))
     t.ok(documented().includes(clusterRights.map((each) => `+${each}`).join(' ')), 'docs/redis.md has them')
     const allowed = [...wantedCommands.map(([command]) => command), ...clusterRights].map((each) => `+${each}`)
     await admin.call('ACL', 'SETUSER', 'keyturn', 'on', '>pass', '~keyturn:*', '-@all', ...allowed)

@@ -1,6 +1,7 @@
-/** A Redis Cluster of a test's own: three masters and a replica of each, on loopback. */
+/** Redis Clusters of a test's own, on loopback: three masters and a replica of each, or one node. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import type { Test } from 'tap'
 import { freePort } from './engines.ts'
 import { type RedisServer, startRedis } from './redis.ts'
 
@@ -49,6 +50,20 @@ export async function startCluster(): Promise<RedisCluster> {
   }
 }
 
+/** A node that has all slots, and a connection to it; both end with `t`. `start` starts it with such arguments. */
+export async function startOneNode<Node extends RedisServer>(
+  t: Pick<Test, 'teardown'>,
+  start: (args: readonly string[]) => Promise<Node>
+): Promise<{ node: Node; redis: Redis }> {
+  const node = await start(nodeArguments(await freePort()))
+  t.teardown(() => node.stop())
+  const redis = new Redis(node.options)
+  t.teardown(() => redis.disconnect())
+  await redis.cluster('ADDSLOTSRANGE', 0, slots - 1)
+  await settled([redis], isHealthy)
+  return { node, redis }
+}
+
 const nodeArguments = (busPort: number): string[] =>
   [
     ['cluster-enabled', 'yes'],
@@ -86,17 +101,19 @@ async function introduce(nodes: readonly ClusterNode[]): Promise<void> {
   await settled(nodes, async ({ redis }, index) => {
     const known = await readNodes(redis)
     const replicas = known.filter(({ flags }) => flags.includes('slave')).length
-    const isHealthy = String(await redis.cluster('INFO')).includes('cluster_state:ok')
     const replication = await redis.info('replication')
     const isLinked = (index < masters ? /slave0:.*state=online/ : /master_link_status:up/).test(replication)
-    return isHealthy && isLinked && replicas === masters
+    return isLinked && replicas === masters && (await isHealthy(redis))
   })
 }
 
+const isHealthy = async (redis: Redis): Promise<boolean> =>
+  String(await redis.cluster('INFO')).includes('cluster_state:ok')
+
 /** Resolves when all nodes are so. */
-async function settled(
-  nodes: readonly ClusterNode[],
-  isSo: (node: ClusterNode, index: number) => Promise<boolean>
+async function settled<Node>(
+  nodes: readonly Node[],
+  isSo: (node: Node, index: number) => Promise<boolean>
 ): Promise<void> {
   const deadline = Date.now() + 20_000
   while (!(await Promise.all(nodes.map(isSo))).every(Boolean)) {
