@@ -1,9 +1,9 @@
 /* The console in a browser: an operator logs in, finds a user, ends a session, and sees a reuse as it happens. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { openBrowser } from '../support/browser.ts'
+import { openBrowser, openPage } from '../support/browser.ts'
 import { aDataDir, post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { withoutBrowser } from '../support/needs.ts'
 
@@ -16,19 +16,6 @@ async function aService(t: Pick<Test, 'teardown'>, env: Record<string, string> =
   await runKeyturn(['users', 'set-claims', 'root'], settings, '{"scope":"keyturn.admin"}')
   await runKeyturn(['users', 'create', 'vitor'], settings, `${password}\n`)
   return { settings, ...(await startKeyturn(t, { CONSOLE: 'on', ...settings })) }
-}
-
-/** A page, and what it asked for and complained of. */
-async function openPage(browser: Browser, options: BrowserContextOptions = {}) {
-  const page = await browser.newPage(options)
-  const asked: string[] = []
-  const complaints: string[] = []
-  page.on('request', (request) => asked.push(request.url()))
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
-  })
-  page.on('pageerror', (error) => complaints.push(String(error)))
-  return { page, asked, complaints }
 }
 
 async function logIn(page: Page, url: string): Promise<void> {

@@ -1,7 +1,7 @@
 /* The page at /docs in a browser: log in, refresh, use the access token, and nothing that the browser complains of. */
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
-import { openBrowser } from '../support/browser.ts'
+import { openBrowser, openPage } from '../support/browser.ts'
 import { aDataDir, post, runKeyturn, startKeyturn } from '../support/keyturn.ts'
 import { withoutBrowser } from '../support/needs.ts'
 
@@ -27,14 +27,7 @@ t.test('a user logs in on the page and tries the endpoints', { skip: withoutBrow
   const env = { DATA_DIR: aDataDir(t) }
   await runKeyturn(['users', 'create', 'vitor'], env, `${password}\n`)
   const { url } = await startKeyturn(t, env)
-  const page = await (await openBrowser(t)).newPage({ viewport: { width: 1200, height: 1000 } })
-  const asked: string[] = []
-  const complaints: string[] = []
-  page.on('request', (request) => asked.push(request.url()))
-  page.on('console', (message) => {
-    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
-  })
-  page.on('pageerror', (error) => complaints.push(String(error)))
+  const { page, asked, complaints } = await openPage(await openBrowser(t), { viewport: { width: 1200, height: 1000 } })
   await page.goto(`${url}/docs`)
   t.equal(await page.title(), 'Keyturn')
 

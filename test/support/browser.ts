@@ -1,5 +1,5 @@
-/** A headless browser for one test. */
-import { type Browser, chromium } from 'playwright-core'
+/** A headless browser for one test, and its pages. */
+import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { findEngines } from './engines.ts'
 
@@ -15,4 +15,20 @@ export async function openBrowser(t: Pick<Test, 'teardown'>): Promise<Browser> {
   })
   t.teardown(() => browser.close())
   return browser
+}
+
+/** A page with the URLs that it requests, and the errors and warnings on its console. */
+export async function openPage(
+  browser: Browser,
+  options: BrowserContextOptions = {}
+): Promise<{ page: Page; asked: readonly string[]; complaints: readonly string[] }> {
+  const page = await browser.newPage(options)
+  const asked: string[] = []
+  const complaints: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+  })
+  page.on('pageerror', (error) => complaints.push(String(error)))
+  return { page, asked, complaints }
 }
