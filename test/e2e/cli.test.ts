@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,6 +13,7 @@ import { openPostgres } from '../../src/stores/sql/postgres.ts'
 import { makeUserStore } from '../../src/stores/sql/users.ts'
 import { systemClock } from '../../src/time.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../support/needs.ts'
+import { createRole } from '../support/postgres.ts'
 import { onTerminal, withoutTerminal } from '../support/terminal.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -365,15 +365,10 @@ t.test('check-config and doctor report a PostgreSQL that cannot be used', { skip
   const server = await needsPostgres(t)
   const address = await server.createDatabase()
   const db = openPostgres(address)
-  const role = `restricted_${randomBytes(6).toString('hex')}`
-  await db.query(`CREATE ROLE ${role} LOGIN`)
-  t.teardown(async () => {
-    await db.query(`DROP OWNED BY ${role}`)
-    await db.query(`DROP ROLE ${role}`)
-    await db.close()
-  })
+  t.teardown(() => db.close())
+  const { role, url } = await createRole(t, address)
   const own = {
-    DATABASE_URL: address.replace(/\/\/[^@/]*@/, `//${role}@`),
+    DATABASE_URL: url,
     KEY_ENCRYPTION_SECRET: 'x'.repeat(32),
     DATA_DIR: join(t.testdir(), 'none')
   }

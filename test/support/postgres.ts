@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
+import type { Test } from 'tap'
 import {
   type Account,
   type Enclosure,
@@ -157,6 +158,14 @@ const DATABASE_IN_URL = /^(?<before>[a-z]+:\/\/[^/?]*)(?:\/(?<name>[^?]*))?(?<qu
 
 function databaseOf(url: string): string {
   return DATABASE_IN_URL.exec(url)?.groups?.name ?? ''
+}
+
+/** A role without rights that may log in, and the URL by which it reaches the database at `url`. It is dropped with `t`. */
+export async function createRole(t: Pick<Test, 'teardown'>, url: string): Promise<{ role: string; url: string }> {
+  const role = `restricted_${randomBytes(6).toString('hex')}`
+  await run(url, `CREATE ROLE ${role} LOGIN`)
+  t.teardown(() => run(url, `DROP OWNED BY ${role}; DROP ROLE ${role}`))
+  return { role, url: `${url}${url.includes('?') ? '&' : '?'}user=${role}` }
 }
 
 async function run(url: string, statement: string): Promise<void> {

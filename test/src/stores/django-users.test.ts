@@ -1,5 +1,4 @@
 /* Users in tables as Django's migrations make them. That Django itself agrees is tested in test/e2e. */
-import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { makeDjangoUsers } from '../../../src/stores/sql/django-users.ts'
 import { readDjangoTable } from '../../../src/stores/sql/django-table.ts'
@@ -8,6 +7,7 @@ import { openForeignBlacklist } from '../../../src/stores/sql/foreign-blacklist.
 import { openPostgres } from '../../../src/stores/sql/postgres.ts'
 import { missingRights } from '../../../src/stores/sql/rights.ts'
 import { needsPostgres } from '../../support/needs.ts'
+import { createRole } from '../../support/postgres.ts'
 
 const server = await needsPostgres(t)
 const db = openPostgres(await server.createDatabase())
@@ -278,15 +278,9 @@ t.test('the blacklist of Simple JWT', async (t) => {
 t.test('the rights that are checked on Django’s tables are those that the statements need', async (t) => {
   const address = await server.createDatabase()
   const admin = openPostgres(address)
-  const role = `django_${randomBytes(6).toString('hex')}`
-  await admin.query(`CREATE ROLE ${role} LOGIN`)
-  t.teardown(async () => {
-    await admin.query(`DROP OWNED BY ${role}`)
-    await admin.query(`DROP ROLE ${role}`)
-    await admin.close()
-  })
+  t.teardown(() => admin.close())
   await admin.exclusively(({ script }) => script(`${djangosUsers}; ${djangosBlacklist}`))
-  const restricted = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+  const restricted = openPostgres((await createRole(t, address)).url)
   t.teardown(() => restricted.close())
   const table = await readDjangoTable(restricted, 'auth_user', {})
   const users = makeDjangoUsers(restricted, table)

@@ -37,7 +37,7 @@ import { aGivenUser, userImportSuite } from '../../conformance/user-import.ts'
 import { userStoreSuite } from '../../conformance/users.ts'
 import { needsPostgres, withoutPostgres } from '../../support/needs.ts'
 import { openProxy } from '../../support/proxy.ts'
-import type { PostgresServer } from '../../support/postgres.ts'
+import { createRole, type PostgresServer } from '../../support/postgres.ts'
 import { type KeyPair, makeCertificates, turnOnTls } from '../../support/tls.ts'
 
 const migrations = readdirSync(new URL('.', import.meta.resolve('#migrations/001.do.start.sql'))).toSorted()
@@ -198,18 +198,9 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
   await t.test('a missing right is STORE_DOWN, and named', async (t) => {
     const { db, address } = await openEmpty(t)
     await migrate(db)
-    const role = `reader_${randomBytes(6).toString('hex')}`
-    await db.query(`CREATE ROLE ${role} LOGIN`)
-    t.teardown(async () => {
-      const last = openPostgres(server.url)
-      const cleaning = openPostgres(address)
-      await cleaning.query(`DROP OWNED BY ${role}`)
-      await cleaning.close()
-      await last.query(`DROP ROLE ${role}`)
-      await last.close()
-    })
+    const { role, url } = await createRole(t, address)
     await db.query(`GRANT SELECT ON keyturn_users, keyturn_migrations TO ${role}`)
-    const reader = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    const reader = openPostgres(url)
     t.teardown(() => reader.close())
     await t.rejects(makeUserStore(reader, makeManualClock()).create('ann', 'digest'), {
       code: 'STORE_DOWN',
@@ -265,7 +256,7 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
 
     t.equal(await readOnlyReason(reader), undefined)
     await db.query(`ALTER ROLE ${role} SET default_transaction_read_only = on`)
-    const readOnly = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    const readOnly = openPostgres(url)
     t.teardown(() => readOnly.close())
     t.match(await readOnlyReason(readOnly), `run: ALTER ROLE ${role} SET default_transaction_read_only = off`)
     const standby = { query: async () => [{ standby: true, setting: 'on', user: role }] } as unknown as SqlDatabase
@@ -331,17 +322,10 @@ t.test('PostgreSQL', { skip: withoutPostgres() }, async (t) => {
     const { db, address } = await openEmpty(t)
     await migrate(db)
     const { id = '' } = (await makeUserStore(db, makeManualClock()).create('ann', 'digest')) ?? {}
-    const role = `writer_${randomBytes(6).toString('hex')}`
-    await db.query(`CREATE ROLE ${role} LOGIN`)
-    t.teardown(async () => {
-      const cleaning = openPostgres(address)
-      await cleaning.query(`DROP OWNED BY ${role}`)
-      await cleaning.query(`DROP ROLE ${role}`)
-      await cleaning.close()
-    })
+    const { role, url } = await createRole(t, address)
     await db.query(`GRANT SELECT, UPDATE ON keyturn_users TO ${role}`)
     await db.query(`GRANT SELECT ON keyturn_audit TO ${role}`)
-    const writer = openPostgres(`${address}${address.includes('?') ? '&' : '?'}user=${role}`)
+    const writer = openPostgres(url)
     t.teardown(() => writer.close())
     const event = { event: 'user_password', result: 'ok', userId: id, ip: '', requestId: '', at: 0 } as const
     const entryOf = makeAuditTrail(makeAuditStore(writer), Buffer.alloc(32)).entryOf(event)
