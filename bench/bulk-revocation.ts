@@ -15,18 +15,16 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { availableParallelism, loadavg } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import { randomId } from '../src/random.ts'
 import { openRedisStore } from '../src/stores/redis/open.ts'
-import { openScope, type Scope } from '../test/faults/worlds.ts'
+import { openScope } from '../test/faults/worlds.ts'
 import { basic } from '../test/support/client.ts'
-import { freePort } from '../test/support/engines.ts'
-import { runKeyturn } from '../test/support/keyturn.ts'
 import { aDevice, aPolicy } from '../test/support/makers.ts'
+import { isAccepted, openVerifiers, type Verifier } from '../test/support/verifiers.ts'
 import { cpuOf, quantile } from './measure.ts'
-import { openService, type Service } from './service.ts'
+import { type Client, createClient, openIssuer, type Service } from './service.ts'
 
 const [rounds, users] = [Number(process.argv[2] ?? 5), Number(process.argv[3] ?? 10_000)]
 const [verifierCount, connectionCount] = [3, 16]
@@ -35,13 +33,6 @@ const sampleEvery = 1000
 const password = 'a password of the benchmark'
 /** How long a revocation matters, in seconds. */
 const window = 360
-
-/** As packages/verifier has it, which is loaded by its name as its users do. */
-interface Verifier {
-  ready(timeoutMs?: number): Promise<void>
-  verify(token: string): Promise<unknown>
-  close(): Promise<void>
-}
 
 interface Answer {
   readonly status: number
@@ -64,19 +55,7 @@ function post(agent: Agent, url: string, body: object, authorization?: string): 
 
 const pooled = new Agent({ keepAlive: true })
 
-async function openClient(settings: Record<string, string>): Promise<{ id: string; secret: string }> {
-  const scopes = 'keyturn.sessions keyturn.users keyturn.revocations'
-  const { code, stdout, stderr } = await runKeyturn(
-    ['clients', 'create', 'bench', '--scopes', scopes, '--json'],
-    settings
-  )
-  if (code !== 0) throw new Error(stderr)
-  await delay(2500) // until every worker knows it
-  const { client_id: id, client_secret: secret } = JSON.parse(stdout)
-  return { id, secret }
-}
-
-async function grantToken({ url }: Service, { id, secret }: { id: string; secret: string }): Promise<string> {
+async function grantToken({ url }: Service, { id, secret }: Client): Promise<string> {
   const headers = { authorization: basic(id, secret) }
   const body = new URLSearchParams({ grant_type: 'client_credentials' })
   const answer = await fetch(`${url}/oauth/token`, { method: 'POST', headers, body })
@@ -117,16 +96,6 @@ async function startSessions(service: Service, logins: ReadonlyMap<string, strin
   return { ids: ids.slice(-users), tokens: tokens.slice(-Math.ceil(users / sampleEvery)) }
 }
 
-async function openVerifiers(scope: Scope, { url: issuer }: Service, client: object): Promise<readonly Verifier[]> {
-  // Not a name that the compiler knows: the package is built after this program.
-  const name = '@keyturn/verifier'
-  const { createVerifier } = (await import(name)) as { createVerifier(options: object): Verifier }
-  const verifiers = Array.from({ length: verifierCount }, () => createVerifier({ issuer, client }))
-  scope.teardown(() => Promise.all(verifiers.map((verifier) => verifier.close())))
-  await Promise.all(verifiers.map((verifier) => verifier.ready()))
-  return verifiers
-}
-
 /** Whether a token is accepted. Throws unless it is accepted or refused. */
 type Check = (token: string) => Promise<boolean>
 
@@ -143,15 +112,7 @@ function checksOfWorkers({ url }: Service): readonly Check[] {
 }
 
 const checksOfVerifiers = (verifiers: readonly Verifier[]): readonly Check[] =>
-  verifiers.map((verifier) => async (token: string) => {
-    try {
-      await verifier.verify(token)
-      return true
-    } catch (error) {
-      if ((error as { readonly status?: number }).status !== 401) throw error
-      return false
-    }
-  })
+  verifiers.map((verifier) => (token: string) => isAccepted(verifier, token))
 
 /** Milliseconds from `answered` until all checks have refused all tokens; 0 if none accepted one after it. */
 async function lastAcceptance(checks: readonly Check[], tokens: readonly string[], answered: number): Promise<number> {
@@ -179,19 +140,16 @@ interface Outcome {
 
 const scope = openScope()
 try {
-  const port = `${await freePort()}`
-  const service = await openService(scope, {
-    PORT: port,
-    ISSUER: `http://127.0.0.1:${port}`,
+  const service = await openIssuer(scope, {
     ARGON2_MEMORY: '8192',
     ARGON2_TIME: '1',
     RATE_LIMIT_OBTAIN: 'off'
   })
-  const client = await openClient(service.settings)
+  const client = await createClient(service, 'keyturn.sessions keyturn.users keyturn.revocations')
   const logins = await createUsers(service, await grantToken(service, client))
   const [workers, verifiers] = [
     checksOfWorkers(service),
-    checksOfVerifiers(await openVerifiers(scope, service, client))
+    checksOfVerifiers(await openVerifiers(scope, verifierCount, { issuer: service.url, client }))
   ]
   const redis = new Redis(service.settings.REDIS_URL ?? '')
   scope.teardown(() => redis.disconnect())

@@ -7,12 +7,11 @@
  */
 import { cpus } from 'node:os'
 import { login } from '../test/support/arbiter.ts'
-import { freePort } from '../test/support/engines.ts'
 import { ask, startGunicorn } from '../test/support/gunicorn.ts'
 import { post, runKeyturn } from '../test/support/keyturn.ts'
 import { openScope } from '../test/faults/worlds.ts'
 import { quantile } from './measure.ts'
-import { openService } from './service.ts'
+import { openIssuer } from './service.ts'
 
 const logouts = Number(process.env.LOGOUTS ?? 100)
 const workers = 8
@@ -32,9 +31,7 @@ async function untilAllRefuse(url: string, token: string, since: number): Promis
 
 const scope = openScope()
 try {
-  const port = await freePort()
-  const issuer = `http://127.0.0.1:${port}`
-  const { settings } = await openService(scope, { PORT: `${port}`, ISSUER: issuer })
+  const { url: issuer, settings } = await openIssuer(scope)
   const client = await runKeyturn(['clients', 'create', 'shop', '--scopes', 'keyturn.revocations'], settings)
   const service = await startGunicorn(scope, { issuer, secret: client.stdout.trim(), workers })
   const logIn = async () => (await post(`${issuer}/api/token/`, login)).body

@@ -23,12 +23,12 @@ import { makeNames } from '../src/stores/redis/names.ts'
 import { announce, defineScripts } from '../src/stores/redis/scripts.ts'
 import { login } from '../test/support/arbiter.ts'
 import { basic } from '../test/support/client.ts'
-import { freePort } from '../test/support/engines.ts'
-import { post, runKeyturn } from '../test/support/keyturn.ts'
+import { post } from '../test/support/keyturn.ts'
 import { openScope } from '../test/faults/worlds.ts'
 import { footprints } from '../test/support/processes.ts'
+import { isAccepted, openVerifiers } from '../test/support/verifiers.ts'
 import { quantile } from './measure.ts'
-import { openService, type Service } from './service.ts'
+import { type Client, createClient, openIssuer, type Service } from './service.ts'
 
 const [connections, logouts, only] = [
   Number(process.argv[2] ?? 100),
@@ -37,18 +37,6 @@ const [connections, logouts, only] = [
 ]
 const many = 100_000
 const window = 360
-
-interface Client {
-  readonly id: string
-  readonly secret: string
-}
-
-/** As packages/verifier has it, which is loaded by its name as its users do. */
-interface Verifier {
-  ready(timeoutMs?: number): Promise<void>
-  verify(token: string): Promise<unknown>
-  close(): Promise<void>
-}
 
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
@@ -80,15 +68,6 @@ function openStream(service: Service, { id, secret }: Client, onEvent: (text: st
     asked.on('error', reject)
     asked.end()
   })
-}
-
-async function openClient(settings: Record<string, string>): Promise<Client> {
-  const args = ['clients', 'create', 'bench', '--scopes', 'keyturn.revocations', '--json']
-  const { code, stdout, stderr } = await runKeyturn(args, settings)
-  if (code !== 0) throw new Error(stderr)
-  const { client_id: id, client_secret: secret } = JSON.parse(stdout)
-  await delay(2500) // until every worker knows it
-  return { id, secret }
 }
 
 const workersMemory = ({ pid }: Service): readonly number[] =>
@@ -145,36 +124,18 @@ async function measureStreams(service: Service, client: Client): Promise<void> {
   console.log(`${logouts} logouts, ${connections} streams: from the 200 to the event: ${milliseconds(times)}`)
 }
 
-async function openVerifiers(service: Service, client: Client, count: number): Promise<readonly Verifier[]> {
-  // Not a name that the compiler knows: the package is built after this program.
-  const name = '@keyturn/verifier'
-  const { createVerifier } = (await import(name)) as { createVerifier(options: object): Verifier }
-  const verifiers = Array.from({ length: count }, () => createVerifier({ issuer: service.url, client }))
-  await Promise.all(verifiers.map((verifier) => verifier.ready()))
-  return verifiers
-}
-
-const accepts = (verifier: Verifier, token: string): Promise<boolean> =>
-  verifier.verify(token).then(
-    () => true,
-    (error: { readonly status?: number }) => {
-      if (error.status !== 401) throw error
-      return false
-    }
-  )
-
 async function measureVerifiers(service: Service, client: Client): Promise<void> {
-  const verifiers = await openVerifiers(service, client, connections)
+  const verifiers = await openVerifiers(scope, connections, { issuer: service.url, client })
   const times: number[] = []
   for (let each = 0; each < logouts; each++) {
     const tokens = await logIn(service)
-    const accepted = await Promise.all(verifiers.map((verifier) => accepts(verifier, tokens.access)))
+    const accepted = await Promise.all(verifiers.map((verifier) => isAccepted(verifier, tokens.access)))
     if (accepted.includes(false)) throw new Error('a valid token was refused')
     const answered = await logOut(service, tokens)
     for (let open = [...verifiers]; open.length > 0; ) {
-      const still = await Promise.all(open.map((verifier) => accepts(verifier, tokens.access)))
+      const still = await Promise.all(open.map((verifier) => isAccepted(verifier, tokens.access)))
       const now = performance.now()
-      for (const isAccepted of still) if (!isAccepted) times.push(now - answered)
+      for (const isOpen of still) if (!isOpen) times.push(now - answered)
       open = open.filter((_, index) => still[index])
       await delay(0)
     }
@@ -209,7 +170,7 @@ async function measureSnapshot(service: Service, client: Client): Promise<void> 
   console.log(`snapshot of ${many} entries: ${milliseconds(times)}; the workers have ${workers.join(' and ')} MB`)
   const before = ownMemory()
   const began = performance.now()
-  const [verifier] = await openVerifiers(service, client, 1)
+  const [verifier] = await openVerifiers(scope, 1, { issuer: service.url, client })
   const took = performance.now() - began
   console.log(
     `a verifier with ${many} entries: ready after ${took.toFixed(0)} ms, ${(ownMemory() - before).toFixed(1)} MB of memory`
@@ -219,16 +180,13 @@ async function measureSnapshot(service: Service, client: Client): Promise<void> 
 
 const scope = openScope()
 try {
-  const port = `${await freePort()}`
-  const service = await openService(scope, {
-    PORT: port,
-    ISSUER: `http://127.0.0.1:${port}`,
+  const service = await openIssuer(scope, {
     // A login is not what is measured.
     ARGON2_MEMORY: '8192',
     ARGON2_TIME: '1',
     MAX_SESSIONS_PER_USER: '10000'
   })
-  const client = await openClient(service.settings)
+  const client = await createClient(service, 'keyturn.revocations')
   const parts = { streams: measureStreams, verifiers: measureVerifiers, snapshot: measureSnapshot }
   for (const [part, measure] of Object.entries(parts)) if (part.startsWith(only)) await measure(service, client)
 } finally {

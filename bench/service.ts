@@ -5,6 +5,7 @@ import { openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { login } from '../test/support/arbiter.ts'
+import { freePort } from '../test/support/engines.ts'
 import { aDataDir, runKeyturn, serveCommand, testSettings } from '../test/support/keyturn.ts'
 import { startPostgres } from '../test/support/postgres.ts'
 import { startRedis } from '../test/support/redis.ts'
@@ -54,4 +55,25 @@ export async function openService(scope: Scope, env: Record<string, string> = {}
     await delay(100)
   }
   throw new Error(`keyturn serve does not start: ${readFileSync(log, 'utf8')}`)
+}
+
+/** The same with ISSUER, which contains the port. */
+export async function openIssuer(scope: Scope, env: Record<string, string> = {}): Promise<Service> {
+  const port = await freePort()
+  return await openService(scope, { PORT: `${port}`, ISSUER: `http://127.0.0.1:${port}`, ...env })
+}
+
+export interface Client {
+  readonly id: string
+  readonly secret: string
+}
+
+/** Creates a client with these scopes, and waits until every worker knows it. */
+export async function createClient({ settings }: Service, scopes: string): Promise<Client> {
+  const args = ['clients', 'create', 'bench', '--scopes', scopes, '--json']
+  const { code, stdout, stderr } = await runKeyturn(args, settings)
+  if (code !== 0) throw new Error(stderr)
+  const { client_id: id, client_secret: secret } = JSON.parse(stdout)
+  await delay(2500)
+  return { id, secret }
 }

@@ -17,6 +17,7 @@ import { needsRedis, withoutRedis } from '../support/needs.ts'
 import { openProxy, type TcpProxy } from '../support/proxy.ts'
 import type { RedisServer } from '../support/redis.ts'
 import { atMost } from '../support/slack.ts'
+import { openVerifiers, type Verifier } from '../support/verifiers.ts'
 
 const partition = Number(process.env.KEYTURN_SECONDS ?? 8)
 
@@ -27,13 +28,6 @@ const staleness = 5
 const spread = 1000
 
 const count = 4
-
-interface Verifier {
-  readonly isReady: boolean
-  ready(timeoutMs?: number): Promise<void>
-  verify(token: string): Promise<unknown>
-  close(): Promise<void>
-}
 
 interface Session {
   readonly access: string
@@ -69,11 +63,12 @@ async function openWorld(t: Test): Promise<World> {
   const port = await freePort()
   const proxy = await openProxy(port)
   t.teardown(() => proxy.close())
+  const issuer = `http://127.0.0.1:${proxy.port}`
   const clockFile = join(aDataDir(t), 'offset')
   const keyturn = await startArbiter(t, {
     REDIS_URL: redis.url,
     PORT: `${port}`,
-    ISSUER: `http://127.0.0.1:${proxy.port}`,
+    ISSUER: issuer,
     MAX_SESSIONS_PER_USER: '10000',
     HASHERS: '1',
     NODE_OPTIONS: `--import=${fileURLToPath(new URL('./stepped-clock.js', import.meta.url))}`,
@@ -87,13 +82,7 @@ async function openWorld(t: Test): Promise<World> {
   }
   await run(['users', 'create', login.username], login.password)
   const secret = await run(['clients', 'create', 'shop', '--scopes', 'keyturn.revocations'])
-  // Not a name that the compiler knows: the package is built after the tests.
-  const name = '@keyturn/verifier'
-  const { createVerifier } = (await import(name)) as { createVerifier(options: object): Verifier }
-  const options = { issuer: `http://127.0.0.1:${proxy.port}`, client: { id: 'shop', secret }, staleness }
-  const verifiers = Array.from({ length: count }, () => createVerifier(options))
-  t.teardown(() => Promise.all(verifiers.map((verifier) => verifier.close())))
-  await Promise.all(verifiers.map((verifier) => verifier.ready(30_000)))
+  const verifiers = await openVerifiers(t, count, { issuer, client: { id: 'shop', secret }, staleness })
   const { now } = Date
   let offset = 0
   Date.now = () => now() + offset
