@@ -36,8 +36,8 @@ export type ReadScript = (name: string) => string
 
 const readLua: ReadScript = (name) => readFileSync(new URL(import.meta.resolve(`#lua/${name}.lua`)), 'utf8')
 
-/** Lua has no Infinity; this grace is longer than any time. */
-const graceArgument = (grace: number): number => Math.min(grace, 2 ** 32)
+/** Lua has no Infinity; this is longer than any time, and more sessions than a user can have. */
+const finite = (limit: number): number => Math.min(limit, 2 ** 32)
 
 /** The scripts with their numbers of keys, by the files that precede them. */
 const startScripts = { start: 2, adopt: 4 }
@@ -75,7 +75,7 @@ const toStarted = ([now, ended, isEnding]: StartReply): Started => ({
 /** What both scripts that start a session are given. */
 function startArguments(sid: string, device: Buffer, policy: SessionPolicy): readonly (Buffer | number)[] {
   const bytes = Buffer.from(sid, 'hex')
-  return [bytes, device, policy.lifetime, policy.absoluteLifetime, policy.maxPerUser, bytes.readUInt32BE()]
+  return [bytes, device, policy.lifetime, policy.absoluteLifetime, finite(policy.maxPerUser), bytes.readUInt32BE()]
 }
 
 /** Starts a session within the limit of the policy. */
@@ -112,7 +112,7 @@ export async function rotate(
     Buffer.from(sid, 'hex'),
     generation,
     policy.lifetime,
-    graceArgument(policy.grace),
+    finite(policy.grace),
     policy.rotate ? 1 : 0,
     policy.lateRetry
   )

@@ -108,9 +108,6 @@ interface AdoptionParts {
   readonly finishStart: (userId: string, started: Started) => Promise<void>
 }
 
-/** More sessions than a user can have. */
-const noLimit = 2 ** 32
-
 function makeAdoption(
   redis: Connection,
   names: Names,
@@ -123,7 +120,7 @@ function makeAdoption(
     async adopt(token, device, { endsOthers = true } = {}) {
       const { userId, sid, issuedAt, lifetime = policy.lifetime } = token
       if (await epoch.isLostSince(redis, issuedAt)) return false
-      const own = { ...policy, lifetime, ...(endsOthers ? {} : { maxPerUser: noLimit }) }
+      const own = { ...policy, lifetime, ...(endsOthers ? {} : { maxPerUser: Infinity }) }
       const started = await adopt(redis, keysOf(userId, sid), token, encodeDevice(device), own)
       if (started !== undefined) await finishStart(userId, started)
       return started !== undefined
