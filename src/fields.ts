@@ -100,7 +100,7 @@ function readText(value: unknown): Read<string> {
 const whiteSpace = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/
 
 /** Text without surrounding white space, as Python's str.strip. A regular expression for the end would be quadratic. */
-export function strip(text: string): string {
+function strip(text: string): string {
   let [start, end] = [0, text.length]
   while (start < end && whiteSpace.test(text.charAt(start))) start++
   while (end > start && whiteSpace.test(text.charAt(end - 1))) end--

@@ -4,7 +4,7 @@ export class JsonDepthError extends Error {
 }
 
 /** Maximum nesting of objects and arrays. */
-export const maxJsonDepth = 32
+const maxJsonDepth = 32
 
 /** The position of a number in the text. */
 interface Span {

@@ -15,8 +15,6 @@ export type RotationVerdict =
   | { readonly kind: 'rotated' | 'retried' | 'late' | 'current' | 'recovered'; readonly newest: Generation }
   | { readonly kind: 'reused' | 'unknown' }
 
-export type VerdictKind = RotationVerdict['kind']
-
 /** A verdict, and the next state of the session: undefined once it has ended. */
 export interface Decision {
   readonly verdict: RotationVerdict

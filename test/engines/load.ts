@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Revocations } from '../../src/sessions/revocations.ts'
-import type { VerdictKind } from '../../src/sessions/rotation.ts'
+import type { RotationVerdict } from '../../src/sessions/rotation.ts'
 import type { SessionStore } from '../../src/sessions/store.ts'
 import { openStores, type Stores } from '../../src/stores/open.ts'
 import { openRedis } from '../../src/stores/redis/client.ts'
@@ -51,7 +51,7 @@ export interface Life {
 
 export interface LoadReport {
   readonly lives: readonly Life[]
-  readonly verdicts: Readonly<Partial<Record<VerdictKind, number>>>
+  readonly verdicts: Readonly<Partial<Record<RotationVerdict['kind'], number>>>
   readonly revocations: number
   /** How many calls failed, by what they failed with. */
   readonly failures: ReadonlyMap<string, number>
@@ -99,7 +99,7 @@ export function startLoad(
   }: LoadOptions
 ): Load {
   const lives: Life[] = []
-  const verdicts: Partial<Record<VerdictKind, number>> = {}
+  const verdicts: Partial<Record<RotationVerdict['kind'], number>> = {}
   const failures = new Map<string, number>()
   const defects: unknown[] = []
   let failed: LoadReport['failed']

@@ -13,7 +13,7 @@ import { gather, restoreAll, saveAll, send } from './crowd.ts'
 import { freezeAll, hideTable } from './hands.ts'
 import { openScope, openServers, type ServersWorld } from './worlds.ts'
 
-export const speed = 15
+const speed = 15
 
 /** Longer than every range of the rules and what follows it, in seconds: what happened before does not count any more. */
 const quietFor = (10 * 60 + 2 * 60) / speed

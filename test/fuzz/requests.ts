@@ -13,7 +13,7 @@ export interface FuzzedRequest {
 }
 
 /** What only the service can give stands as `{{access}}` in a request until it is sent. */
-export const treasures = [
+const treasures = [
   'access',
   'refresh',
   'sliding',

@@ -263,7 +263,7 @@ export interface DelayOptions {
 const violationsShown = 5
 
 /** Plays one story with many sessions, one after the other. */
-export async function playStory(
+async function playStory(
   opened: OpenedSessions,
   story: StoryName,
   { seed, sessions, verifyPolicy = delayPolicy }: DelayOptions

@@ -101,7 +101,7 @@ export function makeRecorder(clock: SteppedClock): Recorder {
 }
 
 /** A connection carries its commands in order: once it answers to this one, all before it have happened or never will. */
-export async function untilAnswering({ store }: Worker): Promise<void> {
+async function untilAnswering({ store }: Worker): Promise<void> {
   for (;;) {
     try {
       return await store.ping()

@@ -39,7 +39,7 @@ function group<Item>(items: readonly Item[], keyOf: (item: Item) => string): Rea
   return groups
 }
 
-export const isPresentation = (operation: Operation): operation is Presentation => operation.command.kind === 'rotate'
+const isPresentation = (operation: Operation): operation is Presentation => operation.command.kind === 'rotate'
 
 const sidOf = ({ command }: Operation): string =>
   command.kind === 'rotate' || command.kind === 'revoke' ? command.sid : ''

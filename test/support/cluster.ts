@@ -25,7 +25,7 @@ export type RedisCluster = {
 const masters = 3
 const slots = 16_384
 /** After how long without an answer a node is held for failed, in milliseconds. */
-export const nodeTimeout = 2000
+const nodeTimeout = 2000
 
 /** Starts the cluster, some 3 s, and resolves when each master has its replica and every node knows it. */
 export async function startCluster(): Promise<RedisCluster> {

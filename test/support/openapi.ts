@@ -7,7 +7,7 @@ import { pino } from 'pino'
 import { buildApp } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
 
-export const documentPath = fileURLToPath(new URL('../../../docs/openapi.json', import.meta.url))
+const documentPath = fileURLToPath(new URL('../../../docs/openapi.json', import.meta.url))
 
 /** The document as text, as it is committed. */
 export async function describeApi(): Promise<string> {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 const read = (pid: number, file: string): string => readFileSync(`/proc/${pid}/${file}`, 'utf8')
 
 /** The process and all that it has started, and they. */
-export function familyOf(pid: number): readonly number[] {
+function familyOf(pid: number): readonly number[] {
   const children = readdirSync(`/proc/${pid}/task`).flatMap((task) => read(pid, `task/${task}/children`).split(' '))
   return [pid, ...children.filter((child) => child !== '').flatMap((child) => familyOf(Number(child)))]
 }

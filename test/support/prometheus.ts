@@ -107,7 +107,7 @@ interface Rules {
 }
 
 /** The shipped rules, with all durations divided by `speed`: `for`, ranges and offsets. Thresholds are as they are. */
-export function fasterRules(speed: number): string {
+function fasterRules(speed: number): string {
   const faster = (duration: string): string => `${Math.round(millisecondsOf(duration) / speed)}ms`
   const { groups } = parse(readFileSync(rulesFile, 'utf8')) as Rules
   return stringify({
