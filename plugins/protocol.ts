@@ -11,11 +11,11 @@ import { methods } from './requests.ts'
 /**
  * The path and query of a request for the router. A target in absolute form names the same endpoint, and its authority replaces
  * Host (RFC 9112 §3.2.2). The percent signs of a path that cannot be decoded are encoded: no route matches it, and it is refused
- * after the same hooks as any other path.
+ * after the same hooks as any other path; so is a target in an unknown form, which is not changed.
  */
 export function rewriteTarget(request: IncomingMessage): string {
   const url = request.url ?? '/'
-  const target = url.startsWith('/') || url === '*' ? url : originForm(url, request)
+  const target = url.startsWith('/') ? url : originForm(url, request)
   if (!target.includes('%')) return target
   const [path = ''] = target.split('?', 1)
   try {
@@ -27,9 +27,11 @@ export function rewriteTarget(request: IncomingMessage): string {
 }
 
 function originForm(url: string, request: IncomingMessage): string {
-  const [, authority, rest = ''] = /^https?:\/\/(?:[^/?#@]*@)?([^/?#]*)([^#]*)/i.exec(url) ?? []
+  const absolute = /^https?:\/\/(?:[^/?#@]*@)?([^/?#]*)([^#]*)/i.exec(url)
+  if (absolute === null) return url
+  const [, authority = '', rest = ''] = absolute
   // Without a Host field the request is refused below.
-  if (authority !== undefined && request.headers.host !== undefined) request.headers.host = authority
+  if (request.headers.host !== undefined) request.headers.host = authority
   // RFC 9112 §3.2.4: OPTIONS without a path concerns the server as a whole.
   if (rest === '' && request.method === 'OPTIONS') return '*'
   return rest.startsWith('/') ? rest : `/${rest}`
@@ -97,13 +99,18 @@ function refuseCoding({ headers, httpVersion }: IncomingMessage): KeyturnError |
   return codings.length > 1 ? new KeyturnError('TRANSFER_CODING') : undefined
 }
 
+/** Whether the target has a form that its method may have: `*` is for OPTIONS only (RFC 9112 §3.2.4). */
+const isTargetValid = ({ url = '', method }: IncomingMessage): boolean =>
+  url === '*' ? method === 'OPTIONS' : /^(?:\/|https?:\/\/)/i.test(url)
+
 /**
  * How a request is refused that HTTP requires to be refused: in HTTP/1.1 without Host, with several, because a proxy may have used
- * another one, or with an invalid one (RFC 9112 §3.2); with a transfer coding other than chunked (§6.1); or with an expectation
- * other than 100-continue (RFC 9110 §10.1.1).
+ * another one, or with an invalid one (RFC 9112 §3.2); with an invalid target; with a transfer coding other than chunked (§6.1); or
+ * with an expectation other than 100-continue (RFC 9110 §10.1.1).
  */
 function findRefusal(request: IncomingMessage): KeyturnError | undefined {
   if (!isHostValid(request)) return new KeyturnError('HOST_INVALID')
+  if (!isTargetValid(request)) return new KeyturnError('BODY_UNREADABLE', { detail: unreadable })
   return refuseCoding(request) ?? (expectsMore(request) ? new KeyturnError('EXPECTATION') : undefined)
 }
 
@@ -115,7 +122,7 @@ async function protocol(app: FastifyInstance): Promise<void> {
     const refusal = findRefusal(raw)
     // A proxy may take another byte for the end of the body, so nothing may follow it.
     if (refusal !== undefined && 'transfer-encoding' in raw.headers) reply.header('connection', 'close')
-    if (refusal === undefined && url === '*' && raw.method === 'OPTIONS')
+    if (refusal === undefined && url === '*')
       reply
         .code(204)
         .header('allow', [...methods].join(', '))

@@ -439,6 +439,25 @@ t.test('OPTIONS * is answered for the server as a whole', async (t) => {
   }
 })
 
+t.test('a target in none of the forms that its method may have is refused', async (t) => {
+  const { app, log } = await openApp(t)
+  const send = await listen(app)
+  for (const [method, target] of [
+    ...['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'].map((method) => [method, '*'] as const),
+    ['GET', '*/api/token/'],
+    ['GET', '*%'],
+    ['OPTIONS', '*?a=b'],
+    ['OPTIONS', 'ftp://id.example.com'],
+    ['GET', 'ftp://id.example.com/health/live']
+  ] as const) {
+    const answer = await send(`${method} ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    const [head = '', body] = answer.split('\r\n\r\n')
+    t.match(head, /^HTTP\/1\.1 400 Bad Request\r\n.*\r\ncontent-type: application\/json\r\n/is, `${method} ${target}`)
+    t.equal(body, method === 'HEAD' ? '' : '{"detail":"The request cannot be read."}', `${method} ${target}`)
+    t.match(log.at(-1), { status: 400, method, refusal: 'BODY_UNREADABLE' })
+  }
+})
+
 t.test('an expectation beside 100-continue is refused before anything of the body is asked for', async (t) => {
   const { app } = await openApp(t)
   const send = await listen(app)
