@@ -1,5 +1,4 @@
 import { describeConfig } from '../config/describe.ts'
-import { envFileWarnings } from '../config/env-file.ts'
 import { loadConfig } from '../config/load.ts'
 import { parseRedisUrl } from '../config/redis-address.ts'
 import type { Config } from '../config/settings.ts'
@@ -12,8 +11,8 @@ import { missingRights, readOnlyReason } from '../stores/sql/rights.ts'
 import { missingSchema } from '../stores/sql/schemas.ts'
 import { systemClock } from '../time.ts'
 import { explainAdoption } from '../tokens/adoption.ts'
-import { tracingWarnings } from '../tracing/settings.ts'
 import { print, printLines, Refusal, say } from './terminal.ts'
+import { warningsOf } from './warnings.ts'
 
 /**
  * `keyturn check-config`: reports every invalid setting, loads the hooks as a worker would, then reports whether each store is
@@ -22,7 +21,7 @@ import { print, printLines, Refusal, say } from './terminal.ts'
  */
 export async function checkConfig({ print: isShown }: { readonly print?: boolean }): Promise<void> {
   const config = loadConfig(process.env, checkSigningKey)
-  for (const line of [...envFileWarnings(process.env), ...tracingWarnings(process.env)]) say(`Warning: ${line}.`)
+  for (const line of warningsOf(config)) say(`Warning: ${line}.`)
   if (isShown === true) printLines(describeConfig(config))
   await loadHooksModule(config)
   print('Configuration is valid.')
@@ -30,8 +29,9 @@ export async function checkConfig({ print: isShown }: { readonly print?: boolean
     await probe('Users and keys', () => checkDatabase(config)),
     await probe('Sessions', () => checkRedis(config))
   ]
-  if (config.signingKey !== undefined || config.adoptRefreshTokens !== null)
-    print(explainAdoption(config, systemClock()).sentence)
+  const adoption = explainAdoption(config, systemClock())
+  if (!adoption.isOn && (config.signingKey !== undefined || config.adoptRefreshTokens !== null))
+    print(`${adoption.explanation}.`)
   if (areUsable.includes(false)) throw new Refusal('Not all stores can be used.')
 }
 

@@ -98,9 +98,9 @@ function judgeDigests({ form, count, example }: UsersInspection['digests'][numbe
 
 /** Whether users whom Simple JWT logged in stay logged in. */
 async function examineTokens(config: Config, database: SqlDatabase): Promise<Finding[]> {
-  const { isOn, sentence } = explainAdoption(config, systemClock())
-  if (!isOn) return [['note', `${sentence} Users whom Simple JWT logged in have to log in again.`]]
-  return [['note', sentence], ...(await examineOutstanding(config, database))]
+  const { isOn, explanation } = explainAdoption(config, systemClock())
+  if (!isOn) return [['note', `${explanation}. Users whom Simple JWT logged in have to log in again.`]]
+  return [['note', `${explanation}.`], ...(await examineOutstanding(config, database))]
 }
 
 async function examineOutstanding(config: Config, database: SqlDatabase): Promise<Finding[]> {

@@ -1,14 +1,11 @@
-import { isEmbedded, runArbiter } from '../cluster/arbiter.ts'
+import { runArbiter } from '../cluster/arbiter.ts'
 import { makeLog } from '../cluster/log.ts'
 import { setNonBlocking } from '../cluster/log-output.ts'
-import { envFileWarnings } from '../config/env-file.ts'
 import { loadServiceConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { checkSigningKey } from '../keys/import.ts'
-import { systemClock } from '../time.ts'
-import { explainAdoption } from '../tokens/adoption.ts'
-import { tracingWarnings } from '../tracing/settings.ts'
 import { say } from './terminal.ts'
+import { warningsOf } from './warnings.ts'
 
 /**
  * `keyturn serve`: the arbiter with its workers and hashers, until SIGTERM, SIGINT or SIGQUIT.
@@ -18,15 +15,15 @@ export async function serve(): Promise<void> {
   process.title = 'keyturn: arbiter'
   const config = loadServiceConfig(process.env, checkSigningKey)
   const log = makeLog(config)
-  const warn = (): void => {
-    for (const line of [...envFileWarnings(process.env), ...tracingWarnings(process.env)]) log.warn(line)
+  const warn = (loaded: Config): void => {
+    for (const line of warningsOf(loaded)) log.warn(line)
   }
-  warn()
+  warn(config)
   const exitCode = await runArbiter(config, {
     log,
     load() {
       const next = loadServiceConfig(process.env, checkSigningKey)
-      warn()
+      warn(next)
       return next
     },
     print(reason) {
@@ -36,10 +33,6 @@ export async function serve(): Promise<void> {
     greet({ url, management, hasNoUsers, workers, hashers }) {
       log.info({ workers, hashers, management }, `Keyturn listens on ${url}`)
       for (const line of welcome(config, url, hasNoUsers)) log.info(line)
-      const adoption = explainAdoption(config, systemClock())
-      if (adoption.isOn) log.warn(adoption.sentence)
-      if (process.env.DYNO !== undefined && isEmbedded(config))
-        log.warn('DATA_DIR is on the dyno, which loses its files at every restart: set DATABASE_URL and REDIS_URL')
     }
   })
   // Immediately: another SIGTERM while Node.js shuts down would kill it and become its exit status.

@@ -23,21 +23,21 @@ export function adoptionRules({
   return { issuedUntil: until, adoptedUntil: until + Math.max(refreshTokenLifetime, slidingTokenLifetime) }
 }
 
-/** Describes the effect of ADOPT_REFRESH_TOKENS at `now` in a sentence, and whether tokens are adopted. */
-export function explainAdoption(config: Config, now: number): { readonly isOn: boolean; readonly sentence: string } {
+/** Whether tokens are adopted at `now`, and an explanation for the operator: a sentence without its full stop. */
+export function explainAdoption(config: Config, now: number): { readonly isOn: boolean; readonly explanation: string } {
   const adoption = adoptionRules(config)
   const tokens = 'Refresh tokens of Simple JWT are'
-  if (adoption === undefined) return { isOn: false, sentence: `${tokens} not adopted: ADOPT_REFRESH_TOKENS is off.` }
+  if (adoption === undefined) return { isOn: false, explanation: `${tokens} not adopted: ADOPT_REFRESH_TOKENS is off` }
   if (config.signingKey === undefined && config.signingKeyPrevious === undefined)
-    return { isOn: false, sentence: `${tokens} not adopted: SIGNING_KEY and SIGNING_KEY_PREVIOUS are not set.` }
+    return { isOn: false, explanation: `${tokens} not adopted: SIGNING_KEY and SIGNING_KEY_PREVIOUS are not set` }
   const risk = 'anyone who has the key that Simple JWT signs with can log in as any user'
   if (adoption.issuedUntil === Number.POSITIVE_INFINITY)
-    return { isOn: true, sentence: `${tokens} adopted without a time limit (ADOPT_REFRESH_TOKENS): ${risk}.` }
+    return { isOn: true, explanation: `${tokens} adopted without a time limit (ADOPT_REFRESH_TOKENS): ${risk}` }
   const end = showTime(adoption.adoptedUntil)
   return now > adoption.adoptedUntil
-    ? { isOn: false, sentence: `${tokens} no longer adopted since ${end}: unset ADOPT_REFRESH_TOKENS.` }
+    ? { isOn: false, explanation: `${tokens} no longer adopted since ${end}: unset ADOPT_REFRESH_TOKENS` }
     : {
         isOn: true,
-        sentence: `${tokens} adopted if issued until ${showTime(adoption.issuedUntil)} (ADOPT_REFRESH_TOKENS): until ${end}, ${risk}.`
+        explanation: `${tokens} adopted if issued until ${showTime(adoption.issuedUntil)} (ADOPT_REFRESH_TOKENS): until ${end}, ${risk}`
       }
 }

@@ -244,7 +244,7 @@ for (const algorithm of ['HS256', 'RS256'] as const) {
     const today = dayOf(Date.now())
     const ending = await endAdoption(today)
     t.equal(ending.code, 0)
-    t.match(ending.stdout, new RegExp(`adopted if issued until ${today}T23:59:59Z .* can log in as any user\\.$`, 'm'))
+    t.match(ending.stderr, new RegExp(`adopted if issued until ${today}T23:59:59Z .* can log in as any user\\.$`, 'm'))
     await restart()
     t.equal((await refresh(theirs[1].refresh)).status, 200, 'a token of Django from before')
 

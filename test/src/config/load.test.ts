@@ -75,13 +75,13 @@ t.test('what ADOPT_REFRESH_TOKENS means is explained with its risk and its end',
   const SIGNING_KEY = 'x'.repeat(32)
   const explain = (env: Environment, now = '2026-12-01T00:00:00Z') =>
     explainAdoption(loadConfig(env), Date.parse(now) / 1000)
-  t.match(explain({ SIGNING_KEY }), { isOn: false, sentence: /not adopted: ADOPT_REFRESH_TOKENS is off/ })
-  t.match(explain({ ADOPT_REFRESH_TOKENS: 'on' }), { isOn: false, sentence: /SIGNING_KEY_PREVIOUS are not set/ })
+  t.match(explain({ SIGNING_KEY }), { isOn: false, explanation: /not adopted: ADOPT_REFRESH_TOKENS is off/ })
+  t.match(explain({ ADOPT_REFRESH_TOKENS: 'on' }), { isOn: false, explanation: /SIGNING_KEY_PREVIOUS are not set/ })
   const on = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'on' }
-  t.match(explain(on), { isOn: true, sentence: /without a time limit .* can log in as any user\.$/ })
+  t.match(explain(on), { isOn: true, explanation: /without a time limit .* can log in as any user$/ })
   const ending = { SIGNING_KEY, ADOPT_REFRESH_TOKENS: 'until 2026-12-31', REFRESH_TOKEN_LIFETIME: '14d' }
-  t.match(explain(ending), { isOn: true, sentence: /until 2027-01-14T23:59:59Z, anyone .* as any user\.$/ })
-  t.match(explain(ending, '2027-01-15T00:00:00Z'), { isOn: false, sentence: /no longer adopted since 2027-01-14/ })
+  t.match(explain(ending), { isOn: true, explanation: /until 2027-01-14T23:59:59Z, anyone .* as any user$/ })
+  t.match(explain(ending, '2027-01-15T00:00:00Z'), { isOn: false, explanation: /no longer adopted since 2027-01-14/ })
 })
 
 t.test('each bound: the last good value, and the first bad one', async (t) => {
