@@ -51,6 +51,15 @@ t.test('Sentinels', { skip }, async (t) => {
   await checkFamilies(t, watched.url)
 })
 
+t.test('a master that Sentinels announce by name', { skip }, async (t) => {
+  const watched = await startWatched({ host: 'localhost' })
+  t.teardown(() => watched.stop())
+  // The Sentinels themselves are asked by their address.
+  for (const query of ['', '?family=0', '?family=4'])
+    t.equal(await connectedFrom(`${watched.url}${query}`), '127.0.0.1', query)
+  await t.rejects(connectedFrom(`${watched.url}?family=6`), { code: 'STORE_DOWN' }, 'no server is there by IPv6')
+})
+
 t.test('a Cluster', { skip }, async (t) => {
   const { node } = await startOneNode(t, (args) => startRedis({ tcp: true, args }))
   await checkFamilies(t, node.url.replace('redis://', 'redis+cluster://'))

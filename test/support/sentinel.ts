@@ -32,8 +32,11 @@ export type WatchedRedis = {
 
 const masterName = 'mymaster'
 
-/** Starts them, some 3 s, and resolves when the replicas have the master's data and the Sentinels know each other. */
-export async function startWatched(): Promise<WatchedRedis> {
+/**
+ * Starts them, some 3 s, and resolves when the replicas have the master's data and the Sentinels know each other. The Sentinels
+ * announce the master as `host`, an address or a name.
+ */
+export async function startWatched({ host = '127.0.0.1' } = {}): Promise<WatchedRedis> {
   const nodes: DataNode[] = []
   const sentinels: SentinelNode[] = []
   const stop = async () => {
@@ -47,7 +50,7 @@ export async function startWatched(): Promise<WatchedRedis> {
     }
     await until(async () => (await replicasOnline(nodes[0] as DataNode)) === 2)
     await until(async () => (await Promise.all(nodes.slice(1).map(hasData))).every(Boolean))
-    for (let each = 0; each < 3; each++) sentinels.push(await startSentinel((nodes[0] as DataNode).port))
+    for (let each = 0; each < 3; each++) sentinels.push(await startSentinel(host, (nodes[0] as DataNode).port))
     await until(async () => (await Promise.all(sentinels.map(knowsAll))).every(Boolean))
   } catch (error) {
     await stop()
@@ -73,7 +76,7 @@ async function startDataNode(more: readonly string[]): Promise<DataNode> {
   return { ...server, port, redis: connect(port) }
 }
 
-async function startSentinel(masterPort: number): Promise<SentinelNode> {
+async function startSentinel(masterHost: string, masterPort: number): Promise<SentinelNode> {
   const command = findEngines().redis
   if (command === undefined) throw new Error(whyMissing('redis'))
   const port = await freePort()
@@ -83,7 +86,9 @@ async function startSentinel(masterPort: number): Promise<SentinelNode> {
     `port ${port}`,
     'bind 127.0.0.1',
     `dir ${enclosure.directory}`,
-    `sentinel monitor ${masterName} 127.0.0.1 ${masterPort} 2`,
+    'sentinel resolve-hostnames yes',
+    'sentinel announce-hostnames yes',
+    `sentinel monitor ${masterName} ${masterHost} ${masterPort} 2`,
     `sentinel down-after-milliseconds ${masterName} 1000`,
     `sentinel failover-timeout ${masterName} 6000`
   ]

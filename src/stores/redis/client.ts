@@ -122,6 +122,7 @@ function makeConnection(
         ...common,
         sentinels: nodes.map((node) => ({ ...node, family: address.family })),
         name: address.name,
+        natMap: (announced) => addressOf(announced, address.family),
         db: address.db,
         failoverDetector: true,
         sentinelCommandTimeout: 2000,
@@ -139,6 +140,12 @@ function makeConnection(
         enableOfflineQueue: options.enableOfflineQueue ?? true
       })
   }
+}
+
+/** A server that a Sentinel announces as HOST:PORT. Without `family`, ioredis would reach one with a name by either version of IP. */
+function addressOf(announced: string, family: RedisAddress['family']) {
+  const colon = announced.lastIndexOf(':')
+  return { host: announced.slice(0, colon), port: Number(announced.slice(colon + 1)), family }
 }
 
 /**
