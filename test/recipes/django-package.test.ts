@@ -1,6 +1,7 @@
 /* packages/django: its own tests, and the service of its README under Gunicorn, with a Keyturn that runs. */
 import { spawnSync } from 'node:child_process'
 import t, { type Test } from 'tap'
+import { until } from '../support/arbiter.ts'
 import { djangoPackage, keyturnForServices, pythonWithGunicorn, startGunicorn } from '../support/gunicorn.ts'
 import { aDataDir, post } from '../support/keyturn.ts'
 import { withoutProgram } from '../support/needs.ts'
@@ -28,8 +29,7 @@ async function hearsOfALogout(t: Test, issuer: string, secret: string, workers: 
   const all = (status: number): number[] => Array.from({ length: workers }, () => status)
   t.same(await statuses(ended.access), all(200), 'before the logout')
   t.equal((await post(`${issuer}/api/token/blacklist/`, { refresh: ended.refresh ?? '' })).status, 200)
-  // The 401 of a process is waited for, not a time.
-  while ((await statuses(ended.access)).includes(200)) {}
+  await until(async () => !(await statuses(ended.access)).includes(200), 'every process refuses the token')
   for (const { status, body, headers } of await service.askAll(ended.access ?? '')) {
     t.equal(status, 401)
     t.match(body, { code: 'token_not_valid', messages: [{ message: 'Token is blacklisted' }] })

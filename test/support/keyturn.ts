@@ -41,7 +41,10 @@ export function spawnKeyturn(args: readonly string[], env: Record<string, string
   return child
 }
 
-/** Runs `keyturn ...args` to its end; `input` is its standard input. */
+/** Seconds after which a command that has not ended is killed: far longer than any takes on a busy machine. */
+const patience = 180
+
+/** Runs `keyturn ...args` to its end; `input` is its standard input. Rejects with its output if it does not end. */
 export async function runKeyturn(
   args: readonly string[],
   env: Record<string, string>,
@@ -50,7 +53,13 @@ export async function runKeyturn(
   const child = spawnKeyturn(args, env)
   const output = collect(child)
   child.stdin.end(input)
+  let isOverdue = false
+  const limit = setTimeout(() => {
+    isOverdue = child.kill('SIGKILL')
+  }, patience * 1000)
   const [code] = await once(child, 'close')
+  clearTimeout(limit)
+  if (isOverdue) throw new Error(`keyturn ${args.join(' ')} ran for ${patience} seconds: ${JSON.stringify(output())}`)
   return { code, ...output() }
 }
 
