@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import { until } from '../support/arbiter.ts'
 import { aDataDir, type RunningKeyturn, runKeyturn, startKeyturn } from '../support/keyturn.ts'
@@ -135,7 +136,10 @@ t.test('what keeps it from starting is said in as many lines', async (t) => {
   ])
 })
 
-/** A connection that speaks HTTP by hand. `read` resolves with the next answer, `closed` when the server has closed it. */
+/**
+ * A connection that speaks HTTP by hand. `read` resolves with the next answer, or with all up to `end`; `closed` when the server
+ * has closed it.
+ */
 async function speak(t: Test, { url }: RunningKeyturn) {
   const { hostname, port } = new URL(url)
   const socket: Socket = connect(Number(port), hostname)
@@ -145,9 +149,9 @@ async function speak(t: Test, { url }: RunningKeyturn) {
   return {
     closed,
     write: (text: string) => void socket.write(text.replaceAll('\n', '\r\n')),
-    async read(): Promise<string> {
+    async read(end = /\r\n\r\n(?=\{).*\}$/s): Promise<string> {
       let text = ''
-      while (!/\r\n\r\n(?=\{).*\}$/s.test(text)) text += (await once(socket, 'data'))[0]
+      while (!end.test(text)) text += (await once(socket, 'data'))[0]
       return text
     }
   }
@@ -196,8 +200,8 @@ t.test(
       const connection = await speak(t, keyturn)
       connection.write(`${head}{"token":"x"}`)
       await connection.read()
-      connection.write(`${head}{"token"`)
-      await delay(50)
+      connection.write(`${head.replace('\n\n', '\nExpect: 100-continue\n\n')}{"token"`)
+      await connection.read(/ 100 Continue\r\n\r\n$/)
       return keyturn
     }
     const timed = async (keyturn: RunningKeyturn, signal: NodeJS.Signals): Promise<number> => {
@@ -339,7 +343,11 @@ t.test('a refresh is one round trip to Redis', { skip: withoutRedis() }, async (
   await until(() => text.startsWith('+OK'), 'Redis monitors')
   t.equal((await endpoints.refresh(body.refresh)).status, 200)
   t.equal((await endpoints.refresh(body.refresh)).status, 200, 'presented again')
-  await delay(50)
+  // The monitor reports commands in their order.
+  const marker = new Redis(redis.options)
+  t.teardown(() => marker.disconnect())
+  await marker.echo('the last')
+  await until(() => text.includes('"the last"'), 'Redis has reported all')
   // What a script does is tagged lua. The revocation feed is followed on a connection of its own, at its own times.
   const received = text.split('\r\n').flatMap((line) => {
     const [, connection] = / \[\d+ ([\d.]+:\d+)\] /.exec(line) ?? []

@@ -84,7 +84,7 @@ t.test('a Redis Cluster', { skip }, async (t) => {
     // Until the client of the cluster knows where the slot is now, its calls fail.
     const revokeAgain = () => sessions.revoke(userId, place.sid).catch(({ code }) => code)
     let answer = await revokeAgain()
-    for (let tries = 0; answer === 'STORE_DOWN' && tries < 100; tries++) {
+    for (let tries = 0; answer === 'STORE_DOWN' && tries < 600; tries++) {
       await delay(50)
       answer = await revokeAgain()
     }

@@ -50,7 +50,7 @@ t.test(
       const { sessions } = await open(t, path.url)
       path.stall()
       const started = sessions.start('ben', aDevice)
-      await delay(100)
+      await until(() => path.hasHeld())
       path.breakAll()
       path.flow()
       await t.rejects(started, down)
@@ -98,7 +98,12 @@ t.test(
       const { sessions } = await open(t, server.url)
       const place = await login(sessions, 'ann')
       await server.kill()
-      await delay(50)
+      const seesIt = () =>
+        sessions.rotate(place).then(
+          () => false,
+          ({ detail }) => detail === 'Redis: not connected'
+        )
+      await until(seesIt)
       const began = performance.now()
       for (let each = 0; each < 10; each++)
         await t.rejects(sessions.rotate(place), { ...down, detail: 'Redis: not connected' })
@@ -159,18 +164,23 @@ interface Path {
   flow(which?: { readonly newOnesOnly: boolean }): void
   /** Ends the connections there are. */
   breakAll(): void
+  /** Whether anything was sent that goes nowhere. */
+  hasHeld(): boolean
 }
 
 async function openPath(t: Pick<Test, 'teardown'>, port: number): Promise<Path> {
   type Pair = { readonly ends: readonly [Socket, Socket]; isStalled: boolean }
   const pairs = new Set<Pair>()
-  let stalled = false
+  let [stalled, hasHeld] = [false, false]
   const server = createServer((near) => {
     const far = createConnection(port, '127.0.0.1')
     const pair: Pair = { ends: [near, far], isStalled: stalled }
     pairs.add(pair)
     for (const [from, to] of [pair.ends, [far, near] as const]) {
-      from.on('data', (data) => void (pair.isStalled || to.write(data)))
+      from.on('data', (data) => {
+        if (pair.isStalled) hasHeld = true
+        else to.write(data)
+      })
       from.on('error', () => {})
       from.on('close', () => {
         if (!pair.isStalled) to.destroy()
@@ -196,6 +206,7 @@ async function openPath(t: Pick<Test, 'teardown'>, port: number): Promise<Path> 
       stalled = false
       if (!newOnesOnly) for (const pair of pairs) pair.isStalled = false
     },
-    breakAll
+    breakAll,
+    hasHeld: () => hasHeld
   }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { login, type RunningArbiter, startArbiter } from '../support/arbiter.ts'
+import { login, type RunningArbiter, startArbiter, until } from '../support/arbiter.ts'
 import { aDataDir, runKeyturn } from '../support/keyturn.ts'
 import { type PostgresServer, startPostgres } from '../support/postgres.ts'
 import { openProxy, type TcpProxy } from '../support/proxy.ts'
@@ -134,8 +134,12 @@ async function openWorld(scope: Scope, env: Record<string, string>): Promise<Wor
   let mayLose = false
   const clients = startClients(keyturn.url, login, () => mayLose)
   scope.teardown(() => clients.stop())
-  // Some sessions have ended by then, so that there is something to betray.
-  await delay(1000)
+  // So that there is something to betray.
+  let ended = 0
+  await until(() => {
+    ended += clients.report().ended
+    return ended >= 5
+  }, 'sessions have ended')
   return {
     keyturn,
     clients,

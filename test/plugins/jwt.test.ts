@@ -2,6 +2,7 @@
 import t from 'tap'
 import { publishNext, sealFor } from '../../src/keys/keyring.ts'
 import { openApp, type TestApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 import { decodePart, encode, joinSigned, makeKeyPair, readKeyPair } from '../support/forger.ts'
 
 const verify = async ({ post }: TestApp, token: string): Promise<string> => {
@@ -10,14 +11,6 @@ const verify = async ({ post }: TestApp, token: string): Promise<string> => {
 }
 const good = '200 {}'
 const refused = (detail: string): string => `401 ${JSON.stringify({ detail, code: 'token_not_valid' })}`
-
-/** Workers look for new keys, and for revocations, every now and then. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await isSo()); tries++) {
-    if (tries > 3000) throw new Error('not so after 30 seconds')
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
 
 t.test('a token seen before is read once', async (t) => {
   const service = await openApp(t)

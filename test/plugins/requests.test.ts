@@ -1,10 +1,10 @@
 /* What is around every request: who sent it, what it is called, what it may cost, and what is said of it. */
 import { type AddressInfo, connect } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { type ErrorCode, errorTable, KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 import { addClient } from '../support/client.ts'
 
 const verify = '/api/token/verify/'
@@ -743,7 +743,7 @@ t.test('a request whose client has disconnected is logged like any other', async
   )
   const trail = async () =>
     await app.stores.database.query("SELECT event, result, user_id, ip FROM keyturn_audit WHERE event = 'logout'")
-  for (let tries = 0; (await trail()).length === 0 && tries < 200; tries++) await delay(25)
+  await until(async () => (await trail()).length > 0)
   const wanted = { event: 'logout', ip: '127.0.0.1', user_id: userId }
   t.match(log.at(-1), { ...wanted, status: 200 })
   t.same(await trail(), [{ ...wanted, result: 'ok' }])

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import { hashSecret } from '../../src/clients/client.ts'
 import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp, type TestApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 import { addClient, basic, postForm, type TestClient } from '../support/client.ts'
 import { decodePart, signShared } from '../support/forger.ts'
 import { aModule } from '../support/modules.ts'
@@ -13,13 +14,14 @@ const claimsOf = (token: string): Record<string, unknown> => decodePart(token, 1
 const introspectPath = '/oauth/introspect'
 const inactive = '{"active":false}'
 
-/** The introspection of a token, repeated until the worker knows a revocation; at most a second. */
+/** The introspection of a token, repeated until the worker knows a revocation. */
 async function toldOnceHeard(client: TestClient, token: string): Promise<string> {
-  for (let tries = 0; ; tries++) {
-    const { body } = await client.post(introspectPath, { token })
-    if (body === inactive || tries === 50) return body
-    await delay(20)
-  }
+  let body = ''
+  await until(async () => {
+    body = (await client.post(introspectPath, { token })).body
+    return body === inactive
+  })
+  return body
 }
 
 /** A refusal as RFC 6749 §5.2 has it. */

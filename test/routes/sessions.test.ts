@@ -2,9 +2,9 @@
  * The endpoints that require an access token: authentication as in Simple JWT's JWTAuthentication, and what becomes of sessions
  * there. What ends a session ends its access tokens too.
  */
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { aPassword, type Login, openApp, type TestApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 
 const notProvided = { detail: 'Authentication credentials were not provided.' }
 const malformed = {
@@ -25,13 +25,15 @@ const logInAgain = async ({ post }: TestApp, headers: Record<string, string> = {
 
 const sidOf = (token: string): string => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()).sid
 
-/** Verify's answer, asked again until the worker has heard of what was revoked; at most a second. */
+/** Verify's answer, asked again until the worker has heard of what was revoked. */
 async function verdictOnceHeard({ post }: TestApp, token: string): Promise<string> {
-  for (let tries = 0; ; tries++) {
+  let verdict = ''
+  await until(async () => {
     const { statusCode, body } = await post('/api/token/verify/', { token })
-    if (statusCode !== 200 || tries === 50) return `${statusCode} ${body}`
-    await delay(20)
-  }
+    verdict = `${statusCode} ${body}`
+    return statusCode !== 200
+  })
+  return verdict
 }
 
 const blacklisted = '401 {"detail":"Token is blacklisted","code":"token_not_valid"}'

@@ -1,8 +1,8 @@
 /* verify/batch: what verify says of each of many tokens. */
-import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { KeyturnError } from '../../src/errors.ts'
 import { aPassword, openApp } from '../support/app.ts'
+import { until } from '../support/arbiter.ts'
 import { addClient } from '../support/client.ts'
 import { decodePart } from '../support/forger.ts'
 
@@ -13,7 +13,7 @@ t.test('one answer a token, in their order', async (t) => {
   const { access, refresh, userId } = await service.logIn()
   const over = (await service.post('/api/token/', { username: 'vitor', password: aPassword })).json()
   await service.post('/api/token/blacklist/', { refresh: over.refresh })
-  for (let tries = 0; tries < 50 && !service.app.revocations.has(decodePart(over.access, 1)); tries++) await delay(20)
+  await until(() => service.app.revocations.has(decodePart(over.access, 1)))
   const client = await addClient(service, 'billing', ['orders.read'])
   const own = (await client.post('/oauth/token', { grant_type: 'client_credentials' })).json().access_token
   const tokens = [access, 'x', over.access, refresh, '', over.refresh, ` ${access}\n`, own, 'x'.repeat(5000)]

@@ -12,6 +12,7 @@ import { systemClock } from '../../../src/time.ts'
 import { finishLogouts } from '../../../src/users/pending-logouts.ts'
 import { openApp, type TestApp } from '../../support/app.ts'
 import { needsPostgres, needsRedis, withoutPostgres, withoutRedis } from '../../support/needs.ts'
+import { atMost } from '../../support/slack.ts'
 
 const rounds = Number(process.env.RACE_ROUNDS ?? 5)
 
@@ -50,9 +51,9 @@ const logIn = async ({ post }: TestApp, username: string, password: string): Pro
   return answer.statusCode === 200 ? answer.json<Pair>() : answer.statusCode
 }
 
-/** Asks again until `isReached`, for at most five seconds: the last answer. */
+/** Asks again until `isReached`, or until that takes too long: the last answer. */
 async function until<T>(ask: () => Promise<T>, isReached: (answer: T) => boolean): Promise<T> {
-  const end = performance.now() + 5_000
+  const end = performance.now() + atMost(5_000)
   for (;;) {
     const answer = await ask()
     if (isReached(answer) || performance.now() > end) return answer

@@ -415,10 +415,7 @@ async function unannouncedSuite(t: Test, open: () => OpenedRedisFeed): Promise<v
       replica,
       // XADD to a key that holds no stream fails.
       breakFeed: () => redis.set(names.feed, 'in the way'),
-      async repairFeed() {
-        await redis.del(names.feed)
-        await delay(150)
-      }
+      repairFeed: () => redis.del(names.feed)
     }
   }
   const isAnnounced = ({ replica }: { replica: Revocations }, sid: string) =>
