@@ -175,30 +175,18 @@ function isSameVerdict(operation: Operation, kind: string, newest: number, sessi
 
 export function stateKey(state: State): string {
   if (typeof state === 'string') return state
-  const {
-    generation,
-    rotatedAt,
-    createdAt,
-    absoluteExp,
-    expiresAt,
-    supersededAt,
-    anchorGeneration,
-    anchorAt,
-    lastUsedAt,
-    lateGeneration
-  } = state
   return [
-    generation,
-    rotatedAt,
-    createdAt,
-    absoluteExp,
-    expiresAt,
-    supersededAt,
-    anchorGeneration,
-    anchorAt,
-    lateGeneration,
+    state.generation,
+    state.rotatedAt,
+    state.createdAt,
+    state.absoluteExp,
+    state.expiresAt,
+    state.supersededAt,
+    state.anchorGeneration,
+    state.anchorAt,
+    state.lateGeneration,
     // The grace of a late retry counts from its last one.
-    lateGeneration === generation ? lastUsedAt : 0
+    state.lateGeneration === state.generation ? state.lastUsedAt : 0
   ].join()
 }
 

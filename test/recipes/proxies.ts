@@ -107,6 +107,16 @@ export async function seesRevocation(t: Test, { ask, keyturn }: RunningProxy): P
   t.equal((await ask(other.access)).status, 200, 'of another session')
 }
 
+/** A preflight reaches the service, without the identity that it pretends. */
+export async function passesPreflights(t: Test, { ask }: RunningProxy): Promise<void> {
+  const { status, body } = await ask(undefined, { method: 'OPTIONS', headers: { 'X-Auth-User-Id': '1' } })
+  const { method, headers }: Arrived = JSON.parse(body)
+  t.equal(status, 200)
+  t.equal(method, 'OPTIONS', 'the service answers it')
+  t.notOk('x-auth-user-id' in headers)
+  t.equal((await ask(undefined)).status, 401)
+}
+
 /** Asks until the answer is 401, and tells how long that took, in milliseconds. */
 export async function untilRefused(ask: () => Promise<{ readonly status: number }>): Promise<number> {
   const from = Date.now()

@@ -4,16 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { GivenUser } from '../../../src/users/import.ts'
 import { type Holder, placeUsers } from '../../../src/users/placing.ts'
-
-const given = (id: string | undefined, username: string): GivenUser => ({
-  id,
-  username,
-  passwordHash: '!',
-  isActive: undefined,
-  createdAt: undefined,
-  lastLoginAt: undefined,
-  claims: undefined
-})
+import { aGivenUser } from '../../conformance/user-import.ts'
 
 /** What becomes of each, in a word; of those that are written, where. */
 function place(users: readonly GivenUser[], holders: readonly Holder[], update = false): readonly string[] {
@@ -29,31 +20,35 @@ const ben: Holder = { id: '2', username: 'ben' }
 t.test('one user', async (t) => {
   const rows: readonly (readonly [user: GivenUser, holders: readonly Holder[], skipping: string, updating: string])[] =
     [
-      [given('1', 'ann'), [], 'created 1 ann', 'created 1 ann'],
-      [given('1', 'ann'), [ann], 'skipped', 'updated 1 ann'],
-      [given('1', 'anna'), [ann], 'skipped', 'updated 1 anna'],
-      [given('1', 'ben'), [ann, ben], 'skipped', 'refused'],
-      [given('3', 'ann'), [ann], 'refused', 'refused'],
-      [given(undefined, 'ann'), [], 'created new1 ann', 'created new1 ann'],
-      [given(undefined, 'ann'), [ann], 'skipped', 'updated 1 ann']
+      [aGivenUser('1', 'ann'), [], 'created 1 ann', 'created 1 ann'],
+      [aGivenUser('1', 'ann'), [ann], 'skipped', 'updated 1 ann'],
+      [aGivenUser('1', 'anna'), [ann], 'skipped', 'updated 1 anna'],
+      [aGivenUser('1', 'ben'), [ann, ben], 'skipped', 'refused'],
+      [aGivenUser('3', 'ann'), [ann], 'refused', 'refused'],
+      [aGivenUser(undefined, 'ann'), [], 'created new1 ann', 'created new1 ann'],
+      [aGivenUser(undefined, 'ann'), [ann], 'skipped', 'updated 1 ann']
     ]
   for (const [user, holders, skipping, updating] of rows) {
     t.same(place([user], holders), [skipping], JSON.stringify([user.id, user.username, holders]))
     t.same(place([user], holders, true), [updating], JSON.stringify([user.id, user.username, holders, 'update']))
   }
-  const [placing] = placeUsers([given('3', 'ann')], [ann], { update: false, newId: () => '' })
+  const [placing] = placeUsers([aGivenUser('3', 'ann')], [ann], { update: false, newId: () => '' })
   t.same(placing, { kind: 'refused', reason: 'the username is taken by the user whose id is 1' })
 })
 
 t.test('a later one meets what an earlier one left', async (t) => {
-  t.same(place([given('1', 'ann'), given('1', 'ann')], []), ['created 1 ann', 'skipped'])
-  t.same(place([given('1', 'ann'), given('2', 'ann')], []), ['created 1 ann', 'refused'])
-  t.same(place([given(undefined, 'ann'), given(undefined, 'ann')], []), ['created new1 ann', 'skipped'])
-  t.same(place([given('1', 'ann'), given('1', 'anna')], [], true), ['created 1 ann', 'updated 1 anna'])
-  const renamed = [given('1', 'anna'), given('3', 'ann')]
+  t.same(place([aGivenUser('1', 'ann'), aGivenUser('1', 'ann')], []), ['created 1 ann', 'skipped'])
+  t.same(place([aGivenUser('1', 'ann'), aGivenUser('2', 'ann')], []), ['created 1 ann', 'refused'])
+  t.same(place([aGivenUser(undefined, 'ann'), aGivenUser(undefined, 'ann')], []), ['created new1 ann', 'skipped'])
+  t.same(place([aGivenUser('1', 'ann'), aGivenUser('1', 'anna')], [], true), ['created 1 ann', 'updated 1 anna'])
+  const renamed = [aGivenUser('1', 'anna'), aGivenUser('3', 'ann')]
   t.same(place(renamed, [ann], true), ['updated 1 anna', 'created 3 ann'], 'a name that was given up is free')
   t.same(place(renamed, [ann]), ['skipped', 'refused'])
-  t.same(place([given('1', 'ben'), given('2', 'ann')], [ann, ben], true), ['refused', 'refused'], 'two that swap')
+  t.same(
+    place([aGivenUser('1', 'ben'), aGivenUser('2', 'ann')], [ann, ben], true),
+    ['refused', 'refused'],
+    'two that swap'
+  )
 })
 
 t.test('no id and no name is ever there twice, and a second time nothing is new', async (t) => {
@@ -91,7 +86,7 @@ function aStore(update: boolean, before: ReadonlyMap<string, string> = new Map()
     names,
     take(users: readonly { readonly id: string | undefined; readonly username: string }[]): readonly string[] {
       const holders = [...names].map(([id, username]) => ({ id, username }))
-      const batch = users.map(({ id, username }) => given(id, username))
+      const batch = users.map(({ id, username }) => aGivenUser(id, username))
       const placings = placeUsers(batch, holders, { update, newId: () => `new${before.size}-${++made}` })
       for (const placing of placings) if ('user' in placing) write(placing.user, placing.kind === 'updated')
       return placings.map(({ kind }) => kind)
