@@ -17,7 +17,7 @@ export function requestIdOf(request: IncomingMessage): string {
   return typeof given === 'string' && /^[A-Za-z0-9+/=-]{20,200}$/.test(given) ? given : randomUUID()
 }
 
-/** The span that a request belongs to: its own if it is traced, otherwise that of the caller. */
+/** The span that a request belongs to: its own if it is recorded, otherwise that of the caller. */
 const spanOf = ({ span, headers }: FastifyRequest): Pick<RequestSpan, 'traceId' | 'spanId'> | undefined =>
   span ?? readTraceparent(headers)
 

@@ -5,7 +5,7 @@ import type { Tracing } from '../src/tracing/tracing.ts'
 import { eventOf, methodOf, resultOf } from './requests.ts'
 
 /**
- * A span for every request but those of quiet routes, such as probes, if traces are on; otherwise there are no hooks. Its
+ * A span for every sampled request but those of quiet routes, such as probes, if traces are on; otherwise there are no hooks. Its
  * attributes are the route's template, the status, and the event and result of the log: no path, query or header.
  */
 async function tracing(app: FastifyInstance, { tracing }: { readonly tracing: Tracing | undefined }): Promise<void> {
@@ -15,14 +15,15 @@ async function tracing(app: FastifyInstance, { tracing }: { readonly tracing: Tr
     const { endpoint } = request
     if (endpoint?.config.quiet === true) return done()
     const parent = readTraceparent(request.headers)
-    const span = tracing.begin({ method: methodOf(request), route: endpoint?.url, parent })
-    request.span = span
-    tracing.within(span, done)
+    tracing.begin({ method: methodOf(request), route: endpoint?.url, parent }, (span) => {
+      request.span = span
+      done()
+    })
   })
   // Not in onResponse, which does not run when the client has disconnected.
   app.addHook('onSend', (request, reply, payload, done) => {
     const { span } = request
-    if (span?.isRecorded) span.end({ status: reply.statusCode, event: eventOf(request), result: resultOf(request) })
+    span?.end({ status: reply.statusCode, event: eventOf(request), result: resultOf(request) })
     done(null, payload)
   })
   app.addHook('onClose', () => tracing.close())

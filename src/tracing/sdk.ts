@@ -1,8 +1,7 @@
 /*
- * Spans by OpenTelemetry's SDK, which reads OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_*, OTEL_BSP_* and the
+ * Spans by OpenTelemetry's SDK, which reads OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_*, OTEL_BSP_* and the
  * limits of spans from the environment itself. Spans are recorded where Keyturn calls a store or a hasher, and not by patching
- * modules: what they contain is decided here, and a request that is not sampled costs a few microseconds
- * (bench/observability.ts).
+ * modules: what they contain is decided here, and a request that is not sampled costs next to nothing (bench/observability.ts).
  *
  * No tracer is registered globally, so an SDK that the operator has loaded is not affected.
  */
@@ -23,12 +22,14 @@ import {
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto'
 import { detectResources, envDetector, type Resource, resourceFromAttributes } from '@opentelemetry/resources'
 import {
+  AlwaysOnSampler,
   BasicTracerProvider,
   BatchSpanProcessor,
   type ReadableSpan,
   type SpanExporter
 } from '@opentelemetry/sdk-trace-base'
 import type { Logger } from 'pino'
+import { makeSampler } from './sampler.ts'
 import type { TraceParent } from './traceparent.ts'
 import type { RequestSpan, TracedRequest, TracedWork, Tracing } from './tracing.ts'
 
@@ -42,6 +43,7 @@ const { version } = JSON.parse(readFileSync(new URL(import.meta.resolve('#packag
 export class SdkTracing implements Tracing {
   readonly #provider: BasicTracerProvider
   readonly #tracer: Tracer
+  readonly #isSampled = makeSampler(process.env)
   readonly #current = new AsyncLocalStorage<RecordedSpan>()
   /** How many requests with an asynchronous context are in progress. */
   #contexts = 0
@@ -51,12 +53,21 @@ export class SdkTracing implements Tracing {
     const exporter = new ReportingExporter(new OTLPTraceExporter(), log)
     this.#provider = new BasicTracerProvider({
       resource: describeProcess(),
+      sampler: new AlwaysOnSampler(),
       spanProcessors: [new BatchSpanProcessor(exporter)]
     })
     this.#tracer = this.#provider.getTracer('keyturn', version)
   }
 
-  begin({ method, route, parent }: TracedRequest): RequestSpan {
+  /**
+   * Before Node 24 every promise of a process is slower while it has an asynchronous context, so only recorded requests have
+   * one, and the storage is disabled when the last of them has ended.
+   */
+  begin({ method, route, parent }: TracedRequest, work: (span: RequestSpan | undefined) => void): void {
+    if (!this.#isSampled(parent)) {
+      work(undefined)
+      return
+    }
     const attributes = { 'http.request.method': method, ...(route === undefined ? {} : { 'http.route': route }) }
     const startedAt = Date.now()
     const span = this.#tracer.startSpan(
@@ -64,24 +75,12 @@ export class SdkTracing implements Tracing {
       { kind: SpanKind.SERVER, startTime: startedAt, attributes },
       parent === undefined ? ROOT_CONTEXT : contextOf(parent)
     )
-    return span.isRecording() ? new RecordedSpan(this.#tracer, span, startedAt) : new UnrecordedSpan(span)
-  }
-
-  /**
-   * Before Node 24 every promise of a process is slower while it has an asynchronous context, so only recorded requests have
-   * one, and the storage is disabled when the last of them has ended.
-   */
-  within(span: RequestSpan, work: () => void): void {
-    if (!(span instanceof RecordedSpan)) {
-      work()
-      return
-    }
     this.#contexts += 1
-    span.onEnd = () => {
+    const recorded = new RecordedSpan(this.#tracer, span, startedAt, () => {
       this.#contexts -= 1
       if (this.#contexts === 0) this.#current.disable()
-    }
-    this.#current.run(span, work)
+    })
+    this.#current.run(recorded, work, recorded)
   }
 
   record(work: TracedWork): void {
@@ -99,35 +98,19 @@ export class SdkTracing implements Tracing {
   }
 }
 
-/** A span that was not sampled: the log has its ids, and it is not sent. */
-class UnrecordedSpan implements RequestSpan {
-  readonly traceId: string
-  readonly spanId: string
-  readonly isRecorded = false
-
-  constructor(span: Span) {
-    const { traceId, spanId } = span.spanContext()
-    this.traceId = traceId
-    this.spanId = spanId
-  }
-
-  end(): void {}
-}
-
 /** Its spans have their times from one clock, so that no child seems to start before its parent. */
 class RecordedSpan implements RequestSpan {
   readonly traceId: string
   readonly spanId: string
-  readonly isRecorded = true
-  /** Called once, when it has ended. */
-  onEnd: (() => void) | undefined
   readonly #tracer: Tracer
   readonly #span: Span
   readonly #startedAt: number
   readonly #began = performance.now()
   readonly #context: Context
+  readonly #onEnd: () => void
 
-  constructor(tracer: Tracer, span: Span, startedAt: number) {
+  /** `onEnd` is called once, when it has ended. */
+  constructor(tracer: Tracer, span: Span, startedAt: number, onEnd: () => void) {
     const { traceId, spanId } = span.spanContext()
     this.traceId = traceId
     this.spanId = spanId
@@ -135,6 +118,7 @@ class RecordedSpan implements RequestSpan {
     this.#span = span
     this.#startedAt = startedAt
     this.#context = trace.setSpan(ROOT_CONTEXT, span)
+    this.#onEnd = onEnd
   }
 
   record({ name, ms, call, failure }: TracedWork): void {
@@ -156,7 +140,7 @@ class RecordedSpan implements RequestSpan {
     if (event !== undefined) this.#span.setAttributes({ 'keyturn.event': event, 'keyturn.result': result })
     if (status >= 500) fail(this.#span, String(status))
     this.#span.end(this.#now())
-    this.onEnd?.()
+    this.#onEnd()
   }
 
   /** Milliseconds since 1970. */

@@ -8,12 +8,10 @@ export interface TracedRequest {
   readonly parent: TraceParent | undefined
 }
 
-/** The span of a request. */
+/** The span of a request that is recorded. */
 export interface RequestSpan {
   readonly traceId: string
   readonly spanId: string
-  /** False if it was not sampled: it is not sent, and need not be ended. */
-  readonly isRecorded: boolean
   /** Ends the span; `event` and `result` are those of the log. */
   end(response: { readonly status: number; readonly event: string | undefined; readonly result: string }): void
 }
@@ -31,11 +29,12 @@ export interface TracedWork {
 
 /** Records spans of requests and of what they wait for, and sends them. Never throws. */
 export interface Tracing {
-  /** Starts the span of a request, as a child of `parent`. */
-  begin(request: TracedRequest): RequestSpan
-  /** Calls `work`; what is recorded in its asynchronous context until `span` ends belongs to `span`, if that is recorded. */
-  within(span: RequestSpan, work: () => void): void
-  /** Adds a span that ends now to the request in whose asynchronous context it is called, if there is one and it is recorded. */
+  /**
+   * Starts the span of a request, as a child of `parent`, and calls `work` with it, or with undefined if the request is not
+   * sampled. What is recorded in the asynchronous context of `work` until the span ends belongs to the span.
+   */
+  begin(request: TracedRequest, work: (span: RequestSpan | undefined) => void): void
+  /** Adds a span that ends now to the request in whose asynchronous context it is called, if it is sampled. */
   record(work: TracedWork): void
   /** Sends what is left, for a second at most. */
   close(): Promise<void>
