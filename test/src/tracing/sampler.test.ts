@@ -18,7 +18,8 @@ const variables = [
 const parents = ['00', '01'].flatMap((flags) =>
   Array.from({ length: 32 }, (_, index) => {
     // The trace ids are spread over all values that a ratio compares.
-    const traceId = ((index * 0x08000001) >>> 0).toString(16).padStart(8, '0') + '0'.repeat(23) + '1'
+    const first = ((index * 0x08000001) >>> 0).toString(16).padStart(8, '0')
+    const traceId = `${first}${'0'.repeat(23)}1`
     return readTraceparent({ traceparent: `00-${traceId}-00f067aa0ba902b7-${flags}` }) as TraceParent
   })
 )
