@@ -414,6 +414,19 @@ t.test('Django beside: its blacklist and its tokens without a password', { skip:
   t.same(await statusesOf(lenient, { token_type: 'refresh' }), [401, 401, 200, 401, 200, 200])
   for (const token_type of ['sliding', 'refresh'])
     t.same(await statusesOf(lenient, { token_type, jti: 'listed' }), [401, 401, 400, 401, 401, 401], 'on its blacklist')
+  const client = await addClient(lenient)
+  const refusals = async (jti: string) => {
+    const refresh_exp = lenient.clock() + 600
+    const token = foreignToken(lenient, '1', { refresh_exp, token_type: 'sliding', jti })
+    const headers = { authorization: `Bearer ${token}` }
+    return [
+      (await client.post('/oauth/introspect', { token })).json().active,
+      (await lenient.post('/api/token/verify/batch/', { tokens: [token] })).json().results[0].active,
+      (await lenient.post('/api/password/', { current_password: 'x', new_password: aPassword }, headers)).statusCode
+    ]
+  }
+  t.same(await refusals('not listed'), [true, true, 400])
+  t.same(await refusals('listed'), [false, false, 401])
   lenient.clock.advance(3 * 86_400)
   t.same((await statusesOf(lenient, { token_type: 'access' })).slice(0, 3), [401, 401, 200], 'the migration has ended')
 

@@ -6,6 +6,7 @@ import { loadConfig } from '../../../src/config/load.ts'
 import { makeHooks } from '../../../src/flows/hooks.ts'
 import type { User } from '../../../src/users/user.ts'
 import { aPassword, openApp, type TestApp } from '../../support/app.ts'
+import { signShared } from '../../support/forger.ts'
 import { aModule } from '../../support/modules.ts'
 
 const steered = `
@@ -26,8 +27,8 @@ async function openSteered(t: Test, env: Record<string, string> = {}): Promise<T
   return { ...(await openApp(t, { HOOKS_MODULE: aModule(t, steered), ...env })), hooks }
 }
 
-const logIn = ({ post }: TestApp, username = 'vitor', password = aPassword) =>
-  post('/api/token/', { username, password }, { 'user-agent': 'curl/8' })
+const logIn = ({ post }: TestApp, username = 'vitor', password = aPassword, path = '/api/token/') =>
+  post(path, { username, password }, { 'user-agent': 'curl/8' })
 
 const fails: readonly (readonly [name: string, work: () => unknown])[] = [
   [
@@ -218,7 +219,7 @@ t.test('a hook that never answers is waited for so long', async (t) => {
 })
 
 t.test('login: what changes while a hook runs is honoured, and leaves no session behind', async (t) => {
-  const service = await openSteered(t)
+  const service = await openSteered(t, { SLIDING_TOKENS: 'true' })
   const { users, sessions } = service.app.stores
   const changes = {
     deactivated: (id: string) => users.setActive(id, false),
@@ -229,15 +230,17 @@ t.test('login: what changes while a hook runs is honoured, and leaves no session
   const failed: unknown[] = []
   service.hooks.onLoginFailed = (credentials) => void failed.push(credentials)
   service.hooks.onLoginSuccess = () => t.fail('no login succeeds')
-  for (const [name, change] of Object.entries(changes)) {
-    const { id } = await service.addUser(name, aPassword)
-    service.hooks.claims = () => change(id)
-    const answer = await logIn(service, name)
-    t.equal(`${answer.statusCode} ${answer.body}`, loginFailed, `a user who is ${name}`)
-    t.same(await sessions.list(id), [])
-    t.match(service.log.at(-1), { refusal: 'LOGIN_FAILED', user_id: id })
-  }
-  t.equal(failed.length, Object.keys(changes).length, 'each is reported as a failed login')
+  const paths = ['/api/token/', '/api/token/sliding/']
+  for (const path of paths)
+    for (const [name, change] of Object.entries(changes)) {
+      const { id } = await service.addUser(`${name} at ${path}`, aPassword)
+      service.hooks.claims = () => change(id)
+      const answer = await logIn(service, `${name} at ${path}`, aPassword, path)
+      t.equal(`${answer.statusCode} ${answer.body}`, loginFailed, `a user who is ${name} at ${path}`)
+      t.same(await sessions.list(id), [])
+      t.match(service.log.at(-1), { refusal: 'LOGIN_FAILED', user_id: id })
+    }
+  t.equal(failed.length, paths.length * Object.keys(changes).length, 'each is reported as a failed login')
 })
 
 t.test('login: a digest replaced by one of the same password does not fail the login', async (t) => {
@@ -254,13 +257,22 @@ t.test('login: a digest replaced by one of the same password does not fail the l
 })
 
 t.test('refresh: what changes while a hook runs is honoured', async (t) => {
-  const service = await openSteered(t, { SLIDING_TOKENS: 'true' })
+  const secret = 'a secret that SIGNING_KEY shares with the tests'
+  const service = await openSteered(t, { SLIDING_TOKENS: 'true', SIGNING_KEY: secret, ADOPT_REFRESH_TOKENS: 'on' })
   const { refresh, userId } = await service.logIn()
   const { users } = service.app.stores
   const { token } = (await service.post('/api/token/sliding/', { username: 'vitor', password: aPassword })).json()
+  const adopted = signShared(secret, {
+    token_type: 'refresh',
+    exp: service.clock() + 86_400,
+    iat: service.clock(),
+    jti: 'of Simple JWT',
+    user_id: userId
+  })
   const renewals = [
     () => service.post('/api/token/refresh/', { refresh }),
-    () => service.post('/api/token/sliding/refresh/', { token })
+    () => service.post('/api/token/sliding/refresh/', { token }),
+    () => service.post('/api/token/refresh/', { refresh: adopted })
   ]
   for (const renew of renewals) {
     service.hooks.claims = () => users.setActive(userId, false)
