@@ -59,6 +59,12 @@ t.test('a slow trail keeps every logout, and one failure a minute of each addres
   t.equal((await service.post('/api/token/', wrong)).statusCode, 401, 'the first of its address')
   t.equal((await service.post('/api/token/', wrong)).statusCode, 401)
   t.equal(await shed(service), 900 + 999 + 1, 'all but the first hundred, and one of each further address')
+  const now = performance.now.bind(performance)
+  const later = t.intercept(performance, 'now', { value: () => now() + 60_000 })
+  for (const _ of ['the first of the next minute', 'the second'])
+    t.equal((await service.post('/api/token/', wrong)).statusCode, 401)
+  later.restore()
+  t.equal(await shed(service), 1900 + 1, 'one a minute')
   const entries = await service.written()
   t.equal((await logout).statusCode, 200, 'the logout was answered after its entry was written')
   t.same(
@@ -66,11 +72,12 @@ t.test('a slow trail keeps every logout, and one failure a minute of each addres
     [
       ['introspect', '192.0.2.2'],
       ['logout', '127.0.0.1'],
+      ['login', '127.0.0.1'],
       ['login', '127.0.0.1']
     ]
   )
   await fail(service, '192.0.2.1', 1)
-  t.equal((await service.written()).length, 104, 'once the trail has caught up, everything is written')
+  t.equal((await service.written()).length, 105, 'once the trail has caught up, everything is written')
 })
 
 t.test('a slow trail keeps thousands of acts behind failures from thousands of addresses', async (t) => {
