@@ -39,14 +39,15 @@ export async function readEvents(
   asked.end()
   const [response] = (await once(asked, 'response')) as [IncomingMessage]
   const events: ServerEvent[] = []
-  let text = ''
-  let read = 0
+  const chunks: string[] = []
+  let rest = ''
   response.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk
-    for (let end = text.indexOf('\n\n', read); end >= 0; end = text.indexOf('\n\n', read)) {
-      const event = parse(text.slice(read, end))
+    chunks.push(chunk)
+    const blocks = (rest + chunk).split('\n\n')
+    rest = blocks.pop() ?? ''
+    for (const block of blocks) {
+      const event = parse(block)
       if (event !== undefined) events.push(event)
-      read = end + 2
     }
   })
   response.on('error', () => {})
@@ -55,7 +56,7 @@ export async function readEvents(
     status: response.statusCode ?? 0,
     headers: response.headers,
     events,
-    text: () => text,
+    text: () => chunks.join(''),
     async next(name, from = 0) {
       const find = () => events.slice(from).find(({ event }) => event === name)
       await until(() => find() !== undefined, 60_000)
