@@ -1,7 +1,7 @@
 /*
  * Refresh tokens that Simple JWT issued, shown to a Keyturn that has its SIGNING_KEY: each becomes a session, once.
  */
-import { createHmac, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { passwordFingerprint } from '../../src/passwords/fingerprint.ts'
@@ -34,9 +34,7 @@ function foreignToken({ clock }: TestApp, userId: string | undefined, changes: o
     user_id: userId,
     ...changes
   }
-  const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const text = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode(claims)}`
-  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`
+  return signShared(secret, claims)
 }
 
 const endpointsOf = ({ post, app }: TestApp) => ({
