@@ -1,4 +1,9 @@
-import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import {
+  type ChildProcess,
+  type ChildProcessWithoutNullStreams,
+  type SpawnOptionsWithoutStdio,
+  spawn
+} from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -35,8 +40,12 @@ export function aDataDir(t: Pick<Test, 'teardown'>): string {
 }
 
 /** Starts `keyturn ...args`, whose standard input stays open. */
-export function spawnKeyturn(args: readonly string[], env: Record<string, string>): ChildProcessWithoutNullStreams {
-  const child = spawn(process.execPath, [main, ...args], { env: testSettings(env) })
+export function spawnKeyturn(
+  args: readonly string[],
+  env: Record<string, string>,
+  limit: Pick<SpawnOptionsWithoutStdio, 'timeout' | 'killSignal'> = {}
+): ChildProcessWithoutNullStreams {
+  const child = spawn(process.execPath, [main, ...args], { env: testSettings(env), ...limit })
   child.stdin.on('error', () => {}) // a command that is refused reads nothing
   return child
 }
@@ -50,16 +59,12 @@ export async function runKeyturn(
   env: Record<string, string>,
   input: string | Buffer = ''
 ): Promise<Finished> {
-  const child = spawnKeyturn(args, env)
+  const child = spawnKeyturn(args, env, { timeout: patience * 1000, killSignal: 'SIGKILL' })
   const output = collect(child)
   child.stdin.end(input)
-  let isOverdue = false
-  const limit = setTimeout(() => {
-    isOverdue = child.kill('SIGKILL')
-  }, patience * 1000)
   const [code] = await once(child, 'close')
-  clearTimeout(limit)
-  if (isOverdue) throw new Error(`keyturn ${args.join(' ')} ran for ${patience} seconds: ${JSON.stringify(output())}`)
+  if (child.killed)
+    throw new Error(`keyturn ${args.join(' ')} ran for ${patience} seconds: ${JSON.stringify(output())}`)
   return { code, ...output() }
 }
 
